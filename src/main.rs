@@ -1,0 +1,3 @@
+//! The `cvsync` binary.
+
+fn main() {}
