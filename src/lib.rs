@@ -1,3 +1,9 @@
 //! cvsync keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners.
 
 pub mod clock;
+pub mod config;
+pub mod model;
+pub mod store;
+pub mod sync;
+pub mod telemetry;
+pub mod vdab;

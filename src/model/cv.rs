@@ -1,0 +1,294 @@
+//! A CV's id and its document: read once, excluded, put in canonical form and hashed.
+
+use std::fmt;
+
+use chrono::NaiveDate;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The id of a CV at VDAB, a UUID (contract, "GET /kandidaten/{id}").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CvId(pub Uuid);
+
+impl CvId {
+    /// Reads an id as bulk answers give it; `None` for garbage such as `NOT_FOUND`.
+    ///
+    /// Only the hyphenated form counts: braces, URNs and bare hex digits are not what VDAB writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        (text.len() == 36)
+            .then(|| Uuid::try_parse(text).ok())
+            .flatten()
+            .map(Self)
+    }
+}
+
+impl fmt::Display for CvId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A place in a document (RFC 6901) that is dropped before the document is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonPointer(Vec<String>);
+
+impl JsonPointer {
+    /// Reads `/natuurlijkPersoon/email`; `None` unless it starts with `/` and its escapes are `~0` or `~1`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix('/')?
+            .split('/')
+            .map(unescape)
+            .collect::<Option<_>>()
+            .map(Self)
+    }
+
+    fn remove_from(&self, document: &mut Value) {
+        let Some((last, parents)) = self.0.split_last() else {
+            return;
+        };
+        let parent = parents
+            .iter()
+            .try_fold(document, |value, token| match value {
+                Value::Object(fields) => fields.get_mut(token),
+                Value::Array(items) => items.get_mut(token.parse::<usize>().ok()?),
+                _ => None,
+            });
+        match parent {
+            Some(Value::Object(fields)) => {
+                fields.remove(last);
+            }
+            Some(Value::Array(items)) => {
+                if let Some(at) = last.parse::<usize>().ok().filter(|at| *at < items.len()) {
+                    items.remove(at);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn unescape(token: &str) -> Option<String> {
+    let mut parts = token.split('~');
+    let mut text = parts.next()?.to_owned();
+    for part in parts {
+        text.push(match part.chars().next()? {
+            '0' => '~',
+            '1' => '/',
+            _ => return None,
+        });
+        text.push_str(&part[1..]);
+    }
+    Some(text)
+}
+
+/// A CV's document, ready to be stored. Its `Debug` shows a size, never a person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Canonical JSON (sorted keys, no spaces), without what was excluded.
+    json: String,
+    /// SHA-256 of `json`: two answers with the same content have the same hash, whatever their field order.
+    hash: [u8; 32],
+    status: Option<String>,
+    wijzigings_datum: Option<NaiveDate>,
+}
+
+/// Why an answer is no document that can be stored. Holds no content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// Not JSON, cut short, or nested deeper than 128 levels.
+    #[error("it is no complete JSON")]
+    NotJson,
+    /// JSON without a `cvId`, such as an array or an error.
+    #[error("it has no cvId")]
+    NoCvId,
+    /// JSON that PostgreSQL's `jsonb` refuses: a NUL character, or a number out of all proportion.
+    #[error("it holds a character or number that jsonb cannot store")]
+    Unstorable,
+}
+
+impl Document {
+    /// Reads the body of a detail answer: the `cvId` that it claims, and the document without `exclude`.
+    pub fn read(body: &[u8], exclude: &[JsonPointer]) -> Result<(String, Self), Unreadable> {
+        let mut value: Value = serde_json::from_slice(body).map_err(|_| Unreadable::NotJson)?;
+        let cv_id = text_field(&value, "cvId").ok_or(Unreadable::NoCvId)?;
+        if !storable(&value) {
+            return Err(Unreadable::Unstorable);
+        }
+        let status = text_field(&value, "status");
+        let wijzigings_datum =
+            text_field(&value, "wijzigingsDatum").and_then(|text| text.parse().ok());
+        for pointer in exclude {
+            pointer.remove_from(&mut value);
+        }
+        let json = value.to_string();
+        let hash = Sha256::digest(&json).into();
+        Ok((
+            cv_id,
+            Self {
+                json,
+                hash,
+                status,
+                wijzigings_datum,
+            },
+        ))
+    }
+
+    /// The canonical JSON text.
+    #[must_use]
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// SHA-256 of the canonical JSON.
+    #[must_use]
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// The status word as VDAB gave it.
+    #[must_use]
+    pub fn status(&self) -> Option<&str> {
+        self.status.as_deref()
+    }
+
+    /// `wijzigingsDatum`, where it is a date.
+    #[must_use]
+    pub fn wijzigings_datum(&self) -> Option<NaiveDate> {
+        self.wijzigings_datum
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} bytes)", self.json.len())
+    }
+}
+
+fn text_field(value: &Value, name: &str) -> Option<String> {
+    value.get(name)?.as_str().map(str::to_owned)
+}
+
+/// Whether `jsonb` takes it. Checked here because PostgreSQL would quote pieces of a refused document in its log.
+fn storable(value: &Value) -> bool {
+    let clean = |text: &str| !text.contains('\0');
+    match value {
+        Value::String(text) => clean(text),
+        Value::Number(number) => modest(&number.to_string()),
+        Value::Array(items) => items.iter().all(storable),
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(name, value)| clean(name) && storable(value)),
+        Value::Null | Value::Bool(_) => true,
+    }
+}
+
+/// Well inside the limits of `numeric` (131,072 digits before the point, 16,383 behind it).
+fn modest(number: &str) -> bool {
+    let exponent = number.split(['e', 'E']).nth(1).unwrap_or("0");
+    number.len() < 1_000
+        && exponent
+            .parse::<i32>()
+            .is_ok_and(|exponent| exponent.abs() < 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<(String, Document), Unreadable> {
+        Document::read(body.as_bytes(), &[])
+    }
+
+    #[test]
+    fn a_changed_field_order_is_no_change() {
+        let one = read(r#"{"cvId":"x","a":{"b":1,"c":[{}]}}"#).unwrap().1;
+        let other = read(r#"{ "a": {"c":[{}], "b":1}, "cvId":"x"}"#).unwrap().1;
+        assert_eq!(one, other);
+        let changed = read(r#"{"cvId":"x","a":{"b":2,"c":[{}]}}"#).unwrap().1;
+        assert_ne!(one.hash(), changed.hash());
+    }
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let body =
+            r#"{"big":123456789012345678901234567890,"cvId":"x","small":0.10000000000000000001}"#;
+        assert_eq!(read(body).unwrap().1.json(), body);
+    }
+
+    #[test]
+    fn what_jsonb_refuses_is_refused_here() {
+        for (body, why) in [
+            (r#"{"cvId":"x","a":"\u0000"}"#, Unreadable::Unstorable),
+            (r#"{"cvId":"x","\u0000":1}"#, Unreadable::Unstorable),
+            (r#"{"cvId":"x","a":1e400000}"#, Unreadable::Unstorable),
+            (r#"{"cvId":"x","a":"\ud800"}"#, Unreadable::NotJson),
+            (r#"{"cvId":"x""#, Unreadable::NotJson),
+            ("<html></html>", Unreadable::NotJson),
+            ("", Unreadable::NotJson),
+            ("[]", Unreadable::NoCvId),
+            ("{}", Unreadable::NoCvId),
+            (r#"{"cvId":7}"#, Unreadable::NoCvId),
+        ] {
+            assert_eq!(read(body).unwrap_err(), why, "{body}");
+        }
+        let deep = format!(
+            r#"{{"cvId":"x","a":{}{}}}"#,
+            "[".repeat(20_000),
+            "]".repeat(20_000)
+        );
+        assert_eq!(read(&deep).unwrap_err(), Unreadable::NotJson);
+    }
+
+    #[test]
+    fn excluded_places_are_gone_and_status_and_date_are_still_known() {
+        let pointers = [
+            "/status",
+            "/p/e~1mail",
+            "/list/0",
+            "/nowhere/at/all",
+            "/cvId/x",
+        ]
+        .map(|text| JsonPointer::parse(text).unwrap());
+        let body = br#"{"cvId":"x","status":"OPEN","wijzigingsDatum":"2022-08-03","p":{"e/mail":1,"q":2},"list":[1,2]}"#;
+        let (_, document) = Document::read(body, &pointers).unwrap();
+        assert_eq!(
+            document.json(),
+            r#"{"cvId":"x","list":[2],"p":{"q":2},"wijzigingsDatum":"2022-08-03"}"#
+        );
+        assert_eq!(document.status(), Some("OPEN"));
+        assert_eq!(
+            document.wijzigings_datum(),
+            NaiveDate::from_ymd_opt(2022, 8, 3)
+        );
+    }
+
+    #[test]
+    fn pointers_that_are_none_are_refused() {
+        for text in ["", "a/b", "/a~2", "/a~"] {
+            assert_eq!(JsonPointer::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ids_that_are_no_uuid_are_refused() {
+        for text in [
+            "",
+            "NOT_FOUND",
+            "../x",
+            "30dbfef159df4521a111964bf0208e68",
+            "{30dbfef1-59df-4521-a111-964bf0208e68}",
+        ] {
+            assert_eq!(CvId::parse(text), None, "{text:?}");
+        }
+        assert!(CvId::parse("30dbfef1-59df-4521-a111-964bf0208e68").is_some());
+    }
+
+    #[test]
+    fn debug_shows_no_person() {
+        let (_, document) = read(r#"{"cvId":"x","achternaam":"Peeters"}"#).unwrap();
+        assert_eq!(format!("{document:?}"), "Document(37 bytes)");
+    }
+}

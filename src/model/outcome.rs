@@ -1,0 +1,113 @@
+//! What became of one listed id, and the tally of many.
+
+use std::ops::AddAssign;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::cv::{CvId, Document};
+
+/// Why a CV could not be applied; the `error_class` of `parked_cv`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParkClass {
+    /// The id is no UUID, or VDAB calls it malformed.
+    BadId,
+    /// VDAB refuses this CV with a status of its own.
+    Refused,
+    /// VDAB fails on this CV, and on no other.
+    ServerError,
+    /// The answer for this CV never comes, or breaks off.
+    Transport,
+    /// The answer is no document of this CV: no JSON, no `cvId`, another `cvId`.
+    Unreadable,
+    /// The answer is larger than any CV should be.
+    TooLarge,
+    /// The document cannot be stored in PostgreSQL.
+    Unstorable,
+}
+
+impl ParkClass {
+    /// The word for it in the database and in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadId => "bad_id",
+            Self::Refused => "refused",
+            Self::ServerError => "server_error",
+            Self::Transport => "transport",
+            Self::Unreadable => "unreadable",
+            Self::TooLarge => "too_large",
+            Self::Unstorable => "unstorable",
+        }
+    }
+}
+
+/// What the source says about one CV, or why it could not be learnt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is there, with this document.
+    Live(CvId, Document),
+    /// It is gone.
+    Gone(CvId),
+    /// It could not be learnt. The id is text here, since garbage ids end here too.
+    Parked(String, ParkClass),
+}
+
+/// The fate of one id, as the source knew it at `as_of`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which listing asked for it, in the order of the run; `None` for a retry of a parked CV.
+    pub window: Option<u64>,
+    /// Source time at which the request started whose answer this is.
+    pub as_of: DateTime<Utc>,
+    /// What the answer was.
+    pub fate: Fate,
+}
+
+/// How many ids met which end. Over settled windows `listed` is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Tally {
+    /// Ids that the source listed.
+    pub listed: u64,
+    /// Documents that were not there before.
+    pub inserted: u64,
+    /// Documents with new content.
+    pub updated: u64,
+    /// Confirmed as they were.
+    pub unchanged: u64,
+    /// Documents that went.
+    pub deleted: u64,
+    /// Known to be up to date without asking.
+    pub skipped: u64,
+    /// Overtaken by a newer answer for the same CV.
+    pub superseded: u64,
+    /// Set aside to be retried later.
+    pub parked: u64,
+}
+
+impl Tally {
+    /// Ids that met an end; equals `listed` once a window is settled.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.inserted
+            + self.updated
+            + self.unchanged
+            + self.deleted
+            + self.skipped
+            + self.superseded
+            + self.parked
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.listed += other.listed;
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.deleted += other.deleted;
+        self.skipped += other.skipped;
+        self.superseded += other.superseded;
+        self.parked += other.parked;
+    }
+}

@@ -1,0 +1,60 @@
+//! A status word of VDAB, and what it says about a CV.
+
+/// What a status word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The CV is there.
+    Live,
+    /// The CV is gone; it can be deleted without a detail call.
+    Gone,
+    /// A word that nobody told us, or none: the detail decides.
+    Unknown,
+}
+
+/// The configured words (contract, "Statuses").
+#[derive(Clone, Debug)]
+pub struct StatusWords {
+    /// Words for a CV that is there.
+    pub live: Vec<String>,
+    /// Words for a CV that is gone.
+    pub gone: Vec<String>,
+}
+
+impl StatusWords {
+    /// What `word` says. Nothing is ever deleted for an unknown word.
+    #[must_use]
+    pub fn standing(&self, word: Option<&str>) -> Standing {
+        let among = |words: &[String]| {
+            word.is_some_and(|word| {
+                words
+                    .iter()
+                    .any(|known| known.eq_ignore_ascii_case(word.trim()))
+            })
+        };
+        if among(&self.gone) {
+            Standing::Gone
+        } else if among(&self.live) {
+            Standing::Live
+        } else {
+            Standing::Unknown
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_configured_words_say_something() {
+        let words = StatusWords {
+            live: vec!["OPEN".into()],
+            gone: vec!["VERWIJDERD".into(), "GESLOTEN".into()],
+        };
+        assert_eq!(words.standing(Some("OPEN")), Standing::Live);
+        assert_eq!(words.standing(Some("gesloten ")), Standing::Gone);
+        assert_eq!(words.standing(Some("GEARCHIVEERD")), Standing::Unknown);
+        assert_eq!(words.standing(Some("")), Standing::Unknown);
+        assert_eq!(words.standing(None), Standing::Unknown);
+    }
+}

@@ -1,0 +1,182 @@
+//! A batch of outcomes, in one transaction: what was accepted, what changed, what was set aside.
+//!
+//! Invariant: an outcome is written only where nothing newer is known (`cv_seen.as_of`), so late, repeated and
+//! concurrent writes are harmless by construction.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{StoreError, cv, cv_change, cv_seen, parked_cv};
+use crate::model::{Document, Fate, Outcome, ParkClass, Tally};
+
+/// What became of one outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// A document that was not there.
+    Inserted,
+    /// A document with new content.
+    Updated,
+    /// A document, or an absence, that was known already.
+    Unchanged,
+    /// A document that went.
+    Deleted,
+    /// Something newer was known, or stood in the same batch.
+    Superseded,
+    /// Set aside.
+    Parked,
+}
+
+impl Applied {
+    /// Counts it.
+    pub fn count_in(self, tally: &mut Tally) {
+        *match self {
+            Self::Inserted => &mut tally.inserted,
+            Self::Updated => &mut tally.updated,
+            Self::Unchanged => &mut tally.unchanged,
+            Self::Deleted => &mut tally.deleted,
+            Self::Superseded => &mut tally.superseded,
+            Self::Parked => &mut tally.parked,
+        } += 1;
+    }
+}
+
+/// Writes a batch; the result has the batch's order.
+pub async fn apply(tx: &mut PgConnection, batch: &[Outcome]) -> Result<Vec<Applied>, StoreError> {
+    let newest = newest_by_id(batch);
+    let accepted = confirm(tx, batch, &newest).await?;
+    let known = cv::hashes(tx, &live_ids(batch, &accepted)).await?;
+    let deleted = delete(tx, batch, &accepted).await?;
+
+    let mut changed = Vec::new();
+    let mut results = Vec::with_capacity(batch.len());
+    let mut parked = HashMap::new();
+    for (at, outcome) in batch.iter().enumerate() {
+        results.push(match &outcome.fate {
+            Fate::Parked(id, class) => {
+                parked.insert(parked_cv::key(id), *class);
+                Applied::Parked
+            }
+            Fate::Live(..) | Fate::Gone(_) if !accepted.contains(&at) => Applied::Superseded,
+            Fate::Live(id, document) => {
+                let result = compare(known.get(&id.0), document);
+                if result != Applied::Unchanged {
+                    changed.push((*id, document));
+                }
+                result
+            }
+            Fate::Gone(id) if deleted.contains(&id.0) => Applied::Deleted,
+            Fate::Gone(_) => Applied::Unchanged,
+        });
+    }
+    set_aside(tx, batch, &accepted, parked).await?;
+    if !changed.is_empty() {
+        cv::upsert(tx, &changed).await?;
+    }
+    if !changed.is_empty() || !deleted.is_empty() {
+        let upserted: Vec<Uuid> = changed.iter().map(|(id, _)| id.0).collect();
+        let deleted: Vec<Uuid> = deleted.into_iter().collect();
+        cv_change::append(tx, &upserted, &deleted).await?;
+    }
+    Ok(results)
+}
+
+/// The place in the batch of the newest outcome for each CV, ordered by id.
+fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
+    let mut newest = HashMap::<Uuid, usize>::new();
+    for (at, outcome) in batch.iter().enumerate() {
+        if let Fate::Live(id, _) | Fate::Gone(id) = &outcome.fate {
+            let best = newest.entry(id.0).or_insert(at);
+            if batch[*best].as_of <= outcome.as_of {
+                *best = at;
+            }
+        }
+    }
+    let mut newest: Vec<_> = newest.into_iter().collect();
+    newest.sort_unstable();
+    newest
+}
+
+/// Moves `as_of`; returns the places in the batch of those outcomes that may be written.
+async fn confirm(
+    tx: &mut PgConnection,
+    batch: &[Outcome],
+    newest: &[(Uuid, usize)],
+) -> Result<HashSet<usize>, StoreError> {
+    if newest.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let ids: Vec<_> = newest.iter().map(|(id, _)| *id).collect();
+    let as_of: Vec<_> = newest.iter().map(|(_, at)| batch[*at].as_of).collect();
+    let gone: Vec<_> = newest
+        .iter()
+        .map(|(_, at)| matches!(batch[*at].fate, Fate::Gone(_)))
+        .collect();
+    let accepted = cv_seen::confirm(tx, &ids, &as_of, &gone).await?;
+    Ok(newest
+        .iter()
+        .filter(|(id, _)| accepted.contains(id))
+        .map(|(_, at)| *at)
+        .collect())
+}
+
+fn live_ids(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
+    accepted
+        .iter()
+        .filter_map(|at| match &batch[*at].fate {
+            Fate::Live(id, _) => Some(id.0),
+            Fate::Gone(_) | Fate::Parked(..) => None,
+        })
+        .collect()
+}
+
+async fn delete(
+    tx: &mut PgConnection,
+    batch: &[Outcome],
+    accepted: &HashSet<usize>,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let gone: Vec<_> = accepted
+        .iter()
+        .filter_map(|at| match &batch[*at].fate {
+            Fate::Gone(id) => Some(id.0),
+            Fate::Live(..) | Fate::Parked(..) => None,
+        })
+        .collect();
+    if gone.is_empty() {
+        return Ok(HashSet::new());
+    }
+    Ok(cv::delete(tx, &gone).await?.into_iter().collect())
+}
+
+fn compare(known: Option<&Vec<u8>>, document: &Document) -> Applied {
+    match known {
+        None => Applied::Inserted,
+        Some(hash) if hash == document.hash() => Applied::Unchanged,
+        Some(_) => Applied::Updated,
+    }
+}
+
+async fn set_aside(
+    tx: &mut PgConnection,
+    batch: &[Outcome],
+    accepted: &HashSet<usize>,
+    parked: HashMap<String, ParkClass>,
+) -> Result<(), StoreError> {
+    let succeeded: Vec<String> = accepted
+        .iter()
+        .filter_map(|at| match &batch[*at].fate {
+            Fate::Live(id, _) | Fate::Gone(id) => Some(id.to_string()),
+            Fate::Parked(..) => None,
+        })
+        .filter(|id| !parked.contains_key(id))
+        .collect();
+    if !succeeded.is_empty() {
+        parked_cv::clear(tx, &succeeded).await?;
+    }
+    if !parked.is_empty() {
+        let parked: Vec<_> = parked.into_iter().collect();
+        parked_cv::park(tx, &parked).await?;
+    }
+    Ok(())
+}

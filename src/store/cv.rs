@@ -1,0 +1,99 @@
+//! The table `cv`: documents, written only where their content is new.
+
+use std::collections::HashMap;
+
+use chrono::NaiveDate;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::model::{CvId, Document};
+
+/// The content hashes of those among `ids` that are stored.
+pub async fn hashes(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, Vec<u8>>, StoreError> {
+    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+        "select cv_id, content_hash
+           from cvsync.cv
+          where cv_id = any($1)",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Writes documents, each id at most once. Callers have compared hashes: everything given is written.
+pub async fn upsert(
+    tx: &mut PgConnection,
+    documents: &[(CvId, &Document)],
+) -> Result<(), StoreError> {
+    let column = documents.iter();
+    let ids: Vec<Uuid> = column.clone().map(|(id, _)| id.0).collect();
+    let statuses: Vec<Option<&str>> = column.clone().map(|(_, cv)| cv.status()).collect();
+    let dates: Vec<Option<NaiveDate>> = column
+        .clone()
+        .map(|(_, cv)| cv.wijzigings_datum())
+        .collect();
+    let texts: Vec<&str> = column.clone().map(|(_, cv)| cv.json()).collect();
+    let hashes: Vec<&[u8]> = column.map(|(_, cv)| cv.hash().as_slice()).collect();
+    sqlx::query(
+        "insert into cvsync.cv as stored (cv_id, status, wijzigings_datum, document, content_hash)
+         select cv_id, status, wijzigings_datum, document::jsonb, content_hash
+           from unnest($1::uuid[], $2::text[], $3::date[], $4::text[], $5::bytea[])
+                as new (cv_id, status, wijzigings_datum, document, content_hash)
+         on conflict (cv_id) do update
+            set status           = excluded.status,
+                wijzigings_datum = excluded.wijzigings_datum,
+                document         = excluded.document,
+                content_hash     = excluded.content_hash,
+                changed_at       = now()",
+    )
+    .bind(ids)
+    .bind(statuses)
+    .bind(dates)
+    .bind(texts)
+    .bind(hashes)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Deletes documents; returns the ids that had one.
+pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "delete from cvsync.cv
+          where cv_id = any($1)
+         returning cv_id",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// Any stored CV but `other`: one that VDAB should answer for.
+pub async fn any_but(tx: &mut PgConnection, other: CvId) -> Result<Option<CvId>, StoreError> {
+    let id: Option<Uuid> = sqlx::query_scalar(
+        "select cv_id
+           from cvsync.cv
+          where cv_id <> $1
+          limit 1",
+    )
+    .bind(other.0)
+    .fetch_optional(tx)
+    .await?;
+    Ok(id.map(CvId))
+}
+
+/// How many CVs are stored, as the planner estimates it: exact right after `analyze`, and free.
+pub async fn estimated_count(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select greatest(reltuples, 0)::bigint
+           from pg_class
+          where oid = 'cvsync.cv'::regclass",
+    )
+    .fetch_one(tx)
+    .await?)
+}

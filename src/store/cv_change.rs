@@ -1,0 +1,31 @@
+//! The table `cv_change`: the feed for downstream, and the notification that goes with it.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// Appends a row for each id, and wakes the listeners of `cvsync_change` once the transaction commits.
+pub async fn append(
+    tx: &mut PgConnection,
+    upserted: &[Uuid],
+    deleted: &[Uuid],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "with added as (
+             insert into cvsync.cv_change (cv_id, kind)
+             select cv_id, 'upsert' from unnest($1::uuid[]) as upserted (cv_id)
+             union all
+             select cv_id, 'delete' from unnest($2::uuid[]) as deleted (cv_id)
+             returning seq
+         )
+         select pg_notify('cvsync_change', max(seq)::text)
+           from added
+         having count(*) > 0",
+    )
+    .bind(upserted)
+    .bind(deleted)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

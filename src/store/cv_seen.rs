@@ -1,0 +1,72 @@
+//! The table `cv_seen`: the order of states. What we hold for a CV is the source's state at `as_of`.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+
+/// Takes note that each id was seen, or seen gone, at its `as_of`; returns those for which nothing newer was known.
+///
+/// Each id at most once, and sorted, so that two writers lock rows in the same order. The rows stay locked until the
+/// transaction ends: whoever was accepted may compare and write the document.
+pub async fn confirm(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    as_of: &[DateTime<Utc>],
+    gone: &[bool],
+) -> Result<HashSet<Uuid>, StoreError> {
+    let accepted: Vec<Uuid> = sqlx::query_scalar(
+        "insert into cvsync.cv_seen as seen (cv_id, as_of, gone)
+         select *
+           from unnest($1::uuid[], $2::timestamptz[], $3::boolean[])
+         on conflict (cv_id) do update
+            set as_of = excluded.as_of,
+                gone  = excluded.gone
+          where seen.as_of <= excluded.as_of
+         returning cv_id",
+    )
+    .bind(ids)
+    .bind(as_of)
+    .bind(gone)
+    .fetch_all(tx)
+    .await?;
+    Ok(accepted.into_iter().collect())
+}
+
+/// Those among `ids` whose state is known as of `since` or later, and whether they are gone.
+pub async fn known(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    since: DateTime<Utc>,
+) -> Result<HashMap<Uuid, bool>, StoreError> {
+    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
+        "select cv_id, gone
+           from cvsync.cv_seen
+          where cv_id = any($1)
+            and as_of >= $2",
+    )
+    .bind(ids)
+    .bind(since)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Forgets tombstones from before `before`; returns how many.
+pub async fn forget_tombstones(
+    tx: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    Ok(sqlx::query(
+        "delete from cvsync.cv_seen
+          where gone
+            and as_of < $1",
+    )
+    .bind(before)
+    .execute(tx)
+    .await?
+    .rows_affected())
+}

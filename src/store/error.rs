@@ -1,0 +1,51 @@
+//! What can go wrong in PostgreSQL, told without a word of what was being stored.
+
+use sqlx::error::DatabaseError;
+
+/// A failed statement or connection.
+///
+/// It does not keep sqlx's error: that one's `Debug` prints PostgreSQL's context, which holds pieces of documents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It may work again by itself: no connection, a restart, a deadlock, a full disk, a read-only replica.
+    #[error("the database cannot be used now: {0}")]
+    Passing(String),
+    /// A value that PostgreSQL refuses (SQLSTATE class 22, 23 or 54).
+    #[error("the database refuses a value (SQLSTATE {0})")]
+    Data(String),
+    /// A person has to look: wrong password, missing permission, a schema touched by hand.
+    #[error("the database does not let cvsync work: {0}")]
+    Broken(String),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(database) => from_database(database.as_ref()),
+            sqlx::Error::Io(io) => Self::Passing(format!("{} ({})", "no connection", io.kind())),
+            sqlx::Error::Tls(_) => Self::Broken(
+                "no TLS connection; where the server has none and the network is trusted, add ?sslmode=disable to CVSYNC_DATABASE_URL"
+                    .to_owned(),
+            ),
+            sqlx::Error::PoolTimedOut => Self::Passing("no connection became free in time".to_owned()),
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
+                Self::Passing("the connection was closed".to_owned())
+            }
+            sqlx::Error::Protocol(_) => Self::Passing("the connection broke off".to_owned()),
+            _ => Self::Broken("an answer that cvsync does not understand; was the schema changed by hand?".to_owned()),
+        }
+    }
+}
+
+fn from_database(error: &dyn DatabaseError) -> StoreError {
+    let code = error.code().unwrap_or_default().into_owned();
+    match code.get(..2).unwrap_or_default() {
+        "22" | "23" | "54" => StoreError::Data(code),
+        // Connection, transaction state (a read-only replica), rollback, resources, not now, operator, system.
+        "08" | "25" | "40" | "53" | "55" | "57" | "58" => {
+            StoreError::Passing(format!("{} (SQLSTATE {code})", error.message()))
+        }
+        // These messages name users, databases and tables, and no values.
+        _ => StoreError::Broken(format!("{} (SQLSTATE {code})", error.message())),
+    }
+}

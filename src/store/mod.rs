@@ -1,0 +1,227 @@
+//! Where data goes: the only code with SQL in it. One file for each table, named as the table.
+//!
+//! Invariant: every statement runs inside an explicit transaction and leaves no state in the session (no named prepared
+//! statement, `SET` or session lock), so that a transaction-pooling PgBouncer may stand between.
+
+pub mod apply;
+pub mod cv;
+pub mod cv_change;
+pub mod cv_seen;
+mod error;
+pub mod job_success;
+pub mod parked_cv;
+pub mod sync_window;
+pub mod watermark;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+
+pub use self::apply::Applied;
+pub use self::error::StoreError;
+use crate::config;
+use crate::model::Outcome;
+
+/// Limits of our own, local to each transaction since PgBouncer hands the session to somebody else afterwards.
+const BEGIN: &str = "begin;
+    set local statement_timeout = '60s';
+    set local lock_timeout = '20s';
+    set local idle_in_transaction_session_timeout = '60s'";
+
+/// A migration may rewrite a table, and waits for another instance's.
+const BEGIN_MIGRATION: &str = "begin;
+    set local statement_timeout = 0;
+    set local lock_timeout = 0;
+    select pg_advisory_xact_lock(hashtext('cvsync.migrate'))";
+
+/// Connections: a writer, the lister, health and status, and one to spare.
+const CONNECTIONS: u32 = 4;
+
+/// How long to wait for a connection before it counts as missing.
+const ACQUIRE: Duration = Duration::from_secs(5);
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// The database. Cheap to clone; connects when first used.
+#[derive(Clone)]
+pub struct Store {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+/// The options hold the password.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Reads the URL; connects to nothing yet.
+    ///
+    /// TLS with a verified certificate is required unless the host is this machine or the URL has an `sslmode` of its
+    /// own: sqlx's default would fall back to plaintext without a word.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if the URL cannot be read.
+    pub fn new(database: &config::Database) -> Result<Self, StoreError> {
+        let url = database.url.expose_secret();
+        let mut options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Broken("CVSYNC_DATABASE_URL cannot be read".to_owned()))?
+            .application_name("cvsync")
+            .statement_cache_capacity(0)
+            .extra_float_digits(None);
+        let local = options.get_socket().is_some() || is_this_machine(options.get_host());
+        let chosen = url.contains("sslmode=") || url.contains("ssl-mode=");
+        if !local && !chosen {
+            options = options.ssl_mode(PgSslMode::VerifyFull);
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE)
+            .test_before_acquire(false)
+            .idle_timeout(Duration::from_secs(300))
+            .max_lifetime(Duration::from_secs(1_800))
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options })
+    }
+
+    /// A transaction with our limits.
+    ///
+    /// # Errors
+    /// [`StoreError`]; where there is no connection, with the true cause.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        match self.pool.begin_with(BEGIN).await {
+            Ok(tx) => Ok(tx),
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.connect().await?.close().await?;
+                Err(sqlx::Error::PoolTimedOut.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the database answers, and if not, why: over a connection of its own, since the pool would only say that
+    /// it has none.
+    ///
+    /// # Errors
+    /// The reason.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let asked = async {
+            let mut connection = self.connect().await?;
+            connection.ping().await?;
+            connection.close().await?;
+            Ok(())
+        };
+        tokio::time::timeout(ACQUIRE, asked)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
+    }
+
+    /// Brings the schema up to date. Instances that do so at once wait for each other.
+    ///
+    /// All pending migrations run in one transaction, under a lock that ends with it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the schema is then as it was.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.connect().await?;
+        let mut tx = connection.begin_with(BEGIN_MIGRATION).await?;
+        let migrator = Migrator {
+            migrations: MIGRATOR.migrations.clone(),
+            ignore_missing: false,
+            locking: false,
+            no_tx: false,
+            table_name: "cvsync.migration".into(),
+            create_schemas: vec!["cvsync".into()].into(),
+        };
+        migrator
+            .run_direct(None, &mut *tx, false)
+            .await
+            .map_err(migration_error)?;
+        tx.commit().await?;
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Writes a batch in one transaction. If PostgreSQL refuses a value, nothing of it is written.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the batch can be given again as it is, for a batch that was written after all changes nothing
+    /// when it is written again.
+    pub async fn apply(&self, batch: &[Outcome]) -> Result<Vec<Applied>, StoreError> {
+        let mut tx = self.begin().await?;
+        let results = apply::apply(&mut tx, batch).await?;
+        tx.commit().await?;
+        Ok(results)
+    }
+
+    async fn connect(&self) -> Result<PgConnection, StoreError> {
+        tokio::time::timeout(ACQUIRE, PgConnection::connect_with(&self.options))
+            .await
+            .map_err(|_| StoreError::Passing("connecting took too long".to_owned()))?
+            .map_err(StoreError::from)
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost"
+        || host.starts_with('/')
+        || host
+            .trim_matches(['[', ']'])
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}
+
+fn migration_error(error: sqlx::migrate::MigrateError) -> StoreError {
+    use sqlx::migrate::MigrateError as E;
+    match error {
+        E::Execute(error) | E::ExecuteMigration(error, _) => error.into(),
+        E::VersionMissing(version) => StoreError::Broken(format!(
+            "its schema is newer than this cvsync (it has migration {version}); run the newer version"
+        )),
+        E::VersionMismatch(version) => StoreError::Broken(format!(
+            "its migration {version} is not the one that this cvsync knows; was it made by an unreleased version?"
+        )),
+        _ => StoreError::Broken("its migrations cannot be read".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ssl_mode(url: &str) -> PgSslMode {
+        Store::new(&config::Database {
+            url: url.to_owned().into(),
+        })
+        .unwrap()
+        .options
+        .get_ssl_mode()
+    }
+
+    #[tokio::test]
+    async fn no_plaintext_over_the_network_unless_asked_for() {
+        let strict = |url| matches!(ssl_mode(url), PgSslMode::VerifyFull);
+        assert!(strict("postgres://u:p@db.example/cvsync"));
+        assert!(strict("postgres://u:p@10.0.0.7/cvsync"));
+        assert!(!strict("postgres://u:p@db.example/cvsync?sslmode=disable"));
+        assert!(!strict("postgres://u:p@localhost/cvsync"));
+        assert!(!strict("postgres://u:p@[::1]:5433/cvsync"));
+        assert!(!strict(
+            "postgres://u@localhost/cvsync?host=/var/run/postgresql"
+        ));
+    }
+
+    #[tokio::test]
+    async fn debug_shows_no_password() {
+        let store = Store::new(&config::Database {
+            url: "postgres://u:canary@localhost/cvsync".to_owned().into(),
+        });
+        assert!(!format!("{store:?}").contains("canary"));
+    }
+}

@@ -1,0 +1,105 @@
+//! The table `parked_cv`: what could not be applied, why, and when it is tried again. No personal data.
+
+use sqlx::PgConnection;
+
+use super::StoreError;
+use crate::model::ParkClass;
+
+/// Ids are text here, since garbage ends here too; but not more of it than this.
+const LONGEST_ID: usize = 64;
+
+/// Parks ids, each at most once. One that is parked already waits longer with each attempt, up to a day.
+pub async fn park(tx: &mut PgConnection, parked: &[(String, ParkClass)]) -> Result<(), StoreError> {
+    let ids: Vec<&str> = parked.iter().map(|(id, _)| id.as_str()).collect();
+    let classes: Vec<&str> = parked.iter().map(|(_, class)| class.as_str()).collect();
+    sqlx::query(
+        "insert into cvsync.parked_cv as parked (cv_id, error_class, next_attempt_at)
+         select cv_id, error_class, now() + interval '5 minutes'
+           from unnest($1::text[], $2::text[]) as new (cv_id, error_class)
+         on conflict (cv_id) do update
+            set error_class     = excluded.error_class,
+                attempts        = parked.attempts + 1,
+                next_attempt_at = now() + least(
+                    interval '1 day',
+                    interval '5 minutes' * power(2, least(parked.attempts, 10)))",
+    )
+    .bind(ids)
+    .bind(classes)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes ids off: they succeeded, by whatever path.
+pub async fn clear(tx: &mut PgConnection, ids: &[String]) -> Result<(), StoreError> {
+    sqlx::query(
+        "delete from cvsync.parked_cv
+          where cv_id = any($1)",
+    )
+    .bind(ids)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Those among `ids` that are parked and not due yet.
+pub async fn waiting(tx: &mut PgConnection, ids: &[String]) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select cv_id
+           from cvsync.parked_cv
+          where cv_id = any($1)
+            and next_attempt_at > now()",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// Up to `limit` ids that are due, the longest due first.
+pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select cv_id
+           from cvsync.parked_cv
+          where next_attempt_at <= now()
+          order by next_attempt_at
+          limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// How many are parked, by class.
+pub async fn count(tx: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreError> {
+    Ok(sqlx::query_as(
+        "select error_class, count(*)
+           from cvsync.parked_cv
+          group by error_class
+          order by error_class",
+    )
+    .fetch_all(tx)
+    .await?)
+}
+
+/// An id as it is stored: printable and short. Ids that are UUIDs stay as they are.
+#[must_use]
+pub fn key(id: &str) -> String {
+    id.chars()
+        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
+        .take(LONGEST_ID)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_is_kept_short_and_printable() {
+        assert_eq!(key("NOT_FOUND"), "NOT_FOUND");
+        assert_eq!(key("a\0b\né"), "a?b??");
+        assert_eq!(key(&"x".repeat(10_000)).len(), LONGEST_ID);
+        let uuid = "30dbfef1-59df-4521-a111-964bf0208e68";
+        assert_eq!(key(uuid), uuid);
+    }
+}

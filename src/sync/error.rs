@@ -1,0 +1,32 @@
+//! Why a run ended before its time: which stage, which window, what is wrong.
+
+use crate::model::Window;
+use crate::store::StoreError;
+use crate::vdab::ApiError;
+
+/// A run that did not come to its end. Nothing is lost by it: the watermark stands before what is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The source does not list a window.
+    #[error("listing {window}: {error}")]
+    List {
+        /// The window.
+        window: Window,
+        /// What the source answered last.
+        error: ApiError,
+    },
+    /// The source fails on every CV, not on some.
+    #[error("fetching CVs: {0}")]
+    Fetch(ApiError),
+    /// The database fails.
+    #[error("{stage}: {error}")]
+    Store {
+        /// What was being done.
+        stage: &'static str,
+        /// What the database said last.
+        error: StoreError,
+    },
+    /// Somebody asked to stop while the database was away.
+    #[error("stopped")]
+    Stopped,
+}

@@ -1,0 +1,157 @@
+//! Ids, to outcomes: a pool of workers, each id tried until it has an outcome.
+//!
+//! A CV that fails by itself while others succeed is parked. While the source fails on everything nothing is: the gate
+//! holds the workers, or the run ends.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use super::{Done, End, Item, Pipeline, SyncError, Work};
+use crate::model::{Fate, Outcome, ParkClass};
+use crate::store::{StoreError, cv};
+use crate::vdab::{ApiError, Detail, Pauses, Remedy};
+
+/// For each worker so many more CVs may wait for their next attempt without holding it.
+const WAITING_PER_WORKER: usize = 4;
+
+/// How long what is under way may still take once the run is asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Fetches until the lister is done, or this run is asked to stop.
+pub async fn run(
+    pipeline: &Pipeline,
+    mut work: Receiver<Work>,
+    outcomes: Sender<Done>,
+) -> Result<(), SyncError> {
+    let workers = Semaphore::new(pipeline.settings.workers);
+    let at_once = pipeline.settings.workers * (1 + WAITING_PER_WORKER);
+    let (workers, outcomes) = (&workers, &outcomes);
+    stream::poll_fn(move |context| work.poll_recv(context))
+        .take_until(pin!(pipeline.token.cancelled()))
+        .map(Ok)
+        .try_for_each_concurrent(at_once, |work| async move {
+            let end = match work {
+                Work::Listed(listed) => End::Listed(listed),
+                Work::Known(outcome, listed_at) => End::Outcome(outcome, listed_at),
+                Work::Fetch(item) => {
+                    let Some(outcome) = fetch_in_time(pipeline, workers, item).await? else {
+                        return Ok(());
+                    };
+                    End::Outcome(outcome, item.listed_at)
+                }
+            };
+            // A closed channel means that the writer failed, and its error ends the run.
+            let _ = outcomes.send(Done(end)).await;
+            Ok(())
+        })
+        .await
+}
+
+/// `None` if the run is asked to stop and the answer does not come within the grace.
+async fn fetch_in_time(
+    pipeline: &Pipeline,
+    workers: &Semaphore,
+    item: Item,
+) -> Result<Option<Outcome>, SyncError> {
+    let too_late = async {
+        pipeline.token.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        outcome = fetch(pipeline, workers, item) => outcome,
+        () = too_late => Ok(None),
+    }
+}
+
+async fn fetch(
+    pipeline: &Pipeline,
+    workers: &Semaphore,
+    item: Item,
+) -> Result<Option<Outcome>, SyncError> {
+    let outcome = |as_of, fate| {
+        Ok(Some(Outcome {
+            window: item.window,
+            as_of,
+            fate,
+        }))
+    };
+    let park = |class: ParkClass| {
+        tracing::warn!(cv.id = %item.id, error.class = class.as_str(), "parked; it is tried again later");
+        outcome(
+            pipeline.vdab.time().now(),
+            Fate::Parked(item.id.to_string(), class),
+        )
+    };
+    let mut pauses = Pauses::for_one_request();
+    let mut failing_since = None;
+    loop {
+        let asked = Instant::now();
+        let error = match attempt(pipeline, workers, item).await {
+            Ok(answer) => {
+                let fate = match answer.value {
+                    Detail::Live(document) => Fate::Live(item.id, document),
+                    Detail::Gone => Fate::Gone(item.id),
+                };
+                return outcome(answer.as_of, fate);
+            }
+            Err(error) => error,
+        };
+        pipeline.metrics.retry("fetch", error.class());
+        match error.remedy() {
+            Remedy::WaitForGate => {}
+            Remedy::Park(class) => return park(class),
+            Remedy::Stop => return Err(SyncError::Fetch(error)),
+            Remedy::Retry(class) => {
+                let since = *failing_since.get_or_insert(asked);
+                if since.elapsed() >= pipeline.settings.retry_max_elapsed {
+                    if others_succeed(pipeline, item, since).await? {
+                        return park(class);
+                    }
+                    return Err(SyncError::Fetch(error));
+                }
+                let pause = tokio::time::sleep(pauses.next());
+                tokio::select! {
+                    () = pause => {}
+                    () = pipeline.token.cancelled() => return Ok(None),
+                }
+            }
+        }
+    }
+}
+
+async fn attempt(
+    pipeline: &Pipeline,
+    workers: &Semaphore,
+    item: Item,
+) -> Result<crate::vdab::Answer<Detail>, ApiError> {
+    // Never closed.
+    let _worker = workers.acquire().await;
+    pipeline.vdab.detail(item.id).await
+}
+
+/// Whether it is this CV that fails, and not the source: others succeeded since, or one that we know to be there does.
+async fn others_succeed(
+    pipeline: &Pipeline,
+    item: Item,
+    since: Instant,
+) -> Result<bool, SyncError> {
+    if pipeline.vdab.detail_healthy_since(since) {
+        return Ok(true);
+    }
+    let canary = pipeline
+        .persist("looking for a CV to compare with", async || {
+            let mut tx = pipeline.store.begin().await?;
+            let canary = cv::any_but(&mut tx, item.id).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            Ok(canary)
+        })
+        .await?;
+    Ok(match canary {
+        Some(canary) => pipeline.vdab.detail(canary).await.is_ok(),
+        None => false,
+    })
+}

@@ -1,0 +1,347 @@
+//! Windows, to ids: each window read so that shifting pages cannot hide a CV.
+//!
+//! One page is one answer and cannot shift: a window is cut in half until a page holds it. Where it cannot be cut, its
+//! pages are read from the last one down to the first, so that what leaves the window only moves rows into pages still to
+//! come (design, "Paging that cannot skip").
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::mpsc::Sender;
+
+use super::plan::{Plan, Planned};
+use super::settle::Listed;
+use super::sift::{self, Decision, Knowledge, sift};
+use super::{Item, Pipeline, SyncError, Work};
+use crate::model::{CvId, Window};
+use crate::store::{StoreError, cv_seen, parked_cv, sync_window};
+use crate::vdab::{Answer, BulkItem, BulkPage, Pauses, Remedy};
+
+/// The most parked CVs that one run tries again before it lists.
+const DUE: i64 = 1_000;
+
+/// Lists the windows of `plan` until its goal, or until this run is asked to stop.
+pub async fn run(pipeline: &Pipeline, mut plan: Plan, work: Sender<Work>) -> Result<(), SyncError> {
+    let mut lister = Lister {
+        pipeline,
+        work,
+        seq: 0,
+        begun: None,
+    };
+    lister.retry_parked().await?;
+    while !lister.stopped()
+        && let Some(planned) = plan.next(lister.settled(pipeline.vdab.time().now()))
+    {
+        lister.window(&mut plan, planned).await?;
+    }
+    Ok(())
+}
+
+struct Lister<'a> {
+    pipeline: &'a Pipeline,
+    work: Sender<Work>,
+    /// The next window's place in the run.
+    seq: u64,
+    /// Where the run's first fresh window starts.
+    begun: Option<DateTime<Utc>>,
+}
+
+/// How the first answer covers its window.
+enum Cover {
+    Whole,
+    /// There is more, and the window can be cut.
+    Halves(Window, Window),
+    /// There is more in an instant that cannot be cut.
+    Pages {
+        total: u64,
+    },
+}
+
+impl Lister<'_> {
+    async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
+        let started = Instant::now();
+        let first = self.page(planned.window, 0).await?;
+        let settled = self.settled(first.as_of);
+        plan.set_goal(settled);
+        self.show_goal(plan, planned);
+        if planned.fresh && settled < planned.window.tot() {
+            // Only as far as the source was settled when it was asked does its answer prove anything.
+            plan.stop();
+            let Some(window) = planned.window.until(settled) else {
+                return Ok(());
+            };
+            planned.window = window;
+        }
+        let cover = self.cover(planned.window, &first.value).await?;
+        if let Cover::Halves(older, newer) = cover {
+            let half = |window| Planned { window, ..planned };
+            plan.cut(half(older), half(newer));
+            return Ok(());
+        }
+        let seq = self.seq;
+        self.seq += 1;
+        let row = self.open(planned).await?;
+        let (mut ids, mut skipped) = (0, 0);
+        let mut feed = async |page: &Answer<BulkPage>| -> Result<bool, SyncError> {
+            let fed = self.feed(seq, planned, page).await?;
+            ids += page.value.items.len() as u64;
+            skipped += fed.skipped;
+            Ok(fed.whole)
+        };
+        let mut whole = true;
+        if let Cover::Pages { total } = cover {
+            whole = self
+                .pages_down(planned.window, &first, total, &mut feed)
+                .await?;
+        }
+        whole = whole && feed(&first).await?;
+        if whole {
+            self.pipeline.progress.listed(planned.window, ids);
+            let listed = Listed {
+                seq,
+                row,
+                planned,
+                ids,
+                skipped,
+                started,
+            };
+            self.send(Work::Listed(listed)).await;
+        }
+        Ok(())
+    }
+
+    /// Whether one answer holds the whole window.
+    ///
+    /// A page that is shorter than asked for and yet claims more is either cut by the server or lies about its total:
+    /// what lies behind it tells.
+    async fn cover(&self, window: Window, page: &BulkPage) -> Result<Cover, SyncError> {
+        let (size, got) = (
+            u64::from(self.pipeline.settings.page_size),
+            page.items.len() as u64,
+        );
+        let whole = match page.total {
+            Some(total) if got >= total => true,
+            Some(_) if got < size => self.page(window, got).await?.value.items.is_empty(),
+            Some(_) => false,
+            None => got < size,
+        };
+        Ok(match (whole, window.halves()) {
+            (true, _) => Cover::Whole,
+            (false, Some((older, newer))) => Cover::Halves(older, newer),
+            (false, None) => Cover::Pages {
+                total: page.total.unwrap_or(u64::MAX),
+            },
+        })
+    }
+
+    /// Feeds every page but the first, from the last one down; again from the start if the window grew meanwhile.
+    async fn pages_down(
+        &self,
+        window: Window,
+        first: &Answer<BulkPage>,
+        mut total: u64,
+        feed: &mut impl AsyncFnMut(&Answer<BulkPage>) -> Result<bool, SyncError>,
+    ) -> Result<bool, SyncError> {
+        let step = (first.value.items.len() as u64).max(1);
+        if total == u64::MAX {
+            total = self.count(window, step).await?;
+        }
+        loop {
+            let mut grown = total;
+            let mut offset = (total - 1) / step * step;
+            while offset > 0 && !self.stopped() {
+                let page = self.page(window, offset).await?;
+                grown = grown.max(page.value.total.unwrap_or(0));
+                if !feed(&page).await? {
+                    return Ok(false);
+                }
+                offset -= step;
+            }
+            if self.stopped() || grown <= total {
+                return Ok(!self.stopped());
+            }
+            tracing::info!(%window, from = total, to = grown, "a window grew while it was listed; listing it again");
+            total = grown;
+        }
+    }
+
+    /// How many ids lie in a window whose answers give no total: read on until a page is empty.
+    async fn count(&self, window: Window, step: u64) -> Result<u64, SyncError> {
+        let mut count = step;
+        loop {
+            let got = self.page(window, count).await?.value.items.len() as u64;
+            count += got;
+            if got == 0 || self.stopped() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// One page, asked for until it comes; a page that keeps failing ends the run.
+    async fn page(&self, window: Window, offset: u64) -> Result<Answer<BulkPage>, SyncError> {
+        let mut pauses = Pauses::for_one_request();
+        let begun = Instant::now();
+        loop {
+            let size = self.pipeline.settings.page_size;
+            let error = match self.pipeline.vdab.bulk(window, offset, size).await {
+                Ok(page) => return Ok(page),
+                Err(error) => error,
+            };
+            self.pipeline.metrics.retry("list", error.class());
+            match error.remedy() {
+                Remedy::WaitForGate => {}
+                Remedy::Retry(_) if begun.elapsed() < self.pipeline.settings.retry_max_elapsed => {
+                    tracing::debug!(
+                        error.class = error.class(),
+                        "a page has to be asked for again"
+                    );
+                    tokio::time::sleep(pauses.next()).await;
+                }
+                Remedy::Retry(_) | Remedy::Park(_) | Remedy::Stop => {
+                    return Err(SyncError::List { window, error });
+                }
+            }
+        }
+    }
+
+    /// Passes on the ids of a page that need it.
+    async fn feed(
+        &self,
+        seq: u64,
+        planned: Planned,
+        page: &Answer<BulkPage>,
+    ) -> Result<Fed, SyncError> {
+        let words = self.pipeline.vdab.words();
+        let knowledge = self.knowledge(planned, &page.value.items).await?;
+        let listed_at = Instant::now();
+        let mut labels = HashMap::<_, u64>::new();
+        let mut fed = Fed {
+            skipped: 0,
+            whole: true,
+        };
+        for item in &page.value.items {
+            *labels.entry(sift::label(item, words)).or_default() += 1;
+            let work = match sift(item, seq, page.as_of, &knowledge, words) {
+                Decision::Skip => {
+                    fed.skipped += 1;
+                    continue;
+                }
+                Decision::Fetch(id) => Work::Fetch(Item {
+                    id,
+                    window: Some(seq),
+                    listed_at,
+                }),
+                Decision::Known(outcome) => Work::Known(outcome, listed_at),
+            };
+            if !self.send(work).await {
+                fed.whole = false;
+                break;
+            }
+        }
+        for (label, ids) in labels {
+            self.pipeline.metrics.listed(label, ids);
+        }
+        Ok(fed)
+    }
+
+    async fn knowledge(
+        &self,
+        planned: Planned,
+        items: &[BulkItem],
+    ) -> Result<Knowledge, SyncError> {
+        let texts = || items.iter().filter_map(|item| item.cv_id.as_deref());
+        let ids: Vec<_> = texts().filter_map(CvId::parse).map(|id| id.0).collect();
+        let keys: Vec<_> = texts().map(parked_cv::key).collect();
+        if keys.is_empty() {
+            return Ok(Knowledge::default());
+        }
+        let since = planned.window.tot() + self.settle_lag();
+        self.pipeline
+            .persist("reading what is known", async || {
+                let mut tx = self.pipeline.store.begin().await?;
+                let confirmed = cv_seen::known(&mut tx, &ids, since).await?;
+                let waiting = if planned.fresh {
+                    Vec::new()
+                } else {
+                    parked_cv::waiting(&mut tx, &keys).await?
+                };
+                tx.commit().await.map_err(StoreError::from)?;
+                Ok(Knowledge {
+                    confirmed,
+                    waiting: waiting.into_iter().collect(),
+                })
+            })
+            .await
+    }
+
+    async fn open(&self, planned: Planned) -> Result<i64, SyncError> {
+        self.pipeline
+            .persist("opening a window", async || {
+                let mut tx = self.pipeline.store.begin().await?;
+                let row = sync_window::open(&mut tx, planned.window, planned.fresh).await?;
+                tx.commit().await.map_err(StoreError::from)?;
+                Ok(row)
+            })
+            .await
+    }
+
+    /// Sends the parked CVs whose time has come on their way.
+    async fn retry_parked(&self) -> Result<(), SyncError> {
+        let due = self
+            .pipeline
+            .persist("reading what is parked", async || {
+                let mut tx = self.pipeline.store.begin().await?;
+                let due = parked_cv::due(&mut tx, DUE).await?;
+                tx.commit().await.map_err(StoreError::from)?;
+                Ok(due)
+            })
+            .await?;
+        let listed_at = Instant::now();
+        for id in due.iter().filter_map(|id| CvId::parse(id)) {
+            let item = Item {
+                id,
+                window: None,
+                listed_at,
+            };
+            self.send(Work::Fetch(item)).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for room in the channel. False if this run is to stop, or a later stage has.
+    async fn send(&self, work: Work) -> bool {
+        tokio::select! {
+            biased;
+            () = self.pipeline.token.cancelled() => false,
+            sent = self.work.send(work) => sent.is_ok(),
+        }
+    }
+
+    fn stopped(&self) -> bool {
+        self.pipeline.token.is_cancelled() || self.work.is_closed()
+    }
+
+    fn show_goal(&mut self, plan: &Plan, planned: Planned) {
+        let begun = *self.begun.get_or_insert(planned.window.van());
+        if let Some(goal) = plan.goal() {
+            self.pipeline.progress.goal(begun, goal);
+        }
+    }
+
+    /// Up to where the source is settled at `now`, a time of its own.
+    fn settled(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - self.settle_lag()
+    }
+
+    fn settle_lag(&self) -> TimeDelta {
+        TimeDelta::from_std(self.pipeline.settings.settle_lag).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+/// What became of a page.
+struct Fed {
+    skipped: u64,
+    /// Whether all of it was passed on.
+    whole: bool,
+}

@@ -1,0 +1,237 @@
+//! What happens to it: the pipeline of one run, plan → list → fetch → batch → write.
+//!
+//! Invariant: the watermark moves in one place (`write`), when each id of every window before it is applied, proven
+//! unneeded or parked. A stage that fails ends the run; the next one begins at the watermark.
+
+mod batch;
+mod error;
+mod fetch;
+mod list;
+mod plan;
+mod progress;
+mod settle;
+mod sift;
+mod write;
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+pub use self::error::SyncError;
+pub use self::progress::{Progress, Snapshot};
+
+use self::plan::Plan;
+use self::settle::Listed;
+use crate::config;
+use crate::model::{CvId, Fate, Outcome, Tally};
+use crate::store::{Store, StoreError, cv_seen, job_success, sync_window, watermark};
+use crate::telemetry::Metrics;
+use crate::vdab::{Client, Pauses};
+
+/// Outcomes that wait to be batched; batches are bounded apart.
+const OUTCOMES: usize = 16;
+
+/// No statement of ours takes longer; a connection that says nothing for so long is dead.
+const STATEMENT: Duration = Duration::from_secs(90);
+
+/// The name of the job in `job_success`.
+pub const JOB: &str = "sync";
+
+/// The job that forgets old tombstones, once a day.
+const TOMBSTONES: &str = "tombstones";
+
+/// Everything that a run needs. One run at a time.
+#[derive(Debug)]
+pub struct Pipeline {
+    /// The source.
+    pub vdab: Client,
+    /// The destination.
+    pub store: Store,
+    /// How to go about it.
+    pub settings: config::Sync,
+    /// How long a person at a terminal waits for a database that is away; the daemon waits for as long as it takes.
+    pub patience: Option<Duration>,
+    /// Counts.
+    pub metrics: Metrics,
+    /// How far the run is.
+    pub progress: Progress,
+    /// Where the watermark stands, for those who watch.
+    pub watermark: watch::Sender<Option<DateTime<Utc>>>,
+    /// What the database said while it could not be used.
+    pub trouble: watch::Sender<Option<StoreError>>,
+    /// Ends the run: no new work is taken, what is in hand is finished or dropped whole.
+    pub token: CancellationToken,
+}
+
+/// An id whose detail has to be asked for.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    id: CvId,
+    /// Its window's place in the run; `None` for a parked CV that is tried again.
+    window: Option<u64>,
+    listed_at: Instant,
+}
+
+/// From `list` to `fetch`.
+#[derive(Debug)]
+enum Work {
+    Fetch(Item),
+    Known(Outcome, Instant),
+    Listed(Listed),
+}
+
+/// From `fetch` through `batch` to `write`.
+#[derive(Debug)]
+struct Done(End);
+
+#[derive(Debug)]
+enum End {
+    Outcome(Outcome, Instant),
+    Listed(Listed),
+}
+
+impl Done {
+    /// Bytes that it keeps in memory, roughly.
+    fn size(&self) -> usize {
+        match &self.0 {
+            End::Outcome(outcome, _) => match &outcome.fate {
+                Fate::Live(_, document) => document.json().len(),
+                Fate::Gone(_) | Fate::Parked(..) => 64,
+            },
+            End::Listed(_) => 64,
+        }
+    }
+}
+
+/// What a run has done.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Windows settled.
+    pub windows: u64,
+    /// What became of their ids.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// Where the watermark stands, if it moved.
+    pub watermark: Option<DateTime<Utc>>,
+    /// Whether the run was asked to stop before it came to its end.
+    pub interrupted: bool,
+}
+
+impl Pipeline {
+    /// One incremental sync, from the watermark up to where the source is settled.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. What was settled until then is kept.
+    pub async fn run(&self) -> Result<Summary, SyncError> {
+        let watermark = self
+            .persist("reading the watermark", async || {
+                let mut tx = self.store.begin().await?;
+                sync_window::abandon_open(&mut tx).await?;
+                let watermark = watermark::read(&mut tx).await?;
+                tx.commit().await?;
+                Ok(watermark)
+            })
+            .await?;
+        self.watermark.send_replace(watermark);
+        self.progress.start();
+        let result = self.pipe(self.plan(watermark)).await;
+        self.progress.end();
+        let mut summary = result.inspect_err(|_| self.metrics.window_ended("failed", 1))?;
+        summary.interrupted = self.token.is_cancelled();
+        if !summary.interrupted {
+            self.conclude().await?;
+        }
+        Ok(summary)
+    }
+
+    fn plan(&self, watermark: Option<DateTime<Utc>>) -> Plan {
+        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+        Plan::new(
+            watermark,
+            self.settings.from,
+            delta(self.settings.window_overlap),
+            delta(self.settings.window),
+        )
+    }
+
+    /// One future: if a stage fails, the others are dropped with it and the open transaction rolls back.
+    async fn pipe(&self, plan: Plan) -> Result<Summary, SyncError> {
+        let (work, waiting_work) = mpsc::channel(self.settings.channel_capacity);
+        let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
+        let (batches, waiting_batches) = mpsc::channel(1);
+        let ((), (), (), summary) = tokio::try_join!(
+            list::run(self, plan, work),
+            fetch::run(self, waiting_work, outcomes),
+            async {
+                batch::run(waiting_outcomes, batches).await;
+                Ok(())
+            },
+            write::run(self, waiting_batches),
+        )?;
+        Ok(summary)
+    }
+
+    /// Writes down that the job is done; once a day it also forgets what need not be remembered any longer.
+    async fn conclude(&self) -> Result<(), SyncError> {
+        let retention =
+            TimeDelta::from_std(self.settings.tombstone_retention).unwrap_or(TimeDelta::MAX);
+        let now = self.vdab.time().now();
+        self.persist("recording success", async || {
+            let mut tx = self.store.begin().await?;
+            job_success::record(&mut tx, JOB).await?;
+            let last = job_success::all(&mut tx).await?;
+            let forgot_today = last
+                .iter()
+                .any(|(job, at)| job == TOMBSTONES && now - *at < TimeDelta::days(1));
+            if !forgot_today && let Some(before) = now.checked_sub_signed(retention) {
+                cv_seen::forget_tombstones(&mut tx, before).await?;
+                job_success::record(&mut tx, TOMBSTONES).await?;
+            }
+            tx.commit().await.map_err(StoreError::from)
+        })
+        .await
+    }
+
+    /// Does `op` until the database lets it. Only a refused value ends it, or patience, or being asked to stop.
+    async fn persist<T>(
+        &self,
+        stage: &'static str,
+        op: impl AsyncFn() -> Result<T, StoreError>,
+    ) -> Result<T, SyncError> {
+        let begun = Instant::now();
+        let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
+        loop {
+            let answer = tokio::time::timeout(STATEMENT, op())
+                .await
+                .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())));
+            let error = match answer {
+                Ok(value) => {
+                    if self.trouble.borrow().is_some() {
+                        tracing::info!(stage, "the database works again");
+                        self.trouble.send_replace(None);
+                    }
+                    return Ok(value);
+                }
+                Err(error) => error,
+            };
+            let waited_enough = self.patience.is_some_and(|patience| {
+                begun.elapsed() > patience || matches!(error, StoreError::Broken(_))
+            });
+            if matches!(error, StoreError::Data(_)) || waited_enough {
+                return Err(SyncError::Store { stage, error });
+            }
+            if self.token.is_cancelled() {
+                return Err(SyncError::Stopped);
+            }
+            tracing::warn!(stage, "{error}; trying again");
+            self.trouble.send_replace(Some(error));
+            tokio::select! {
+                () = tokio::time::sleep(pauses.next()) => {}
+                () = self.token.cancelled() => {}
+            }
+        }
+    }
+}

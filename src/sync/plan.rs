@@ -1,0 +1,164 @@
+//! Watermark, overlap and width, to the windows of one run; pure.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::model::Window;
+
+/// A window to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// The span.
+    pub window: Window,
+    /// Whether it lies before the watermark, which then moves to its end; else it is listed once more.
+    pub fresh: bool,
+}
+
+/// The windows of one run, oldest first: the overlap behind the watermark, then what lies before it.
+///
+/// Windows are planned one by one, since only the first answer tells the source's time.
+#[derive(Debug)]
+pub struct Plan {
+    next: VecDeque<Planned>,
+    cursor: DateTime<Utc>,
+    goal: Option<DateTime<Utc>>,
+    width: TimeDelta,
+}
+
+impl Plan {
+    /// A run from `watermark` on, or from `from` where there is none yet.
+    #[must_use]
+    pub fn new(
+        watermark: Option<DateTime<Utc>>,
+        from: DateTime<Utc>,
+        overlap: TimeDelta,
+        width: TimeDelta,
+    ) -> Self {
+        let mut plan = Self {
+            next: VecDeque::new(),
+            cursor: watermark.unwrap_or(from),
+            goal: None,
+            width,
+        };
+        if let Some(watermark) = watermark {
+            let mut van = watermark - overlap;
+            while let Some(window) = Window::new(van, watermark.min(van + width)) {
+                plan.next.push_back(Planned {
+                    window,
+                    fresh: false,
+                });
+                van = window.tot();
+            }
+        }
+        plan
+    }
+
+    /// The next window; none of them ends behind `horizon`, up to where the source is settled by now.
+    pub fn next(&mut self, horizon: DateTime<Utc>) -> Option<Planned> {
+        if let Some(planned) = self.next.pop_front() {
+            return Some(planned);
+        }
+        let end = self.goal.unwrap_or(horizon).min(self.cursor + self.width);
+        let window = Window::new(self.cursor, end)?;
+        self.cursor = window.tot();
+        Some(Planned {
+            window,
+            fresh: true,
+        })
+    }
+
+    /// Lists `first` and then `second` before anything else: a window too full to be read in one answer.
+    pub fn cut(&mut self, first: Planned, second: Planned) {
+        self.next.push_front(second);
+        self.next.push_front(first);
+    }
+
+    /// Takes note of where the source is settled, as the first answer shows: the run goes there and no further.
+    pub fn set_goal(&mut self, settled: DateTime<Utc>) {
+        self.goal.get_or_insert(settled);
+    }
+
+    /// Where the run goes, once that is known.
+    #[must_use]
+    pub fn goal(&self) -> Option<DateTime<Utc>> {
+        self.goal
+    }
+
+    /// No more windows in this run: what lies ahead cannot be proven yet.
+    pub fn stop(&mut self) {
+        self.next.clear();
+        self.goal = Some(self.cursor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(minutes * 60, 0).unwrap()
+    }
+
+    fn minutes(minutes: i64) -> TimeDelta {
+        TimeDelta::minutes(minutes)
+    }
+
+    fn all(plan: &mut Plan, horizon: DateTime<Utc>) -> Vec<(i64, i64, bool)> {
+        let minute = |at: DateTime<Utc>| at.timestamp() / 60;
+        std::iter::from_fn(|| plan.next(horizon))
+            .map(|p| (minute(p.window.van()), minute(p.window.tot()), p.fresh))
+            .collect()
+    }
+
+    #[test]
+    fn the_first_run_begins_at_the_beginning_and_leaves_no_gap() {
+        let mut plan = Plan::new(None, at(0), minutes(60), minutes(100));
+        assert_eq!(
+            all(&mut plan, at(250)),
+            [(0, 100, true), (100, 200, true), (200, 250, true)]
+        );
+    }
+
+    #[test]
+    fn later_runs_reach_back_behind_the_watermark_in_windows_of_their_own() {
+        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), minutes(40));
+        assert_eq!(
+            all(&mut plan, at(520)),
+            [(440, 480, false), (480, 500, false), (500, 520, true)]
+        );
+    }
+
+    #[test]
+    fn nothing_lies_ahead_of_a_watermark_in_the_future() {
+        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), minutes(100));
+        assert_eq!(all(&mut plan, at(300)), [(440, 500, false)]);
+    }
+
+    #[test]
+    fn the_goal_holds_however_the_horizon_moves() {
+        let mut plan = Plan::new(None, at(0), minutes(60), minutes(100));
+        plan.next(at(10)).unwrap();
+        plan.set_goal(at(50));
+        plan.set_goal(at(70));
+        assert_eq!(all(&mut plan, at(999)), [(10, 50, true)]);
+    }
+
+    #[test]
+    fn halves_come_before_the_rest() {
+        let mut plan = Plan::new(None, at(0), minutes(60), minutes(100));
+        let full = plan.next(at(150)).unwrap();
+        let (older, newer) = full.window.halves().unwrap();
+        let half = |window| Planned {
+            window,
+            fresh: true,
+        };
+        plan.cut(half(older), half(newer));
+        assert_eq!(
+            all(&mut plan, at(150)),
+            [(0, 50, true), (50, 100, true), (100, 150, true)]
+        );
+        plan.stop();
+        assert_eq!(plan.next(at(999)), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! How far a run is: counts, rate and time to go, for the terminal and the status page.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::model::{Tally, Window};
+
+/// Shared by the stages of a run and whoever watches them.
+#[derive(Debug, Default)]
+pub struct Progress(Mutex<State>);
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    started: Option<Instant>,
+    /// From where the run started to where it goes.
+    span: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Up to where windows have been listed, and the first of them that held anything.
+    listed_to: Option<DateTime<Utc>>,
+    first_ids_at: Option<DateTime<Utc>>,
+    windows: u64,
+    tally: Tally,
+}
+
+/// What can be told about a run under way.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// Windows settled.
+    pub windows: u64,
+    /// Counts so far; `listed` runs ahead of the rest.
+    pub tally: Tally,
+    /// Ids done in a second, since the start.
+    pub per_second: f64,
+    /// Ids in all, as far as the listing so far lets one guess.
+    pub expected: u64,
+    /// Seconds to go, as far as one can tell.
+    pub eta_seconds: Option<u64>,
+    /// Up to where the source has been listed.
+    pub listed_to: Option<DateTime<Utc>>,
+}
+
+impl Progress {
+    /// A run starts.
+    pub fn start(&self) {
+        *self.lock() = State {
+            started: Some(Instant::now()),
+            ..State::default()
+        };
+    }
+
+    /// The run is over.
+    pub fn end(&self) {
+        self.lock().started = None;
+    }
+
+    /// Where the run goes is known.
+    pub fn goal(&self, from: DateTime<Utc>, to: DateTime<Utc>) {
+        self.lock().span.get_or_insert((from, to));
+    }
+
+    /// A window was listed.
+    pub fn listed(&self, window: Window, ids: u64) {
+        let mut state = self.lock();
+        state.listed_to = Some(window.tot());
+        state.tally.listed += ids;
+        if ids > 0 {
+            state.first_ids_at.get_or_insert(window.van());
+        }
+    }
+
+    /// Ids met their end.
+    pub fn done(&self, tally: Tally) {
+        self.lock().tally += tally;
+    }
+
+    /// Windows settled.
+    pub fn settled(&self, windows: u64) {
+        self.lock().windows += windows;
+    }
+
+    /// What can be told now; `None` while no run is under way.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let state = self.lock().clone();
+        let elapsed = state.started?.elapsed();
+        let expected = state.expected();
+        let done = state.tally.done();
+        Some(Snapshot {
+            windows: state.windows,
+            tally: state.tally,
+            per_second: per_second(done, elapsed),
+            expected,
+            eta_seconds: eta(done, expected, elapsed).map(|eta| eta.as_secs()),
+            listed_to: state.listed_to,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ids listed so far, and as many again for the time still to be listed as there were in the time behind.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    fn expected(&self) -> u64 {
+        let known = self.tally.listed;
+        let (Some((_, to)), Some(listed_to), Some(first)) =
+            (self.span, self.listed_to, self.first_ids_at)
+        else {
+            return known;
+        };
+        let behind = (listed_to - first).num_milliseconds().max(1);
+        let ahead = (to - listed_to).num_milliseconds().max(0);
+        known + (known as f64 * ahead as f64 / behind as f64) as u64
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a rate to look at")]
+fn per_second(done: u64, elapsed: Duration) -> f64 {
+    let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
+    (rate * 10.0).round() / 10.0
+}
+
+/// Time to go at the average rate so far; `None` while there is no rate.
+fn eta(done: u64, expected: u64, elapsed: Duration) -> Option<Duration> {
+    let left = expected.saturating_sub(done);
+    let millis = u128::from(left) * elapsed.as_millis() / u128::from(done.max(1));
+    (done > 0 || left == 0)
+        .then(|| Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(s, 0).unwrap()
+    }
+
+    #[test]
+    fn the_guess_leaves_out_the_empty_years_before_the_first_cv() {
+        let progress = Progress::default();
+        assert!(progress.snapshot().is_none());
+        progress.start();
+        progress.goal(at(0), at(1_000));
+        progress.listed(Window::new(at(0), at(800)).unwrap(), 0);
+        assert_eq!(progress.snapshot().unwrap().expected, 0);
+        progress.listed(Window::new(at(800), at(900)).unwrap(), 50);
+        assert_eq!(progress.snapshot().unwrap().expected, 100);
+        progress.listed(Window::new(at(900), at(1_000)).unwrap(), 30);
+        assert_eq!(progress.snapshot().unwrap().expected, 80);
+        progress.end();
+        assert!(progress.snapshot().is_none());
+    }
+
+    #[test]
+    fn time_to_go() {
+        let elapsed = Duration::from_secs(10);
+        assert_eq!(eta(100, 400, elapsed), Some(Duration::from_secs(30)));
+        assert_eq!(eta(400, 400, elapsed), Some(Duration::ZERO));
+        assert_eq!(eta(0, 400, elapsed), None);
+    }
+}

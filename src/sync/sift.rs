@@ -1,0 +1,144 @@
+//! Which listed ids need a detail call, and what is known of the others; pure.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::model::{CvId, Fate, Outcome, ParkClass, Standing, StatusWords};
+use crate::vdab::BulkItem;
+
+/// What to do about one listed id.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Its detail has to be asked for.
+    Fetch(CvId),
+    /// Its fate is known without asking.
+    Known(Outcome),
+    /// What we hold already reflects this window, or it waits among the parked for its next attempt.
+    Skip,
+}
+
+/// What the database knows of the ids on a page.
+#[derive(Debug, Default)]
+pub struct Knowledge {
+    /// Ids whose state is known as of the window's settled end or later, and whether they are gone.
+    pub confirmed: HashMap<Uuid, bool>,
+    /// Ids that are parked and not due, where such are to be left alone.
+    pub waiting: HashSet<String>,
+}
+
+/// Decides about one listed id of window `seq`, listed at `as_of`.
+///
+/// A detail call that is not needed is not made. But where what we hold contradicts the listing (we hold it as gone, the
+/// listing says it is there), the later answer decides.
+#[must_use]
+pub fn sift(
+    item: &BulkItem,
+    seq: u64,
+    as_of: DateTime<Utc>,
+    knowledge: &Knowledge,
+    words: &StatusWords,
+) -> Decision {
+    let known = |fate| {
+        Decision::Known(Outcome {
+            window: Some(seq),
+            as_of,
+            fate,
+        })
+    };
+    let text = item.cv_id.as_deref().unwrap_or_default();
+    if knowledge.waiting.contains(text) {
+        return Decision::Skip;
+    }
+    let Some(id) = CvId::parse(text) else {
+        return known(Fate::Parked(text.to_owned(), ParkClass::BadId));
+    };
+    let held = knowledge.confirmed.get(&id.0);
+    match (words.standing(item.status.as_deref()), held) {
+        (Standing::Gone, Some(true))
+        | (Standing::Live, Some(false))
+        | (Standing::Unknown, Some(_)) => Decision::Skip,
+        (Standing::Gone, _) => known(Fate::Gone(id)),
+        (Standing::Live | Standing::Unknown, _) => Decision::Fetch(id),
+    }
+}
+
+/// What a listed id says about itself, as a word for metrics.
+#[must_use]
+pub fn label(item: &BulkItem, words: &StatusWords) -> &'static str {
+    let valid = item.cv_id.as_deref().and_then(CvId::parse).is_some();
+    match words.standing(item.status.as_deref()) {
+        _ if !valid => "invalid_id",
+        Standing::Live => "live",
+        Standing::Gone => "gone",
+        Standing::Unknown => "unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
+
+    fn decide(cv_id: Option<&str>, status: Option<&str>, held_gone: Option<bool>) -> &'static str {
+        let item = BulkItem {
+            cv_id: cv_id.map(str::to_owned),
+            status: status.map(str::to_owned),
+        };
+        let id = CvId::parse(ID).unwrap();
+        let knowledge = Knowledge {
+            confirmed: held_gone.into_iter().map(|gone| (id.0, gone)).collect(),
+            waiting: HashSet::from(["WAITING".to_owned()]),
+        };
+        let words = StatusWords {
+            live: vec!["OPEN".into()],
+            gone: vec!["VERWIJDERD".into()],
+        };
+        match sift(&item, 0, DateTime::UNIX_EPOCH, &knowledge, &words) {
+            Decision::Fetch(_) => "fetch",
+            Decision::Skip => "skip",
+            Decision::Known(outcome) => match outcome.fate {
+                Fate::Gone(_) => "delete",
+                Fate::Parked(_, ParkClass::BadId) => "park",
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    #[test]
+    fn every_case() {
+        for (status, held_gone, decision) in [
+            (Some("OPEN"), None, "fetch"),
+            (Some("OPEN"), Some(false), "skip"),
+            (Some("OPEN"), Some(true), "fetch"),
+            (Some("VERWIJDERD"), None, "delete"),
+            (Some("VERWIJDERD"), Some(false), "delete"),
+            (Some("VERWIJDERD"), Some(true), "skip"),
+            (Some("GEARCHIVEERD"), None, "fetch"),
+            (Some("GEARCHIVEERD"), Some(false), "skip"),
+            (Some("GEARCHIVEERD"), Some(true), "skip"),
+            (None, None, "fetch"),
+            (None, Some(true), "skip"),
+        ] {
+            assert_eq!(
+                decide(Some(ID), status, held_gone),
+                decision,
+                "{status:?} {held_gone:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn garbage_is_parked_whatever_its_status() {
+        for (cv_id, status) in [
+            (Some("NOT_FOUND"), Some("OPEN")),
+            (Some("../x"), Some("VERWIJDERD")),
+            (None, None),
+        ] {
+            assert_eq!(decide(cv_id, status, None), "park");
+        }
+        assert_eq!(decide(Some("WAITING"), Some("OPEN"), None), "skip");
+    }
+}

@@ -1,0 +1,146 @@
+//! Batches, to PostgreSQL: one transaction each, then the windows that are settled by it, and the watermark.
+
+use std::time::Instant;
+
+use tokio::sync::mpsc::Receiver;
+
+use super::settle::{Settled, Settlement};
+use super::{Done, End, Pipeline, Summary, SyncError};
+use crate::model::{Fate, Outcome, ParkClass, Tally};
+use crate::store::{Applied, StoreError, sync_window, watermark};
+
+/// Writes until the last batch has come.
+pub async fn run(
+    pipeline: &Pipeline,
+    mut batches: Receiver<Vec<Done>>,
+) -> Result<Summary, SyncError> {
+    let mut settlement = Settlement::default();
+    let mut summary = Summary::default();
+    while let Some(batch) = batches.recv().await {
+        let (mut outcomes, mut listed_at) = (Vec::new(), Vec::new());
+        for Done(end) in batch {
+            match end {
+                End::Listed(listed) => settlement.listed(listed),
+                End::Outcome(outcome, at) => {
+                    outcomes.push(outcome);
+                    listed_at.push(at);
+                }
+            }
+        }
+        let applied = write(pipeline, &mut outcomes).await?;
+        for ((outcome, end), listed_at) in outcomes.iter().zip(&applied).zip(&listed_at) {
+            if let Some(seq) = outcome.window {
+                settlement.done(seq, *end);
+            }
+            observe_delay(pipeline, *end, *listed_at);
+        }
+        let mut tally = Tally::default();
+        for end in applied {
+            end.count_in(&mut tally);
+        }
+        pipeline.progress.done(tally);
+        finish(pipeline, settlement.take_settled(), &mut summary).await?;
+    }
+    Ok(summary)
+}
+
+/// Writes all of `outcomes`. One that PostgreSQL refuses is found by halving, and parked; the rest is written.
+async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Applied>, SyncError> {
+    if outcomes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stage = "writing a batch";
+    let written = pipeline
+        .persist(stage, async || pipeline.store.apply(outcomes).await)
+        .await;
+    match (written, outcomes) {
+        (
+            Err(SyncError::Store {
+                error: StoreError::Data(code),
+                ..
+            }),
+            [outcome],
+        ) => {
+            let (Fate::Live(id, _) | Fate::Gone(id)) = &outcome.fate else {
+                let error = StoreError::Data(code);
+                return Err(SyncError::Store { stage, error });
+            };
+            tracing::warn!(cv.id = %id, sqlstate = code, "PostgreSQL refuses a document; parked");
+            outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable);
+            let parked = std::slice::from_ref(outcome);
+            pipeline
+                .persist(stage, async || pipeline.store.apply(parked).await)
+                .await
+        }
+        (
+            Err(SyncError::Store {
+                error: StoreError::Data(_),
+                ..
+            }),
+            outcomes,
+        ) => {
+            let (first, second) = outcomes.split_at_mut(outcomes.len() / 2);
+            let mut applied = Box::pin(write(pipeline, first)).await?;
+            applied.extend(Box::pin(write(pipeline, second)).await?);
+            Ok(applied)
+        }
+        (written, _) => written,
+    }
+}
+
+/// Writes down which windows are settled, and moves the watermark; here, and only here.
+async fn finish(
+    pipeline: &Pipeline,
+    settled: Vec<Settled>,
+    summary: &mut Summary,
+) -> Result<(), SyncError> {
+    let reached = settled
+        .iter()
+        .filter(|window| window.listed.planned.fresh)
+        .map(|window| window.listed.planned.window.tot())
+        .max();
+    if settled.is_empty() {
+        return Ok(());
+    }
+    pipeline
+        .persist("settling a window", async || {
+            let mut tx = pipeline.store.begin().await?;
+            for window in &settled {
+                sync_window::settle(&mut tx, window.listed.row, &window.tally).await?;
+            }
+            if let Some(position) = reached {
+                watermark::advance(&mut tx, position).await?;
+            }
+            tx.commit().await.map_err(StoreError::from)
+        })
+        .await?;
+    for Settled { listed, tally } in settled {
+        tracing::debug!(
+            window.van = %listed.planned.window.van(),
+            window.tot = %listed.planned.window.tot(),
+            listed = tally.listed,
+            "window settled"
+        );
+        pipeline.metrics.window_ended("settled", 1);
+        pipeline.metrics.window_took(listed.started.elapsed());
+        pipeline.metrics.tally(&tally);
+        pipeline.progress.settled(1);
+        summary.windows += 1;
+        summary.tally += tally;
+    }
+    summary.watermark = reached.or(summary.watermark);
+    if let Some(position) = reached {
+        pipeline.watermark.send_replace(Some(position));
+    }
+    Ok(())
+}
+
+fn observe_delay(pipeline: &Pipeline, end: Applied, listed_at: Instant) {
+    match end {
+        Applied::Inserted | Applied::Updated => {
+            pipeline.metrics.applied("upsert", listed_at.elapsed());
+        }
+        Applied::Deleted => pipeline.metrics.applied("delete", listed_at.elapsed()),
+        Applied::Unchanged | Applied::Superseded | Applied::Parked => {}
+    }
+}

@@ -1,0 +1,70 @@
+//! What kind of answer came back, for every operation alike; a plain function over status, headers and body.
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
+
+use super::error::ApiError;
+use super::{headers, wire};
+
+/// One answer as it came over the wire, its body whole and within its limit.
+#[derive(Debug)]
+pub struct Raw {
+    /// The status line's.
+    pub status: StatusCode,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The decoded body.
+    pub body: Vec<u8>,
+}
+
+impl Raw {
+    /// The body of a 200 that claims to be JSON, or what else the answer proves (contract, "Quota" and "Errors").
+    ///
+    /// What a 404 or another 4xx means is up to the operation: they come back as [`ApiError::Refused`].
+    pub fn json(&self) -> Result<&[u8], ApiError> {
+        match self.status.as_u16() {
+            200 if headers::is_json(&self.headers) => Ok(&self.body),
+            200 => Err(ApiError::NotAnAnswer("status 200, but it is no JSON")),
+            status @ (401 | 403) => Err(ApiError::KeyRefused {
+                status,
+                message: self.message(),
+            }),
+            429 => Err(ApiError::OverQuota {
+                wait: headers::retry_after(&self.headers)
+                    .or_else(|| headers::rate_limit_reset(&self.headers)),
+            }),
+            408 => Err(ApiError::Incomplete("status 408")),
+            status @ 400..=499 => Err(ApiError::Refused {
+                status,
+                message: self.message(),
+            }),
+            status @ 500..=599 => Err(ApiError::Server {
+                status,
+                wait: headers::retry_after(&self.headers),
+            }),
+            300..=399 => Err(ApiError::NotAnAnswer("a redirect, which is not followed")),
+            _ => Err(ApiError::NotAnAnswer("a status that is no answer")),
+        }
+    }
+
+    /// Whether the body is an error object in the API's shape, and not a page of what stands before it.
+    pub fn is_api_error(&self) -> bool {
+        headers::is_json(&self.headers) && wire::failure_message(&self.body).is_some()
+    }
+
+    /// The gateway's words, short and printable.
+    fn message(&self) -> String {
+        wire::failure_message(&self.body)
+            .filter(|message| !message.is_empty())
+            .map_or_else(
+                || "no reason given".to_owned(),
+                |message| {
+                    message
+                        .chars()
+                        .filter(|c| !c.is_control())
+                        .take(120)
+                        .collect()
+                },
+            )
+    }
+}

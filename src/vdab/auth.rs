@@ -1,0 +1,124 @@
+//! Who we are to VDAB: the key on every request and, where configured, a cached OAuth token next to it.
+
+use std::time::{Duration, Instant};
+
+use reqwest::RequestBuilder;
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::error::ApiError;
+use super::request;
+use crate::config;
+
+/// The most that is read of a token answer.
+const LARGEST_TOKEN: usize = 64 << 10;
+
+/// A token is renewed so long before it ends.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// The key, and the token if there is one.
+#[derive(Debug)]
+pub struct Auth {
+    key: HeaderValue,
+    oauth: Option<OAuth>,
+}
+
+#[derive(Debug)]
+struct OAuth {
+    settings: config::OAuth,
+    token: Mutex<Option<Token>>,
+}
+
+#[derive(Debug)]
+struct Token {
+    value: SecretString,
+    renew_at: Instant,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: SecretString,
+    #[serde(default = "default_life")]
+    expires_in: u64,
+}
+
+fn default_life() -> u64 {
+    900
+}
+
+impl Auth {
+    /// `None` if the key holds characters that no header can.
+    #[must_use]
+    pub fn new(api: &config::Api) -> Option<Self> {
+        let mut key = HeaderValue::from_str(api.key.expose_secret()).ok()?;
+        key.set_sensitive(true);
+        Some(Self {
+            key,
+            oauth: api.oauth.clone().map(|settings| OAuth {
+                settings,
+                token: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Adds the headers (contract, "Transport and authentication").
+    ///
+    /// # Errors
+    /// Whatever the token server answers instead of a token.
+    pub async fn sign(
+        &self,
+        http: &reqwest::Client,
+        request: RequestBuilder,
+    ) -> Result<RequestBuilder, ApiError> {
+        let request = request.header("X-IBM-Client-Id", self.key.clone());
+        match &self.oauth {
+            None => Ok(request),
+            Some(oauth) => Ok(request.bearer_auth(oauth.token(http).await?.expose_secret())),
+        }
+    }
+
+    /// Forgets the token, so that the next request asks for a new one. For when VDAB refused it before its time.
+    pub async fn forget_token(&self) {
+        if let Some(oauth) = &self.oauth {
+            *oauth.token.lock().await = None;
+        }
+    }
+}
+
+impl OAuth {
+    /// The cached token, or a new one. One caller asks while the others wait for it.
+    async fn token(&self, http: &reqwest::Client) -> Result<SecretString, ApiError> {
+        let mut cached = self.token.lock().await;
+        if let Some(token) = cached
+            .as_ref()
+            .filter(|token| Instant::now() < token.renew_at)
+        {
+            return Ok(token.value.clone());
+        }
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.settings.client_id),
+            ("client_secret", self.settings.client_secret.expose_secret()),
+        ];
+        let asked = Instant::now();
+        let post = http.post(self.settings.token_url.clone()).form(&form);
+        let answer = request::send(post, LARGEST_TOKEN).await?;
+        let token: TokenAnswer = match answer.json() {
+            Ok(body) => serde_json::from_slice(body)
+                .map_err(|_| ApiError::NotAnAnswer("the token server gave no token"))?,
+            Err(ApiError::Refused { status, message }) => {
+                return Err(ApiError::KeyRefused { status, message });
+            }
+            Err(error) => return Err(error),
+        };
+        let life = Duration::from_secs(token.expires_in);
+        let renew_at = asked + life.saturating_sub(MARGIN).max(life / 2);
+        *cached = Some(Token {
+            value: token.access_token.clone(),
+            renew_at,
+        });
+        Ok(token.access_token)
+    }
+}

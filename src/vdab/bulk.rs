@@ -1,0 +1,72 @@
+//! A window and an offset, to a page of ids (contract, "GET /kandidaten/bulk").
+
+use super::answer::Raw;
+use super::error::ApiError;
+use super::wire::BulkPage;
+
+/// The most that is read of a page: 2,000 ids take about 150 kB.
+pub const LARGEST_PAGE: usize = 8 << 20;
+
+/// What a bulk answer proves.
+pub fn classify(answer: &Raw) -> Result<BulkPage, ApiError> {
+    serde_json::from_slice(answer.json()?)
+        .map_err(|_| ApiError::NotAnAnswer("it is no complete page of ids"))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn classified(
+        status: u16,
+        content_type: &'static str,
+        body: &str,
+    ) -> Result<BulkPage, ApiError> {
+        classify(&Raw {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: [("content-type", content_type)]
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .into_iter()
+                .collect(),
+            body: body.into(),
+        })
+    }
+
+    #[test]
+    fn a_page_is_a_page_only_when_whole() {
+        let body = r#"{"aantal":1,"resultaten":[{"cvId":"x","status":"OPEN"}]}"#;
+        assert_eq!(
+            classified(200, "application/json", body)
+                .unwrap()
+                .items
+                .len(),
+            1
+        );
+        for cut in 0..body.len() {
+            let error = classified(200, "application/json", &body[..cut]).unwrap_err();
+            assert_eq!(error.class(), "not_an_answer");
+        }
+        for nonsense in ["{}", "[]", "null", r#"{"aantal":0}"#] {
+            let error = classified(200, "application/json", nonsense).unwrap_err();
+            assert_eq!(error.class(), "not_an_answer", "{nonsense}");
+        }
+        assert_eq!(
+            classified(200, "text/html", body).unwrap_err().class(),
+            "not_an_answer"
+        );
+        assert_eq!(
+            classified(400, "application/json", "{}")
+                .unwrap_err()
+                .class(),
+            "refused"
+        );
+        assert_eq!(
+            classified(404, "application/json", "{}")
+                .unwrap_err()
+                .class(),
+            "refused"
+        );
+    }
+}

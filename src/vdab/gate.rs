@@ -1,0 +1,389 @@
+//! A gate in front of all workers: closed while the source cannot or must not be asked, reopened by one probe.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::error::{ApiError, Verdict};
+use super::retry::Pauses;
+
+/// Why a gate is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The quota is used up.
+    RateLimit,
+    /// The key is refused.
+    Auth,
+    /// The source is down, or fails on everything.
+    Outage,
+}
+
+impl Reason {
+    /// The word for it in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate_limit",
+            Self::Auth => "auth",
+            Self::Outage => "outage",
+        }
+    }
+
+    fn pauses(self) -> Pauses {
+        let (first, longest) = match self {
+            Self::RateLimit | Self::Outage => (1, 60),
+            Self::Auth => (30, 300),
+        };
+        Pauses::new(Duration::from_secs(first), Duration::from_secs(longest))
+    }
+}
+
+/// No wait that a header asks for is longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// So many failures with no success between them are the source's fault, not that of so many CVs.
+const SUSPECTS: u32 = 10;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: Option<Closed>,
+    /// Failures since the last success.
+    suspects: u32,
+    last_healthy: Option<Instant>,
+    /// Time spent closed that nobody has counted yet.
+    uncounted: Vec<(Reason, Duration)>,
+}
+
+#[derive(Debug)]
+struct Closed {
+    reason: Reason,
+    why: ApiError,
+    /// When it closed for the first time without opening since.
+    since: Instant,
+    counted_to: Instant,
+    until: Instant,
+    pauses: Pauses,
+    probing: bool,
+}
+
+/// What an operator sees of a closed gate.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClosedGate {
+    /// What kind of trouble.
+    pub reason: Reason,
+    /// One sentence: what is wrong and what to do.
+    pub message: String,
+    /// Whole seconds since it closed.
+    pub closed_for_seconds: u64,
+    /// Whole seconds until the next probe.
+    pub probe_in_seconds: u64,
+}
+
+/// Leave to send one request. Its answer must be reported; dropping it without a report lets another one try.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    gate: &'a Gate,
+    probe: bool,
+}
+
+impl Gate {
+    /// Waits until the gate is open, or this caller is the one that probes.
+    ///
+    /// # Errors
+    /// [`ApiError::GaveUp`] as soon as it is clear that the gate stays closed for longer than `patience`; a refused key
+    /// does so at once. Without `patience` it waits for as long as it takes.
+    pub async fn pass(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
+        loop {
+            let changed = self.changed.notified();
+            let until = {
+                let mut state = self.lock();
+                let Some(closed) = &mut state.closed else {
+                    return Ok(Pass {
+                        gate: self,
+                        probe: false,
+                    });
+                };
+                if let Some(patience) = patience {
+                    closed.check(patience)?;
+                }
+                if !closed.probing && closed.until <= Instant::now() {
+                    closed.probing = true;
+                    return Ok(Pass {
+                        gate: self,
+                        probe: true,
+                    });
+                }
+                closed.until
+            };
+            let wake = until.max(Instant::now() + Duration::from_millis(50));
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+        }
+    }
+
+    /// Whether any request succeeded since `instant`.
+    #[must_use]
+    pub fn healthy_since(&self, instant: Instant) -> bool {
+        self.lock().last_healthy.is_some_and(|at| at > instant)
+    }
+
+    /// The gate as an operator sees it; `None` while it is open.
+    #[must_use]
+    pub fn closed(&self) -> Option<ClosedGate> {
+        let state = self.lock();
+        let closed = state.closed.as_ref()?;
+        let now = Instant::now();
+        Some(ClosedGate {
+            reason: closed.reason,
+            message: closed.why.to_string(),
+            closed_for_seconds: now.saturating_duration_since(closed.since).as_secs(),
+            probe_in_seconds: closed.until.saturating_duration_since(now).as_secs(),
+        })
+    }
+
+    /// Time spent closed since the last call, by reason.
+    #[must_use]
+    pub fn take_closed_time(&self) -> Vec<(Reason, Duration)> {
+        let mut state = self.lock();
+        state.count(Instant::now());
+        std::mem::take(&mut state.uncounted)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass<'_> {
+    /// Whether it is still good: the gate is open, or this is the probe.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.probe || self.gate.lock().closed.is_none()
+    }
+
+    /// Tells the gate how the request ended: `None` for an answer, else the error.
+    ///
+    /// Answers to requests that were under way when the gate closed do not open it: only the probe does.
+    pub fn report(mut self, error: Option<&ApiError>) {
+        let mut state = self.gate.lock();
+        match error.map(|error| (error, error.verdict())) {
+            None | Some((_, Verdict::Healthy)) => {
+                state.suspects = 0;
+                state.last_healthy = Some(Instant::now());
+                if self.probe {
+                    state.open();
+                }
+            }
+            Some((error, Verdict::Suspect)) => {
+                state.suspects += 1;
+                if self.probe || state.suspects >= SUSPECTS {
+                    state.close(Reason::Outage, None, error, self.probe);
+                }
+            }
+            Some((error, Verdict::Close(reason, asked))) => {
+                state.close(reason, asked, error, self.probe);
+            }
+        }
+        drop(state);
+        self.probe = false;
+        self.gate.changed.notify_waiters();
+    }
+
+    /// Closes the gate although the answer was good, since it said that there will be no more for `wait`.
+    pub fn report_last(self, wait: Duration) {
+        let error = ApiError::OverQuota { wait: Some(wait) };
+        self.report(Some(&error));
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        if self.probe {
+            if let Some(closed) = &mut self.gate.lock().closed {
+                closed.probing = false;
+            }
+            self.gate.changed.notify_waiters();
+        }
+    }
+}
+
+impl State {
+    fn close(&mut self, reason: Reason, asked: Option<Duration>, why: &ApiError, probe: bool) {
+        let now = Instant::now();
+        self.count(now);
+        // Several requests under way fail together: they are one failure, and only a failed probe makes the pause grow.
+        if let Some(closed) = &mut self.closed
+            && closed.reason == reason
+            && !probe
+        {
+            if let Some(asked) = asked {
+                closed.until = closed.until.max(now + asked.min(LONGEST_WAIT));
+            }
+            return;
+        }
+        let (since, mut pauses) = match self.closed.take() {
+            Some(closed) if closed.reason == reason => (closed.since, closed.pauses),
+            Some(closed) => (closed.since, reason.pauses()),
+            None => (now, reason.pauses()),
+        };
+        let pause = pauses.next();
+        let wait = asked.map_or(pause, |asked| {
+            asked.clamp(Duration::from_secs(1), LONGEST_WAIT)
+        });
+        tracing::warn!(
+            reason = reason.as_str(),
+            error.class = why.class(),
+            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "no calls to VDAB for a while: {why}"
+        );
+        self.closed = Some(Closed {
+            reason,
+            why: why.clone(),
+            since,
+            counted_to: now,
+            until: now + wait,
+            pauses,
+            probing: false,
+        });
+    }
+
+    fn open(&mut self) {
+        let now = Instant::now();
+        self.count(now);
+        if let Some(closed) = self.closed.take() {
+            tracing::info!(
+                reason = closed.reason.as_str(),
+                closed_for_ms = u64::try_from((now - closed.since).as_millis()).unwrap_or(u64::MAX),
+                "VDAB answers again"
+            );
+        }
+    }
+
+    fn count(&mut self, now: Instant) {
+        if let Some(closed) = &mut self.closed {
+            self.uncounted.push((
+                closed.reason,
+                now.saturating_duration_since(closed.counted_to),
+            ));
+            closed.counted_to = now;
+            // Nobody may be counting: keep the sum, not the parts.
+            if self.uncounted.len() > 16 {
+                self.uncounted = sum_by_reason(&self.uncounted);
+            }
+        }
+    }
+}
+
+fn sum_by_reason(parts: &[(Reason, Duration)]) -> Vec<(Reason, Duration)> {
+    [Reason::RateLimit, Reason::Auth, Reason::Outage]
+        .into_iter()
+        .map(|reason| {
+            let of_reason = parts.iter().filter(|(other, _)| *other == reason);
+            (reason, of_reason.map(|(_, time)| *time).sum())
+        })
+        .collect()
+}
+
+impl Closed {
+    fn check(&self, patience: Duration) -> Result<(), ApiError> {
+        let now = Instant::now();
+        let waited = now.saturating_duration_since(self.since);
+        let over = self.until.saturating_duration_since(self.since) > patience || waited > patience;
+        if self.reason == Reason::Auth {
+            return Err(self.why.clone());
+        }
+        if over {
+            return Err(ApiError::GaveUp {
+                waited,
+                why: Box::new(self.why.clone()),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOWN: ApiError = ApiError::Unreachable("connection refused");
+    const FAILED: ApiError = ApiError::Server {
+        status: 500,
+        wait: None,
+    };
+
+    async fn passes(gate: &Gate) -> bool {
+        tokio::time::timeout(Duration::from_millis(20), gate.pass(None))
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn one_probe_at_a_time_reopens_it() {
+        let gate = Gate::default();
+        let pass = gate.pass(None).await.unwrap();
+        pass.report_last(Duration::from_secs(1));
+        assert!(!passes(&gate).await);
+        assert_eq!(gate.closed().unwrap().reason, Reason::RateLimit);
+        let probe = gate.pass(None).await.unwrap();
+        assert!(!passes(&gate).await, "a second one passed beside the probe");
+        drop(probe);
+        let probe = gate.pass(None).await.unwrap();
+        probe.report(None);
+        assert!(passes(&gate).await);
+        let counted: Duration = gate.take_closed_time().iter().map(|(_, time)| *time).sum();
+        assert!(counted >= Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn failures_close_it_only_when_nothing_succeeds() {
+        let gate = Gate::default();
+        for round in 0..100 {
+            let error = (round % 5 != 0).then_some(&FAILED);
+            gate.pass(None).await.unwrap().report(error);
+        }
+        assert!(passes(&gate).await);
+        for _ in 0..SUSPECTS {
+            gate.pass(None).await.unwrap().report(Some(&FAILED));
+        }
+        assert_eq!(gate.closed().unwrap().reason, Reason::Outage);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_under_way_does_not_open_it() {
+        let gate = Gate::default();
+        let slow = gate.pass(None).await.unwrap();
+        gate.pass(None).await.unwrap().report(Some(&DOWN));
+        slow.report(None);
+        assert!(gate.closed().is_some());
+    }
+
+    #[tokio::test]
+    async fn patience_ends_and_a_refused_key_ends_it_at_once() {
+        let gate = Gate::default();
+        let refused = ApiError::KeyRefused {
+            status: 401,
+            message: String::new(),
+        };
+        gate.pass(None).await.unwrap().report(Some(&refused));
+        let patience = Some(Duration::from_secs(3_600));
+        assert_eq!(gate.pass(patience).await.unwrap_err(), refused);
+
+        let gate = Gate::default();
+        gate.pass(None).await.unwrap().report(Some(&DOWN));
+        let gave_up = gate.pass(Some(Duration::ZERO)).await.unwrap_err();
+        assert!(matches!(gave_up, ApiError::GaveUp { .. }), "{gave_up}");
+    }
+}

@@ -1,0 +1,284 @@
+//! Where data comes from: the only code that speaks HTTP to VDAB.
+//!
+//! Invariant: each attempt has a permit of its operation's quota and has passed its operation's gate. Being gone is an
+//! answer, not an error.
+
+mod answer;
+mod auth;
+mod bulk;
+mod detail;
+mod error;
+mod gate;
+mod headers;
+mod quota;
+mod request;
+mod retry;
+mod source_time;
+mod wire;
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use url::Url;
+
+pub use self::detail::Detail;
+pub use self::error::{ApiError, Remedy};
+pub use self::gate::{ClosedGate, Reason};
+pub use self::retry::Pauses;
+pub use self::source_time::SourceTime;
+pub use self::wire::{BulkItem, BulkPage};
+
+use self::answer::Raw;
+use self::auth::Auth;
+use self::gate::{Gate, Pass};
+use self::quota::Quota;
+use crate::clock::Clock;
+use crate::config;
+use crate::model::window::instant;
+use crate::model::{CvId, JsonPointer, StatusWords, Window};
+use crate::telemetry::Metrics;
+
+/// VDAB's CV API: one method for each operation, each call one attempt.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base_url: Url,
+    auth: Auth,
+    words: StatusWords,
+    exclude: Vec<JsonPointer>,
+    per_minute: NonZeroU32,
+    patience: Option<Duration>,
+    time: SourceTime,
+    metrics: Metrics,
+    bulk: Operation,
+    detail: Operation,
+}
+
+/// What an operation has for itself: VDAB counts the calls of each apart.
+#[derive(Debug)]
+struct Operation {
+    name: &'static str,
+    template: &'static str,
+    quota: Quota,
+    gate: Gate,
+}
+
+impl Operation {
+    /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
+    async fn admit(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
+        loop {
+            let pass = self.gate.pass(patience).await?;
+            self.quota.permit().await;
+            if pass.holds() {
+                return Ok(pass);
+            }
+        }
+    }
+}
+
+/// An answer, and the source time at which its request started: it reflects every change before that.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// Lower bound of the source's time at the start of the request.
+    pub as_of: DateTime<Utc>,
+    /// What was asked for.
+    pub value: T,
+}
+
+/// Why no client can be built from a configuration that is formally right.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The key cannot be sent.
+    #[error("CVSYNC_API_KEY holds a character that no HTTP header can carry")]
+    Key,
+    /// No root certificates, or a bad one.
+    #[error(
+        "the TLS client cannot be set up; is CVSYNC_API_CA_FILE a PEM certificate, and are the system's root certificates installed?"
+    )]
+    Tls(#[source] reqwest::Error),
+}
+
+impl Client {
+    /// A client that has not connected yet.
+    ///
+    /// `patience` is how long a closed gate may keep a caller: the daemon waits for as long as it takes (`None`), a
+    /// person at a terminal does not.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn new(
+        api: &config::Api,
+        exclude: Vec<JsonPointer>,
+        patience: Option<Duration>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Self, ClientError> {
+        let operation = |name, template| Operation {
+            name,
+            template,
+            quota: Quota::new(api.rate_per_minute),
+            gate: Gate::default(),
+        };
+        let client = Self {
+            http: request::client(api).map_err(ClientError::Tls)?,
+            base_url: api.base_url.clone(),
+            auth: Auth::new(api).ok_or(ClientError::Key)?,
+            words: api.statuses.clone(),
+            exclude,
+            per_minute: api.rate_per_minute,
+            patience,
+            time: SourceTime::new(clock),
+            metrics,
+            bulk: operation("bulk", "/kandidaten/bulk"),
+            detail: operation("detail", "/kandidaten/{id}"),
+        };
+        for operation in client.operations() {
+            client
+                .metrics
+                .quota(operation.name, api.rate_per_minute.get(), None);
+        }
+        Ok(client)
+    }
+
+    /// The ids whose latest change lies in `window`, from the one at `offset` on and `size` at most.
+    ///
+    /// # Errors
+    /// See [`ApiError::remedy`].
+    pub async fn bulk(
+        &self,
+        window: Window,
+        offset: u64,
+        size: u16,
+    ) -> Result<Answer<BulkPage>, ApiError> {
+        let url = self.url(&["kandidaten", "bulk"]);
+        let query = [
+            ("van", instant(window.van())),
+            ("tot", instant(window.tot())),
+            ("vanaf", offset.to_string()),
+            ("aantal", size.to_string()),
+        ];
+        let request = self.http.get(url).query(&query);
+        self.call(&self.bulk, request, bulk::LARGEST_PAGE, bulk::classify)
+            .await
+    }
+
+    /// The document of a CV, or that it is gone.
+    ///
+    /// # Errors
+    /// See [`ApiError::remedy`].
+    pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
+        let request = self.http.get(self.url(&["kandidaten", &id.to_string()]));
+        self.call(&self.detail, request, detail::LARGEST_DOCUMENT, |answer| {
+            detail::classify(answer, id, &self.words, &self.exclude)
+        })
+        .await
+    }
+
+    /// Whether any detail call succeeded since `instant`: then a CV that keeps failing fails by itself.
+    #[must_use]
+    pub fn detail_healthy_since(&self, instant: Instant) -> bool {
+        self.detail.gate.healthy_since(instant)
+    }
+
+    /// The source's time.
+    #[must_use]
+    pub fn time(&self) -> &SourceTime {
+        &self.time
+    }
+
+    /// What status words mean.
+    #[must_use]
+    pub fn words(&self) -> &StatusWords {
+        &self.words
+    }
+
+    /// The closed gates, by operation.
+    #[must_use]
+    pub fn closed_gates(&self) -> Vec<(&'static str, ClosedGate)> {
+        self.operations()
+            .filter_map(|operation| Some((operation.name, operation.gate.closed()?)))
+            .collect()
+    }
+
+    /// Brings the time that gates were closed into the metrics. Called before each scrape.
+    pub fn count_closed_time(&self) {
+        for operation in self.operations() {
+            for (reason, time) in operation.gate.take_closed_time() {
+                self.metrics.gate_closed(reason.as_str(), time);
+            }
+        }
+    }
+
+    fn operations(&self) -> impl Iterator<Item = &Operation> {
+        [&self.bulk, &self.detail].into_iter()
+    }
+
+    async fn call<T>(
+        &self,
+        operation: &Operation,
+        request: reqwest::RequestBuilder,
+        limit: usize,
+        classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
+    ) -> Result<Answer<T>, ApiError> {
+        let pass = operation.admit(self.patience).await?;
+        let asked = Instant::now();
+        let raw = match self.auth.sign(&self.http, request).await {
+            Ok(request) => request::send(request, limit).await,
+            Err(error) => Err(error),
+        };
+        let received = Instant::now();
+        self.observe(operation, &raw, asked, received);
+        let outcome = raw.as_ref().map_err(Clone::clone).and_then(classify);
+        match (&outcome, raw.as_ref().ok().and_then(nothing_left)) {
+            (Ok(_), Some(wait)) => pass.report_last(wait),
+            (outcome, _) => pass.report(outcome.as_ref().err()),
+        }
+        if let Err(ApiError::KeyRefused { .. }) = &outcome {
+            self.auth.forget_token().await;
+        }
+        outcome.map(|value| Answer {
+            as_of: self.time.at(asked),
+            value,
+        })
+    }
+
+    fn observe(
+        &self,
+        operation: &Operation,
+        raw: &Result<Raw, ApiError>,
+        asked: Instant,
+        received: Instant,
+    ) {
+        let end = match raw {
+            Ok(raw) => {
+                if let Some(date) = headers::date(&raw.headers) {
+                    self.time.learn(date, asked, received);
+                }
+                let remaining = headers::rate_limit_remaining(&raw.headers);
+                self.metrics
+                    .quota(operation.name, self.per_minute.get(), remaining);
+                Ok(raw.status.as_u16())
+            }
+            Err(error) => Err(error.class()),
+        };
+        self.metrics
+            .http_request(operation.template, received - asked, end);
+    }
+
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base_url.clone();
+        // Cannot fail: the configuration takes http and https URLs only, which have a path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        url
+    }
+}
+
+/// How long to wait where a good answer says that it was the last of the quota.
+fn nothing_left(raw: &Raw) -> Option<Duration> {
+    (headers::rate_limit_remaining(&raw.headers) == Some(0))
+        .then(|| headers::rate_limit_reset(&raw.headers))
+        .flatten()
+}

@@ -1,0 +1,120 @@
+//! The pace of calls to one operation, such that no sliding minute holds more of them than the quota.
+//!
+//! A governor with period T and burst B grants at most `B - 1 + ceil(W / T)` calls in any window W. `per_minute(n)` has
+//! B = n and so grants almost 2n in some minutes. Here B is small, and T leaves room for it and for the calls that a
+//! stalled network delivers late.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::DefaultClock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota as Pace, RateLimiter};
+use tokio::sync::Mutex;
+
+/// Hands out permits, one for every attempt, in the order in which they were asked for.
+#[derive(Debug)]
+pub struct Quota {
+    limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock, NoOpMiddleware>,
+    /// governor is not fair to its waiters; a fair lock in front of it is.
+    turn: Mutex<()>,
+}
+
+impl Quota {
+    /// A pace for `per_minute` calls in any sliding minute.
+    ///
+    /// All of the burst but one call is spent at the start, so that a restart cannot add a burst to the calls that the
+    /// process before it made.
+    #[must_use]
+    pub fn new(per_minute: NonZeroU32) -> Self {
+        let (steady, burst) = split(per_minute);
+        let period = Duration::from_secs(60) / steady.get();
+        let pace = Pace::with_period(period)
+            .unwrap_or(Pace::per_minute(NonZeroU32::MIN))
+            .allow_burst(burst);
+        let limiter = RateLimiter::direct(pace);
+        if let Some(spent) = NonZeroU32::new(burst.get() - 1) {
+            // Cannot fail: a fresh limiter holds a whole burst.
+            let _ = limiter.check_n(spent);
+        }
+        Self {
+            limiter,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Waits for this caller's turn.
+    pub async fn permit(&self) {
+        let _turn = self.turn.lock().await;
+        self.limiter.until_ready().await;
+    }
+}
+
+/// Cuts the quota into a steady rate and a burst with `steady + burst - 1 < per_minute`, where that is possible.
+///
+/// The burst makes up for late timers: without one, a timer's lateness is lost for good.
+fn split(per_minute: NonZeroU32) -> (NonZeroU32, NonZeroU32) {
+    let burst = (per_minute.get() / 120).clamp(1, 10);
+    let late = (per_minute.get() / 200).max(1);
+    let steady = per_minute.get().saturating_sub(burst - 1 + late).max(1);
+    let or_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    (or_one(steady), or_one(burst))
+}
+
+#[cfg(test)]
+mod tests {
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    /// Grants taken as soon as they are there, on a clock that moves by a millisecond.
+    fn busiest_minute(per_minute: u32, idle_first: Duration) -> (usize, usize) {
+        let (steady, burst) = split(NonZeroU32::new(per_minute).unwrap());
+        let clock = FakeRelativeClock::default();
+        let pace = Pace::with_period(Duration::from_secs(60) / steady.get())
+            .unwrap()
+            .allow_burst(burst);
+        let limiter = RateLimiter::direct_with_clock(pace, clock.clone());
+        clock.advance(idle_first);
+        let mut grants: Vec<u64> = Vec::new();
+        for ms in 0..300_000_u64 {
+            while limiter.check().is_ok() {
+                grants.push(ms);
+            }
+            clock.advance(Duration::from_millis(1));
+        }
+        let busiest = (0..grants.len())
+            .map(|first| {
+                grants[first..]
+                    .iter()
+                    .take_while(|at| **at < grants[first] + 60_000)
+                    .count()
+            })
+            .max()
+            .unwrap();
+        (busiest, grants.len() / 5)
+    }
+
+    #[test]
+    fn no_sliding_minute_holds_more_than_the_quota_and_little_is_wasted() {
+        for per_minute in [1, 5, 60, 600, 2_000, 6_000] {
+            for idle in [Duration::ZERO, Duration::from_secs(600)] {
+                let (busiest, average) = busiest_minute(per_minute, idle);
+                let quota = usize::try_from(per_minute).unwrap();
+                assert!(busiest <= quota, "{busiest} of {quota}");
+                assert!(
+                    per_minute < 60 || average * 100 >= quota * 98,
+                    "{average} of {quota}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_restart_adds_no_burst() {
+        let quota = Quota::new(NonZeroU32::new(2_000).unwrap());
+        quota.permit().await;
+        assert!(quota.limiter.check().is_err());
+    }
+}

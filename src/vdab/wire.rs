@@ -1,0 +1,122 @@
+//! VDAB's answers, read as tolerantly as the contract allows.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// A page of a bulk answer.
+#[derive(Debug, Deserialize)]
+pub struct BulkPage {
+    /// The total in the window. `aantal` in this API, `totaalAantalResultaten` in the sister API's v4; absent in neither's.
+    #[serde(
+        alias = "totaalAantalResultaten",
+        rename = "aantal",
+        default,
+        deserialize_with = "count"
+    )]
+    pub total: Option<u64>,
+    /// The ids on this page.
+    #[serde(rename = "resultaten")]
+    pub items: Vec<BulkItem>,
+}
+
+/// One listed CV.
+#[derive(Debug, Deserialize)]
+pub struct BulkItem {
+    /// An id, or garbage; empty where there is none.
+    #[serde(rename = "cvId", default, deserialize_with = "text")]
+    pub cv_id: Option<String>,
+    /// A status word, if the answer has one.
+    #[serde(default, deserialize_with = "text")]
+    pub status: Option<String>,
+}
+
+/// An error of the gateway or of the API behind it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Failure {
+    #[serde(rename = "moreInformation", deserialize_with = "text")]
+    more_information: Option<String>,
+    #[serde(rename = "httpMessage", deserialize_with = "text")]
+    http_message: Option<String>,
+    #[serde(deserialize_with = "text")]
+    message: Option<String>,
+}
+
+/// The message of an error answer, whole; `None` if the body is no JSON object.
+#[must_use]
+pub fn failure_message(body: &[u8]) -> Option<String> {
+    let failure: Failure = serde_json::from_slice(body).ok()?;
+    Some(
+        [
+            failure.more_information,
+            failure.message,
+            failure.http_message,
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("; "),
+    )
+}
+
+/// A number, or a string that holds one; anything else is no total at all.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    })
+}
+
+/// A string; anything else is none.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_under_both_names_as_text_and_not_at_all() {
+        for (body, total) in [
+            (r#"{"aantal":2,"resultaten":[]}"#, Some(2)),
+            (r#"{"totaalAantalResultaten":3,"resultaten":[]}"#, Some(3)),
+            (r#"{"aantal":"4","resultaten":[]}"#, Some(4)),
+            (r#"{"aantal":-1,"resultaten":[]}"#, None),
+            (r#"{"aantal":1e99,"resultaten":[]}"#, None),
+            (r#"{"aantal":null,"resultaten":[]}"#, None),
+            (r#"{"resultaten":[],"nieuw":{}}"#, None),
+        ] {
+            let page: BulkPage = serde_json::from_str(body).unwrap();
+            assert_eq!(page.total, total, "{body}");
+        }
+    }
+
+    #[test]
+    fn items_without_an_id_are_kept_to_be_counted() {
+        let body = r#"{"resultaten":[{"cvId":"a","status":"OPEN"},{"cvId":7},{}]}"#;
+        let page: BulkPage = serde_json::from_str(body).unwrap();
+        let ids: Vec<_> = page
+            .items
+            .iter()
+            .map(|item| item.cv_id.as_deref())
+            .collect();
+        assert_eq!(ids, [Some("a"), None, None]);
+    }
+
+    #[test]
+    fn messages_of_errors() {
+        let gateway = br#"{"httpCode":"401","httpMessage":"Unauthorized","moreInformation":"Invalid client id or secret."}"#;
+        assert_eq!(
+            failure_message(gateway).unwrap(),
+            "Invalid client id or secret.; Unauthorized"
+        );
+        assert_eq!(failure_message(b"{}").unwrap(), "");
+        assert_eq!(failure_message(b"<html>"), None);
+        assert_eq!(failure_message(b"[]"), None);
+    }
+}
