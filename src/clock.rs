@@ -16,7 +16,10 @@ pub struct Clock {
 impl Clock {
     /// The machine's time, plus the skew.
     #[must_use]
-    #[allow(clippy::disallowed_methods, reason = "the one place that asks the machine for its time")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the machine for its time"
+    )]
     pub fn now(&self) -> DateTime<Utc> {
         Utc::now() + TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))
     }
