@@ -291,7 +291,7 @@ fn ervaring(json: &mut Json, rng: &mut Rng, titel: &str) {
         0 => (),
         1 => json.object_at("werkgever", |_| ()),
         _ => json.object_at("werkgever", |json| {
-            json.text_at("naam", one_of(rng, words::WERKGEVERS))
+            json.text_at("naam", one_of(rng, words::WERKGEVERS));
         }),
     }
     if rng.u8(0..5) > 0 {

@@ -35,7 +35,7 @@ impl Json {
 
     pub(super) fn texts_at<'a>(&mut self, key: &str, values: impl IntoIterator<Item = &'a str>) {
         self.array_at(key, |json| {
-            values.into_iter().for_each(|value| json.text(value))
+            values.into_iter().for_each(|value| json.text(value));
         });
     }
 

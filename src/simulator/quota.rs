@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::call::Operation;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// The calls of the last minute, by operation. Refused calls do not count.
 #[derive(Default)]

@@ -277,7 +277,7 @@ impl World {
             .find(|index| self.candidates[*index as usize].live);
         match struck {
             Some(index) if kind >= COMINGS_AND_GOINGS => {
-                self.set(index, at, kind >= 2 * COMINGS_AND_GOINGS)
+                self.set(index, at, kind >= 2 * COMINGS_AND_GOINGS);
             }
             _ => {
                 self.newcomer(at, None);
