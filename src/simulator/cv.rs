@@ -1,6 +1,4 @@
 //! A synthetic CV: a pure function of seed, number and revision, rendered when it is asked for.
-//!
-//! The contact data leads nowhere: mail to example.be or example.com, phone numbers in an unused range.
 
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
@@ -23,7 +21,7 @@ pub(super) struct Cv {
 
 /// The parts of a document. A change rewrites one of them, in turn.
 #[derive(Clone, Copy)]
-enum Part {
+pub(super) enum Part {
     Persoon,
     Ervaringen,
     Opleidingen,
@@ -33,7 +31,7 @@ enum Part {
 
 const PARTS: u32 = 5;
 /// What is drawn once and never changes: id, name, birth.
-const IDENTITY: u64 = 100;
+pub(super) const IDENTITY: u64 = 100;
 /// How long the CV is.
 const SIZE: u64 = 101;
 
@@ -51,7 +49,7 @@ pub(super) fn id(seed: u64, index: u32) -> Uuid {
 }
 
 impl Cv {
-    /// The CV as JSON, 4 to 8 kB and now and then up to 20.
+    /// The CV as JSON, 4 to 8 kB and rarely up to 20.
     pub(super) fn render(&self) -> String {
         Json::document(12 * 1024, |json| {
             json.text_at("cvId", &id(self.seed, self.index).to_string());
@@ -88,14 +86,14 @@ impl Cv {
     }
 
     /// The generator of a part as this revision has it, and a number that differs from that of the version before.
-    fn part(&self, part: Part) -> (Rng, usize) {
+    pub(super) fn part(&self, part: Part) -> (Rng, usize) {
         let version = (self.revision + part as u32) / PARTS;
         let first = draw(self.seed, self.index, part as u64, 0).usize(0..10_000);
         let rng = draw(self.seed, self.index, part as u64, version + 1);
         (rng, first.saturating_add(version as usize))
     }
 
-    /// `usual` elements, twice as many in a long CV, and five times in the rare very long one.
+    /// `usual` elements, twice as many in a long CV, and four times in the rare very long one.
     fn some(&self, rng: &mut Rng, usual: std::ops::Range<usize>) -> usize {
         let times = match draw(self.seed, self.index, SIZE, 0).u8(0..100) {
             0..3 => 4,
@@ -103,53 +101,6 @@ impl Cv {
             _ => 1,
         };
         rng.usize(usual) * times
-    }
-
-    fn persoon(&self, json: &mut Json) {
-        let (mut rng, turn) = self.part(Part::Persoon);
-        let mut identity = draw(self.seed, self.index, IDENTITY, 1);
-        let (voornaam, geslacht) = one_of(&mut identity, words::VOORNAMEN);
-        let achternaam = one_of(&mut identity, words::ACHTERNAMEN);
-        json.object_at("natuurlijkPersoon", |json| {
-            json.text_at("gsm", &format!("04700{:05}", rng.u32(0..10_000)));
-            adres(json, "officieelAdres", &mut rng, turn);
-            if rng.u8(0..10) > 0 {
-                adres(json, "contactAdres", &mut rng, turn);
-            }
-            let domain = if rng.bool() {
-                "example.be"
-            } else {
-                "example.com"
-            };
-            json.text_at("email", &format!("kandidaat.{}@{domain}", self.index));
-            json.text_at("achternaam", achternaam);
-            json.text_at("voornaam", voornaam);
-            if rng.bool() {
-                json.text_at("roepnaam", voornaam);
-            }
-            if rng.u8(0..4) == 0 {
-                json.text_at(
-                    "website",
-                    &format!("https://kandidaat-{}.example.com", self.index),
-                );
-            }
-            json.text_at("geslacht", geslacht);
-            json.text_at(
-                "nationaliteit",
-                one_of(&mut identity, words::NATIONALITEITEN),
-            );
-            let year = identity.u16(1955..2006);
-            let masked = identity.u8(0..3) == 0;
-            let year = if masked {
-                format!("{}xx", year / 100)
-            } else {
-                year.to_string()
-            };
-            json.text_at(
-                "geboortedatum",
-                &format!("{year}-{}", day_of_year(&mut identity)),
-            );
-        });
     }
 
     fn ervaringen(&self, json: &mut Json) {
@@ -225,7 +176,7 @@ impl Cv {
                     json.text_at("code", one_of(&mut rng, reference::SOFTSKILLS).0);
                 });
             }
-            for _ in 0..self.some(&mut rng, 2..9) {
+            for _ in 0..self.some(&mut rng, 2..8) {
                 json.object(|json| {
                     json.text_at("type", "vrijeCompetentie");
                     json.text_at("naam", one_of(&mut rng, words::VRIJE_COMPETENTIES));
@@ -264,22 +215,8 @@ impl Cv {
     }
 }
 
-fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+pub(super) fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.usize(0..choices.len())]
-}
-
-fn adres(json: &mut Json, key: &str, rng: &mut Rng, turn: usize) {
-    let (postcode, gemeente) = one_of(rng, words::GEMEENTEN);
-    json.object_at(key, |json| {
-        json.text_at("straat", one_of(rng, words::STRATEN));
-        json.text_at("huisnummer", &(1 + turn % 300).to_string());
-        if rng.u8(0..4) == 0 {
-            json.text_at("busnummer", &format!("D{:03}", rng.u8(1..100)));
-        }
-        json.text_at("postcode", &format!("BE-{postcode}"));
-        json.text_at("gemeente", &format!("{postcode}-{gemeente}"));
-        json.text_at("land", "BE");
-    });
 }
 
 fn ervaring(json: &mut Json, rng: &mut Rng, titel: &str) {
@@ -312,7 +249,7 @@ fn beschrijving(rng: &mut Rng) -> String {
 }
 
 /// Month and day, such as `09-05`.
-fn day_of_year(rng: &mut Rng) -> String {
+pub(super) fn day_of_year(rng: &mut Rng) -> String {
     format!("{:02}-{:02}", rng.u8(1..13), rng.u8(1..29))
 }
 

@@ -29,8 +29,8 @@ impl Handle {
         change(&mut self.0.lock().settings);
     }
 
-    /// Runs `hook` before each answer from now on, so that a test can change the world between two pages.
-    /// The hook must not use a handle itself: the simulator waits for it.
+    /// Runs `hook` from now on before each answer to a call that has key and quota, so that a test can change the
+    /// world between two pages. The hook must not use a handle itself: the simulator waits for it.
     pub fn on_request(&self, hook: impl FnMut(&Call, &mut World) + Send + 'static) {
         self.0.lock().hook = Some(Box::new(hook));
     }

@@ -6,11 +6,13 @@
 mod answer;
 mod call;
 mod cv;
+mod edits;
 mod faults;
 mod gateway;
 mod handle;
 mod json;
 mod listing;
+mod persoon;
 mod quota;
 mod reference;
 mod routes;
@@ -158,14 +160,16 @@ impl Shared {
 }
 
 fn gateway(options: Options, now: DateTime<Utc>) -> Gateway {
+    let mut world = World::new(Origin {
+        seed: options.seed,
+        candidates: options.candidates,
+        history: options.history,
+        epoch: options.epoch.unwrap_or(now),
+        changes_per_second: options.changes_per_second,
+    });
+    world.advance(now);
     Gateway {
-        world: World::new(Origin {
-            seed: options.seed,
-            candidates: options.candidates,
-            history: options.history,
-            epoch: options.epoch.unwrap_or(now),
-            changes_per_second: options.changes_per_second,
-        }),
+        world,
         settings: Settings {
             key: options.key,
             rate_per_minute: options.rate_per_minute,

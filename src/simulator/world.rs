@@ -35,18 +35,18 @@ pub(super) struct Origin {
 /// All candidates at one moment.
 pub struct World {
     origin: Origin,
-    candidates: Vec<Candidate>,
-    by_id: HashMap<Uuid, u32>,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) by_id: HashMap<Uuid, u32>,
     /// Documents that a test has put in place of the rendered ones.
-    custom: HashMap<u32, Arc<str>>,
-    listing: Listing,
+    pub(super) custom: HashMap<u32, Arc<str>>,
+    pub(super) listing: Listing,
     now: DateTime<Utc>,
     /// How many of the changes that come by themselves have come.
     changes: u32,
 }
 
-struct Candidate {
-    id: Uuid,
+pub(super) struct Candidate {
+    pub(super) id: Uuid,
     changed: Millis,
     revision: u32,
     live: bool,
@@ -104,59 +104,6 @@ impl World {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.now
-    }
-
-    /// Changes a CV now, or brings it back if it was gone. False if there never was one with this id.
-    pub fn update(&mut self, id: Uuid) -> bool {
-        self.edit(id, |world, index, now| world.set(index, now, true))
-    }
-
-    /// Removes a CV now. False if there never was one with this id.
-    pub fn remove(&mut self, id: Uuid) -> bool {
-        self.edit(id, |world, index, now| world.set(index, now, false))
-    }
-
-    /// A new CV, now.
-    pub fn add(&mut self) -> Uuid {
-        let index = self.newcomer(self.now.timestamp_millis(), None);
-        self.candidates[index as usize].id
-    }
-
-    /// Puts `document` in the place of this CV, changed at `at`: any text, JSON or not. A new id is a new CV.
-    pub fn put(&mut self, id: Uuid, document: impl Into<Arc<str>>, at: DateTime<Utc>) {
-        let at = at.timestamp_millis();
-        let index = match self.by_id.get(&id).copied() {
-            Some(index) => {
-                self.set(index, at, true);
-                index
-            }
-            None => self.newcomer(at, Some(id)),
-        };
-        self.custom.insert(index, document.into());
-    }
-
-    /// Takes a CV out of the bulk lists and leaves the CV as it is: VDAB never lists what happened to it.
-    pub fn unlist(&mut self, id: Uuid) -> bool {
-        self.edit(id, |world, index, _| world.listing.forget(index))
-    }
-
-    /// One more item in the bulk lists whose window holds `at`, behind all others: garbage, or a CV once more.
-    pub fn list_extra(
-        &mut self,
-        at: DateTime<Utc>,
-        cv_id: impl Into<String>,
-        status: Option<&str>,
-    ) {
-        let item = BulkItem {
-            cv_id: cv_id.into(),
-            status: status.map(str::to_owned),
-        };
-        self.listing.extras.push((at, item));
-    }
-
-    /// Changes from now on are listed so long after their timestamp.
-    pub fn delay_listing(&mut self, delay: TimeDelta) {
-        self.listing.delay = delay;
     }
 
     /// The ids of all CVs that are there.
@@ -285,15 +232,7 @@ impl World {
         }
     }
 
-    fn edit(&mut self, id: Uuid, change: impl FnOnce(&mut Self, u32, Millis)) -> bool {
-        let Some(index) = self.by_id.get(&id).copied() else {
-            return false;
-        };
-        change(self, index, self.now.timestamp_millis());
-        true
-    }
-
-    fn set(&mut self, index: u32, at: Millis, live: bool) {
+    pub(super) fn set(&mut self, index: u32, at: Millis, live: bool) {
         let candidate = &mut self.candidates[index as usize];
         candidate.revision += 1;
         candidate.changed = at;
@@ -302,7 +241,7 @@ impl World {
         self.list(Change { at, index, live });
     }
 
-    fn newcomer(&mut self, at: Millis, id: Option<Uuid>) -> u32 {
+    pub(super) fn newcomer(&mut self, at: Millis, id: Option<Uuid>) -> u32 {
         let index = u32::try_from(self.candidates.len()).unwrap_or(u32::MAX);
         let id = id.unwrap_or_else(|| cv::id(self.origin.seed, index));
         self.candidates.push(Candidate {
@@ -327,14 +266,14 @@ impl World {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn epoch() -> DateTime<Utc> {
+    pub(in super::super) fn epoch() -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
     }
 
-    fn world(changes_per_second: f64) -> World {
+    pub(in super::super) fn world(changes_per_second: f64) -> World {
         let history = TimeDelta::days(30);
         World::new(Origin {
             seed: 1,
@@ -362,10 +301,6 @@ mod tests {
         (0..=600).for_each(|second| often.advance(epoch() + TimeDelta::seconds(second)));
         assert_eq!(everything(&once), everything(&often));
         assert_eq!(once.live_documents(), often.live_documents());
-        assert_eq!(
-            once.bulk(epoch(), end, 0, 9999).resultaten.last(),
-            once.bulk(epoch(), end, 0, 9999).resultaten.last()
-        );
         let live = once.live_ids().count();
         assert!((850..1050).contains(&live), "{live} live");
         assert_ne!(everything(&once), everything(&world(5.0)));
@@ -409,37 +344,5 @@ mod tests {
             .flatten()
             .collect();
         assert_eq!(paged, all.resultaten);
-    }
-
-    #[test]
-    fn what_a_test_does_shows_in_detail_and_list() {
-        let mut world = world(0.0);
-        let moment = epoch() + TimeDelta::seconds(5);
-        world.advance(moment);
-        let [updated, removed] = [0, 1].map(|n| world.live_ids().nth(n).unwrap());
-        let before = world.document(updated);
-        assert!(world.update(updated) && world.remove(removed) && !world.update(Uuid::nil()));
-        let added = world.add();
-        world.put(Uuid::nil(), "[1]", moment);
-        assert_ne!(world.document(updated), before);
-        assert_eq!(world.document(removed), None);
-        assert_eq!(world.document(Uuid::nil()).as_deref(), Some("[1]"));
-        let listed = world
-            .bulk(moment, moment + TimeDelta::seconds(1), 0, 9)
-            .resultaten;
-        let ids: Vec<_> = listed.iter().map(|item| item.cv_id.clone()).collect();
-        assert_eq!(
-            ids,
-            [updated, removed, added, Uuid::nil()].map(|id| id.to_string())
-        );
-        assert_eq!(listed[1].status.as_deref(), Some(VERWIJDERD));
-        assert_eq!(world.live_documents()[&Uuid::nil()], serde_json::json!([1]));
-        world.unlist(updated);
-        assert_eq!(
-            world
-                .bulk(moment, moment + TimeDelta::seconds(1), 0, 9)
-                .aantal,
-            3
-        );
     }
 }
