@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod config;
+pub mod contract;
 pub mod model;
+pub mod simulator;
 pub mod store;
 pub mod sync;
 pub mod telemetry;

@@ -1,0 +1,108 @@
+//! What every call goes through: the log, the key, the quota, the faults; then it is answered.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::call::{Call, CallLog, CallRecord};
+use super::faults::{Fault, Faults};
+use super::quota::{Quota, Standing};
+use super::routes;
+use super::world::World;
+use crate::contract::GatewayError;
+
+/// What can be changed while the simulator runs.
+#[derive(Clone)]
+pub struct Settings {
+    /// The API key that is accepted.
+    pub key: String,
+    /// The quota of each operation; none if `None` or 0.
+    pub rate_per_minute: Option<u32>,
+    /// The widest window that bulk answers.
+    pub max_window: TimeDelta,
+    /// Whether answers carry a `Date` header.
+    pub send_date: bool,
+}
+
+/// What a test does to the world between a request and its answer.
+pub(super) type Hook = Box<dyn FnMut(&Call, &mut World) + Send>;
+
+/// All that a request can touch.
+pub(super) struct Gateway {
+    pub(super) world: World,
+    pub(super) settings: Settings,
+    pub(super) faults: Faults,
+    pub(super) log: CallLog,
+    pub(super) hook: Option<Hook>,
+    pub(super) quota: Quota,
+}
+
+impl Gateway {
+    /// Decides what is answered to a call with this key, and what goes wrong on the way.
+    pub(super) fn handle(
+        &mut self,
+        call: &Call,
+        key: Option<&[u8]>,
+        now: DateTime<Utc>,
+    ) -> (Answer, Fault) {
+        let at = Instant::now();
+        self.world.advance(now);
+        let (answer, fault) = self.decide(call, key, at);
+        self.log.record(CallRecord {
+            at,
+            operation: call.operation,
+            id: call.id.as_deref().and_then(|id| Uuid::try_parse(id).ok()),
+            status: (fault != Fault::Stall).then_some(answer.status),
+        });
+        (answer, fault)
+    }
+
+    fn decide(&mut self, call: &Call, key: Option<&[u8]>, at: Instant) -> (Answer, Fault) {
+        if key != Some(self.settings.key.as_bytes()) {
+            return (GatewayError::unauthorized().into(), Fault::Pass);
+        }
+        let limit = self.settings.rate_per_minute.filter(|rate| *rate > 0);
+        let Some(limit) = limit else {
+            return self.serve(call);
+        };
+        let standing = self.quota.take(call.operation, limit as usize, at);
+        let (answer, fault) = if standing.granted {
+            self.serve(call)
+        } else {
+            let wait = standing.reset.to_string();
+            (
+                routes::retry_later(GatewayError::over_quota(), Some(&wait)),
+                Fault::Pass,
+            )
+        };
+        (with_standing(answer, standing), fault)
+    }
+
+    fn serve(&mut self, call: &Call) -> (Answer, Fault) {
+        if let Some(hook) = &mut self.hook {
+            hook(call, &mut self.world);
+        }
+        let fault = self.faults.next(call);
+        (
+            routes::answer(&self.world, call, &fault, self.settings.max_window),
+            fault,
+        )
+    }
+}
+
+fn with_standing(answer: Answer, standing: Standing) -> Answer {
+    answer
+        .with(
+            "x-ratelimit-limit",
+            format!("name=rate-limit,{}", standing.limit),
+        )
+        .with(
+            "x-ratelimit-remaining",
+            format!("name=rate-limit,{}", standing.remaining),
+        )
+        .with(
+            "x-ratelimit-reset",
+            format!("name=rate-limit,{}", standing.reset),
+        )
+}

@@ -1,0 +1,78 @@
+//! What a test holds in its hand while the simulator runs.
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::call::{Call, CallRecord, Operation};
+use super::faults::{Fault, FaultShare, Target};
+use super::gateway::Settings;
+use super::world::World;
+
+/// Looks into a simulator and changes it. Clones are the same.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Reads or changes the world as it is now.
+    pub fn world<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
+        let mut gateway = self.0.lock();
+        gateway.world.advance(self.0.clock.now());
+        work(&mut gateway.world)
+    }
+
+    /// Changes key, quota and limits.
+    pub fn settings(&self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.0.lock().settings);
+    }
+
+    /// Runs `hook` from now on before each answer to a call that has key and quota, so that a test can change the
+    /// world between two pages. The hook must not use a handle itself: the simulator waits for it.
+    pub fn on_request(&self, hook: impl FnMut(&Call, &mut World) + Send + 'static) {
+        self.0.lock().hook = Some(Box::new(hook));
+    }
+
+    /// From now on these faults strike by chance, and no others.
+    pub fn set_faults(&self, shares: impl Into<Vec<FaultShare>>) {
+        self.0.lock().faults.shares = shares.into();
+    }
+
+    /// The next answers to this operation or id are these, after those scripted before.
+    pub fn script(&self, target: impl Into<Target>, faults: impl IntoIterator<Item = Fault>) {
+        self.0
+            .lock()
+            .faults
+            .scripts
+            .entry(target.into())
+            .or_default()
+            .extend(faults);
+    }
+
+    /// From now on each request for this operation or id meets this fault.
+    pub fn rule(&self, target: impl Into<Target>, fault: Fault) {
+        self.0.lock().faults.rules.insert(target.into(), fault);
+    }
+
+    /// Nothing goes wrong any more: no shares, no scripts, no rules.
+    pub fn clear_faults(&self) {
+        let faults = &mut self.0.lock().faults;
+        faults.shares.clear();
+        faults.scripts.clear();
+        faults.rules.clear();
+    }
+
+    /// How many calls of this operation came, refused ones included.
+    #[must_use]
+    pub fn calls(&self, operation: Operation) -> u64 {
+        self.0.lock().log.count(operation)
+    }
+
+    /// The latest 100,000 calls, oldest first.
+    #[must_use]
+    pub fn call_log(&self) -> Vec<CallRecord> {
+        self.0.lock().log.latest()
+    }
+}

@@ -1,0 +1,184 @@
+//! A stand-in for the VDAB API with synthetic CVs: `cvsync simulate`, and the source that the tests sync from.
+//!
+//! **Invariant**: it is written from the contract alone and shares no code with the client, so that a misreading on
+//! one side fails a test.
+
+mod answer;
+mod call;
+mod cv;
+mod edits;
+mod faults;
+mod gateway;
+mod handle;
+mod json;
+mod listing;
+mod persoon;
+mod quota;
+mod reference;
+mod routes;
+mod search;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod words;
+mod world;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use answer::Answer;
+pub use call::{Call, CallRecord, Operation};
+pub use faults::{Fault, FaultKind, FaultShare, FaultShareError, Target};
+pub use gateway::Settings;
+pub use handle::Handle;
+pub use world::World;
+
+use crate::clock::Clock;
+use crate::contract::MAX_WINDOW_DAYS;
+use call::CallLog;
+use faults::Faults;
+use gateway::Gateway;
+use quota::Quota;
+use world::Origin;
+
+/// What to simulate.
+#[derive(Clone)]
+pub struct Options {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How many CVs there are at first, those that are gone already included.
+    pub candidates: u32,
+    /// The same seed gives the same CVs.
+    pub seed: u64,
+    /// The API key that is accepted.
+    pub key: String,
+    /// How fast CVs change from the epoch on; 0 for never.
+    pub changes_per_second: f64,
+    /// How long before the epoch the first change was.
+    pub history: TimeDelta,
+    /// The quota of each operation; none if `None` or 0.
+    pub rate_per_minute: Option<u32>,
+    /// What goes wrong, and how often.
+    pub faults: Vec<FaultShare>,
+    /// When the changes begin; now if `None`. A restart with the same epoch comes to the same state.
+    pub epoch: Option<DateTime<Utc>>,
+}
+
+impl Default for Options {
+    /// A free port on loopback, 100 CVs of the last 30 days, the key `test-key`, and nothing that changes or fails.
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            candidates: 100,
+            seed: 1,
+            key: "test-key".to_owned(),
+            changes_per_second: 0.0,
+            history: TimeDelta::days(30),
+            rate_per_minute: None,
+            faults: Vec::new(),
+            epoch: None,
+        }
+    }
+}
+
+/// A running simulator. It stops when it is dropped.
+pub struct Simulator {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+impl Simulator {
+    /// Builds the world and serves it on the current runtime. `clock` is the source's time: tests can skew it.
+    ///
+    /// Fails if the address cannot be listened on.
+    pub async fn start(options: Options, clock: Clock) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let addr = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            gateway: Mutex::new(gateway(options, clock.now())),
+            clock,
+            stop: CancellationToken::new(),
+        });
+        let server = tokio::spawn(serve::run(listener, Arc::clone(&shared)));
+        Ok(Self {
+            addr,
+            shared,
+            server,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The base URL for a client, such as `http://127.0.0.1:8090/v1`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.addr)
+    }
+
+    /// What looks into the simulator and changes it while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.shared))
+    }
+
+    /// Stops, and returns when all connections are closed.
+    pub async fn shutdown(mut self) {
+        self.shared.stop.cancel();
+        let _ = (&mut self.server).await;
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+/// What all connections and handles have in common.
+struct Shared {
+    gateway: Mutex<Gateway>,
+    clock: Clock,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    /// The gateway. A test's hook that panicked leaves it as usable as before.
+    fn lock(&self) -> MutexGuard<'_, Gateway> {
+        self.gateway.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn gateway(options: Options, now: DateTime<Utc>) -> Gateway {
+    let mut world = World::new(Origin {
+        seed: options.seed,
+        candidates: options.candidates,
+        history: options.history,
+        epoch: options.epoch.unwrap_or(now),
+        changes_per_second: options.changes_per_second,
+    });
+    world.advance(now);
+    Gateway {
+        world,
+        settings: Settings {
+            key: options.key,
+            rate_per_minute: options.rate_per_minute,
+            max_window: TimeDelta::days(MAX_WINDOW_DAYS),
+            send_date: true,
+        },
+        faults: Faults::new(options.faults, options.seed),
+        log: CallLog::default(),
+        hook: None,
+        quota: Quota::default(),
+    }
+}

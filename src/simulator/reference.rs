@@ -1,0 +1,196 @@
+//! The reference lists, with the codes that the synthetic CVs use.
+
+use crate::contract::{Code, MAX_DIPLOMAS};
+
+type Table = &'static [(&'static str, &'static str)];
+
+/// Driving licences.
+pub(super) const RIJBEWIJZEN: Table = &[
+    ("A", "Rijbewijs A"),
+    ("AM", "Rijbewijs AM"),
+    ("B", "Rijbewijs B"),
+    ("BE", "Rijbewijs BE"),
+    ("C", "Rijbewijs C"),
+    ("CE", "Rijbewijs CE"),
+    ("D", "Rijbewijs D"),
+    ("G", "Rijbewijs G"),
+];
+
+/// Soft skills.
+pub(super) const SOFTSKILLS: Table = &[
+    ("1", "Resultaatgerichtheid"),
+    ("2", "Zin voor nauwkeurigheid hebben"),
+    ("3", "Samenwerken als hecht team"),
+    ("4", "Zich kunnen aanpassen aan de omgeving"),
+    ("5", "Zelfstandig werken"),
+    ("6", "Regels en afspraken nakomen"),
+    ("7", "Creatief denken (Inventiviteit)"),
+    ("8", "Klantgerichtheid"),
+    ("9", "Commercieel zijn"),
+    ("10", "Plannen (= ordenen)"),
+    ("11", "Contactvaardig zijn"),
+    ("12", "Leergierig zijn"),
+    ("13", "Omgaan met stress"),
+];
+
+/// Certificates.
+pub(super) const ATTESTEN: Table = &[
+    ("A01", "VCA basis"),
+    ("A02", "Heftruckattest"),
+    ("A03", "Reachtruckattest"),
+    ("A04", "Code 95"),
+    ("A05", "Bewijs pedagogische bekwaamheid"),
+    ("A06", "EHBO"),
+];
+
+const JOBDOMEINEN: Table = &[
+    ("JOBCAT10", "Logistiek en transport"),
+    ("JOBCAT12", "ICT"),
+    ("JOBCAT14", "Gezondheidszorg"),
+    ("JOBCAT16", "Bouw"),
+    ("JOBCAT18", "Onderwijs en vorming"),
+    ("JOBCAT20", "Horeca en toerisme"),
+    ("JOBCAT22", "Management"),
+];
+
+/// Working time: full or part.
+pub(super) const ARBEIDSREGIMES: Table = &[("V", "Voltijds"), ("D", "Deeltijds")];
+
+/// Shifts.
+pub(super) const ARBEIDSSTELSELS: Table = &[
+    ("D", "Dagwerk"),
+    ("2", "Twee-ploegenstelsel"),
+    ("3", "Drie-ploegenstelsel"),
+    ("N", "Nachtwerk"),
+    ("W", "Weekendwerk"),
+    ("O", "Onderbroken dienst"),
+];
+
+const ARBEIDSCONTRACTEN: Table = &[
+    ("V", "Vaste jobs"),
+    ("I", "Interimjobs"),
+    ("S", "Studentenjobs"),
+    ("F", "Flexi-jobs"),
+    ("Z", "Zelfstandige activiteit"),
+];
+
+const ARBEIDSCONTRACTDUREN: Table = &[
+    ("O", "Onbepaalde duur"),
+    ("B", "Bepaalde duur"),
+    ("D", "Duidelijk omschreven werk"),
+];
+
+/// Diploma's, the codes of `opleidingen[].naam`.
+pub(super) const DIPLOMAS: Table = &[
+    ("MAE5AHH", "Master TEW: Handelsingenieur"),
+    (
+        "MAE5AHI",
+        "Master Handelsingenieur in de beleidsinformatica",
+    ),
+    ("MAN1NOO", "Master na master: Bedrijfskunde"),
+    ("UEH5AHH", "Licentiaat Handelsingenieur"),
+    ("MAT5IIW", "Master Industrieel ingenieur"),
+    ("MAI5INF", "Master Informatica"),
+    ("MAG5GEN", "Master Geneeskunde"),
+    ("MAR5REC", "Master Rechten"),
+    ("BAV3VPK", "Bachelor Verpleegkunde"),
+    ("BAO3LSO", "Bachelor Leraar secundair onderwijs"),
+    ("BAO3LLO", "Bachelor Leraar lager onderwijs"),
+    ("BAB3ACF", "Bachelor Accountancy-fiscaliteit"),
+    ("BAI3TIN", "Bachelor Toegepaste informatica"),
+    ("BAS3SOW", "Bachelor Sociaal werk"),
+    ("BAC3COM", "Bachelor Communicatiemanagement"),
+    ("BAL3LOG", "Bachelor Logistiek management"),
+    ("SOT4ELM", "Secundair Elektromechanica TSO"),
+    ("SOT4HAN", "Secundair Handel TSO"),
+    ("SOA4LAW", "Secundair Latijn-wiskunde ASO"),
+    ("SOB4HOU", "Secundair Hout BSO"),
+    ("SOB4LAS", "Secundair Lassen-constructie BSO"),
+    ("SOB4VZG", "Secundair Verzorging BSO"),
+    ("SOB4KAN", "Secundair Kantoor BSO"),
+    ("SOK4HOT", "Secundair Hotel en keuken TSO"),
+    ("HBO5VPK", "Graduaat Verpleegkunde HBO5"),
+    ("HBO5BOE", "Graduaat Boekhouden"),
+];
+
+const LISTS: &[(&str, Table)] = &[
+    ("rijbewijzen", RIJBEWIJZEN),
+    ("softskills", SOFTSKILLS),
+    ("attesten", ATTESTEN),
+    ("jobdomeinen", JOBDOMEINEN),
+    ("arbeidsstelsels", ARBEIDSSTELSELS),
+    ("arbeidsregimes", ARBEIDSREGIMES),
+    ("arbeidscontracten", ARBEIDSCONTRACTEN),
+    ("arbeidscontractduren", ARBEIDSCONTRACTDUREN),
+    ("diplomas", DIPLOMAS),
+];
+
+/// The list's name, if `path` names one.
+pub(super) fn named(path: &str) -> Option<&'static str> {
+    LISTS
+        .iter()
+        .map(|(name, _)| *name)
+        .find(|name| *name == path)
+}
+
+/// All entries of a list.
+pub(super) fn list(name: &str) -> Vec<Code> {
+    let table = LISTS.iter().find(|list| list.0 == name);
+    table
+        .into_iter()
+        .flat_map(|list| list.1)
+        .map(code)
+        .collect()
+}
+
+/// The diploma's that match a keyword best: those that begin with it, then those with a word that does.
+pub(super) fn diplomas(trefwoord: &str) -> Vec<Code> {
+    let sought = trefwoord.trim().to_lowercase();
+    let mut found: Vec<_> = DIPLOMAS
+        .iter()
+        .filter_map(|entry| Some((rank(entry, &sought)?, entry)))
+        .collect();
+    found.sort_by_key(|(rank, _)| *rank);
+    found
+        .into_iter()
+        .take(MAX_DIPLOMAS)
+        .map(|(_, entry)| code(entry))
+        .collect()
+}
+
+fn rank((code, label): &(&str, &str), sought: &str) -> Option<u8> {
+    let label = label.to_lowercase();
+    if code.to_lowercase() == sought || label.starts_with(sought) {
+        Some(0)
+    } else if label.split(' ').any(|word| word.starts_with(sought)) {
+        Some(1)
+    } else {
+        label.contains(sought).then_some(2)
+    }
+}
+
+fn code((code, omschrijving): &(&str, &str)) -> Code {
+    Code {
+        code: (*code).to_owned(),
+        omschrijving: (*omschrijving).to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keyword_finds_at_most_ten_diplomas_best_first() {
+        let codes = |word| {
+            diplomas(word)
+                .into_iter()
+                .map(|d| d.code)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(codes("handelsing"), ["MAE5AHH", "MAE5AHI", "UEH5AHH"]);
+        assert_eq!(codes("secundair")[0], "SOT4ELM");
+        assert_eq!(codes("a").len(), MAX_DIPLOMAS);
+        assert!(codes("astronaut").is_empty());
+    }
+}
