@@ -143,7 +143,7 @@ async fn others_succeed(
         return Ok(true);
     }
     let canary = pipeline
-        .persist("looking for a CV to compare with", async || {
+        .persist("looking for a CV to compare with", || async {
             let mut tx = pipeline.store.begin().await?;
             let canary = cv::any_but(&mut tx, item.id).await?;
             tx.commit().await.map_err(StoreError::from)?;

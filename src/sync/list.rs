@@ -60,7 +60,6 @@ enum Cover {
 
 impl Lister<'_> {
     async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
-        let started = Instant::now();
         let first = self.page(planned.window, 0).await?;
         let settled = self.settled(first.as_of);
         plan.set_goal(settled);
@@ -81,33 +80,21 @@ impl Lister<'_> {
         }
         let seq = self.seq;
         self.seq += 1;
-        let row = self.open(planned).await?;
-        let (mut ids, mut skipped) = (0, 0);
-        let mut feed = async |page: &Answer<BulkPage>| -> Result<bool, SyncError> {
-            let fed = self.feed(seq, planned, page).await?;
-            ids += page.value.items.len() as u64;
-            skipped += fed.skipped;
-            Ok(fed.whole)
+        let mut listed = Listed {
+            seq,
+            row: self.open(planned).await?,
+            planned,
+            ids: 0,
+            skipped: 0,
+            started: Instant::now(),
         };
-        let mut whole = true;
         if let Cover::Pages { total } = cover {
-            whole = self
-                .pages_down(planned.window, &first, total, &mut feed)
-                .await?;
+            self.pages_down(&mut listed, &first, total).await?;
         }
-        whole = whole && feed(&first).await?;
-        if whole {
-            self.pipeline.progress.listed(planned.window, ids);
-            let listed = Listed {
-                seq,
-                row,
-                planned,
-                ids,
-                skipped,
-                started,
-            };
-            self.send(Work::Listed(listed)).await;
-        }
+        self.feed(&mut listed, &first).await?;
+        self.pipeline.progress.listed(planned.window, listed.ids);
+        // Not sent if this run is to stop: some of the ids may not have been either.
+        self.send(Work::Listed(listed)).await;
         Ok(())
     }
 
@@ -138,11 +125,11 @@ impl Lister<'_> {
     /// Feeds every page but the first, from the last one down; again from the start if the window grew meanwhile.
     async fn pages_down(
         &self,
-        window: Window,
+        listed: &mut Listed,
         first: &Answer<BulkPage>,
         mut total: u64,
-        feed: &mut impl AsyncFnMut(&Answer<BulkPage>) -> Result<bool, SyncError>,
-    ) -> Result<bool, SyncError> {
+    ) -> Result<(), SyncError> {
+        let window = listed.planned.window;
         let step = (first.value.items.len() as u64).max(1);
         if total == u64::MAX {
             total = self.count(window, step).await?;
@@ -153,13 +140,11 @@ impl Lister<'_> {
             while offset > 0 && !self.stopped() {
                 let page = self.page(window, offset).await?;
                 grown = grown.max(page.value.total.unwrap_or(0));
-                if !feed(&page).await? {
-                    return Ok(false);
-                }
+                self.feed(listed, &page).await?;
                 offset -= step;
             }
             if self.stopped() || grown <= total {
-                return Ok(!self.stopped());
+                return Ok(());
             }
             tracing::info!(%window, from = total, to = grown, "a window grew while it was listed; listing it again");
             total = grown;
@@ -205,44 +190,35 @@ impl Lister<'_> {
         }
     }
 
-    /// Passes on the ids of a page that need it.
-    async fn feed(
-        &self,
-        seq: u64,
-        planned: Planned,
-        page: &Answer<BulkPage>,
-    ) -> Result<Fed, SyncError> {
+    /// Passes on the ids of a page that need it, and counts all of them.
+    async fn feed(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
         let words = self.pipeline.vdab.words();
-        let knowledge = self.knowledge(planned, &page.value.items).await?;
+        let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
         let listed_at = Instant::now();
         let mut labels = HashMap::<_, u64>::new();
-        let mut fed = Fed {
-            skipped: 0,
-            whole: true,
-        };
         for item in &page.value.items {
             *labels.entry(sift::label(item, words)).or_default() += 1;
-            let work = match sift(item, seq, page.as_of, &knowledge, words) {
+            listed.ids += 1;
+            let work = match sift(item, listed.seq, page.as_of, &knowledge, words) {
                 Decision::Skip => {
-                    fed.skipped += 1;
+                    listed.skipped += 1;
                     continue;
                 }
                 Decision::Fetch(id) => Work::Fetch(Item {
                     id,
-                    window: Some(seq),
+                    window: Some(listed.seq),
                     listed_at,
                 }),
                 Decision::Known(outcome) => Work::Known(outcome, listed_at),
             };
             if !self.send(work).await {
-                fed.whole = false;
                 break;
             }
         }
         for (label, ids) in labels {
             self.pipeline.metrics.listed(label, ids);
         }
-        Ok(fed)
+        Ok(())
     }
 
     async fn knowledge(
@@ -258,7 +234,7 @@ impl Lister<'_> {
         }
         let since = planned.window.tot() + self.settle_lag();
         self.pipeline
-            .persist("reading what is known", async || {
+            .persist("reading what is known", || async {
                 let mut tx = self.pipeline.store.begin().await?;
                 let confirmed = cv_seen::known(&mut tx, &ids, since).await?;
                 let waiting = if planned.fresh {
@@ -277,7 +253,7 @@ impl Lister<'_> {
 
     async fn open(&self, planned: Planned) -> Result<i64, SyncError> {
         self.pipeline
-            .persist("opening a window", async || {
+            .persist("opening a window", || async {
                 let mut tx = self.pipeline.store.begin().await?;
                 let row = sync_window::open(&mut tx, planned.window, planned.fresh).await?;
                 tx.commit().await.map_err(StoreError::from)?;
@@ -290,7 +266,7 @@ impl Lister<'_> {
     async fn retry_parked(&self) -> Result<(), SyncError> {
         let due = self
             .pipeline
-            .persist("reading what is parked", async || {
+            .persist("reading what is parked", || async {
                 let mut tx = self.pipeline.store.begin().await?;
                 let due = parked_cv::due(&mut tx, DUE).await?;
                 tx.commit().await.map_err(StoreError::from)?;
@@ -337,11 +313,4 @@ impl Lister<'_> {
     fn settle_lag(&self) -> TimeDelta {
         TimeDelta::from_std(self.pipeline.settings.settle_lag).unwrap_or(TimeDelta::MAX)
     }
-}
-
-/// What became of a page.
-struct Fed {
-    skipped: u64,
-    /// Whether all of it was passed on.
-    whole: bool,
 }

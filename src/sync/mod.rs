@@ -127,7 +127,7 @@ impl Pipeline {
     /// See [`SyncError`]. What was settled until then is kept.
     pub async fn run(&self) -> Result<Summary, SyncError> {
         let watermark = self
-            .persist("reading the watermark", async || {
+            .persist("reading the watermark", || async {
                 let mut tx = self.store.begin().await?;
                 sync_window::abandon_open(&mut tx).await?;
                 let watermark = watermark::read(&mut tx).await?;
@@ -179,7 +179,7 @@ impl Pipeline {
         let retention =
             TimeDelta::from_std(self.settings.tombstone_retention).unwrap_or(TimeDelta::MAX);
         let now = self.vdab.time().now();
-        self.persist("recording success", async || {
+        self.persist("recording success", || async {
             let mut tx = self.store.begin().await?;
             job_success::record(&mut tx, JOB).await?;
             let last = job_success::all(&mut tx).await?;
@@ -196,11 +196,10 @@ impl Pipeline {
     }
 
     /// Does `op` until the database lets it. Only a refused value ends it, or patience, or being asked to stop.
-    async fn persist<T>(
-        &self,
-        stage: &'static str,
-        op: impl AsyncFn() -> Result<T, StoreError>,
-    ) -> Result<T, SyncError> {
+    async fn persist<T, F>(&self, stage: &'static str, op: impl Fn() -> F) -> Result<T, SyncError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let begun = Instant::now();
         let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {

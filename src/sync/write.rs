@@ -51,7 +51,7 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
     }
     let stage = "writing a batch";
     let written = pipeline
-        .persist(stage, async || pipeline.store.apply(outcomes).await)
+        .persist(stage, || pipeline.store.apply(outcomes))
         .await;
     match (written, outcomes) {
         (
@@ -69,7 +69,7 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
             outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable);
             let parked = std::slice::from_ref(outcome);
             pipeline
-                .persist(stage, async || pipeline.store.apply(parked).await)
+                .persist(stage, || pipeline.store.apply(parked))
                 .await
         }
         (
@@ -103,7 +103,7 @@ async fn finish(
         return Ok(());
     }
     pipeline
-        .persist("settling a window", async || {
+        .persist("settling a window", || async {
             let mut tx = pipeline.store.begin().await?;
             for window in &settled {
                 sync_window::settle(&mut tx, window.listed.row, &window.tally).await?;

@@ -45,7 +45,9 @@ struct Failure {
 /// The message of an error answer, whole; `None` if the body is no JSON object.
 #[must_use]
 pub fn failure_message(body: &[u8]) -> Option<String> {
-    let failure: Failure = serde_json::from_slice(body).ok()?;
+    // serde would read a list as the fields in their order.
+    let object = body.trim_ascii_start().starts_with(b"{");
+    let failure: Failure = object.then(|| serde_json::from_slice(body).ok())??;
     Some(
         [
             failure.more_information,

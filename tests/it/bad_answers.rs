@@ -1,0 +1,241 @@
+//! What a source does wrong: nothing stops for it, nothing is deleted for it, and the watermark passes nothing that is
+//! neither applied nor parked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cvsync::simulator::{Answer, Fault, FaultKind, FaultShare, Operation};
+use cvsync::vdab::Reason;
+use uuid::Uuid;
+
+use crate::world::World;
+
+fn json(status: u16, body: &str) -> Fault {
+    Fault::Answer(Answer::new(status, body.to_owned()).with("content-type", "application/json"))
+}
+
+/// One CV is answered like this for ever, all others as they should be: it is parked, and the rest arrives.
+async fn is_parked(answer: impl FnOnce(Uuid) -> Fault, class: &str) {
+    let mut world = World::new(60).await;
+    let id = world.any_live_id();
+    world.source.rule(id, answer(id));
+    world.sync_again().await;
+    world.assert_equal_but_for_parked(&[&id.to_string()]).await;
+    let found: String = sqlx::query_scalar("select error_class from cvsync.parked_cv")
+        .fetch_one(&world.database)
+        .await
+        .unwrap();
+    assert_eq!(found, class);
+    assert!(world.watermark().await.is_some());
+}
+
+#[tokio::test]
+async fn html_with_status_200() {
+    is_parked(|_| Fault::Html200, "unreadable").await;
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off() {
+    is_parked(|_| Fault::CutOff, "transport").await;
+}
+
+#[tokio::test]
+async fn a_body_that_looks_complete_but_is_cut() {
+    is_parked(|_| Fault::CutShort, "unreadable").await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_reset() {
+    is_parked(|_| Fault::Reset, "transport").await;
+}
+
+#[tokio::test]
+async fn a_document_of_another_cv() {
+    let other = r#"{"cvId":"30dbfef1-59df-4521-a111-964bf0208e68","status":"OPEN"}"#;
+    is_parked(|_| json(200, other), "unreadable").await;
+}
+
+#[tokio::test]
+async fn a_document_that_postgresql_cannot_store() {
+    is_parked(
+        |id| json(200, &format!(r#"{{"cvId":"{id}","x":"\u0000"}}"#)),
+        "unstorable",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_error_of_its_own() {
+    is_parked(|_| Fault::Http500, "server_error").await;
+}
+
+#[tokio::test]
+async fn a_body_without_an_end() {
+    is_parked(
+        |id| {
+            let padding = "x".repeat(3 << 20);
+            json(200, &format!(r#"{{"cvId":"{id}","x":"{padding}"}}"#))
+        },
+        "too_large",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_no_uuid_is_parked_and_never_asked_for() {
+    let mut world = World::new(60).await;
+    world.source.world(|w| {
+        let at = w.now() - chrono::TimeDelta::days(1);
+        w.list_extra(at, "NOT_FOUND", Some("OPEN"));
+        w.list_extra(at, "../../secret", Some("VERWIJDERD"));
+    });
+    world.sync_again().await;
+    world
+        .assert_equal_but_for_parked(&["../../secret", "NOT_FOUND"])
+        .await;
+    let log = world.source.call_log();
+    let details = log
+        .iter()
+        .filter(|call| call.operation == Operation::Detail);
+    assert_eq!(details.count() as u64, world.documents().await.len() as u64);
+}
+
+#[tokio::test]
+async fn an_unknown_status_deletes_nothing_and_the_detail_decides() {
+    let mut world = World::new(60).await;
+    world.sync_again().await;
+    let stored = world.documents().await;
+    world
+        .source
+        .set_faults(vec!["unknown-status=1".parse::<FaultShare>().unwrap()]);
+    let ids: Vec<_> = stored.keys().copied().collect();
+    world.source.world(|w| {
+        w.update(ids[0]);
+        w.remove(ids[1]);
+    });
+    world.settle();
+    world.sync_again().await;
+    world.assert_database_equals_source().await;
+    assert_eq!(world.documents().await.len(), stored.len() - 1);
+}
+
+#[tokio::test]
+async fn a_page_of_html_that_says_404_is_no_proof_that_a_cv_is_gone() {
+    let page = Answer::new(404, "<html>not found</html>").with("content-type", "text/html");
+    is_parked(|_| Fault::Answer(page), "unreadable").await;
+}
+
+#[tokio::test]
+async fn gone_by_its_detail_is_gone() {
+    let mut world = World::new(60).await;
+    world.sync_again().await;
+    let ids: Vec<_> = world.documents().await.into_keys().take(4).collect();
+    for (id, answer) in ids.iter().zip([
+        json(410, "{}"),
+        json(404, r#"{"httpMessage":"Not Found"}"#),
+        json(
+            400,
+            r#"{"moreInformation":"x is geen bestaande kandidaat"}"#,
+        ),
+        json(
+            200,
+            &format!(r#"{{"cvId":"{}","status":"GESLOTEN"}}"#, ids[3]),
+        ),
+    ]) {
+        world.source.rule(*id, answer);
+        world.source.world(|w| w.update(*id));
+    }
+    let before = world.documents().await.len();
+    world.settle();
+    let summary = world.sync_again().await;
+    assert_eq!(summary.tally.deleted, 4);
+    assert_eq!(world.documents().await.len(), before - 4);
+}
+
+#[tokio::test]
+async fn a_wrong_key_stops_the_calls_and_loses_nothing() {
+    let mut world = World::new(60).await;
+    world.sync_again().await;
+    let (watermark, stored) = (world.watermark().await, world.documents().await);
+    world.source.settings(|s| s.key = "another".into());
+    world.settle();
+    let calls = world.bulk_calls() + world.detail_calls();
+    let pipeline = Arc::new(world.pipeline());
+    let run = tokio::spawn({
+        let pipeline = Arc::clone(&pipeline);
+        async move { pipeline.run().await }
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!run.is_finished(), "the daemon waits for a person");
+    assert!(world.bulk_calls() + world.detail_calls() <= calls + 1);
+    let (_, gate) = pipeline.vdab.closed_gates().pop().unwrap();
+    assert_eq!(gate.reason, Reason::Auth);
+    assert!(gate.message.contains("CVSYNC_API_KEY"), "{}", gate.message);
+    assert_eq!(world.watermark().await, watermark);
+    assert_eq!(world.documents().await, stored);
+    run.abort();
+}
+
+#[tokio::test]
+async fn an_outage_parks_nothing_and_the_next_run_catches_up() {
+    let mut world = World::new(120).await;
+    world.settings.retry_max_elapsed = Duration::from_millis(300);
+    world.source.rule(Operation::Detail, Fault::Http500);
+    let error = world.try_sync().await.unwrap_err();
+    assert!(error.to_string().contains("500"), "{error}");
+    assert_eq!(
+        world.count("select count(*) from cvsync.parked_cv").await,
+        0
+    );
+    assert_eq!(world.documents().await.len(), 0);
+    world.source.clear_faults();
+    world.sync().await;
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn faults_of_every_transient_kind_at_once_cost_calls_and_nothing_else() {
+    let mut world = World::new(400).await;
+    world.api.timeout = Duration::from_secs(1);
+    world.settings.retry_max_elapsed = Duration::from_secs(60);
+    let kinds = ["http-500", "reset", "truncate", "html-200"];
+    let shares: Vec<FaultShare> = kinds
+        .iter()
+        .map(|kind| format!("{kind}=0.05").parse().unwrap())
+        .collect();
+    assert!(FaultKind::ALL.len() >= kinds.len());
+    world.source.set_faults(shares);
+    world.sync().await;
+    world.assert_database_equals_source().await;
+    let live = world.documents().await.len() as u64;
+    let calls = world.detail_calls();
+    assert!(calls * 10 <= live * 13, "{calls} calls for {live} CVs");
+}
+
+#[tokio::test]
+async fn a_429_is_obeyed_by_all_workers() {
+    let world = World::new(200).await;
+    let refused = Fault::RateLimit {
+        retry_after: Some("2".into()),
+    };
+    world
+        .source
+        .script(Operation::Detail, [Fault::Pass, Fault::Pass, refused]);
+    world.sync().await;
+    world.assert_database_equals_source().await;
+    let log = world.source.call_log();
+    let at = log.iter().find(|call| call.status == Some(429)).unwrap().at;
+    // What was under way when the answer came may still arrive.
+    let quiet = log
+        .iter()
+        .filter(|call| call.operation == Operation::Detail)
+        .filter(|call| call.at > at + Duration::from_millis(300))
+        .map(|call| call.at)
+        .min()
+        .unwrap();
+    assert!(
+        quiet >= at + Duration::from_millis(1_950),
+        "{:?}",
+        quiet - at
+    );
+}

@@ -1,0 +1,194 @@
+//! The store alone, on a real PostgreSQL.
+
+use chrono::{DateTime, Utc};
+use cvsync::model::{CvId, Document, Fate, Outcome, ParkClass};
+use cvsync::store::{Applied, Store, StoreError};
+use sqlx::postgres::PgListener;
+use uuid::Uuid;
+
+use crate::world::{new_database, store};
+
+struct Db {
+    store: Store,
+    url: String,
+}
+
+async fn migrated() -> Db {
+    let url = new_database().await;
+    let store = store(&url);
+    store.migrate().await.unwrap();
+    Db { store, url }
+}
+
+fn id(number: u128) -> CvId {
+    CvId(Uuid::from_u128(number))
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(second, 0).unwrap()
+}
+
+fn outcome(second: i64, fate: Fate) -> Outcome {
+    Outcome {
+        window: None,
+        as_of: at(second),
+        fate,
+    }
+}
+
+fn live(number: u128, second: i64, content: &str) -> Outcome {
+    let body = format!(r#"{{"cvId":"{}","x":"{content}"}}"#, id(number));
+    let (_, document) = Document::read(body.as_bytes(), &[]).unwrap();
+    outcome(second, Fate::Live(id(number), document))
+}
+
+fn gone(number: u128, second: i64) -> Outcome {
+    outcome(second, Fate::Gone(id(number)))
+}
+
+impl Db {
+    async fn apply(&self, batch: &[Outcome]) -> Vec<Applied> {
+        self.store.apply(batch).await.unwrap()
+    }
+
+    async fn content(&self, number: u128) -> Option<String> {
+        let mut tx = self.store.begin().await.unwrap();
+        sqlx::query_scalar("select document->>'x' from cvsync.cv where cv_id = $1")
+            .bind(id(number).0)
+            .fetch_optional(&mut *tx)
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_older_never_overwrites_what_is_newer() {
+    let db = migrated().await;
+    assert_eq!(db.apply(&[live(1, 10, "b")]).await, [Applied::Inserted]);
+    assert_eq!(db.apply(&[live(1, 9, "a")]).await, [Applied::Superseded]);
+    assert_eq!(db.content(1).await.as_deref(), Some("b"));
+    assert_eq!(db.apply(&[gone(1, 9)]).await, [Applied::Superseded]);
+    assert_eq!(db.apply(&[gone(1, 12)]).await, [Applied::Deleted]);
+    assert_eq!(db.apply(&[live(1, 11, "c")]).await, [Applied::Superseded]);
+    assert_eq!(db.content(1).await, None, "nothing comes back");
+    assert_eq!(db.apply(&[live(1, 13, "d")]).await, [Applied::Inserted]);
+}
+
+#[tokio::test]
+async fn confirming_a_document_moves_its_as_of() {
+    let db = migrated().await;
+    // A stored at 1, B seen at 2 but written last, A confirmed at 3.
+    db.apply(&[live(1, 1, "a")]).await;
+    assert_eq!(db.apply(&[live(1, 3, "a")]).await, [Applied::Unchanged]);
+    assert_eq!(db.apply(&[live(1, 2, "b")]).await, [Applied::Superseded]);
+    assert_eq!(db.content(1).await.as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn one_batch_may_hold_a_cv_twice_and_the_newest_wins() {
+    let db = migrated().await;
+    let batch = [
+        live(1, 5, "new"),
+        live(1, 4, "old"),
+        gone(2, 7),
+        live(2, 6, "x"),
+    ];
+    assert_eq!(
+        db.apply(&batch).await,
+        [
+            Applied::Inserted,
+            Applied::Superseded,
+            Applied::Unchanged,
+            Applied::Superseded
+        ]
+    );
+    assert_eq!(db.content(1).await.as_deref(), Some("new"));
+    assert_eq!(db.content(2).await, None);
+}
+
+#[tokio::test]
+async fn a_change_notifies_once_a_commit_and_a_confirmation_does_not() {
+    let db = migrated().await;
+    let mut listener = PgListener::connect(&db.url).await.unwrap();
+    listener.listen("cvsync_change").await.unwrap();
+    db.apply(&[live(1, 1, "a"), live(2, 1, "a")]).await;
+    assert_eq!(listener.recv().await.unwrap().payload(), "2");
+    db.apply(&[live(1, 2, "a"), live(2, 2, "a")]).await;
+    db.apply(&[gone(1, 3)]).await;
+    assert_eq!(listener.recv().await.unwrap().payload(), "3");
+}
+
+#[tokio::test]
+async fn a_cv_that_succeeds_leaves_the_parked() {
+    let db = migrated().await;
+    let parked = || outcome(1, Fate::Parked(id(1).to_string(), ParkClass::ServerError));
+    assert_eq!(db.apply(&[parked()]).await, [Applied::Parked]);
+    db.apply(&[parked()]).await;
+    let mut tx = db.store.begin().await.unwrap();
+    let attempts: i32 = sqlx::query_scalar("select attempts from cvsync.parked_cv")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(attempts, 2);
+    drop(tx);
+    db.apply(&[live(1, 2, "a")]).await;
+    let mut tx = db.store.begin().await.unwrap();
+    let left: i64 = sqlx::query_scalar("select count(*) from cvsync.parked_cv")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn concurrent_writers_end_with_the_newest_and_never_deadlock() {
+    let db = migrated().await;
+    let writers = (0..8_i64).map(|writer| {
+        let store = db.store.clone();
+        tokio::spawn(async move {
+            for round in 0..20 {
+                let second = round * 8 + writer;
+                let mut batch: Vec<_> = (0..20)
+                    .map(|number| live(number, second, &second.to_string()))
+                    .collect();
+                if writer % 2 == 0 {
+                    batch.reverse();
+                }
+                store.apply(&batch).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    for number in 0..20 {
+        assert_eq!(db.content(number).await.as_deref(), Some("159"));
+    }
+}
+
+#[tokio::test]
+async fn instances_that_migrate_at_once_wait_for_each_other() {
+    let url = new_database().await;
+    let all: Vec<_> = (0..6)
+        .map(|_| {
+            let store = store(&url);
+            tokio::spawn(async move { store.migrate().await })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn errors_say_what_is_wrong_and_nothing_of_what_was_stored() {
+    let url = new_database().await;
+    let missing = store(&url.replace("/t_", "/missing_"));
+    let error = missing.ping().await.unwrap_err();
+    assert!(error.to_string().contains("does not exist"), "{error}");
+    let nobody = store("postgres://u:canary@127.0.0.1:1/x");
+    let error = nobody.begin().await.unwrap_err();
+    assert!(matches!(error, StoreError::Passing(_)));
+    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(!format!("{error:?}").contains("canary"));
+}

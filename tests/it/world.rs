@@ -1,0 +1,249 @@
+//! A world to test in: a source, a database of its own, and a pipeline between them.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cvsync::clock::Clock;
+use cvsync::config;
+use cvsync::model::{JsonPointer, StatusWords};
+use cvsync::simulator::{Handle, Operation, Options, Simulator};
+use cvsync::store::Store;
+use cvsync::sync::{Pipeline, Progress, Summary, SyncError};
+use cvsync::telemetry::Metrics;
+use cvsync::vdab::Client;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// An empty database of its own on the server that `./test` starts.
+pub async fn new_database() -> String {
+    let admin = std::env::var("CVSYNC_TEST_DATABASE_URL")
+        .expect("these tests need a PostgreSQL server: run ./test, which starts one");
+    let name = format!("t_{}", Uuid::new_v4().simple());
+    let mut connection = PgConnection::connect(&admin).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("create database {name}")))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let mut url = url::Url::parse(&admin).unwrap();
+    url.set_path(&name);
+    url.into()
+}
+
+/// A source, a database and what runs between them.
+pub struct World {
+    pub simulator: Simulator,
+    pub source: Handle,
+    /// The source's clock.
+    pub source_clock: Clock,
+    /// This machine's clock, as the pipeline sees it.
+    pub clock: Clock,
+    pub database_url: String,
+    /// The tests' own look at the database.
+    pub database: PgPool,
+    pub api: config::Api,
+    pub settings: config::Sync,
+    pub exclude: Vec<JsonPointer>,
+    pub metrics: Metrics,
+    client: Option<Arc<Pipeline>>,
+}
+
+impl World {
+    /// A source with so many CVs, and an empty database with the schema.
+    pub async fn new(candidates: u32) -> Self {
+        Self::with(Options {
+            candidates,
+            ..Options::default()
+        })
+        .await
+    }
+
+    pub async fn with(options: Options) -> Self {
+        let source_clock = Clock::default();
+        let key = options.key.clone();
+        let simulator = Simulator::start(options, source_clock.clone())
+            .await
+            .unwrap();
+        let database_url = new_database().await;
+        store(&database_url).migrate().await.unwrap();
+        Self {
+            source: simulator.handle(),
+            api: config::Api {
+                base_url: simulator.base_url().parse().unwrap(),
+                key: key.into(),
+                ca_pem: None,
+                rate_per_minute: NonZeroU32::new(1_000_000).unwrap(),
+                timeout: Duration::from_secs(10),
+                statuses: StatusWords {
+                    live: vec!["OPEN".into()],
+                    gone: vec!["VERWIJDERD".into(), "GESLOTEN".into(), "AFGESLOTEN".into()],
+                },
+                oauth: None,
+            },
+            settings: config::Sync {
+                from: Utc::now() - TimeDelta::days(31),
+                window: Duration::from_secs(5 * 86_400),
+                window_overlap: Duration::from_secs(3_600),
+                settle_lag: Duration::from_secs(60),
+                page_size: 2_000,
+                workers: 16,
+                channel_capacity: 1_024,
+                retry_max_elapsed: Duration::from_secs(2),
+                tombstone_retention: Duration::from_secs(30 * 86_400),
+            },
+            exclude: Vec::new(),
+            database: PgPool::connect(&database_url).await.unwrap(),
+            database_url,
+            simulator,
+            source_clock,
+            clock: Clock::default(),
+            metrics: Metrics::new().unwrap(),
+            client: None,
+        }
+    }
+
+    /// A pipeline as a process that starts now would have it.
+    pub fn pipeline(&self) -> Pipeline {
+        let client = Client::new(
+            &self.api,
+            self.exclude.clone(),
+            None,
+            self.clock.clone(),
+            self.metrics.clone(),
+        )
+        .unwrap();
+        Pipeline {
+            vdab: client,
+            store: store(&self.database_url),
+            settings: self.settings.clone(),
+            patience: None,
+            metrics: self.metrics.clone(),
+            progress: Progress::default(),
+            watermark: watch::Sender::new(None),
+            trouble: watch::Sender::new(None),
+            token: CancellationToken::new(),
+        }
+    }
+
+    /// A sync by a process that has just started.
+    pub async fn sync(&self) -> Summary {
+        self.try_sync().await.unwrap()
+    }
+
+    pub async fn try_sync(&self) -> Result<Summary, SyncError> {
+        self.pipeline().run().await
+    }
+
+    /// A sync by a process that keeps running.
+    pub async fn sync_again(&mut self) -> Summary {
+        let pipeline = match &self.client {
+            Some(pipeline) => Arc::clone(pipeline),
+            None => Arc::clone(self.client.insert(Arc::new(self.pipeline()))),
+        };
+        pipeline.run().await.unwrap()
+    }
+
+    /// Lets the source's time go by, and ours with it.
+    pub fn pass(&self, time: TimeDelta) {
+        let ahead = self.source_clock.now() - Utc::now() + time;
+        self.source_clock.set_skew(ahead);
+        self.clock.set_skew(self.clock.now() - Utc::now() + time);
+    }
+
+    /// Lets what has just changed settle.
+    pub fn settle(&self) {
+        self.pass(TimeDelta::minutes(10));
+    }
+
+    pub fn detail_calls(&self) -> u64 {
+        self.source.calls(Operation::Detail)
+    }
+
+    pub fn bulk_calls(&self) -> u64 {
+        self.source.calls(Operation::Bulk)
+    }
+
+    pub async fn documents(&self) -> BTreeMap<Uuid, Value> {
+        sqlx::query_as("select cv_id, document::text from cvsync.cv")
+            .fetch_all(&self.database)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|(id, text): (Uuid, String)| (id, serde_json::from_str(&text).unwrap()))
+            .collect()
+    }
+
+    /// The oracle: every document, whole.
+    pub async fn assert_database_equals_source(&self) {
+        let expected = self.source.world(|world| world.live_documents());
+        assert_same(&self.documents().await, &expected);
+    }
+
+    /// The oracle where some CVs cannot be applied: all others are as at the source, and these are parked.
+    pub async fn assert_equal_but_for_parked(&self, parked: &[&str]) {
+        let mut expected = self.source.world(|world| world.live_documents());
+        let mut found = self.documents().await;
+        let ids: Vec<String> = sqlx::query_scalar("select cv_id from cvsync.parked_cv order by 1")
+            .fetch_all(&self.database)
+            .await
+            .unwrap();
+        let mut parked: Vec<_> = parked.to_vec();
+        parked.sort_unstable();
+        assert_eq!(ids, parked);
+        for id in ids.iter().filter_map(|id| Uuid::try_parse(id).ok()) {
+            expected.remove(&id);
+            found.remove(&id);
+        }
+        assert_same(&found, &expected);
+    }
+
+    pub async fn watermark(&self) -> Option<DateTime<Utc>> {
+        sqlx::query_scalar("select position from cvsync.watermark")
+            .fetch_optional(&self.database)
+            .await
+            .unwrap()
+    }
+
+    pub async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.database)
+            .await
+            .unwrap()
+    }
+
+    pub fn any_live_id(&self) -> Uuid {
+        self.source.world(|world| world.live_ids().next().unwrap())
+    }
+}
+
+pub fn store(url: &str) -> Store {
+    Store::new(&config::Database {
+        url: url.to_owned().into(),
+    })
+    .unwrap()
+}
+
+fn assert_same(found: &BTreeMap<Uuid, Value>, expected: &BTreeMap<Uuid, Value>) {
+    let missing: Vec<_> = expected
+        .keys()
+        .filter(|id| !found.contains_key(id))
+        .collect();
+    let extra: Vec<_> = found
+        .keys()
+        .filter(|id| !expected.contains_key(id))
+        .collect();
+    let stale: Vec<_> = expected
+        .iter()
+        .filter(|(id, document)| found.get(id).is_some_and(|other| other != *document))
+        .map(|(id, _)| id)
+        .collect();
+    assert!(
+        missing.is_empty() && extra.is_empty() && stale.is_empty(),
+        "missing {missing:?}, extra {extra:?}, stale {stale:?}"
+    );
+}
