@@ -50,6 +50,7 @@ create table cvsync.sync_window (
            or listed = upserted + unchanged + deleted + parked + skipped + superseded)
 );
 
+create index sync_window_tot on cvsync.sync_window (tot);
 create index sync_window_open on cvsync.sync_window (id) where state = 'open';
 
 -- CVs that could not be applied, and why. No personal data: an id, a class, times.

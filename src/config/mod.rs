@@ -1,37 +1,28 @@
-//! stub
-use crate::model::StatusWords;
-use secrecy::SecretString;
-use std::{num::NonZeroU32, time::Duration};
-use url::Url;
-#[derive(Debug, Clone)]
-pub struct Api {
-    pub base_url: Url,
-    pub key: SecretString,
-    pub ca_pem: Option<Vec<u8>>,
-    pub rate_per_minute: NonZeroU32,
-    pub timeout: Duration,
-    pub statuses: StatusWords,
-    pub oauth: Option<OAuth>,
-}
-#[derive(Debug, Clone)]
-pub struct OAuth {
-    pub token_url: Url,
-    pub client_id: String,
-    pub client_secret: SecretString,
-}
-#[derive(Debug, Clone)]
-pub struct Database {
-    pub url: SecretString,
-}
-#[derive(Debug, Clone)]
-pub struct Sync {
-    pub from: chrono::DateTime<chrono::Utc>,
-    pub window: Duration,
-    pub window_overlap: Duration,
-    pub settle_lag: Duration,
-    pub page_size: u16,
-    pub workers: usize,
-    pub channel_capacity: usize,
-    pub retry_max_elapsed: Duration,
-    pub tombstone_retention: Duration,
+//! Environment variables, to one immutable [`Config`]; every problem in one report.
+
+mod api;
+mod database;
+mod http;
+mod log;
+mod sync;
+
+pub use self::api::{Api, OAuth};
+pub use self::database::Database;
+pub use self::http::Http;
+pub use self::log::{Log, LogFormat};
+pub use self::sync::{Schedule, Sync};
+
+/// Everything that can be configured, valid as a whole.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The source.
+    pub api: Api,
+    /// The destination.
+    pub database: Database,
+    /// The pipeline between them.
+    pub sync: Sync,
+    /// Health, metrics and status.
+    pub http: Http,
+    /// What is logged, and how.
+    pub log: Log,
 }

@@ -1,9 +1,44 @@
 //! The table `sync_window`: which spans of the source's time were listed, when, and with what result.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
 use crate::model::{Tally, Window};
+
+/// Where the settled windows behind `after` ended, in order.
+pub async fn ends_after(
+    tx: &mut PgConnection,
+    after: DateTime<Utc>,
+) -> Result<Vec<DateTime<Utc>>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "select distinct tot
+           from cvsync.sync_window
+          where fresh
+            and state = 'settled'
+            and tot > $1
+          order by tot",
+    )
+    .bind(after)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// Forgets what was listed a second time, or not to its end, before `before`.
+pub async fn forget_repeats(
+    tx: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    Ok(sqlx::query(
+        "delete from cvsync.sync_window
+          where (not fresh or state = 'abandoned')
+            and finished_at < $1",
+    )
+    .bind(before)
+    .execute(tx)
+    .await?
+    .rows_affected())
+}
 
 /// Writes down that a window is being listed; returns its number. `fresh` windows lie before the watermark.
 pub async fn open(tx: &mut PgConnection, window: Window, fresh: bool) -> Result<i64, StoreError> {

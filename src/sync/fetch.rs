@@ -151,7 +151,7 @@ async fn others_succeed(
         })
         .await?;
     Ok(match canary {
-        Some(canary) => pipeline.vdab.detail(canary).await.is_ok(),
+        Some(canary) => pipeline.vdab.probe(canary).await.is_ok(),
         None => false,
     })
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Sender;
 use super::plan::{Plan, Planned};
 use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
-use super::{Item, Pipeline, SyncError, Work};
+use super::{Item, Pipeline, SyncError, Work, delta};
 use crate::model::{CvId, Window};
 use crate::store::{StoreError, cv_seen, parked_cv, sync_window};
 use crate::vdab::{Answer, BulkItem, BulkPage, Pauses, Remedy};
@@ -88,10 +88,10 @@ impl Lister<'_> {
             skipped: 0,
             started: Instant::now(),
         };
-        if let Cover::Pages { total } = cover {
-            self.pages_down(&mut listed, &first, total).await?;
+        match cover {
+            Cover::Pages { total } => self.pages_down(&mut listed, &first, total).await?,
+            Cover::Whole | Cover::Halves(..) => self.feed(&mut listed, &first).await?,
         }
-        self.feed(&mut listed, &first).await?;
         self.pipeline.progress.listed(planned.window, listed.ids);
         // Not sent if this run is to stop: some of the ids may not have been either.
         self.send(Work::Listed(listed)).await;
@@ -122,7 +122,8 @@ impl Lister<'_> {
         })
     }
 
-    /// Feeds every page but the first, from the last one down; again from the start if the window grew meanwhile.
+    /// Feeds every page, from the last one down to the first, which has to be read anew: what left the window since has
+    /// moved rows into it. All of it again if the window grew meanwhile.
     async fn pages_down(
         &self,
         listed: &mut Listed,
@@ -136,14 +137,15 @@ impl Lister<'_> {
         }
         loop {
             let mut grown = total;
-            let mut offset = (total - 1) / step * step;
-            while offset > 0 && !self.stopped() {
-                let page = self.page(window, offset).await?;
+            for page in (0..total.div_ceil(step)).rev() {
+                if self.stopped() {
+                    return Ok(());
+                }
+                let page = self.page(window, page * step).await?;
                 grown = grown.max(page.value.total.unwrap_or(0));
                 self.feed(listed, &page).await?;
-                offset -= step;
             }
-            if self.stopped() || grown <= total {
+            if grown <= total {
                 return Ok(());
             }
             tracing::info!(%window, from = total, to = grown, "a window grew while it was listed; listing it again");
@@ -311,6 +313,6 @@ impl Lister<'_> {
     }
 
     fn settle_lag(&self) -> TimeDelta {
-        TimeDelta::from_std(self.pipeline.settings.settle_lag).unwrap_or(TimeDelta::MAX)
+        delta(self.pipeline.settings.settle_lag)
     }
 }

@@ -40,8 +40,11 @@ const STATEMENT: Duration = Duration::from_secs(90);
 /// The name of the job in `job_success`.
 pub const JOB: &str = "sync";
 
-/// The job that forgets old tombstones, once a day.
-const TOMBSTONES: &str = "tombstones";
+/// The job that forgets old tombstones and repeated windows, once a day.
+const HOUSEKEEPING: &str = "housekeeping";
+
+/// How long the record of windows that were listed a second time is kept.
+const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
 
 /// Everything that a run needs. One run at a time.
 #[derive(Debug)]
@@ -126,18 +129,9 @@ impl Pipeline {
     /// # Errors
     /// See [`SyncError`]. What was settled until then is kept.
     pub async fn run(&self) -> Result<Summary, SyncError> {
-        let watermark = self
-            .persist("reading the watermark", || async {
-                let mut tx = self.store.begin().await?;
-                sync_window::abandon_open(&mut tx).await?;
-                let watermark = watermark::read(&mut tx).await?;
-                tx.commit().await?;
-                Ok(watermark)
-            })
-            .await?;
-        self.watermark.send_replace(watermark);
+        let plan = self.plan().await?;
         self.progress.start();
-        let result = self.pipe(self.plan(watermark)).await;
+        let result = self.pipe(plan).await;
         self.progress.end();
         let mut summary = result.inspect_err(|_| self.metrics.window_ended("failed", 1))?;
         summary.interrupted = self.token.is_cancelled();
@@ -147,14 +141,24 @@ impl Pipeline {
         Ok(summary)
     }
 
-    fn plan(&self, watermark: Option<DateTime<Utc>>) -> Plan {
-        let delta = |duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-        Plan::new(
-            watermark,
-            self.settings.from,
-            delta(self.settings.window_overlap),
-            delta(self.settings.window),
-        )
+    async fn plan(&self) -> Result<Plan, SyncError> {
+        let overlap = delta(self.settings.window_overlap);
+        let (watermark, ends) = self
+            .persist("reading the watermark", || async {
+                let mut tx = self.store.begin().await?;
+                sync_window::abandon_open(&mut tx).await?;
+                let watermark = watermark::read(&mut tx).await?;
+                let ends = match watermark {
+                    Some(at) => sync_window::ends_after(&mut tx, at - overlap).await?,
+                    None => Vec::new(),
+                };
+                tx.commit().await?;
+                Ok((watermark, ends))
+            })
+            .await?;
+        self.watermark.send_replace(watermark);
+        let (from, width) = (self.settings.from, delta(self.settings.window));
+        Ok(Plan::new(watermark, from, overlap, &ends, width))
     }
 
     /// One future: if a stage fails, the others are dropped with it and the open transaction rolls back.
@@ -176,19 +180,19 @@ impl Pipeline {
 
     /// Writes down that the job is done; once a day it also forgets what need not be remembered any longer.
     async fn conclude(&self) -> Result<(), SyncError> {
-        let retention =
-            TimeDelta::from_std(self.settings.tombstone_retention).unwrap_or(TimeDelta::MAX);
         let now = self.vdab.time().now();
+        let tombstones_before = now - delta(self.settings.tombstone_retention);
         self.persist("recording success", || async {
             let mut tx = self.store.begin().await?;
             job_success::record(&mut tx, JOB).await?;
             let last = job_success::all(&mut tx).await?;
-            let forgot_today = last
+            let housekept = last
                 .iter()
-                .any(|(job, at)| job == TOMBSTONES && now - *at < TimeDelta::days(1));
-            if !forgot_today && let Some(before) = now.checked_sub_signed(retention) {
-                cv_seen::forget_tombstones(&mut tx, before).await?;
-                job_success::record(&mut tx, TOMBSTONES).await?;
+                .any(|(job, at)| job == HOUSEKEEPING && now - *at < TimeDelta::days(1));
+            if !housekept {
+                cv_seen::forget_tombstones(&mut tx, tombstones_before).await?;
+                sync_window::forget_repeats(&mut tx, now - REPEATS_KEPT).await?;
+                job_success::record(&mut tx, HOUSEKEEPING).await?;
             }
             tx.commit().await.map_err(StoreError::from)
         })
@@ -233,4 +237,9 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// The configuration keeps durations so short that no date overflows.
+fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::zero())
 }

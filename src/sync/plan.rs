@@ -17,6 +17,9 @@ pub struct Planned {
 
 /// The windows of one run, oldest first: the overlap behind the watermark, then what lies before it.
 ///
+/// The overlap is cut where earlier windows ended. Its parts are what those windows were, so a CV that was fetched after
+/// its window had settled is known to be up to date, however often it is listed again.
+///
 /// Windows are planned one by one, since only the first answer tells the source's time.
 #[derive(Debug)]
 pub struct Plan {
@@ -27,12 +30,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A run from `watermark` on, or from `from` where there is none yet.
+    /// A run from `watermark` on, or from `from` where there is none yet. `ends` are those of earlier windows, in order.
     #[must_use]
     pub fn new(
         watermark: Option<DateTime<Utc>>,
         from: DateTime<Utc>,
         overlap: TimeDelta,
+        ends: &[DateTime<Utc>],
         width: TimeDelta,
     ) -> Self {
         let mut plan = Self {
@@ -43,12 +47,14 @@ impl Plan {
         };
         if let Some(watermark) = watermark {
             let mut van = watermark - overlap;
-            while let Some(window) = Window::new(van, watermark.min(van + width)) {
-                plan.next.push_back(Planned {
-                    window,
-                    fresh: false,
-                });
-                van = window.tot();
+            for end in ends.iter().copied().chain([watermark]) {
+                while let Some(window) = Window::new(van, end.min(watermark).min(van + width)) {
+                    plan.next.push_back(Planned {
+                        window,
+                        fresh: false,
+                    });
+                    van = window.tot();
+                }
             }
         }
         plan
@@ -113,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_first_run_begins_at_the_beginning_and_leaves_no_gap() {
-        let mut plan = Plan::new(None, at(0), minutes(60), minutes(100));
+        let mut plan = Plan::new(None, at(0), minutes(60), &[], minutes(100));
         assert_eq!(
             all(&mut plan, at(250)),
             [(0, 100, true), (100, 200, true), (200, 250, true)]
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn later_runs_reach_back_behind_the_watermark_in_windows_of_their_own() {
-        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), minutes(40));
+        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), &[], minutes(40));
         assert_eq!(
             all(&mut plan, at(520)),
             [(440, 480, false), (480, 500, false), (500, 520, true)]
@@ -130,14 +136,29 @@ mod tests {
     }
 
     #[test]
+    fn the_overlap_is_cut_where_earlier_windows_ended() {
+        let ends = [at(430), at(450), at(495), at(500), at(700)];
+        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), &ends, minutes(100));
+        assert_eq!(
+            all(&mut plan, at(510)),
+            [
+                (440, 450, false),
+                (450, 495, false),
+                (495, 500, false),
+                (500, 510, true)
+            ]
+        );
+    }
+
+    #[test]
     fn nothing_lies_ahead_of_a_watermark_in_the_future() {
-        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), minutes(100));
+        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), &[], minutes(100));
         assert_eq!(all(&mut plan, at(300)), [(440, 500, false)]);
     }
 
     #[test]
     fn the_goal_holds_however_the_horizon_moves() {
-        let mut plan = Plan::new(None, at(0), minutes(60), minutes(100));
+        let mut plan = Plan::new(None, at(0), minutes(60), &[], minutes(100));
         plan.next(at(10)).unwrap();
         plan.set_goal(at(50));
         plan.set_goal(at(70));
@@ -146,7 +167,7 @@ mod tests {
 
     #[test]
     fn halves_come_before_the_rest() {
-        let mut plan = Plan::new(None, at(0), minutes(60), minutes(100));
+        let mut plan = Plan::new(None, at(0), minutes(60), &[], minutes(100));
         let full = plan.next(at(150)).unwrap();
         let (older, newer) = full.window.halves().unwrap();
         let half = |window| Planned {

@@ -133,6 +133,20 @@ impl Gate {
         }
     }
 
+    /// Like [`pass`](Self::pass), but does not wait for the next probe where the source fails: this is one.
+    ///
+    /// # Errors
+    /// As for [`pass`](Self::pass).
+    pub async fn pass_as_probe(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
+        if let Some(closed) = &mut self.lock().closed
+            && closed.reason == Reason::Outage
+            && !closed.probing
+        {
+            closed.until = Instant::now();
+        }
+        self.pass(patience).await
+    }
+
     /// Whether any request succeeded since `instant`.
     #[must_use]
     pub fn healthy_since(&self, instant: Instant) -> bool {
@@ -355,7 +369,9 @@ mod tests {
             gate.pass(None).await.unwrap().report(error);
         }
         assert!(passes(&gate).await);
+        gate.pass(None).await.unwrap().report(None);
         for _ in 0..SUSPECTS {
+            assert!(passes(&gate).await);
             gate.pass(None).await.unwrap().report(Some(&FAILED));
         }
         assert_eq!(gate.closed().unwrap().reason, Reason::Outage);

@@ -159,8 +159,15 @@ impl Client {
             ("aantal", size.to_string()),
         ];
         let request = self.http.get(url).query(&query);
-        self.call(&self.bulk, request, bulk::LARGEST_PAGE, bulk::classify)
-            .await
+        let pass = self.bulk.admit(self.patience).await?;
+        self.call(
+            &self.bulk,
+            pass,
+            request,
+            bulk::LARGEST_PAGE,
+            bulk::classify,
+        )
+        .await
     }
 
     /// The document of a CV, or that it is gone.
@@ -168,8 +175,24 @@ impl Client {
     /// # Errors
     /// See [`ApiError::remedy`].
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
+        let pass = self.detail.admit(self.patience).await?;
+        self.ask_detail(pass, id).await
+    }
+
+    /// Asks for a CV that should be there, to learn whether the source answers at all.
+    ///
+    /// # Errors
+    /// As for [`detail`](Self::detail).
+    pub async fn probe(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
+        let pass = self.detail.gate.pass_as_probe(self.patience).await?;
+        self.detail.quota.permit().await;
+        self.ask_detail(pass, id).await
+    }
+
+    async fn ask_detail(&self, pass: Pass<'_>, id: CvId) -> Result<Answer<Detail>, ApiError> {
         let request = self.http.get(self.url(&["kandidaten", &id.to_string()]));
-        self.call(&self.detail, request, detail::LARGEST_DOCUMENT, |answer| {
+        let limit = detail::LARGEST_DOCUMENT;
+        self.call(&self.detail, pass, request, limit, |answer| {
             detail::classify(answer, id, &self.words, &self.exclude)
         })
         .await
@@ -217,11 +240,11 @@ impl Client {
     async fn call<T>(
         &self,
         operation: &Operation,
+        pass: Pass<'_>,
         request: reqwest::RequestBuilder,
         limit: usize,
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
     ) -> Result<Answer<T>, ApiError> {
-        let pass = operation.admit(self.patience).await?;
         let asked = Instant::now();
         let raw = match self.auth.sign(&self.http, request).await {
             Ok(request) => request::send(request, limit).await,

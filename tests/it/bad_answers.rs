@@ -177,6 +177,23 @@ async fn a_wrong_key_stops_the_calls_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn many_bad_cvs_and_no_good_one_among_them_are_not_taken_for_an_outage() {
+    let mut world = World::new(60).await;
+    world.sync_again().await;
+    world.settle();
+    let ids: Vec<_> = world.documents().await.into_keys().take(30).collect();
+    for id in &ids {
+        world.source.rule(*id, Fault::Http500);
+        world.source.world(|w| w.update(*id));
+    }
+    world.settle();
+    world.sync_again().await;
+    let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    world.assert_equal_but_for_parked(&ids).await;
+}
+
+#[tokio::test]
 async fn an_outage_parks_nothing_and_the_next_run_catches_up() {
     let mut world = World::new(120).await;
     world.settings.retry_max_elapsed = Duration::from_millis(300);

@@ -64,6 +64,11 @@ impl World {
     }
 
     pub async fn with(options: Options) -> Self {
+        let filter = std::env::var("CVSYNC_TEST_LOG").unwrap_or_else(|_| "cvsync=info".into());
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_env_filter(filter)
+            .try_init();
         let source_clock = Clock::default();
         let key = options.key.clone();
         let simulator = Simulator::start(options, source_clock.clone())
@@ -87,6 +92,15 @@ impl World {
             },
             settings: config::Sync {
                 from: Utc::now() - TimeDelta::days(31),
+                schedule: cvsync::config::Schedule {
+                    cron: "0 */5 * * * *".parse().unwrap(),
+                    zone: chrono_tz::Europe::Brussels,
+                },
+                reconcile_schedule: None,
+                relist: None,
+                document_exclude: Vec::new(),
+                recheck_after: None,
+                max_delete_share: 0.2,
                 window: Duration::from_secs(5 * 86_400),
                 window_overlap: Duration::from_secs(3_600),
                 settle_lag: Duration::from_secs(60),
