@@ -12,7 +12,6 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::{Done, End, Item, Pipeline, SyncError, Work};
 use crate::model::{Fate, Outcome, ParkClass};
-use crate::store::{StoreError, cv};
 use crate::vdab::{ApiError, Detail, Pauses, Remedy};
 
 /// For each worker so many more CVs may wait for their next attempt without holding it.
@@ -108,7 +107,10 @@ async fn fetch(
             Remedy::Retry(class) => {
                 let since = *failing_since.get_or_insert(asked);
                 if since.elapsed() >= pipeline.settings.retry_max_elapsed {
-                    if others_succeed(pipeline, item, since).await? {
+                    // Is it this CV that fails, or the source?
+                    let others_succeed = pipeline.vdab.detail_healthy_since(since)
+                        || pipeline.vdab.answers().await;
+                    if others_succeed {
                         return park(class);
                     }
                     return Err(SyncError::Fetch(error));
@@ -131,27 +133,4 @@ async fn attempt(
     // Never closed.
     let _worker = workers.acquire().await;
     pipeline.vdab.detail(item.id).await
-}
-
-/// Whether it is this CV that fails, and not the source: others succeeded since, or one that we know to be there does.
-async fn others_succeed(
-    pipeline: &Pipeline,
-    item: Item,
-    since: Instant,
-) -> Result<bool, SyncError> {
-    if pipeline.vdab.detail_healthy_since(since) {
-        return Ok(true);
-    }
-    let canary = pipeline
-        .persist("looking for a CV to compare with", || async {
-            let mut tx = pipeline.store.begin().await?;
-            let canary = cv::any_but(&mut tx, item.id).await?;
-            tx.commit().await.map_err(StoreError::from)?;
-            Ok(canary)
-        })
-        .await?;
-    Ok(match canary {
-        Some(canary) => pipeline.vdab.probe(canary).await.is_ok(),
-        None => false,
-    })
 }

@@ -27,7 +27,7 @@ use self::plan::Plan;
 use self::settle::Listed;
 use crate::config;
 use crate::model::{CvId, Fate, Outcome, Tally};
-use crate::store::{Store, StoreError, cv_seen, job_success, sync_window, watermark};
+use crate::store::{Store, StoreError, cv, cv_seen, job_success, sync_window, watermark};
 use crate::telemetry::Metrics;
 use crate::vdab::{Client, Pauses};
 
@@ -143,7 +143,7 @@ impl Pipeline {
 
     async fn plan(&self) -> Result<Plan, SyncError> {
         let overlap = delta(self.settings.window_overlap);
-        let (watermark, ends) = self
+        let (watermark, ends, canary) = self
             .persist("reading the watermark", || async {
                 let mut tx = self.store.begin().await?;
                 sync_window::abandon_open(&mut tx).await?;
@@ -152,10 +152,14 @@ impl Pipeline {
                     Some(at) => sync_window::ends_after(&mut tx, at - overlap).await?,
                     None => Vec::new(),
                 };
+                let canary = cv::any(&mut tx).await?;
                 tx.commit().await?;
-                Ok((watermark, ends))
+                Ok((watermark, ends, canary))
             })
             .await?;
+        if let Some(canary) = canary {
+            self.vdab.suggest_canary(canary);
+        }
         self.watermark.send_replace(watermark);
         let (from, width) = (self.settings.from, delta(self.settings.window));
         Ok(Plan::new(watermark, from, overlap, &ends, width))

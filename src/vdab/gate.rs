@@ -133,20 +133,6 @@ impl Gate {
         }
     }
 
-    /// Like [`pass`](Self::pass), but does not wait for the next probe where the source fails: this is one.
-    ///
-    /// # Errors
-    /// As for [`pass`](Self::pass).
-    pub async fn pass_as_probe(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
-        if let Some(closed) = &mut self.lock().closed
-            && closed.reason == Reason::Outage
-            && !closed.probing
-        {
-            closed.until = Instant::now();
-        }
-        self.pass(patience).await
-    }
-
     /// Whether any request succeeded since `instant`.
     #[must_use]
     pub fn healthy_since(&self, instant: Instant) -> bool {
@@ -185,6 +171,12 @@ impl Pass<'_> {
     #[must_use]
     pub fn holds(&self) -> bool {
         self.probe || self.gate.lock().closed.is_none()
+    }
+
+    /// Whether this one is to show that the source answers again.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe
     }
 
     /// Tells the gate how the request ended: `None` for an answer, else the error.

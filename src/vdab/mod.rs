@@ -17,6 +17,7 @@ mod source_time;
 mod wire;
 
 use std::num::NonZeroU32;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -53,6 +54,8 @@ pub struct Client {
     metrics: Metrics,
     bulk: Operation,
     detail: Operation,
+    /// A CV that is known to be there: its detail tells whether the source answers.
+    canary: Mutex<Option<CvId>>,
 }
 
 /// What an operation has for itself: VDAB counts the calls of each apart.
@@ -132,6 +135,7 @@ impl Client {
             metrics,
             bulk: operation("bulk", "/kandidaten/bulk"),
             detail: operation("detail", "/kandidaten/{id}"),
+            canary: Mutex::new(None),
         };
         for operation in client.operations() {
             client
@@ -172,30 +176,57 @@ impl Client {
 
     /// The document of a CV, or that it is gone.
     ///
+    /// Where a closed gate needs a probe, a CV that is known to be there is asked for first: one that fails by itself
+    /// would prove nothing.
+    ///
     /// # Errors
     /// See [`ApiError::remedy`].
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
-        let pass = self.detail.admit(self.patience).await?;
-        self.ask_detail(pass, id).await
+        loop {
+            let pass = self.detail.admit(self.patience).await?;
+            match self.canary() {
+                Some(canary) if pass.is_probe() && canary != id => {
+                    // Its outcome opens the gate, or keeps it closed.
+                    let _ = self.ask_detail(pass, canary).await;
+                }
+                _ => return self.ask_detail(pass, id).await,
+            }
+        }
     }
 
-    /// Asks for a CV that should be there, to learn whether the source answers at all.
-    ///
-    /// # Errors
-    /// As for [`detail`](Self::detail).
-    pub async fn probe(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
-        let pass = self.detail.gate.pass_as_probe(self.patience).await?;
-        self.detail.quota.permit().await;
-        self.ask_detail(pass, id).await
+    /// Whether the source answers for a CV that is known to be there; false where none is.
+    pub async fn answers(&self) -> bool {
+        match self.canary() {
+            Some(canary) => self.detail(canary).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Tells of a CV that is known to be there, unless a later answer has.
+    pub fn suggest_canary(&self, id: CvId) {
+        self.lock_canary().get_or_insert(id);
+    }
+
+    fn canary(&self) -> Option<CvId> {
+        *self.lock_canary()
+    }
+
+    fn lock_canary(&self) -> MutexGuard<'_, Option<CvId>> {
+        self.canary.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_detail(&self, pass: Pass<'_>, id: CvId) -> Result<Answer<Detail>, ApiError> {
         let request = self.http.get(self.url(&["kandidaten", &id.to_string()]));
         let limit = detail::LARGEST_DOCUMENT;
-        self.call(&self.detail, pass, request, limit, |answer| {
-            detail::classify(answer, id, &self.words, &self.exclude)
-        })
-        .await
+        let answer = self
+            .call(&self.detail, pass, request, limit, |answer| {
+                detail::classify(answer, id, &self.words, &self.exclude)
+            })
+            .await?;
+        if let Detail::Live(_) = answer.value {
+            *self.lock_canary() = Some(id);
+        }
+        Ok(answer)
     }
 
     /// Whether any detail call succeeded since `instant`: then a CV that keeps failing fails by itself.
