@@ -1,3 +1,7 @@
-//! The `cvsync` binary.
+//! The `cvsync` binary: parse, dispatch, exit code 0, 1 or 2.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cvsync::cli::main()
+}

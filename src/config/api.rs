@@ -6,6 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::reader::Reader;
+use super::{file, rules, urls};
 use crate::model::StatusWords;
 
 /// How to reach VDAB.
@@ -36,4 +38,92 @@ pub struct OAuth {
     pub client_id: String,
     /// And proves it.
     pub client_secret: SecretString,
+}
+
+impl Api {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let key = reader.required("CVSYNC_API_KEY", rules::header);
+        let base_url = reader.required("CVSYNC_API_BASE_URL", urls::http);
+        let ca_pem = reader.optional("CVSYNC_API_CA_FILE", certificates);
+        let rate_per_minute =
+            reader.required("CVSYNC_API_RATE_PER_MINUTE", rules::whole(1..=1_000_000));
+        let timeout = reader.required(
+            "CVSYNC_API_TIMEOUT",
+            rules::duration(Duration::from_secs(1)..=Duration::from_mins(10)),
+        );
+        let statuses = read_statuses(reader);
+        let oauth = OAuth::read(reader);
+        Some(Self {
+            base_url: base_url?,
+            key: key?.into(),
+            ca_pem: ca_pem?,
+            rate_per_minute: rate_per_minute.and_then(NonZeroU32::new)?,
+            timeout: timeout?,
+            statuses: statuses?,
+            oauth: oauth?,
+        })
+    }
+}
+
+impl OAuth {
+    /// All three, or none: a part of them would leave the requests unsigned without a word.
+    #[expect(
+        clippy::option_option,
+        reason = "refused, absent and there are three things"
+    )]
+    fn read(reader: &mut Reader) -> Option<Option<Self>> {
+        const TOKEN_URL: &str = "CVSYNC_OAUTH_TOKEN_URL";
+        const CLIENT_ID: &str = "CVSYNC_OAUTH_CLIENT_ID";
+        const CLIENT_SECRET: &str = "CVSYNC_OAUTH_CLIENT_SECRET";
+        let all = [TOKEN_URL, CLIENT_ID, CLIENT_SECRET];
+        let Some(given) = all.into_iter().find(|name| reader.is_given(name)) else {
+            return Some(None);
+        };
+        for name in all {
+            if !reader.is_given(name) {
+                reader.refuse(
+                    name,
+                    format!("is missing, while {given} is there; OAuth needs all three"),
+                );
+            }
+        }
+        let token_url = reader.optional(TOKEN_URL, urls::http);
+        let client_id = reader.optional(CLIENT_ID, rules::text);
+        let client_secret = reader.optional(CLIENT_SECRET, rules::text);
+        Some(Some(Self {
+            token_url: token_url??,
+            client_id: client_id??,
+            client_secret: client_secret??.into(),
+        }))
+    }
+}
+
+fn read_statuses(reader: &mut Reader) -> Option<StatusWords> {
+    const GONE: &str = "CVSYNC_API_GONE_STATUSES";
+    let live = reader.required("CVSYNC_API_LIVE_STATUSES", rules::list(rules::text));
+    let gone = reader.required(GONE, rules::list(rules::text));
+    let (live, gone) = (live?, gone?);
+    let both = gone
+        .iter()
+        .find(|word| live.iter().any(|other| other.eq_ignore_ascii_case(word)));
+    if let Some(word) = both {
+        reader.refuse(
+            GONE,
+            format!(
+                "`{}` is in CVSYNC_API_LIVE_STATUSES as well, and a CV is either there or gone",
+                word.escape_debug()
+            ),
+        );
+        return None;
+    }
+    Some(StatusWords { live, gone })
+}
+
+fn certificates(path: &str) -> Result<Vec<u8>, String> {
+    let pem = file::bytes(path)?;
+    if reqwest::Certificate::from_pem_bundle(&pem).is_ok_and(|found| !found.is_empty()) {
+        Ok(pem)
+    } else {
+        Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned())
+    }
 }

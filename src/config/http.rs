@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use secrecy::SecretString;
 
+use super::reader::Reader;
+use super::{Env, Problems, load, rules};
+
 /// Where to listen, and what opens the doors that not everybody may use.
 #[derive(Clone, Debug)]
 pub struct Http {
@@ -11,4 +14,29 @@ pub struct Http {
     pub addr: Option<SocketAddr>,
     /// Needed for whatever changes or shows personal data; without one none of that is served.
     pub admin_token: Option<SecretString>,
+}
+
+impl Http {
+    /// Reads this part alone.
+    pub fn load(env: &Env) -> Result<Self, Problems> {
+        load(env, Self::read)
+    }
+
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let addr = reader.required("CVSYNC_HTTP_ADDR", rules::unless_off(address));
+        let admin_token = reader.optional("CVSYNC_ADMIN_TOKEN", rules::header);
+        Some(Self {
+            addr: addr?,
+            admin_token: admin_token?.map(Into::into),
+        })
+    }
+}
+
+/// An address and a port. `:8080` is refused: whether everybody may connect is a thing to say, not to leave out.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.replacen("localhost:", "127.0.0.1:", 1)
+        .parse()
+        .map_err(|_| {
+            "is no address with a port; 0.0.0.0 is every interface of this machine".to_owned()
+        })
 }

@@ -2,15 +2,32 @@
 
 mod api;
 mod database;
+mod env;
+mod file;
 mod http;
 mod log;
+mod problem;
+mod reader;
+mod rules;
+mod shown;
 mod sync;
+#[cfg(test)]
+mod tests;
+mod urls;
+mod variables;
 
 pub use self::api::{Api, OAuth};
 pub use self::database::Database;
+pub use self::env::Env;
 pub use self::http::Http;
 pub use self::log::{Log, LogFormat};
+pub use self::problem::{Problem, Problems};
+pub use self::reader::Origin;
+use self::reader::Reader;
+use self::shown::MASK;
+pub use self::shown::{Shown, shown};
 pub use self::sync::{Schedule, Sync};
+pub use self::variables::{VARIABLES, Variable};
 
 /// Everything that can be configured, valid as a whole.
 #[derive(Clone, Debug)]
@@ -25,4 +42,31 @@ pub struct Config {
     pub http: Http,
     /// What is logged, and how.
     pub log: Log,
+}
+
+impl Config {
+    /// Reads everything.
+    pub fn load(env: &Env) -> Result<Self, Problems> {
+        load(env, |reader| {
+            let api = Api::read(reader);
+            let database = Database::read(reader);
+            let sync = Sync::read(reader);
+            let http = Http::read(reader);
+            let log = Log::read(reader);
+            Some(Self {
+                api: api?,
+                database: database?,
+                sync: sync?,
+                http: http?,
+                log: log?,
+            })
+        })
+    }
+}
+
+/// Reads one part. Names that nobody knows are reported whatever the part.
+fn load<T>(env: &Env, read: impl FnOnce(&mut Reader) -> Option<T>) -> Result<T, Problems> {
+    let mut reader = Reader::new(env);
+    let part = read(&mut reader);
+    reader.finish(part)
 }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
 
+use super::reader::Reader;
+use super::rules::{self, LONGEST, days, duration, unless_off, whole};
+use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::JsonPointer;
 
 /// How to sync.
@@ -50,4 +54,118 @@ pub struct Schedule {
     pub cron: Cron,
     /// Where its hours are.
     pub zone: Tz,
+}
+
+impl Sync {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        const SECOND: Duration = Duration::from_secs(1);
+        let from = reader.required("CVSYNC_SYNC_FROM", instant);
+        let zone = reader.required("CVSYNC_TIMEZONE", zone);
+        let schedule = reader.required("CVSYNC_SCHEDULE", cron);
+        let reconcile = reader.required("CVSYNC_RECONCILE_SCHEDULE", unless_off(cron));
+        let window = reader.required("CVSYNC_WINDOW", window);
+        let window_overlap =
+            reader.required("CVSYNC_WINDOW_OVERLAP", duration(Duration::ZERO..=LONGEST));
+        let settle_lag = reader.required("CVSYNC_SETTLE_LAG", duration(Duration::ZERO..=days(1)));
+        let relist = reader.required("CVSYNC_RELIST", unless_off(duration(SECOND..=LONGEST)));
+        let page_size = reader.required("CVSYNC_PAGE_SIZE", whole(1..=MAX_BULK_PAGE));
+        let workers = reader.required("CVSYNC_WORKERS", whole(1..=1024));
+        let channel_capacity = reader.required("CVSYNC_CHANNEL_CAPACITY", whole(1..=1_000_000));
+        let retry_max_elapsed = reader.required(
+            "CVSYNC_RETRY_MAX_ELAPSED",
+            duration(Duration::ZERO..=days(1)),
+        );
+        let document_exclude = reader.optional("CVSYNC_DOCUMENT_EXCLUDE", rules::list(excludable));
+        let recheck_after = reader.required(
+            "CVSYNC_RECHECK_AFTER",
+            unless_off(duration(SECOND..=LONGEST)),
+        );
+        let max_delete_share = reader.required("CVSYNC_MAX_DELETE_SHARE", share);
+        let tombstone_retention =
+            reader.required("CVSYNC_TOMBSTONE_RETENTION", duration(SECOND..=LONGEST));
+        let (zone, reconcile) = (zone?, reconcile?);
+        Some(Self {
+            from: from?,
+            schedule: Schedule {
+                cron: schedule?,
+                zone,
+            },
+            reconcile_schedule: reconcile.map(|cron| Schedule { cron, zone }),
+            window: window?,
+            window_overlap: window_overlap?,
+            settle_lag: settle_lag?,
+            relist: relist?,
+            page_size: u16::try_from(page_size?).ok()?,
+            workers: workers?,
+            channel_capacity: channel_capacity?,
+            retry_max_elapsed: retry_max_elapsed?,
+            document_exclude: document_exclude?.unwrap_or_default(),
+            recheck_after: recheck_after?,
+            max_delete_share: max_delete_share?,
+            tombstone_retention: tombstone_retention?,
+        })
+    }
+}
+
+/// A moment, or a date: its first moment in UTC. Not before 1970: each window from there on costs a call.
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|moment| moment.to_utc())
+        .or_else(|_| {
+            text.parse()
+                .map(|date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc())
+        })
+        .ok()
+        .filter(|moment| (DateTime::UNIX_EPOCH..=DateTime::<Utc>::MAX_UTC).contains(moment))
+        .ok_or_else(|| "is no date or moment (RFC 3339) since 1970".to_owned())
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    let widest = days(MAX_WINDOW_DAYS.unsigned_abs());
+    duration(Duration::from_secs(1)..=widest)(text)
+        .map_err(|what| format!("{what}; VDAB allows at most {MAX_WINDOW_DAYS} days"))
+}
+
+fn zone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| {
+        let nearest = rules::nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()));
+        format!("is no time zone; the nearest is {nearest}")
+    })
+}
+
+/// Six fields, or five where the seconds are left out, as most people know cron. A year is refused: it would end the
+/// schedule, and nothing would say so.
+fn cron(text: &str) -> Result<Cron, String> {
+    let with_seconds = match text.split_whitespace().count() {
+        5 => format!("0 {text}"),
+        _ => text.to_owned(),
+    };
+    let cron = CronParser::builder()
+        .seconds(Seconds::Required)
+        .year(Year::Disallowed)
+        .build()
+        .parse(&with_seconds)
+        .map_err(|_| {
+            "is no cron pattern: second, minute, hour, day, month, day of the week".to_owned()
+        })?;
+    cron.find_next_occurrence(&DateTime::UNIX_EPOCH, true)
+        .map_err(|_| "is a cron pattern that never comes round".to_owned())?;
+    Ok(cron)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "is no number from 0 to 1".to_owned())
+}
+
+/// A JSON pointer, but not the one to the id: what is stored must say whose it is.
+fn excludable(text: &str) -> Result<JsonPointer, String> {
+    let pointer = JsonPointer::parse(text)
+        .ok_or_else(|| "is no JSON pointer such as /natuurlijkPersoon/email".to_owned())?;
+    if Some(&pointer) == JsonPointer::parse("/cvId").as_ref() {
+        return Err("is /cvId, and that must stay: it says whose document it is".to_owned());
+    }
+    Ok(pointer)
 }

@@ -81,10 +81,13 @@ pub async fn any(tx: &mut PgConnection) -> Result<Option<CvId>, StoreError> {
     Ok(id.map(CvId))
 }
 
-/// How many CVs are stored, as the planner estimates it: exact right after `analyze`, and free.
-pub async fn estimated_count(tx: &mut PgConnection) -> Result<i64, StoreError> {
+/// How many CVs are stored: counted while they are few, else as the planner estimates it.
+pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(sqlx::query_scalar(
-        "select greatest(reltuples, 0)::bigint
+        "select case when reltuples < 20000
+                then (select count(*) from cvsync.cv)
+                else reltuples::bigint
+                end
            from pg_class
           where oid = 'cvsync.cv'::regclass",
     )

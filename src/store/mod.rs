@@ -41,6 +41,9 @@ const BEGIN_MIGRATION: &str = "begin;
 /// Connections: a writer, the lister, health and status, and one to spare.
 const CONNECTIONS: u32 = 4;
 
+/// The oldest PostgreSQL that works, as `server_version_num`.
+const OLDEST: i32 = 140_000;
+
 /// How long to wait for a connection before it counts as missing.
 const ACQUIRE: Duration = Duration::from_secs(5);
 
@@ -122,6 +125,31 @@ impl Store {
             .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
     }
 
+    /// What an operator should know of this database before cvsync works in it.
+    ///
+    /// # Errors
+    /// Why it cannot be asked.
+    pub async fn about(&self) -> Result<About, StoreError> {
+        let mut tx = self.begin().await?;
+        let (version, server, read_only, may_create, migrated) = sqlx::query_as(
+            "select current_setting('server_version_num')::int,
+                    current_setting('server_version'),
+                    pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
+                    has_database_privilege(current_database(), 'create'),
+                    to_regclass('cvsync.cv') is not null",
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(About {
+            version,
+            server,
+            read_only,
+            may_create,
+            migrated,
+        })
+    }
+
     /// Brings the schema up to date. Instances that do so at once wait for each other.
     ///
     /// All pending migrations run in one transaction, under a lock that ends with it.
@@ -165,6 +193,41 @@ impl Store {
             .await
             .map_err(|_| StoreError::Passing("connecting took too long".to_owned()))?
             .map_err(StoreError::from)
+    }
+}
+
+/// See [`Store::about`].
+#[derive(Clone, Debug)]
+pub struct About {
+    version: i32,
+    server: String,
+    read_only: bool,
+    may_create: bool,
+    migrated: bool,
+}
+
+impl About {
+    /// Whether cvsync can work there, in a sentence either way.
+    ///
+    /// # Errors
+    /// What is in its way.
+    pub fn judge(&self) -> Result<String, String> {
+        let server = format!("PostgreSQL {}", self.server);
+        if self.version < OLDEST {
+            return Err(format!("{server} is too old; 14 or newer is needed"));
+        }
+        if self.read_only {
+            return Err(format!(
+                "{server} is read-only: is CVSYNC_DATABASE_URL that of a replica?"
+            ));
+        }
+        match (self.migrated, self.may_create) {
+            (true, _) => Ok(format!("{server}, with cvsync's schema")),
+            (false, true) => Ok(format!("{server}, without cvsync's schema as yet")),
+            (false, false) => Err(format!(
+                "{server} has no schema `cvsync`, and this user may not create it: run `cvsync migrate` as one that may"
+            )),
+        }
     }
 }
 

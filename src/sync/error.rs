@@ -1,8 +1,19 @@
-//! Why a run ended before its time: which stage, which window, what is wrong.
+//! Why there is no run, or why it ended before its time: which stage, which window, what is wrong.
 
 use crate::model::Window;
 use crate::store::StoreError;
-use crate::vdab::ApiError;
+use crate::vdab::{ApiError, ClientError};
+
+/// A configuration that is formally right, and yet nothing can be built from it.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// No store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// A run that did not come to its end. Nothing is lost by it: the watermark stands before what is missing.
 #[derive(Debug, thiserror::Error)]

@@ -21,7 +21,8 @@ use crate::vdab::{Answer, BulkItem, BulkPage, Pauses, Remedy};
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
 
-/// Lists the windows of `plan` until its goal, or until this run is asked to stop.
+/// Lists the windows of `plan` until its goal. May be dropped at any time: a window whose listing did not come to its
+/// end is never settled.
 pub async fn run(pipeline: &Pipeline, mut plan: Plan, work: Sender<Work>) -> Result<(), SyncError> {
     let mut lister = Lister {
         pipeline,
@@ -93,7 +94,6 @@ impl Lister<'_> {
             Cover::Whole | Cover::Halves(..) => self.feed(&mut listed, &first).await?,
         }
         self.pipeline.progress.listed(planned.window, listed.ids);
-        // Not sent if this run is to stop: some of the ids may not have been either.
         self.send(Work::Listed(listed)).await;
         Ok(())
     }
@@ -287,17 +287,13 @@ impl Lister<'_> {
         Ok(())
     }
 
-    /// Waits for room in the channel. False if this run is to stop, or a later stage has.
+    /// Waits for room in the channel. False if a later stage has stopped.
     async fn send(&self, work: Work) -> bool {
-        tokio::select! {
-            biased;
-            () = self.pipeline.token.cancelled() => false,
-            sent = self.work.send(work) => sent.is_ok(),
-        }
+        self.work.send(work).await.is_ok()
     }
 
     fn stopped(&self) -> bool {
-        self.pipeline.token.is_cancelled() || self.work.is_closed()
+        self.work.is_closed()
     }
 
     fn show_goal(&mut self, plan: &Plan, planned: Planned) {

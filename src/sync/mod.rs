@@ -9,6 +9,7 @@ mod fetch;
 mod list;
 mod plan;
 mod progress;
+mod queues;
 mod settle;
 mod sift;
 mod write;
@@ -20,12 +21,14 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::error::SyncError;
+pub use self::error::{SetupError, SyncError};
 pub use self::progress::{Progress, Snapshot};
+pub use self::queues::{Queue, Queues};
 
 use self::plan::Plan;
 use self::settle::Listed;
-use crate::config;
+use crate::clock::Clock;
+use crate::config::{self, Config};
 use crate::model::{CvId, Fate, Outcome, Tally};
 use crate::store::{Store, StoreError, cv, cv_seen, job_success, sync_window, watermark};
 use crate::telemetry::Metrics;
@@ -61,6 +64,8 @@ pub struct Pipeline {
     pub metrics: Metrics,
     /// How far the run is.
     pub progress: Progress,
+    /// How full its channels are.
+    pub queues: Queues,
     /// Where the watermark stands, for those who watch.
     pub watermark: watch::Sender<Option<DateTime<Utc>>>,
     /// What the database said while it could not be used.
@@ -124,6 +129,42 @@ pub struct Summary {
 }
 
 impl Pipeline {
+    /// A pipeline that has connected to nothing yet. `patience` is how long a person at a terminal waits for a source or
+    /// a database that is away; the daemon waits for as long as it takes (`None`).
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn new(
+        config: &Config,
+        patience: Option<Duration>,
+        clock: Clock,
+        metrics: Metrics,
+        token: CancellationToken,
+    ) -> Result<Self, SetupError> {
+        let exclude = config.sync.document_exclude.clone();
+        Ok(Self {
+            vdab: Client::new(&config.api, exclude, patience, clock, metrics.clone())?,
+            store: Store::new(&config.database)?,
+            settings: config.sync.clone(),
+            patience,
+            metrics,
+            progress: Progress::default(),
+            queues: Queues::default(),
+            watermark: watch::Sender::new(None),
+            trouble: watch::Sender::new(None),
+            token,
+        })
+    }
+
+    /// Brings the schema up to date, as soon as the database lets it.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn migrate(&self) -> Result<(), SyncError> {
+        self.persist("migrating the schema", || self.store.migrate())
+            .await
+    }
+
     /// One incremental sync, from the watermark up to where the source is settled.
     ///
     /// # Errors
@@ -170,8 +211,15 @@ impl Pipeline {
         let (work, waiting_work) = mpsc::channel(self.settings.channel_capacity);
         let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
         let (batches, waiting_batches) = mpsc::channel(1);
+        self.queues.watch(&work, &outcomes);
+        let list = async {
+            tokio::select! {
+                listed = list::run(self, plan, work) => listed,
+                () = self.token.cancelled() => Ok(()),
+            }
+        };
         let ((), (), (), summary) = tokio::try_join!(
-            list::run(self, plan, work),
+            list,
             fetch::run(self, waiting_work, outcomes),
             async {
                 batch::run(waiting_outcomes, batches).await;

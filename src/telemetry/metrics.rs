@@ -48,6 +48,8 @@ pub const CLOCK_OFFSET: Watched = Watched(
 );
 /// By error class.
 pub const PARKED: Watched = Watched("cvsync.parked", "", "CVs set aside to be retried later");
+/// An estimate where they are many.
+pub const STORED: Watched = Watched("cvsync.stored", "", "CVs in the database, by their state");
 /// Ids that wait for a worker, and outcomes that wait for the writer.
 pub const QUEUE_DEPTH: Watched = Watched("cvsync.queue.depth", "", "Items waiting in this queue");
 /// The bound of the same queues.

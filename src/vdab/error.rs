@@ -62,7 +62,7 @@ pub enum ApiError {
     #[error("the document holds a character or number that PostgreSQL cannot store")]
     Unstorable,
     /// The gate stayed closed for longer than the caller is ready to wait.
-    #[error("gave up after {waited:?}: {why}")]
+    #[error("{why}; gave up after {} s", waited.as_secs())]
     GaveUp {
         /// How long the gate has been closed.
         waited: Duration,

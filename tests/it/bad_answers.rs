@@ -196,7 +196,7 @@ async fn many_bad_cvs_and_no_good_one_among_them_are_not_taken_for_an_outage() {
 #[tokio::test]
 async fn an_outage_parks_nothing_and_the_next_run_catches_up() {
     let mut world = World::new(120).await;
-    world.settings.retry_max_elapsed = Duration::from_millis(300);
+    world.config.sync.retry_max_elapsed = Duration::from_millis(300);
     world.source.rule(Operation::Detail, Fault::Http500);
     let error = world.try_sync().await.unwrap_err();
     assert!(error.to_string().contains("500"), "{error}");
@@ -213,8 +213,8 @@ async fn an_outage_parks_nothing_and_the_next_run_catches_up() {
 #[tokio::test]
 async fn faults_of_every_transient_kind_at_once_cost_calls_and_nothing_else() {
     let mut world = World::new(400).await;
-    world.api.timeout = Duration::from_secs(1);
-    world.settings.retry_max_elapsed = Duration::from_secs(60);
+    world.config.api.timeout = Duration::from_secs(1);
+    world.config.sync.retry_max_elapsed = Duration::from_secs(60);
     let kinds = ["http-500", "reset", "truncate", "html-200"];
     let shares: Vec<FaultShare> = kinds
         .iter()

@@ -2,7 +2,12 @@
 
 mod architecture;
 mod bad_answers;
+mod commands;
+mod daemon;
+mod docs;
+mod pgbouncer;
 mod pipeline;
+mod process;
 mod seed_page;
 mod store;
 mod world;

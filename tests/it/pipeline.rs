@@ -122,7 +122,7 @@ async fn pages_that_shift_hide_nothing() {
         ..Options::default()
     })
     .await;
-    world.settings.page_size = 10;
+    world.config.sync.page_size = 10;
     let ids: Vec<_> = world.source.world(|w| w.live_ids().collect());
     let mut next = 0;
     world.source.on_request(move |call, world| {
@@ -141,7 +141,7 @@ async fn pages_that_shift_hide_nothing() {
 #[tokio::test]
 async fn a_window_that_cannot_be_cut_is_read_from_its_last_page_down() {
     let mut world = World::new(0).await;
-    world.settings.page_size = 10;
+    world.config.sync.page_size = 10;
     let instant = Utc::now() - TimeDelta::days(1);
     let ids: Vec<_> = (0..95).map(uuid::Uuid::from_u128).collect();
     world.source.world(|w| {
@@ -267,7 +267,7 @@ async fn the_quota_holds_in_every_sliding_minute_and_is_never_exceeded() {
         ..Options::default()
     })
     .await;
-    world.api.rate_per_minute = 60.try_into().unwrap();
+    world.config.api.rate_per_minute = 60.try_into().unwrap();
     let run = tokio::time::timeout(Duration::from_secs(15), world.pipeline().run()).await;
     assert!(run.is_err(), "60 CVs take a minute at this pace");
     let log = world.source.call_log();
@@ -278,7 +278,7 @@ async fn the_quota_holds_in_every_sliding_minute_and_is_never_exceeded() {
 #[tokio::test]
 async fn parts_of_a_document_that_are_not_wanted_are_not_stored() {
     let mut world = World::new(40).await;
-    world.exclude = vec![cvsync::model::JsonPointer::parse("/natuurlijkPersoon").unwrap()];
+    world.config.sync.document_exclude = vec![cvsync::model::JsonPointer::parse("/natuurlijkPersoon").unwrap()];
     world.sync_again().await;
     let persons = "select count(*) from cvsync.cv where document ? 'natuurlijkPersoon'";
     assert_eq!(world.count(persons).await, 0);

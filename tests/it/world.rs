@@ -1,22 +1,17 @@
 //! A world to test in: a source, a database of its own, and a pipeline between them.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::clock::Clock;
-use cvsync::config;
-use cvsync::model::{JsonPointer, StatusWords};
+use cvsync::config::{self, Config, Env};
 use cvsync::simulator::{Handle, Operation, Options, Simulator};
 use cvsync::store::Store;
-use cvsync::sync::{Pipeline, Progress, Summary, SyncError};
+use cvsync::sync::{Pipeline, Summary, SyncError};
 use cvsync::telemetry::Metrics;
-use cvsync::vdab::Client;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -35,9 +30,23 @@ pub async fn new_database() -> String {
     url.into()
 }
 
+/// What a partner would set to try cvsync against the simulator: no pace, and faults that are over soon.
+fn environment(base_url: String, key: &str, database_url: &str) -> Vec<(&'static str, String)> {
+    let from = (Utc::now() - TimeDelta::days(31)).to_rfc3339();
+    vec![
+        ("CVSYNC_API_BASE_URL", base_url),
+        ("CVSYNC_API_KEY", key.to_owned()),
+        ("CVSYNC_API_RATE_PER_MINUTE", "1000000".to_owned()),
+        ("CVSYNC_API_TIMEOUT", "10s".to_owned()),
+        ("CVSYNC_DATABASE_URL", database_url.to_owned()),
+        ("CVSYNC_RETRY_MAX_ELAPSED", "2s".to_owned()),
+        ("CVSYNC_SYNC_FROM", from),
+    ]
+}
+
 /// A source, a database and what runs between them.
 pub struct World {
-    pub simulator: Simulator,
+    _simulator: Simulator,
     pub source: Handle,
     /// The source's clock.
     pub source_clock: Clock,
@@ -46,9 +55,8 @@ pub struct World {
     pub database_url: String,
     /// The tests' own look at the database.
     pub database: PgPool,
-    pub api: config::Api,
-    pub settings: config::Sync,
-    pub exclude: Vec<JsonPointer>,
+    pub config: Config,
+    environment: Vec<(&'static str, String)>,
     pub metrics: Metrics,
     client: Option<Arc<Pipeline>>,
 }
@@ -76,44 +84,14 @@ impl World {
             .unwrap();
         let database_url = new_database().await;
         store(&database_url).migrate().await.unwrap();
+        let environment = environment(simulator.base_url(), &key, &database_url);
         Self {
             source: simulator.handle(),
-            api: config::Api {
-                base_url: simulator.base_url().parse().unwrap(),
-                key: key.into(),
-                ca_pem: None,
-                rate_per_minute: NonZeroU32::new(1_000_000).unwrap(),
-                timeout: Duration::from_secs(10),
-                statuses: StatusWords {
-                    live: vec!["OPEN".into()],
-                    gone: vec!["VERWIJDERD".into(), "GESLOTEN".into(), "AFGESLOTEN".into()],
-                },
-                oauth: None,
-            },
-            settings: config::Sync {
-                from: Utc::now() - TimeDelta::days(31),
-                schedule: cvsync::config::Schedule {
-                    cron: "0 */5 * * * *".parse().unwrap(),
-                    zone: chrono_tz::Europe::Brussels,
-                },
-                reconcile_schedule: None,
-                relist: None,
-                document_exclude: Vec::new(),
-                recheck_after: None,
-                max_delete_share: 0.2,
-                window: Duration::from_secs(5 * 86_400),
-                window_overlap: Duration::from_secs(3_600),
-                settle_lag: Duration::from_secs(60),
-                page_size: 2_000,
-                workers: 16,
-                channel_capacity: 1_024,
-                retry_max_elapsed: Duration::from_secs(2),
-                tombstone_retention: Duration::from_secs(30 * 86_400),
-            },
-            exclude: Vec::new(),
+            config: Config::load(&Env::new(environment.clone())).unwrap(),
+            environment,
             database: PgPool::connect(&database_url).await.unwrap(),
             database_url,
-            simulator,
+            _simulator: simulator,
             source_clock,
             clock: Clock::default(),
             metrics: Metrics::new().unwrap(),
@@ -123,25 +101,19 @@ impl World {
 
     /// A pipeline as a process that starts now would have it.
     pub fn pipeline(&self) -> Pipeline {
-        let client = Client::new(
-            &self.api,
-            self.exclude.clone(),
+        Pipeline::new(
+            &self.config,
             None,
             self.clock.clone(),
             self.metrics.clone(),
+            CancellationToken::new(),
         )
-        .unwrap();
-        Pipeline {
-            vdab: client,
-            store: store(&self.database_url),
-            settings: self.settings.clone(),
-            patience: None,
-            metrics: self.metrics.clone(),
-            progress: Progress::default(),
-            watermark: watch::Sender::new(None),
-            trouble: watch::Sender::new(None),
-            token: CancellationToken::new(),
-        }
+        .unwrap()
+    }
+
+    /// What a process of its own needs to do what [`pipeline`](Self::pipeline) does.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        self.environment.clone()
     }
 
     /// A sync by a process that has just started.

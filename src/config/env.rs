@@ -1,0 +1,117 @@
+//! A snapshot of the environment, as far as it is ours, and the names in it that we do not know.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+
+use super::problem::Problem;
+use super::rules::nearest;
+use super::variables::{PREFIX, VARIABLES};
+
+/// Names that start with this are for our tests, and no business of the daemon.
+const FOR_TESTS: &str = "CVSYNC_TEST_";
+
+/// The variables of the environment that start with `CVSYNC_`. Tests make one without touching the process.
+///
+/// Holds values as the system gave them: one that is no Unicode is reported with everything else.
+#[derive(Clone, Default)]
+pub struct Env(BTreeMap<String, OsString>);
+
+impl Env {
+    /// What the process was started with.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::of_pairs(std::env::vars_os().map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            (name, value)
+        }))
+    }
+
+    /// These variables and no others.
+    pub fn new(pairs: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
+        Self::of_pairs(pairs.into_iter().map(|(name, value)| {
+            let value: String = value.into();
+            (name.into(), value.into())
+        }))
+    }
+
+    /// Whether there is anything under this name.
+    #[must_use]
+    pub fn sets(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| !value.is_empty())
+    }
+
+    pub(super) fn of_pairs(pairs: impl Iterator<Item = (String, OsString)>) -> Self {
+        Self(
+            pairs
+                .filter(|(name, _)| {
+                    // In lower case as well: such a name does nothing, and its owner should know.
+                    let name = name.to_ascii_uppercase();
+                    name.starts_with(PREFIX) && !name.starts_with(FOR_TESTS)
+                })
+                .collect(),
+        )
+    }
+
+    /// The trimmed value. Empty is the same as unset, since Compose files make `NAME=` of what is not there.
+    pub(super) fn get(&self, name: &str) -> Result<Option<String>, NotUnicode> {
+        let Some(value) = self.0.get(name) else {
+            return Ok(None);
+        };
+        let value = value.to_str().ok_or(NotUnicode)?.trim();
+        Ok((!value.is_empty()).then(|| value.to_owned()))
+    }
+
+    /// One problem for each name that we would not look at: mostly typing mistakes.
+    pub(super) fn unknown(&self) -> Vec<Problem> {
+        let names = || VARIABLES.iter().map(|variable| variable.name);
+        self.0
+            .keys()
+            .filter(|name| !is_known(name) && !self.is_of_kubernetes(name))
+            .map(|name| {
+                let by_file = name
+                    .strip_suffix("_FILE")
+                    .filter(|plain| names().any(|known| known == *plain));
+                let what = match by_file {
+                    Some(plain) => {
+                        format!("only a secret can be given as the path of a file; set {plain}")
+                    }
+                    None => format!(
+                        "is no variable of cvsync; the nearest is {}",
+                        nearest(name, names())
+                    ),
+                };
+                Problem::named(name, what)
+            })
+            .collect()
+    }
+
+    /// Kubernetes tells each pod about the services in its namespace: one that is called `cvsync` makes it set
+    /// `CVSYNC_SERVICE_HOST`, `CVSYNC_PORT`, `CVSYNC_PORT_8080_TCP` and the like.
+    fn is_of_kubernetes(&self, name: &str) -> bool {
+        self.0
+            .keys()
+            .filter_map(|host| host.strip_suffix("_SERVICE_HOST"))
+            .filter_map(|service| name.strip_prefix(service))
+            .any(|rest| {
+                rest == "_PORT" || rest.starts_with("_PORT_") || rest.starts_with("_SERVICE_")
+            })
+    }
+}
+
+/// Names only: values may be secrets.
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// A value that is no Unicode.
+pub(super) struct NotUnicode;
+
+fn is_known(name: &str) -> bool {
+    VARIABLES.iter().any(|variable| {
+        name == variable.name
+            || variable.secret && name.strip_suffix("_FILE") == Some(variable.name)
+    })
+}

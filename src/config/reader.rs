@@ -1,0 +1,234 @@
+//! Values in layers (defaults, environment, files of secrets), handed to parse rules; what these refuse is collected.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ::config::{Config as Layers, ConfigError, Environment};
+use serde::{Serialize, Serializer};
+
+use super::Problems;
+use super::env::Env;
+use super::file;
+use super::problem::Problem;
+use super::variables::{PREFIX, VARIABLES, Variable, variable};
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was not set; this is what holds then.
+    Default,
+    /// The variable itself.
+    Environment,
+    /// The file at this path, named by `NAME_FILE`.
+    File(String),
+    /// It was not set, and nothing holds then.
+    Unset,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Environment => f.write_str("environment"),
+            Self::File(path) => write!(f, "file {path}"),
+            Self::Unset => f.write_str("unset"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Reads one variable after the other, and remembers what was wrong.
+///
+/// Has no `Debug`: its layers hold secrets.
+pub struct Reader {
+    layers: Layers,
+    origins: BTreeMap<&'static str, Origin>,
+    /// Variables whose value could not even be obtained. Reported once they are asked for: who needs only the database
+    /// is not told about the file of the API key.
+    unobtained: BTreeMap<&'static str, Problem>,
+    unknown: Vec<Problem>,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    /// A reader of this environment.
+    pub fn new(env: &Env) -> Self {
+        let mut given = BTreeMap::new();
+        let mut unobtained = BTreeMap::new();
+        for variable in VARIABLES {
+            match obtain(variable, env) {
+                Ok(None) => {}
+                Ok(Some(value)) => {
+                    given.insert(variable.name, value);
+                }
+                Err(problem) => {
+                    unobtained.insert(variable.name, problem);
+                }
+            }
+        }
+        Self {
+            layers: layers(&given).expect("the names in VARIABLES are keys that config takes"),
+            origins: given
+                .into_iter()
+                .map(|(name, (origin, _))| (name, origin))
+                .collect(),
+            unobtained,
+            unknown: env.unknown(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// A value that must be there, by a default or by the operator. `None` is a problem, and it is noted.
+    ///
+    /// A rule says what is wrong in words that read on from the value: ``is no whole number``. It never repeats it.
+    pub fn required<T>(
+        &mut self,
+        name: &'static str,
+        rule: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.optional(name, rule)?;
+        if value.is_none() {
+            self.refuse(name, format!("is missing ({})", variable(name).meaning));
+        }
+        value
+    }
+
+    /// A value that may be absent: `Some(None)`. `None` is a problem, and it is noted.
+    #[expect(
+        clippy::option_option,
+        reason = "refused, absent and there are three things"
+    )]
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        rule: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Option<T>> {
+        if let Some(problem) = self.unobtained.get(name) {
+            self.problems.push(problem.clone());
+            return None;
+        }
+        let Some(value) = self.value(name) else {
+            return Some(None);
+        };
+        match rule(&value) {
+            Ok(parsed) => Some(Some(parsed)),
+            Err(what) => {
+                let value = quoted(variable(name), &value);
+                self.refuse(name, format!("{value} {what}"));
+                None
+            }
+        }
+    }
+
+    /// Notes a problem of this variable, in words that read on from its name.
+    pub fn refuse(&mut self, name: &'static str, what: impl Into<String>) {
+        self.problems.push(Problem::of(variable(name), what));
+    }
+
+    /// Whether the operator gave it, right or wrong.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.origins.contains_key(name) || self.unobtained.contains_key(name)
+    }
+
+    /// The text, unparsed. No default stands in for what could not be obtained.
+    pub fn value(&self, name: &str) -> Option<String> {
+        if self.unobtained.contains_key(name) {
+            return None;
+        }
+        self.layers.get_string(&key(name)).ok()
+    }
+
+    /// Where the text comes from.
+    pub fn origin(&self, variable: &Variable) -> Origin {
+        match self.origins.get(variable.name) {
+            Some(origin) => origin.clone(),
+            None if self.value(variable.name).is_some() => Origin::Default,
+            None => Origin::Unset,
+        }
+    }
+
+    /// What was read, if nothing was wrong.
+    pub fn finish<T>(mut self, read: Option<T>) -> Result<T, Problems> {
+        self.problems.append(&mut self.unknown);
+        match read {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => Err(Problems(self.problems)),
+        }
+    }
+}
+
+/// Whether a value can stand in a message. A URL can hold a password where none belongs.
+pub fn is_showable(variable: &Variable, value: &str) -> bool {
+    !variable.secret && !value.contains('@')
+}
+
+fn quoted(variable: &Variable, value: &str) -> String {
+    const ENOUGH: usize = 80;
+    if !is_showable(variable, value) {
+        return "the value".to_owned();
+    }
+    let mut chars = value.chars();
+    let start: String = chars.by_ref().take(ENOUGH).collect();
+    let more = if chars.next().is_some() { "…" } else { "" };
+    format!("`{}{more}`", start.escape_debug())
+}
+
+/// What the operator gave, and how.
+fn obtain(variable: &Variable, env: &Env) -> Result<Option<(Origin, String)>, Problem> {
+    let get = |name: &str| {
+        env.get(name)
+            .map_err(|_| Problem::named(name, "the value is no Unicode text"))
+    };
+    let value = get(variable.name)?.map(|value| (Origin::Environment, value));
+    if !variable.secret {
+        return Ok(value);
+    }
+    let name = format!("{}_FILE", variable.name);
+    match (value, get(&name)?) {
+        (Some(_), Some(_)) => Err(Problem::of(
+            variable,
+            format!("is given, and {name} as well; give one of them"),
+        )),
+        (None, Some(path)) => match file::secret(&path) {
+            Ok(value) => Ok(Some((Origin::File(path), value))),
+            Err(what) => Err(Problem::named(
+                name,
+                format!("`{}` {what}", path.escape_debug()),
+            )),
+        },
+        (value, None) => Ok(value),
+    }
+}
+
+fn layers(given: &BTreeMap<&'static str, (Origin, String)>) -> Result<Layers, ConfigError> {
+    let mut builder = Layers::builder();
+    for variable in VARIABLES {
+        if let Some(default) = variable.default {
+            builder = builder.set_default(key(variable.name), default)?;
+        }
+    }
+    let mut environment = BTreeMap::new();
+    for (name, (origin, value)) in given {
+        if *origin == Origin::Environment {
+            environment.insert((*name).to_owned(), value.clone());
+        } else {
+            builder = builder.set_override(key(name), value.as_str())?;
+        }
+    }
+    builder
+        .add_source(
+            Environment::with_prefix(PREFIX.trim_end_matches('_'))
+                .source(Some(environment.into_iter().collect())),
+        )
+        .build()
+}
+
+/// The name as the config crate knows it: in lower case, without the prefix.
+fn key(name: &str) -> String {
+    name.trim_start_matches(PREFIX).to_ascii_lowercase()
+}

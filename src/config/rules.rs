@@ -1,0 +1,196 @@
+//! Parse rules that several variables share. An error reads on from the value and does not repeat it.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Longer than anybody means, and short enough for any date that we add it to.
+pub const LONGEST: Duration = days(10_000);
+
+/// Days of 24 hours.
+pub const fn days(count: u64) -> Duration {
+    Duration::from_hours(24 * count)
+}
+
+/// Any text.
+#[expect(clippy::unnecessary_wraps, reason = "it is a rule")]
+pub fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// Text that can be sent in a header.
+pub fn header(text: &str) -> Result<String, String> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err("holds a space, or a character that is not visible ASCII".to_owned())
+    }
+}
+
+/// A whole number within bounds.
+pub fn whole<T>(range: RangeInclusive<T>) -> impl FnOnce(&str) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    move |text| {
+        text.parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| {
+                let (least, most) = range.into_inner();
+                format!("is no whole number from {least} to {most}")
+            })
+    }
+}
+
+/// A whole number with its unit, within bounds.
+///
+/// One number and one of five units, not all that humantime would read: there `5M` is five months.
+pub fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<Duration, String> {
+    move |text| {
+        unbounded(text)
+            .filter(|duration| range.contains(duration))
+            .ok_or_else(|| {
+                let (least, most) = range.into_inner();
+                format!(
+                    "is no duration from {} to {}, written as a whole number with its unit: ms, s, m, h or d",
+                    written(least),
+                    written(most)
+                )
+            })
+    }
+}
+
+/// `off`, or what `rule` reads.
+pub fn unless_off<T>(
+    rule: impl FnOnce(&str) -> Result<T, String>,
+) -> impl FnOnce(&str) -> Result<Option<T>, String> {
+    move |text| {
+        if text.eq_ignore_ascii_case("off") {
+            return Ok(None);
+        }
+        rule(text)
+            .map(Some)
+            .map_err(|what| format!("{what}; `off` disables it"))
+    }
+}
+
+/// Comma-separated items, each read by `rule`, whose errors read on from the item.
+pub fn list<T>(
+    rule: impl Fn(&str) -> Result<T, String>,
+) -> impl FnOnce(&str) -> Result<Vec<T>, String> {
+    move |text| {
+        text.split(',')
+            .map(str::trim)
+            .enumerate()
+            .map(|(at, item)| {
+                let item = if item.is_empty() {
+                    Err("is empty".to_owned())
+                } else {
+                    rule(item)
+                };
+                item.map_err(|what| format!("is no comma-separated list: item {} {what}", at + 1))
+            })
+            .collect()
+    }
+}
+
+/// The candidate that is most like `text`; empty only where there are no candidates.
+///
+/// Common pairs of letters find `RATE` in `API_RATE_PER_MINUTE`; Jaro forgives swapped letters.
+pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
+    const ENOUGH: usize = 64;
+    let normal = |text: &str| -> String {
+        text.chars()
+            .take(ENOUGH)
+            .map(|char| char.to_ascii_uppercase())
+            .collect()
+    };
+    let text = normal(text);
+    let likeness = |candidate: &str| {
+        let candidate = normal(candidate);
+        strsim::sorensen_dice(&text, &candidate) + strsim::jaro(&text, &candidate)
+    };
+    candidates
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
+        .unwrap_or_default()
+}
+
+const UNITS: [(&str, Duration); 5] = [
+    ("d", days(1)),
+    ("h", Duration::from_hours(1)),
+    ("m", Duration::from_mins(1)),
+    ("s", Duration::from_secs(1)),
+    ("ms", Duration::from_millis(1)),
+];
+
+fn unbounded(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
+    let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    unit.checked_mul(number.parse().ok()?)
+}
+
+fn written(duration: Duration) -> String {
+    UNITS
+        .iter()
+        .find(|(_, unit)| {
+            duration.as_millis().is_multiple_of(unit.as_millis()) && duration >= *unit
+        })
+        .map_or_else(
+            || "0s".to_owned(),
+            |(name, unit)| format!("{}{name}", duration.as_millis() / unit.as_millis()),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_one_number_and_one_unit() {
+        for (text, millis) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("120h", 432_000_000),
+            ("5d", 432_000_000),
+            ("0s", 0),
+        ] {
+            assert_eq!(
+                duration(Duration::ZERO..=LONGEST)(text),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        for text in [
+            "5",
+            "5M",
+            "h",
+            "-5s",
+            "1h30m",
+            "1.5h",
+            "5 d",
+            "10001d",
+            "99999999999d",
+            "5dd",
+            "٣s",
+        ] {
+            assert!(duration(Duration::ZERO..=LONGEST)(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_are_shown_in_the_same_grammar() {
+        for text in ["500ms", "30s", "5m", "25h", "5d", "0s"] {
+            assert_eq!(unbounded(text).map(written).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn a_forgotten_part_and_swapped_letters_find_the_name() {
+        let names = || ["LOG", "WORKERS", "API_RATE_PER_MINUTE"].into_iter();
+        assert_eq!(nearest("RATE", names()), "API_RATE_PER_MINUTE");
+        assert_eq!(nearest("wokrers", names()), "WORKERS");
+    }
+}
