@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::sql::{query, query_as, query_scalar};
 use crate::model::{CvId, Document};
 
 /// The content hashes of those among `ids` that are stored.
@@ -14,7 +15,7 @@ pub async fn hashes(
     tx: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Vec<u8>>, StoreError> {
-    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+    let rows: Vec<(Uuid, Vec<u8>)> = query_as(
         "select cv_id, content_hash
            from cvsync.cv
           where cv_id = any($1)",
@@ -39,7 +40,7 @@ pub async fn upsert(
         .collect();
     let texts: Vec<&str> = column.clone().map(|(_, cv)| cv.json()).collect();
     let hashes: Vec<&[u8]> = column.map(|(_, cv)| cv.hash().as_slice()).collect();
-    sqlx::query(
+    query(
         "insert into cvsync.cv as stored (cv_id, status, wijzigings_datum, document, content_hash)
          select cv_id, status, wijzigings_datum, document::jsonb, content_hash
            from unnest($1::uuid[], $2::text[], $3::date[], $4::text[], $5::bytea[])
@@ -63,7 +64,7 @@ pub async fn upsert(
 
 /// Deletes documents; returns the ids that had one.
 pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "delete from cvsync.cv
           where cv_id = any($1)
          returning cv_id",
@@ -75,7 +76,7 @@ pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, St
 
 /// Any stored CV: one that VDAB should answer for.
 pub async fn any(tx: &mut PgConnection) -> Result<Option<CvId>, StoreError> {
-    let id: Option<Uuid> = sqlx::query_scalar("select cv_id from cvsync.cv limit 1")
+    let id: Option<Uuid> = query_scalar("select cv_id from cvsync.cv limit 1")
         .fetch_optional(tx)
         .await?;
     Ok(id.map(CvId))
@@ -83,7 +84,7 @@ pub async fn any(tx: &mut PgConnection) -> Result<Option<CvId>, StoreError> {
 
 /// How many CVs are stored: counted while they are few, else as the planner estimates it.
 pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "select case when reltuples < 20000
                 then (select count(*) from cvsync.cv)
                 else reltuples::bigint

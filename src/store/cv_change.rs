@@ -4,6 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::sql::query;
 
 /// Appends a row for each id, and wakes the listeners of `cvsync_change` once the transaction commits.
 pub async fn append(
@@ -11,7 +12,7 @@ pub async fn append(
     upserted: &[Uuid],
     deleted: &[Uuid],
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "with added as (
              insert into cvsync.cv_change (cv_id, kind)
              select cv_id, 'upsert' from unnest($1::uuid[]) as upserted (cv_id)

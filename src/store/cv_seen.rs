@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::sql::{query, query_as, query_scalar};
 
 /// Takes note that each id was seen, or seen gone, at its `as_of`; returns those for which nothing newer was known.
 ///
@@ -18,7 +19,7 @@ pub async fn confirm(
     as_of: &[DateTime<Utc>],
     gone: &[bool],
 ) -> Result<HashSet<Uuid>, StoreError> {
-    let accepted: Vec<Uuid> = sqlx::query_scalar(
+    let accepted: Vec<Uuid> = query_scalar(
         "insert into cvsync.cv_seen as seen (cv_id, as_of, gone)
          select *
            from unnest($1::uuid[], $2::timestamptz[], $3::boolean[])
@@ -42,7 +43,7 @@ pub async fn known(
     ids: &[Uuid],
     since: DateTime<Utc>,
 ) -> Result<HashMap<Uuid, bool>, StoreError> {
-    let rows: Vec<(Uuid, bool)> = sqlx::query_as(
+    let rows: Vec<(Uuid, bool)> = query_as(
         "select cv_id, gone
            from cvsync.cv_seen
           where cv_id = any($1)
@@ -60,7 +61,7 @@ pub async fn forget_tombstones(
     tx: &mut PgConnection,
     before: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    Ok(sqlx::query(
+    Ok(query(
         "delete from cvsync.cv_seen
           where gone
             and as_of < $1",

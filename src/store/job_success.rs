@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
+use super::sql::{query, query_as};
 
 /// The job has just come to its end.
 pub async fn record(tx: &mut PgConnection, job: &str) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "insert into cvsync.job_success (job, at)
          values ($1, now())
          on conflict (job) do update set at = excluded.at",
@@ -21,7 +22,7 @@ pub async fn record(tx: &mut PgConnection, job: &str) -> Result<(), StoreError> 
 /// Every job that ever came to its end, and when it last did.
 pub async fn all(tx: &mut PgConnection) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
     Ok(
-        sqlx::query_as("select job, at from cvsync.job_success order by job")
+        query_as("select job, at from cvsync.job_success order by job")
             .fetch_all(tx)
             .await?,
     )

@@ -10,6 +10,7 @@ pub mod cv_seen;
 mod error;
 pub mod job_success;
 pub mod parked_cv;
+mod sql;
 pub mod sync_window;
 pub mod watermark;
 
@@ -23,6 +24,7 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 pub use self::apply::Applied;
 pub use self::error::StoreError;
+use self::sql::query_as;
 use crate::config;
 use crate::model::Outcome;
 
@@ -36,7 +38,11 @@ const BEGIN: &str = "begin;
 const BEGIN_MIGRATION: &str = "begin;
     set local statement_timeout = 0;
     set local lock_timeout = 0;
-    select pg_advisory_xact_lock(hashtext('cvsync.migrate'))";
+    select pg_advisory_xact_lock(hashtext('cvsync.migrate'));
+    deallocate all";
+
+/// sqlx's migrator names its statements, and PgBouncer hands the session on.
+const FORGET_STATEMENTS: &str = "deallocate all";
 
 /// Connections: a writer, the lister, health and status, and one to spare.
 const CONNECTIONS: u32 = 4;
@@ -131,7 +137,7 @@ impl Store {
     /// Why it cannot be asked.
     pub async fn about(&self) -> Result<About, StoreError> {
         let mut tx = self.begin().await?;
-        let (version, server, read_only, may_create, migrated) = sqlx::query_as(
+        let (version, server, read_only, may_create, migrated) = query_as(
             "select current_setting('server_version_num')::int,
                     current_setting('server_version'),
                     pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
@@ -171,6 +177,7 @@ impl Store {
             .run_direct(None, &mut *tx, false)
             .await
             .map_err(migration_error)?;
+        sqlx::raw_sql(FORGET_STATEMENTS).execute(&mut *tx).await?;
         tx.commit().await?;
         connection.close().await?;
         Ok(())

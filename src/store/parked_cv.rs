@@ -3,6 +3,7 @@
 use sqlx::PgConnection;
 
 use super::StoreError;
+use super::sql::{query, query_as, query_scalar};
 use crate::model::ParkClass;
 
 /// Ids are text here, since garbage ends here too; but not more of it than this.
@@ -12,7 +13,7 @@ const LONGEST_ID: usize = 64;
 pub async fn park(tx: &mut PgConnection, parked: &[(String, ParkClass)]) -> Result<(), StoreError> {
     let ids: Vec<&str> = parked.iter().map(|(id, _)| id.as_str()).collect();
     let classes: Vec<&str> = parked.iter().map(|(_, class)| class.as_str()).collect();
-    sqlx::query(
+    query(
         "insert into cvsync.parked_cv as parked (cv_id, error_class, next_attempt_at)
          select cv_id, error_class, now() + interval '5 minutes'
            from unnest($1::text[], $2::text[]) as new (cv_id, error_class)
@@ -32,7 +33,7 @@ pub async fn park(tx: &mut PgConnection, parked: &[(String, ParkClass)]) -> Resu
 
 /// Takes ids off: they succeeded, by whatever path.
 pub async fn clear(tx: &mut PgConnection, ids: &[String]) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "delete from cvsync.parked_cv
           where cv_id = any($1)",
     )
@@ -44,7 +45,7 @@ pub async fn clear(tx: &mut PgConnection, ids: &[String]) -> Result<(), StoreErr
 
 /// Those among `ids` that are parked and not due yet.
 pub async fn waiting(tx: &mut PgConnection, ids: &[String]) -> Result<Vec<String>, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "select cv_id
            from cvsync.parked_cv
           where cv_id = any($1)
@@ -57,7 +58,7 @@ pub async fn waiting(tx: &mut PgConnection, ids: &[String]) -> Result<Vec<String
 
 /// Up to `limit` ids that are due, the longest due first.
 pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<String>, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "select cv_id
            from cvsync.parked_cv
           where next_attempt_at <= now()
@@ -71,7 +72,7 @@ pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<String>, Store
 
 /// How many are parked, by class.
 pub async fn count(tx: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreError> {
-    Ok(sqlx::query_as(
+    Ok(query_as(
         "select error_class, count(*)
            from cvsync.parked_cv
           group by error_class

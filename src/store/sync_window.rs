@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
+use super::sql::{query, query_scalar};
 use crate::model::{Tally, Window};
 
 /// Where the settled windows behind `after` ended, in order.
@@ -11,7 +12,7 @@ pub async fn ends_after(
     tx: &mut PgConnection,
     after: DateTime<Utc>,
 ) -> Result<Vec<DateTime<Utc>>, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "select distinct tot
            from cvsync.sync_window
           where fresh
@@ -29,7 +30,7 @@ pub async fn forget_repeats(
     tx: &mut PgConnection,
     before: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
-    Ok(sqlx::query(
+    Ok(query(
         "delete from cvsync.sync_window
           where (not fresh or state = 'abandoned')
             and finished_at < $1",
@@ -42,7 +43,7 @@ pub async fn forget_repeats(
 
 /// Writes down that a window is being listed; returns its number. `fresh` windows lie before the watermark.
 pub async fn open(tx: &mut PgConnection, window: Window, fresh: bool) -> Result<i64, StoreError> {
-    Ok(sqlx::query_scalar(
+    Ok(query_scalar(
         "insert into cvsync.sync_window (van, tot, fresh, state)
          values ($1, $2, $3, 'open')
          returning id",
@@ -57,7 +58,7 @@ pub async fn open(tx: &mut PgConnection, window: Window, fresh: bool) -> Result<
 /// Writes down what became of the ids of a window.
 pub async fn settle(tx: &mut PgConnection, id: i64, tally: &Tally) -> Result<(), StoreError> {
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    sqlx::query(
+    query(
         "update cvsync.sync_window
             set state       = 'settled',
                 listed      = $2,
@@ -85,7 +86,7 @@ pub async fn settle(tx: &mut PgConnection, id: i64, tally: &Tally) -> Result<(),
 
 /// Closes what an earlier run left open. Its ids are listed again, for the watermark stands before them.
 pub async fn abandon_open(tx: &mut PgConnection) -> Result<u64, StoreError> {
-    Ok(sqlx::query(
+    Ok(query(
         "update cvsync.sync_window
             set state       = 'abandoned',
                 finished_at = now()

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
+use super::sql::{query, query_scalar};
 
 /// The stream of CVs.
 pub const KANDIDATEN: &str = "kandidaten";
@@ -11,7 +12,7 @@ pub const KANDIDATEN: &str = "kandidaten";
 /// Where the stream stands; `None` before its first window has settled.
 pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
     Ok(
-        sqlx::query_scalar("select position from cvsync.watermark where stream = $1")
+        query_scalar("select position from cvsync.watermark where stream = $1")
             .bind(KANDIDATEN)
             .fetch_optional(tx)
             .await?,
@@ -20,7 +21,7 @@ pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreE
 
 /// Moves it forward to `position`; one that lies behind changes nothing.
 pub async fn advance(tx: &mut PgConnection, position: DateTime<Utc>) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "insert into cvsync.watermark as mark (stream, position)
          values ($1, $2)
          on conflict (stream) do update

@@ -108,8 +108,8 @@ async fn fetch(
                 let since = *failing_since.get_or_insert(asked);
                 if since.elapsed() >= pipeline.settings.retry_max_elapsed {
                     // Is it this CV that fails, or the source?
-                    let others_succeed = pipeline.vdab.detail_healthy_since(since)
-                        || pipeline.vdab.answers().await;
+                    let others_succeed =
+                        pipeline.vdab.detail_healthy_since(since) || pipeline.vdab.answers().await;
                     if others_succeed {
                         return park(class);
                     }

@@ -18,11 +18,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("daemon", &["admin", "sync", "store", "vdab"]),
     ("terminal", &["sync"]),
     ("simulator", &["contract", "clock"]),
-    ("demo", &["daemon", "admin", "sync", "simulator", "terminal"]),
+    (
+        "demo",
+        &["daemon", "admin", "sync", "simulator", "terminal"],
+    ),
     (
         "cli",
         &[
-            "demo", "daemon", "admin", "sync", "store", "vdab", "simulator", "terminal",
+            "demo",
+            "daemon",
+            "admin",
+            "sync",
+            "store",
+            "vdab",
+            "simulator",
+            "terminal",
         ],
     ),
 ];
@@ -30,7 +40,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const BASE: &[&str] = &["telemetry", "config", "clock", "model"];
 
 /// Modules that may not even import what everybody else may.
-const STRICT: &[&str] = &["model", "clock", "contract", "config", "telemetry", "simulator"];
+const STRICT: &[&str] = &[
+    "model",
+    "clock",
+    "contract",
+    "config",
+    "telemetry",
+    "simulator",
+];
 
 fn may(module: &str, imported: &str, allowed: &[&str]) -> bool {
     imported == module

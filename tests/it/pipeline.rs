@@ -9,7 +9,8 @@ use cvsync::simulator::{Operation, Options};
 use crate::world::World;
 
 /// Every version of every row: equal before and after, nothing was written.
-const ROW_VERSIONS: &str = "select count(*) + sum(hashtextextended(row, 0) % 1000000007)::bigint from (
+const ROW_VERSIONS: &str =
+    "select count(*) + sum(hashtextextended(row, 0) % 1000000007)::bigint from (
               select 'cv' || ctid || xmin || xmax as row from cvsync.cv
     union all select 'cv_seen' || ctid || xmin || xmax from cvsync.cv_seen
     union all select 'cv_change' || ctid || xmin || xmax from cvsync.cv_change
@@ -278,7 +279,8 @@ async fn the_quota_holds_in_every_sliding_minute_and_is_never_exceeded() {
 #[tokio::test]
 async fn parts_of_a_document_that_are_not_wanted_are_not_stored() {
     let mut world = World::new(40).await;
-    world.config.sync.document_exclude = vec![cvsync::model::JsonPointer::parse("/natuurlijkPersoon").unwrap()];
+    world.config.sync.document_exclude =
+        vec![cvsync::model::JsonPointer::parse("/natuurlijkPersoon").unwrap()];
     world.sync_again().await;
     let persons = "select count(*) from cvsync.cv where document ? 'natuurlijkPersoon'";
     assert_eq!(world.count(persons).await, 0);

@@ -52,7 +52,7 @@ pub struct World {
     pub source_clock: Clock,
     /// This machine's clock, as the pipeline sees it.
     pub clock: Clock,
-    pub database_url: String,
+    database_url: String,
     /// The tests' own look at the database.
     pub database: PgPool,
     pub config: Config,

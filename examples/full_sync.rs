@@ -1,0 +1,211 @@
+//! How fast a full sync is, and what it costs: the real binary between a simulator and a PostgreSQL of their own.
+//!
+//! `cargo run --release --example full_sync`            20,000 CVs, then the same again with nothing changed
+//! `cargo run --release --example full_sync -- 200000`  as many CVs as you like
+//! `cargo run --release --example full_sync -- quota`   how much of a quota of 600 a minute is used (four minutes)
+//!
+//! The binary has to be built before (`cargo build --release`); it is a process of its own, so that its CPU is its own. Figures are to be compared within
+//! one run only; "of PostgreSQL's pace" is against one writer that only stores the same documents.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use cvsync::clock::Clock;
+use cvsync::demo::postgres::{Cluster, Options, Stop};
+use cvsync::model::{CvId, Document, Fate, Outcome};
+use cvsync::simulator::{self, Operation, Simulator};
+use cvsync::store::Store;
+use tokio::process::Command;
+
+const CANDIDATES: u32 = 20_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let argument = std::env::args().nth(1);
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::start(Options {
+        data: folder.path().join("data"),
+        ..Options::default()
+    })
+    .await?;
+    match argument.as_deref() {
+        Some("quota") => quota(&cluster).await?,
+        Some(number) => full_sync(&cluster, number.parse().context("how many CVs?")?).await?,
+        None => full_sync(&cluster, CANDIDATES).await?,
+    }
+    cluster.stop(Stop::Immediate).await
+}
+
+async fn full_sync(cluster: &Cluster, candidates: u32) -> anyhow::Result<()> {
+    let ceiling = ceiling(cluster, candidates.min(CANDIDATES)).await?;
+    println!("PostgreSQL alone     {ceiling:>8.0} CVs a second, one writer, batches of 500");
+    let source = source(candidates, 0).await?;
+    let full = sync(&source, cluster).await?;
+    let count = f64::from(candidates);
+    let pace = count / full.took.as_secs_f64();
+    println!(
+        "full sync            {pace:>8.0} CVs a second, {:.0} % of PostgreSQL's pace",
+        pace / ceiling * 100.0
+    );
+    println!(
+        "  {candidates} CVs in {:.1} s; for 1,000 of them {:.3} s of the daemon's CPU; at most {} MiB",
+        full.took.as_secs_f64(),
+        full.cpu / count * 1e3,
+        full.peak_kib / 1024
+    );
+    println!("  {}", full.summary);
+    let again = sync(&source, cluster).await?;
+    println!(
+        "nothing changed      {:>8.2} s in all: {}",
+        again.took.as_secs_f64(),
+        again.summary
+    );
+    let first = first_request(&source, cluster).await?;
+    println!("start to first call  {:>8} ms", first.as_millis());
+    Ok(())
+}
+
+/// Stores documents as the pipeline does, and does nothing else.
+async fn ceiling(cluster: &Cluster, candidates: u32) -> anyhow::Result<f64> {
+    let options = simulator::Options {
+        candidates,
+        ..simulator::Options::default()
+    };
+    let simulator = Simulator::start(options, Clock::default()).await?;
+    let outcomes: Vec<Outcome> = simulator.handle().world(|world| {
+        let ids: Vec<_> = world.live_ids().collect();
+        ids.into_iter()
+            .filter_map(|id| {
+                let (_, document) = Document::read(world.document(id)?.as_bytes(), &[]).ok()?;
+                Some(Outcome {
+                    window: None,
+                    as_of: world.now(),
+                    fate: Fate::Live(CvId(id), document),
+                })
+            })
+            .collect()
+    });
+    let store = Store::new(&cvsync::config::Database {
+        url: cluster.url_of("postgres").into(),
+    })?;
+    store.migrate().await?;
+    let begun = Instant::now();
+    for batch in outcomes.chunks(500) {
+        store.apply(batch).await?;
+    }
+    Ok(f64::from(u32::try_from(outcomes.len())?) / begun.elapsed().as_secs_f64())
+}
+
+async fn quota(cluster: &Cluster) -> anyhow::Result<()> {
+    let source = source(4_000, 600).await?;
+    let mut child = command(&source, cluster, 600).spawn()?;
+    let details = || source.handle().calls(Operation::Detail);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let before = details();
+    tokio::time::sleep(Duration::from_mins(3)).await;
+    let used = f64::from(u32::try_from(details() - before)?) / 1_800.0;
+    let refused = source
+        .handle()
+        .call_log()
+        .iter()
+        .filter(|call| call.status == Some(429))
+        .count();
+    println!(
+        "quota of 600         {:>8.1} % used in three minutes, {refused} answers were 429",
+        used * 100.0
+    );
+    child.start_kill()?;
+    child.wait().await?;
+    Ok(())
+}
+
+async fn source(candidates: u32, rate_per_minute: u32) -> anyhow::Result<Simulator> {
+    let options = simulator::Options {
+        candidates,
+        rate_per_minute: Some(rate_per_minute),
+        ..simulator::Options::default()
+    };
+    Ok(Simulator::start(options, Clock::default()).await?)
+}
+
+fn command(source: &Simulator, cluster: &Cluster, rate_per_minute: u32) -> Command {
+    let mut command =
+        Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/cvsync"));
+    command
+        .args(["sync", "--json"])
+        .env_clear()
+        .env("CVSYNC_API_BASE_URL", source.base_url())
+        .env("CVSYNC_API_KEY", "test-key")
+        .env("CVSYNC_API_RATE_PER_MINUTE", rate_per_minute.to_string())
+        .env("CVSYNC_DATABASE_URL", cluster.url_of("cvsync"))
+        .env("CVSYNC_SYNC_FROM", "2026-01-01")
+        .env("CVSYNC_LOG", "warn")
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// What one process did, and what it cost.
+struct Run {
+    took: Duration,
+    cpu: f64,
+    peak_kib: u64,
+    summary: String,
+}
+
+async fn sync(source: &Simulator, cluster: &Cluster) -> anyhow::Result<Run> {
+    let (before, begun) = (children_cpu()?, Instant::now());
+    let child = command(source, cluster, 1_000_000).spawn()?;
+    let pid = child.id().context("it ended at once")?;
+    let mut peak_kib = 0;
+    let mut output = std::pin::pin!(child.wait_with_output());
+    let output = loop {
+        tokio::select! {
+            output = &mut output => break output?,
+            () = tokio::time::sleep(Duration::from_millis(20)) => {
+                peak_kib = peak_kib.max(peak(pid).unwrap_or(0));
+            }
+        }
+    };
+    ensure!(output.status.success(), "the sync failed");
+    Ok(Run {
+        took: begun.elapsed(),
+        cpu: children_cpu()? - before,
+        peak_kib,
+        summary: String::from_utf8(output.stdout)?.trim().to_owned(),
+    })
+}
+
+async fn first_request(source: &Simulator, cluster: &Cluster) -> anyhow::Result<Duration> {
+    let calls = || source.handle().calls(Operation::Bulk);
+    let (before, begun) = (calls(), Instant::now());
+    let mut child = command(source, cluster, 1_000_000).spawn()?;
+    while calls() == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let took = begun.elapsed();
+    child.wait().await?;
+    Ok(took)
+}
+
+/// The most memory that a process ever held.
+fn peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// CPU of all processes that this one started and waited for, in seconds.
+fn children_cpu() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let ticks: u32 = fields
+        .skip(13)
+        .take(2)
+        .filter_map(|field| field.parse::<u32>().ok())
+        .sum();
+    // Linux counts CPU in hundredths of a second here.
+    Ok(f64::from(ticks) / 100.0)
+}

@@ -1,0 +1,111 @@
+//! What the daemon writes down for those who look.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::sample::Numbers;
+use crate::model::Tally;
+use crate::store::StoreError;
+use crate::sync::{Summary, SyncError};
+
+/// What the daemon is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Waits for the database, or migrates it.
+    #[default]
+    Starting,
+    /// Runs syncs as they are due.
+    Leading,
+    /// Finishes what is in hand.
+    Stopping,
+}
+
+/// How the latest run ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct LastRun {
+    /// When.
+    pub finished_at: DateTime<Utc>,
+    /// What it did, if it came to its end.
+    pub summary: Option<Summary>,
+    /// Why it did not.
+    pub error: Option<String>,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Board(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    phase: Phase,
+    next_run_at: Option<DateTime<Utc>>,
+    last_run: Option<LastRun>,
+    total: Tally,
+    sample: Option<Result<Numbers, StoreError>>,
+}
+
+impl Board {
+    /// Tells what the daemon is at.
+    pub fn set_phase(&self, phase: Phase) {
+        self.lock().phase = phase;
+    }
+
+    /// Tells when the next run starts.
+    pub fn set_next_run(&self, at: Option<DateTime<Utc>>) {
+        self.lock().next_run_at = at;
+    }
+
+    /// Tells how a run ended.
+    pub fn ran(&self, finished_at: DateTime<Utc>, result: &Result<Summary, SyncError>) {
+        let mut state = self.lock();
+        if let Ok(summary) = result {
+            state.total += summary.tally;
+        }
+        state.last_run = Some(LastRun {
+            finished_at,
+            summary: result.as_ref().ok().copied(),
+            error: result.as_ref().err().map(ToString::to_string),
+        });
+    }
+
+    pub(super) fn set_sample(&self, sample: Result<Numbers, StoreError>) {
+        self.lock().sample = Some(sample);
+    }
+
+    /// What the daemon is at.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.lock().phase
+    }
+
+    /// When the next run starts.
+    #[must_use]
+    pub fn next_run_at(&self) -> Option<DateTime<Utc>> {
+        self.lock().next_run_at
+    }
+
+    /// How the latest run ended.
+    #[must_use]
+    pub fn last_run(&self) -> Option<LastRun> {
+        self.lock().last_run.clone()
+    }
+
+    /// What all runs of this process did, together.
+    #[must_use]
+    pub fn total(&self) -> Tally {
+        self.lock().total
+    }
+
+    /// What the database said when it was last asked, if it was.
+    #[must_use]
+    pub fn sample(&self) -> Option<Result<Numbers, StoreError>> {
+        self.lock().sample.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,67 @@
+//! `/livez` and `/readyz`: for whoever restarts the daemon, and for whoever is paged.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::{Admin, Phase};
+use crate::vdab::Reason;
+
+/// The process runs. Nothing outside it makes this fail: a restart would not help.
+pub async fn livez() -> &'static str {
+    "alive\n"
+}
+
+/// 200 if the daemon can do its work, else 503; either way with what is in its way, a line each.
+pub async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    let Readiness { blocked, notes } = readiness(&admin);
+    let (code, word) = if blocked.is_empty() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+    };
+    let lines: Vec<String> = [word.to_owned()]
+        .into_iter()
+        .chain(blocked)
+        .chain(notes)
+        .collect();
+    (code, lines.join("\n") + "\n")
+}
+
+/// What is in the daemon's way.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    /// What a person or a load balancer should know: it cannot work.
+    pub blocked: Vec<String>,
+    /// What passes by itself.
+    pub notes: Vec<String>,
+}
+
+/// An outage of the source blocks nothing: there is nothing that a restart or another instance could do about it.
+pub fn readiness(admin: &Admin) -> Readiness {
+    let mut readiness = Readiness::default();
+    match admin.phase() {
+        Phase::Starting => readiness
+            .blocked
+            .push("starting: the database is not migrated yet".to_owned()),
+        Phase::Stopping => readiness.blocked.push("stopping".to_owned()),
+        Phase::Leading => {}
+    }
+    let trouble = admin.pipeline.trouble.borrow().clone();
+    let sampled = admin.board.sample().and_then(Result::err);
+    if let Some(error) = trouble.or(sampled) {
+        readiness.blocked.push(error.to_string());
+    }
+    for (operation, gate) in admin.pipeline.vdab.closed_gates() {
+        let line = format!(
+            "{operation}: {}; asked again in {} s",
+            gate.message, gate.probe_in_seconds
+        );
+        match gate.reason {
+            Reason::Auth => readiness.blocked.push(line),
+            Reason::Outage | Reason::RateLimit => readiness.notes.push(line),
+        }
+    }
+    readiness
+}

@@ -1,0 +1,90 @@
+//! What the daemon serves over HTTP: health, metrics, status. It looks, and runs nothing itself.
+//!
+//! Invariant: whatever is served without the admin token holds no personal data.
+
+mod board;
+mod health;
+mod metrics;
+mod sample;
+mod status;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use self::board::{Board, LastRun, Phase};
+pub use self::sample::{Numbers, sample_until};
+pub use self::status::{Status, status};
+
+use crate::sync::Pipeline;
+
+/// What there is to look at.
+#[derive(Debug)]
+pub struct Admin {
+    /// The pipeline, its gates and its progress.
+    pub pipeline: Arc<Pipeline>,
+    /// What the daemon is doing.
+    pub board: Arc<Board>,
+}
+
+impl Admin {
+    /// What the daemon is at.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        if self.pipeline.token.is_cancelled() {
+            Phase::Stopping
+        } else {
+            self.board.phase()
+        }
+    }
+}
+
+/// Answers until `token` is cancelled.
+///
+/// # Errors
+/// If the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    admin: Arc<Admin>,
+    token: CancellationToken,
+) -> std::io::Result<()> {
+    metrics::watch(&admin);
+    axum::serve(listener, router(admin))
+        .with_graceful_shutdown(token.cancelled_owned())
+        .await
+}
+
+fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route("/api/status", get(status::answer))
+        .layer(middleware::from_fn_with_state(Arc::clone(&admin), observe))
+        .with_state(admin)
+}
+
+/// Takes the time of each answer, under its route: never under the raw path, which may hold an id.
+async fn observe(
+    State(admin): State<Arc<Admin>>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    let route = route.map_or_else(|| "unknown".to_owned(), |route| route.as_str().to_owned());
+    let status = response.status().as_u16();
+    admin
+        .pipeline
+        .metrics
+        .http_served(route, begun.elapsed(), status);
+    response
+}

@@ -1,0 +1,91 @@
+//! `/api/status`: is it in step with VDAB, and if not, why. No personal data.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::health::{Readiness, readiness};
+use super::{Admin, LastRun, Phase};
+use crate::model::Tally;
+use crate::sync::Snapshot;
+use crate::vdab::ClosedGate;
+
+/// Everything that a person who is paged wants to know first.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// This binary's.
+    pub version: &'static str,
+    /// What the daemon is at.
+    pub phase: Phase,
+    /// Whether it can do its work.
+    pub ready: bool,
+    /// What is in its way, a sentence each.
+    pub reasons: Vec<String>,
+    /// Every change before this is applied or parked.
+    pub watermark: Option<DateTime<Utc>>,
+    /// The source's time now, minus the watermark.
+    pub lag_seconds: Option<i64>,
+    /// The run under way.
+    pub run: Option<Snapshot>,
+    /// How the latest run ended.
+    pub last_run: Option<LastRun>,
+    /// When the next run starts.
+    pub next_run_at: Option<DateTime<Utc>>,
+    /// What the runs of this process did, together.
+    pub since_start: Tally,
+    /// CVs stored; an estimate where they are many.
+    pub stored: Option<i64>,
+    /// Parked CVs by error class.
+    pub parked: BTreeMap<String, i64>,
+    /// When each job last came to its end.
+    pub last_success: BTreeMap<String, DateTime<Utc>>,
+    /// The operations that are not called for now, and why.
+    pub closed_gates: BTreeMap<&'static str, ClosedGate>,
+    /// How far this machine's clock is ahead of VDAB's.
+    pub clock_ahead_seconds: Option<i64>,
+}
+
+pub(super) async fn answer(State(admin): State<Arc<Admin>>) -> Json<Status> {
+    Json(status(&admin))
+}
+
+/// The state of things as of now.
+#[must_use]
+pub fn status(admin: &Admin) -> Status {
+    let Readiness { blocked, notes } = readiness(admin);
+    let numbers = admin.board.sample().and_then(Result::ok);
+    let watermark = watermark(admin);
+    let time = admin.pipeline.vdab.time();
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        phase: admin.phase(),
+        ready: blocked.is_empty(),
+        reasons: blocked.into_iter().chain(notes).collect(),
+        watermark,
+        lag_seconds: watermark.map(|at| (time.now() - at).num_seconds()),
+        run: admin.pipeline.progress.snapshot(),
+        last_run: admin.board.last_run(),
+        next_run_at: admin.board.next_run_at(),
+        since_start: admin.board.total(),
+        stored: numbers.as_ref().map(|numbers| numbers.stored),
+        parked: numbers
+            .as_ref()
+            .map(|numbers| numbers.parked.clone())
+            .unwrap_or_default(),
+        last_success: numbers
+            .map(|numbers| numbers.last_success)
+            .unwrap_or_default(),
+        closed_gates: admin.pipeline.vdab.closed_gates().into_iter().collect(),
+        clock_ahead_seconds: time.local_clock_ahead().map(|ahead| ahead.num_seconds()),
+    }
+}
+
+/// As the pipeline knows it, or the database where this process has not run yet.
+pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
+    let known = *admin.pipeline.watermark.borrow();
+    known.or_else(|| admin.board.sample()?.ok()?.watermark)
+}

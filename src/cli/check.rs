@@ -1,0 +1,115 @@
+//! `cvsync check`
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde::Serialize;
+
+use super::{Failed, Output};
+use crate::clock::Clock;
+use crate::config::{Config, Env};
+use crate::model::Window;
+use crate::store::Store;
+use crate::telemetry::Metrics;
+use crate::vdab::Client;
+
+/// A check does not wait for what is away.
+const PATIENCE: Duration = Duration::ZERO;
+
+/// Clocks further apart are worth a look, although nothing rests on them.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
+
+/// Is everything in place? Configuration, database, API key, clock: a line each
+///
+/// Makes one harmless call to VDAB: a list of what changed in the last minute. Changes nothing. Each line that fails says
+/// what to do.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    check: &'static str,
+    ok: bool,
+    message: String,
+}
+
+impl Line {
+    fn new(check: &'static str, result: Result<String, String>) -> Self {
+        let ok = result.is_ok();
+        let (Ok(message) | Err(message)) = result;
+        Self { check, ok, message }
+    }
+}
+
+pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+    let config = Config::load(env)?;
+    let mut lines = vec![Line::new("configuration", Ok("valid".to_owned()))];
+    lines.push(Line::new("database", database(&config).await));
+    lines.extend(source(&config).await);
+    args.output.print(&lines, |lines| {
+        let text = lines.iter().map(|line| {
+            let word = if line.ok { "ok    " } else { "FAILED" };
+            format!("{word}  {:<13}  {}", line.check, line.message)
+        });
+        text.collect::<Vec<_>>().join("\n")
+    });
+    if lines.iter().all(|line| line.ok) {
+        Ok(())
+    } else {
+        Err(Failed.into())
+    }
+}
+
+async fn database(config: &Config) -> Result<String, String> {
+    let store = Store::new(&config.database).map_err(|error| error.to_string())?;
+    let about = store
+        .about()
+        .await
+        .map_err(|error| format!("{error}; is CVSYNC_DATABASE_URL right, and does it run?"))?;
+    about.judge()
+}
+
+async fn source(config: &Config) -> Vec<Line> {
+    let clock = Clock::default();
+    let client = Metrics::new()
+        .map_err(|error| error.to_string())
+        .and_then(|metrics| {
+            let patience = Some(PATIENCE);
+            Client::new(&config.api, Vec::new(), patience, clock.clone(), metrics)
+                .map_err(|error| error.to_string())
+        });
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => return vec![Line::new("api", Err(error))],
+    };
+    let now = clock.now();
+    let key = match Window::new(now - TimeDelta::minutes(1), now) {
+        Some(window) => client.bulk(window, 0, 1).await,
+        None => return Vec::new(),
+    };
+    let answers = match &key {
+        Ok(_) => Ok(format!("{} answers and takes the key", config.api.base_url)),
+        Err(error) => Err(format!(
+            "{error}; the address is {} (CVSYNC_API_BASE_URL)",
+            config.api.base_url
+        )),
+    };
+    let ahead = client.time().local_clock_ahead();
+    let clock = match ahead {
+        None => Err("VDAB's time is not known: no answer, or none with a Date header".to_owned()),
+        Some(ahead) if ahead.abs() > CLOCKS_APART => Ok(format!(
+            "this machine is {} s {} VDAB; windows are cut in VDAB's time, so nothing is lost, but have a look at NTP",
+            ahead.abs().num_seconds(),
+            if ahead > TimeDelta::zero() {
+                "ahead of"
+            } else {
+                "behind"
+            }
+        )),
+        Some(_) => Ok("agrees with VDAB's".to_owned()),
+    };
+    vec![Line::new("api", answers), Line::new("clock", clock)]
+}

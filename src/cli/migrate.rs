@@ -1,0 +1,21 @@
+//! `cvsync migrate`
+
+use super::output;
+use crate::config::{Database, Env, Log};
+use crate::store::Store;
+use crate::telemetry::{self, Screen};
+
+/// Apply the schema and stop
+///
+/// Needs CVSYNC_DATABASE_URL alone. `cvsync run` does the same when it starts, so this is for those who let another role
+/// own the schema.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
+    let database = Database::load(env)?;
+    telemetry::install(&Log::load(env)?, &Screen::default())?;
+    Store::new(&database)?.migrate().await?;
+    output::say("the schema is up to date");
+    Ok(())
+}

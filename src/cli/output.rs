@@ -1,0 +1,37 @@
+//! Results on stdout: text for people, JSON for programs. A reader that went away is not an error.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use clap::Args;
+use serde::Serialize;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Output {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Output {
+    /// Prints `result` as JSON, or as what `text` makes of it.
+    pub fn print<R: Serialize, T: Display>(self, result: &R, text: impl FnOnce(&R) -> T) {
+        if self.json {
+            // Cannot fail: our results have string keys and no errors of their own.
+            say(&serde_json::to_string(result).unwrap_or_default());
+        } else {
+            say(&text(result).to_string());
+        }
+    }
+}
+
+/// A line on stdout.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// A line on stderr, about a failure.
+pub fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "error: {line}");
+}

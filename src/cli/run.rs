@@ -1,0 +1,23 @@
+//! `cvsync run`
+
+use crate::clock::Clock;
+use crate::config::{Config, Env};
+use crate::daemon::{Daemon, cancel_on_signal};
+use crate::telemetry::{self, Screen};
+
+/// The daemon: migrate, sync at start and on schedule, until SIGTERM or SIGINT
+///
+/// Serves /livez, /readyz, /metrics and /api/status on CVSYNC_HTTP_ADDR. A source or a database that is away is waited
+/// for; what is in hand when a signal comes is finished or dropped whole within 10 seconds. A second signal stops at once.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
+    let config = Config::load(env)?;
+    telemetry::install(&config.log, &Screen::default())?;
+    let token = cancel_on_signal()?;
+    Daemon::prepare(config, Clock::default(), token)
+        .await?
+        .run()
+        .await
+}

@@ -1,0 +1,99 @@
+//! What the demo shows: where things are, a bar while CVs arrive, and then a line now and again.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Options;
+use super::postgres::Cluster;
+use crate::admin::{self, Admin, Status};
+use crate::clock::Clock;
+use crate::simulator::Simulator;
+use crate::telemetry::Screen;
+use crate::terminal::draw;
+
+/// Between two lines.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Where everything is.
+pub fn introduce(
+    options: &Options,
+    cluster: Option<&Cluster>,
+    simulator: &Simulator,
+    http: Option<SocketAddr>,
+) {
+    let mut lines = vec![String::new(), "  cvsync demo".to_owned(), String::new()];
+    match cluster {
+        Some(cluster) => {
+            lines.push(format!(
+                "  PostgreSQL   private, in {}",
+                options.folder.display()
+            ));
+            lines.push(format!(
+                "               psql '{}' -c 'select * from cvsync.cv limit 1'",
+                cluster.url_of("cvsync")
+            ));
+        }
+        None => lines.push("  PostgreSQL   the one of CVSYNC_DATABASE_URL".to_owned()),
+    }
+    lines.push(format!(
+        "  VDAB         simulated on {} with {} CVs, {} changes a second",
+        simulator.base_url(),
+        options.candidates,
+        options.changes_per_second
+    ));
+    if let Some(http) = http {
+        lines.push(format!(
+            "  status       http://{http}/api/status, /readyz, /metrics"
+        ));
+    }
+    lines.push("  stop         Ctrl-C; nothing stays behind".to_owned());
+    if options.keep {
+        lines.pop();
+        lines.push(format!(
+            "  stop         Ctrl-C; {} stays",
+            options.folder.display()
+        ));
+    }
+    lines.push(String::new());
+    println(&lines.join("\n"));
+}
+
+/// Never ends.
+pub async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
+    let lines = async {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            let time = clock.now().format("%H:%M:%S");
+            let line = line(&admin::status(admin));
+            screen.0.suspend(|| println(&format!("  {time}  {line}")));
+        }
+    };
+    tokio::join!(lines, draw(screen, &admin.pipeline.progress));
+}
+
+fn line(status: &Status) -> String {
+    let lag = match (status.lag_seconds, status.reasons.first()) {
+        (_, Some(reason)) => reason.clone(),
+        (Some(lag), None) if lag < 60 => format!("in step, {lag} s behind VDAB"),
+        (Some(_), None) => "catching up".to_owned(),
+        (None, None) => "the first CVs are on their way".to_owned(),
+    };
+    let tally = status.run.as_ref().map_or(status.since_start, |run| {
+        let mut tally = status.since_start;
+        tally += run.tally;
+        tally
+    });
+    format!(
+        "{lag} | {} CVs | since the start: {} new, {} changed, {} gone, {} parked",
+        status.stored.unwrap_or(0),
+        tally.inserted,
+        tally.updated,
+        tally.deleted,
+        tally.parked
+    )
+}
+
+fn println(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,33 @@
+//! Statements that leave nothing behind in the session.
+//!
+//! sqlx gives every statement a name on the server unless it is told not to, even where its own cache is off: behind a
+//! transaction-pooling PgBouncer the names of two clients meet in one session ("sqlx_s_1" already exists), and without one
+//! they pile up. Hence these in place of sqlx's own (see clippy.toml).
+
+#![allow(clippy::disallowed_methods, reason = "the one place that calls them")]
+
+use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::query::{Query, QueryAs, QueryScalar};
+use sqlx::{Decode, FromRow, Type};
+
+/// As [`sqlx::query`].
+pub fn query(sql: &'static str) -> Query<'static, Postgres, PgArguments> {
+    sqlx::query(sql).persistent(false)
+}
+
+/// As [`sqlx::query_as`].
+pub fn query_as<T>(sql: &'static str) -> QueryAs<'static, Postgres, T, PgArguments>
+where
+    T: for<'r> FromRow<'r, PgRow>,
+{
+    sqlx::query_as(sql).persistent(false)
+}
+
+/// As [`sqlx::query_scalar`].
+pub fn query_scalar<T>(sql: &'static str) -> QueryScalar<'static, Postgres, T, PgArguments>
+where
+    (T,): for<'r> FromRow<'r, PgRow>,
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+{
+    sqlx::query_scalar(sql).persistent(false)
+}

@@ -1,0 +1,90 @@
+//! How far a run is: a bar with rate and time to go on a terminal, a log line now and then off one.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::sync::{Progress, Snapshot};
+use crate::telemetry::Screen;
+
+const ON_A_TERMINAL: Duration = Duration::from_millis(100);
+const IN_A_LOG: Duration = Duration::from_secs(10);
+
+/// Does `work`, and shows `progress` meanwhile.
+pub async fn shown<T>(screen: &Screen, progress: &Progress, work: impl Future<Output = T>) -> T {
+    let watch = async {
+        if io::stderr().is_terminal() {
+            draw(screen, progress).await;
+        } else {
+            log(progress).await;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = watch => unreachable!("watching never ends"),
+    }
+}
+
+/// Draws a bar for as long as a run is under way, again and again.
+pub async fn draw(screen: &Screen, progress: &Progress) {
+    let mut bar: Option<Bar> = None;
+    loop {
+        match progress.snapshot() {
+            Some(now) => bar.get_or_insert_with(|| Bar::new(screen)).show(&now),
+            None => bar = None,
+        }
+        tokio::time::sleep(ON_A_TERMINAL).await;
+    }
+}
+
+/// Takes itself off the screen when it is dropped.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(screen: &Screen) -> Self {
+        let bar = screen.0.add(ProgressBar::new(0));
+        // Cannot fail: the template is a constant, and tests draw it.
+        if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} CVs  {msg}") {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    fn show(&self, now: &Snapshot) {
+        self.0.set_length(now.expected.max(now.tally.done()));
+        self.0.set_position(now.tally.done());
+        self.0.set_message(rate(now));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+async fn log(progress: &Progress) {
+    loop {
+        tokio::time::sleep(IN_A_LOG).await;
+        if let Some(now) = progress.snapshot() {
+            tracing::info!(
+                done = now.tally.done(),
+                expected = now.expected,
+                windows = now.windows,
+                "syncing, {}",
+                rate(&now)
+            );
+        }
+    }
+}
+
+fn rate(now: &Snapshot) -> String {
+    let eta = now.eta_seconds.map_or_else(String::new, |seconds| {
+        format!(
+            ", {} to go",
+            humantime::format_duration(Duration::from_secs(seconds))
+        )
+    });
+    format!("{:.0} a second{eta}", now.per_second)
+}

@@ -1,0 +1,236 @@
+//! The daemon as a process: what it serves, how it follows, what it waits for, how it ends.
+
+use std::time::{Duration, Instant};
+
+use cvsync::simulator::{Fault, Operation};
+use serde_json::Value;
+
+use crate::process::{Process, free_address, output};
+use crate::world::World;
+
+const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
+const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
+
+#[tokio::test]
+async fn it_syncs_at_start_and_then_follows() {
+    let world = World::new(200).await;
+    let mut daemon = Process::run(&world, &[OFTEN, AT_ONCE]).await;
+    daemon.until_synced().await;
+    let first = world.watermark().await.unwrap();
+    let ids: Vec<_> = world.source.world(|w| w.live_ids().take(9).collect());
+    world.source.world(|w| {
+        assert!(ids[..6].iter().all(|id| w.update(*id)));
+        assert!(ids[6..].iter().all(|id| w.remove(*id)));
+        w.add();
+    });
+    daemon
+        .until("/api/status", |_, body| {
+            let status: Value = serde_json::from_str(body).unwrap();
+            let total = &status["since_start"];
+            total["updated"] == 6 && total["deleted"] == 3
+        })
+        .await;
+    world.assert_database_equals_source().await;
+    assert!(world.watermark().await.unwrap() > first);
+    daemon.signal("-TERM");
+    assert!(daemon.ended_within(Duration::from_secs(10)).await.success());
+}
+
+#[tokio::test]
+async fn it_tells_how_it_is() {
+    let world = World::new(120).await;
+    let daemon = Process::run(&world, &[]).await;
+    daemon.until_synced().await;
+    assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
+    assert_eq!(daemon.get("/readyz").await, Some((200, "ready\n".into())));
+    assert_eq!(daemon.get("/nowhere").await.unwrap().0, 404);
+    let metrics = daemon
+        .until("/metrics", |_, body| {
+            body.contains("cvsync_last_success_timestamp_seconds{job=\"sync\"}")
+        })
+        .await;
+    for name in [
+        "cvsync_watermark_timestamp_seconds{stream=\"kandidaten\"}",
+        "cvsync_source_lag_seconds{stream=\"kandidaten\"}",
+        "cvsync_windows_total{outcome=\"settled\"}",
+        "cvsync_stored{state=\"live\"}",
+        "cvsync_source_clock_offset_seconds",
+        "http_client_request_duration_seconds_count",
+        "http_server_request_duration_seconds_count",
+    ] {
+        assert!(metrics.contains(name), "{name} is missing from\n{metrics}");
+    }
+    let status: Value = serde_json::from_str(&daemon.get("/api/status").await.unwrap().1).unwrap();
+    assert_eq!(status["phase"], "leading");
+    assert_eq!(status["last_run"]["summary"]["listed"], 120);
+    assert!(status["lag_seconds"].as_i64().unwrap() < 120, "{status}");
+    for line in daemon.log().lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON off a terminal");
+        assert!(line["timestamp"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn listed_ids_are_all_accounted_for_in_the_metrics() {
+    let world = World::new(300).await;
+    world.source.rule(world.any_live_id(), Fault::Http500);
+    let daemon = Process::run(&world, &[]).await;
+    daemon.until_synced().await;
+    let metrics = daemon.get("/metrics").await.unwrap().1;
+    let sum = |name: &str| -> f64 {
+        let values = metrics.lines().filter(|line| line.starts_with(name));
+        values
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    };
+    assert!((sum("cvsync_listed_total{") - 300.0).abs() < 0.5);
+    assert!((sum("cvsync_records_total{") - 300.0).abs() < 0.5);
+    assert!((sum("cvsync_records_total{result=\"parked\"}") - 1.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn a_wrong_key_turns_readiness_red_and_says_what_to_do() {
+    let world = World::new(50).await;
+    let daemon = Process::run(&world, &[OFTEN, ("CVSYNC_API_KEY", "wrong-canary")]).await;
+    let body = daemon
+        .until("/readyz", |status, body| {
+            status == 503 && body.contains("CVSYNC_API_KEY")
+        })
+        .await;
+    assert!(body.contains("Invalid client id or secret"), "{body}");
+    assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = world.bulk_calls() + world.detail_calls();
+    assert!(calls <= 2, "{calls} calls with a refused key");
+    assert_eq!(world.documents().await.len(), 0);
+    assert!(!daemon.log().contains("wrong-canary"));
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_at_start_is_waited_for() {
+    let world = World::new(60).await;
+    let nobody = format!("postgres://u:canary-secret@{}/x", free_address());
+    let mut daemon = Process::run(&world, &[("CVSYNC_DATABASE_URL", &nobody)]).await;
+    daemon
+        .until("/readyz", |status, body| {
+            status == 503 && body.contains("refused")
+        })
+        .await;
+    assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
+    assert_eq!(
+        world.bulk_calls(),
+        0,
+        "nothing is fetched that cannot be kept"
+    );
+    daemon.signal("-INT");
+    assert!(daemon.ended_within(Duration::from_secs(10)).await.success());
+    assert!(!daemon.log().contains("canary-secret"));
+}
+
+#[tokio::test]
+async fn it_ends_in_time_whatever_it_is_at() {
+    // In the middle of a sync, while every answer stalls, while the source is closed, and idle.
+    let slow = Fault::Slow(Duration::from_millis(50));
+    for fault in [
+        Some(slow),
+        Some(Fault::Stall),
+        Some(Fault::Http503 {
+            retry_after: Some("600".into()),
+        }),
+        None,
+    ] {
+        let world = World::new(2_000).await;
+        let idle = fault.is_none();
+        if let Some(fault) = fault.clone() {
+            world.source.rule(Operation::Detail, fault);
+        }
+        let mut daemon = Process::run(&world, &[]).await;
+        if idle {
+            daemon.until_synced().await;
+        } else {
+            daemon.until("/livez", |status, _| status == 200).await;
+            while world.detail_calls() < 1 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        daemon.signal("-TERM");
+        let begun = Instant::now();
+        let status = daemon.ended_within(Duration::from_secs(10)).await;
+        assert!(status.success(), "{fault:?}: {status}\n{}", daemon.log());
+        println!("{fault:?}: {:?}", begun.elapsed());
+        world.source.clear_faults();
+        world.sync().await;
+        world.assert_database_equals_source().await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let world = World::new(500).await;
+    world.source.rule(Operation::Detail, Fault::Stall);
+    let mut daemon = Process::run(&world, &[]).await;
+    while world.detail_calls() < 1 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon.signal("-TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    daemon.signal("-TERM");
+    let status = daemon.ended_within(Duration::from_secs(2)).await;
+    assert_eq!(status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn killed_and_started_again_it_goes_on_where_it_was() {
+    let world = World::new(3_000).await;
+    for round in 1..=3 {
+        let daemon = Process::run(&world, &[]).await;
+        while world.detail_calls() < round * 700 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        daemon.kill().await;
+    }
+    let daemon = Process::run(&world, &[]).await;
+    daemon.until_synced().await;
+    world.assert_database_equals_source().await;
+    let live = world.documents().await.len() as u64;
+    let repeated = world.detail_calls() - live;
+    assert!(repeated < 3 * 700, "{repeated} of {live} fetched again");
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_said_so() {
+    let world = World::new(1).await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut env = world.environment();
+    env.push(("CVSYNC_HTTP_ADDR", address.clone()));
+    let env = env.iter().map(|(n, v)| (*n, v.as_str()));
+    let (code, _, stderr) = output(&["run"], env).await;
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains(&address) && stderr.contains("CVSYNC_HTTP_ADDR"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
+async fn the_container_s_health_check_asks_the_daemon() {
+    let world = World::new(1).await;
+    let address = free_address();
+    let env = [("CVSYNC_HTTP_ADDR", address.as_str())];
+    let (code, _, stderr) = output(&["healthcheck"], env).await;
+    assert_eq!(code, Some(1), "{stderr}");
+    let daemon = Process::run(&world, &env).await;
+    assert_eq!(
+        daemon.get("/livez").await,
+        None,
+        "it listens where the variable says"
+    );
+    for _ in 0..100 {
+        if output(&["healthcheck"], env).await.0 == Some(0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{}", daemon.log());
+}

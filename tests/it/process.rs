@@ -1,0 +1,157 @@
+//! The real binary as a process of its own: started, asked over HTTP, signalled, killed.
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use crate::world::World;
+
+/// A command of cvsync with this environment and nothing else of ours.
+pub fn cvsync<'a>(args: &[&str], env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cvsync"));
+    command.args(args).env_clear().kill_on_drop(true);
+    for (name, value) in env {
+        command.env(name, value);
+    }
+    command
+}
+
+/// What a finished command left: exit code, stdout, stderr.
+pub async fn output<'a>(
+    args: &[&str],
+    env: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> (Option<i32>, String, String) {
+    let done = cvsync(args, env)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (done.status.code(), text(done.stdout), text(done.stderr))
+}
+
+/// A daemon that runs.
+pub struct Process {
+    child: Child,
+    address: String,
+    log: Arc<Mutex<String>>,
+    _readers: [JoinHandle<()>; 2],
+}
+
+impl Process {
+    /// `cvsync run` between the world's source and its database, with these variables besides.
+    pub async fn run(world: &World, env: &[(&str, &str)]) -> Self {
+        let address = free_address();
+        let base = world.environment();
+        let mut command = cvsync(&["run"], base.iter().map(|(n, v)| (*n, v.as_str())));
+        command.env("CVSYNC_HTTP_ADDR", &address);
+        for (name, value) in env {
+            command.env(name, value);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let readers = [
+            keep(child.stdout.take().unwrap(), &log),
+            keep(child.stderr.take().unwrap(), &log),
+        ];
+        Self {
+            child,
+            address,
+            log,
+            _readers: readers,
+        }
+    }
+
+    /// Status and body of a path; `None` while nobody listens.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let url = format!("http://{}{path}", self.address);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client
+            .get(url)
+            .timeout(Duration::from_secs(5))
+            .send()
+            .await
+            .ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.text().await.ok()?))
+    }
+
+    /// Waits until `path` answers as wanted.
+    pub async fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
+        let mut last = None;
+        for _ in 0..600 {
+            last = self.get(path).await;
+            if let Some((status, body)) = &last
+                && wanted(*status, body)
+            {
+                return body.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{path} last answered {last:?}; the log:\n{}", self.log());
+    }
+
+    /// Waits until its first sync has come to its end.
+    pub async fn until_synced(&self) {
+        self.until("/api/status", |_, body| {
+            let status: serde_json::Value = serde_json::from_str(body).unwrap();
+            status["last_run"]["summary"].is_object()
+        })
+        .await;
+    }
+
+    /// Everything it printed so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let done = std::process::Command::new("kill")
+            .args([signal, &pid])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits for its end, but no longer than `limit`.
+    pub async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+        tokio::time::timeout(limit, self.child.wait())
+            .await
+            .unwrap_or_else(|_| panic!("still running after {limit:?}; the log:\n{}", self.log()))
+            .unwrap()
+    }
+
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+fn keep(
+    stream: impl AsyncRead + Unpin + Send + 'static,
+    log: &Arc<Mutex<String>>,
+) -> JoinHandle<()> {
+    let log = Arc::clone(log);
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    })
+}
+
+/// An address that is free now. Nothing else on the machine asks for one in the meantime, as far as a test can tell.
+pub fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
