@@ -52,7 +52,6 @@ pub struct World {
     pub source_clock: Clock,
     /// This machine's clock, as the pipeline sees it.
     pub clock: Clock,
-    database_url: String,
     /// The tests' own look at the database.
     pub database: PgPool,
     pub config: Config,
@@ -90,7 +89,6 @@ impl World {
             config: Config::load(&Env::new(environment.clone())).unwrap(),
             environment,
             database: PgPool::connect(&database_url).await.unwrap(),
-            database_url,
             _simulator: simulator,
             source_clock,
             clock: Clock::default(),
