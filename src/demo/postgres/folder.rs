@@ -1,0 +1,197 @@
+//! The folder: what is where in it, who may use it, and how it comes to hold a cluster.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::{Context, bail};
+use uuid::Uuid;
+
+use super::NAME;
+use super::binaries::Binaries;
+use super::user::User;
+
+/// How much of a log says why.
+const TAIL: usize = 20;
+
+/// A folder that is ours while this lives. Only what is made in it is given to the server's user, never the folder itself.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    data: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder where there is none, and takes it.
+    pub(super) fn open(root: &Path) -> anyhow::Result<Self> {
+        let root = std::path::absolute(root).context("no folder for PostgreSQL's data is given")?;
+        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        Ok(Self {
+            data: root.join("data"),
+            _lock: lock(&root)?,
+            root,
+        })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// PostgreSQL's own data directory.
+    pub(super) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The major version that made the cluster, where there is one.
+    pub(super) fn version(&self) -> Option<String> {
+        let version = fs::read_to_string(self.data.join("PG_VERSION")).ok()?;
+        Some(version.trim().to_owned())
+    }
+
+    /// Makes a cluster where there is none. Answers the superuser's password.
+    pub(super) async fn initialize(
+        &self,
+        binaries: &Binaries,
+        user: &User,
+    ) -> anyhow::Result<String> {
+        let password_file = self.root.join("password");
+        if self.data.exists() {
+            return fs::read_to_string(&password_file)
+                .with_context(|| format!("cannot read {}", password_file.display()));
+        }
+        let password = Uuid::new_v4().simple().to_string();
+        remove_if_there(&password_file)?;
+        create_private(&password_file)?.write_all(password.as_bytes())?;
+        user.give(&password_file)?;
+        self.initdb(binaries, user, &password_file).await?;
+        Ok(password)
+    }
+
+    /// Under another name until it is whole: we can be killed meanwhile.
+    async fn initdb(
+        &self,
+        binaries: &Binaries,
+        user: &User,
+        password_file: &Path,
+    ) -> anyhow::Result<()> {
+        self.remove_unfinished()?;
+        let unfinished = self.root.join(format!("initdb-{}", process::id()));
+        DirBuilder::new().mode(0o700).create(&unfinished)?;
+        user.give(&unfinished)?;
+        let done = user
+            .command(binaries.program("initdb"))
+            .arg("-D")
+            .arg(&unfinished)
+            .arg("--pwfile")
+            .arg(password_file)
+            .args(["--username", NAME, "--auth", "scram-sha-256"])
+            .args(["--encoding", "UTF8", "--locale", "C"])
+            .output()
+            .await
+            .context("cannot run initdb")?;
+        if !done.status.success() {
+            bail!("initdb failed:\n{}", tail(&done.stderr));
+        }
+        fs::rename(&unfinished, &self.data)?;
+        Ok(())
+    }
+
+    fn remove_unfinished(&self) -> anyhow::Result<()> {
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("initdb-") {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty log for the next server.
+    pub(super) fn new_log(&self) -> anyhow::Result<File> {
+        let path = self.log();
+        remove_if_there(&path)?;
+        create_private(&path)
+    }
+
+    /// The end of the server's log.
+    pub(super) fn log_tail(&self) -> String {
+        tail(&fs::read(self.log()).unwrap_or_default())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// The lines of `postmaster.pid`: first the process id, eighth how far the start is.
+    pub(super) fn postmaster(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.postmaster_file()).unwrap_or_default();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    /// Forgets whose folder PostgreSQL believes this to be.
+    pub(super) fn forget_postmaster(&self) -> anyhow::Result<()> {
+        remove_if_there(&self.postmaster_file())
+    }
+
+    fn postmaster_file(&self) -> PathBuf {
+        self.data.join("postmaster.pid")
+    }
+
+    /// Removes the folder and all that is in it.
+    pub(super) fn remove(&self) -> anyhow::Result<()> {
+        fs::remove_dir_all(&self.root)
+            .with_context(|| format!("cannot remove {}", self.root.display()))
+    }
+}
+
+/// Taken until the file is closed, so also where we are killed.
+fn lock(root: &Path) -> anyhow::Result<File> {
+    let path = root.join("lock");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => (),
+        Err(TryLockError::WouldBlock) => bail!(
+            "a PostgreSQL already runs in {}, started by process {}",
+            root.display(),
+            fs::read_to_string(&path).unwrap_or_default().trim()
+        ),
+        Err(TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+        }
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", process::id())?;
+    Ok(file)
+}
+
+fn create_private(path: &Path) -> anyhow::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn remove_if_there(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tail(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(TAIL)..].join("\n")
+}
