@@ -1,0 +1,34 @@
+# The image: one binary, no shell, no package manager, not root.
+FROM rust:1.95-bookworm AS build
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+WORKDIR /src
+
+# The dependencies in a layer of their own, for a change of ours to leave alone.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && touch src/lib.rs \
+    && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --locked
+
+COPY migrations migrations
+COPY src src
+# What stands here is older than what was built above, as files keep their times: cargo would not look at it.
+RUN touch src/lib.rs src/main.rs \
+    && cargo build --release --locked --bin cvsync
+
+# The glibc flavour, for TLS is C; with CA certificates.
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="cvsync" \
+      org.opencontainers.image.description="Keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=build /src/target/release/cvsync /usr/local/bin/cvsync
+# A number, so that Kubernetes can see that it is not root.
+USER 65532:65532
+# Within the container, all of it: what is published decides who gets here.
+ENV CVSYNC_HTTP_ADDR=0.0.0.0:8080
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["/usr/local/bin/cvsync", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/cvsync"]
+CMD ["run"]

@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# What a machine needs before cargo can build, test or show cvsync. Sourced: `ensure cc postgres` installs what is missing
+# where apt-get can, and else says what it is and stops.
+
+if ! command -v cargo >/dev/null && [ -f "${CARGO_HOME:-${HOME:-/root}/.cargo}/env" ]; then
+    # shellcheck source=/dev/null
+    . "${CARGO_HOME:-${HOME:-/root}/.cargo}/env"
+fi
+
+ensure() {
+    local tool packages=() missing=()
+    if ! command -v cargo >/dev/null; then
+        echo "Rust is missing: install 1.95 or newer, see rustup.rs" >&2
+        return 1
+    fi
+    for tool in "$@"; do
+        "has_$tool" || { missing+=("$tool"); mapfile -t -O "${#packages[@]}" packages < <("packages_of_$tool"); }
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    echo "missing: ${missing[*]}; installing ${packages[*]}" >&2
+    install_packages "${packages[@]}" || true
+    for tool in "${missing[@]}"; do
+        if ! "has_$tool"; then
+            echo "$tool is missing and could not be installed; on Debian or Ubuntu: apt-get install $("packages_of_$tool" | xargs)" >&2
+            return 1
+        fi
+    done
+}
+
+# aws-lc, which does TLS, is C.
+has_cc() { command -v cc >/dev/null; }
+packages_of_cc() { printf '%s\n' gcc libc6-dev; }
+
+has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; }
+packages_of_postgres() { echo postgresql; }
+
+has_pgbouncer() { PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null; }
+packages_of_pgbouncer() { echo pgbouncer; }
+
+install_packages() {
+    local root=()
+    command -v apt-get >/dev/null || return 1
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || return 1
+        root=(sudo -n)
+    fi
+    local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+    "${apt[@]}" update >&2 || return 1
+    if [[ " $* " == *" postgresql "* ]]; then
+        # The programs are wanted, no cluster that starts with the machine: Debian's own switch for that.
+        "${apt[@]}" install -y --no-install-recommends postgresql-common >&2 || return 1
+        "${root[@]}" sed -i 's/^#\?create_main_cluster *=.*/create_main_cluster = false/' \
+            /etc/postgresql-common/createcluster.conf
+    fi
+    "${apt[@]}" install -y --no-install-recommends "$@" >&2
+}
