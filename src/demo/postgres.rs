@@ -1,7 +1,7 @@
 //! A PostgreSQL of one's own: installed binaries, a private folder, a port on loopback, and nothing left running.
 //!
-//! **Invariant**: the server ends with the process that started it, however that process ends ([`guard`]); should it not
-//! have, the next start in the folder ends it ([`leftover`]) and goes on with its data.
+//! **Invariant**: the server ends with the process that started it, however that process ends (`guard`); should it not
+//! have, the next start in the folder ends it (`leftover`) and goes on with its data.
 
 mod binaries;
 mod folder;
