@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use cvsync::clock::Clock;
 use cvsync::demo::postgres::{Cluster, Options, Stop};
-use cvsync::model::{CvId, Document, Fate, Outcome};
+use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{self, Operation, Simulator};
 use cvsync::store::Store;
 use tokio::process::Command;
@@ -93,7 +93,7 @@ async fn ceiling(cluster: &Cluster, candidates: u32) -> anyhow::Result<f64> {
     store.migrate().await?;
     let begun = Instant::now();
     for batch in outcomes.chunks(500) {
-        store.apply(batch).await?;
+        store.apply(batch, Brake::on(0.2)).await?;
     }
     Ok(f64::from(u32::try_from(outcomes.len())?) / begun.elapsed().as_secs_f64())
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::sample::Numbers;
 use crate::model::Tally;
 use crate::store::StoreError;
+use crate::store::pause::Pause;
 use crate::sync::{Summary, SyncError};
 
 /// What the daemon is at.
@@ -17,6 +18,8 @@ pub enum Phase {
     /// Waits for the database, or migrates it.
     #[default]
     Starting,
+    /// Another instance leads.
+    Standby,
     /// Runs syncs as they are due.
     Leading,
     /// Finishes what is in hand.
@@ -42,6 +45,7 @@ pub struct Board(Mutex<State>);
 struct State {
     phase: Phase,
     next_run_at: Option<DateTime<Utc>>,
+    pause: Option<Pause>,
     last_run: Option<LastRun>,
     total: Tally,
     sample: Option<Result<Numbers, StoreError>>,
@@ -56,6 +60,11 @@ impl Board {
     /// Tells when the next run starts.
     pub fn set_next_run(&self, at: Option<DateTime<Utc>>) {
         self.lock().next_run_at = at;
+    }
+
+    /// Tells that no runs are made for now, or that they are again.
+    pub fn set_pause(&self, pause: Option<Pause>) {
+        self.lock().pause = pause;
     }
 
     /// Tells how a run ended.
@@ -85,6 +94,12 @@ impl Board {
     #[must_use]
     pub fn next_run_at(&self) -> Option<DateTime<Utc>> {
         self.lock().next_run_at
+    }
+
+    /// The pause that holds.
+    #[must_use]
+    pub fn pause(&self) -> Option<Pause> {
+        self.lock().pause.clone()
     }
 
     /// How the latest run ended.

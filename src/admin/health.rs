@@ -6,6 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::{Admin, Phase};
+use crate::model::window::instant;
+use crate::store::pause::Pause;
 use crate::vdab::Reason;
 
 /// The process runs. Nothing outside it makes this fail: a restart would not help.
@@ -38,6 +40,21 @@ pub struct Readiness {
     pub notes: Vec<String>,
 }
 
+fn standby(admin: &Admin) -> String {
+    let leader = admin.board.sample().and_then(|sample| sample.ok()?.leader);
+    leader.map_or("standby".to_owned(), |leader| {
+        format!("standby: {} leads", leader.holder)
+    })
+}
+
+fn paused(pause: &Pause) -> String {
+    let until = pause.until.map_or_else(
+        || "until `cvsync resume`".to_owned(),
+        |until| format!("until {}", instant(until)),
+    );
+    format!("paused {until}: {}", pause.reason)
+}
+
 /// An outage of the source blocks nothing: there is nothing that a restart or another instance could do about it.
 pub fn readiness(admin: &Admin) -> Readiness {
     let mut readiness = Readiness::default();
@@ -46,12 +63,24 @@ pub fn readiness(admin: &Admin) -> Readiness {
             .blocked
             .push("starting: the database is not migrated yet".to_owned()),
         Phase::Stopping => readiness.blocked.push("stopping".to_owned()),
+        Phase::Standby => readiness.notes.push(standby(admin)),
         Phase::Leading => {}
+    }
+    if let Some(pause) = admin.board.pause() {
+        readiness.notes.push(paused(&pause));
     }
     let trouble = admin.pipeline.trouble.borrow().clone();
     let sampled = admin.board.sample().and_then(Result::err);
     if let Some(error) = trouble.or(sampled) {
         readiness.blocked.push(error.to_string());
+    }
+    if let Some(Ok(numbers)) = admin.board.sample()
+        && numbers.held_deletes > 0
+    {
+        readiness.notes.push(format!(
+            "{} deletes are held back; look at them with `cvsync deletes list`",
+            numbers.held_deletes
+        ));
     }
     for (operation, gate) in admin.pipeline.vdab.closed_gates() {
         let line = format!(

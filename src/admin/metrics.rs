@@ -8,11 +8,11 @@ use axum::response::{IntoResponse, Response};
 use opentelemetry::KeyValue;
 
 use super::status::watermark;
-use super::{Admin, Numbers};
+use super::{Admin, Numbers, Phase};
 use crate::store::watermark::KANDIDATEN;
 use crate::telemetry::{
-    CLOCK_OFFSET, LAST_SUCCESS, PARKED, QUEUE_CAPACITY, QUEUE_DEPTH, SOURCE_LAG, STORED, WATERMARK,
-    Watched,
+    CLOCK_OFFSET, DELETES_WITHHELD, LAST_SUCCESS, LEADER, PARKED, QUEUE_CAPACITY, QUEUE_DEPTH,
+    RECONCILE_DIFFERENCE, SOURCE_LAG, STORED, WATERMARK, Watched,
 };
 
 /// Everything, as of now.
@@ -57,6 +57,21 @@ pub fn watch(admin: &Arc<Admin>) {
     register(admin, STORED, |admin| {
         let live = vec![KeyValue::new("state", "live")];
         Some(vec![(as_f64(numbers(admin)?.stored), live)])
+    });
+    register(admin, DELETES_WITHHELD, |admin| {
+        Some(vec![(as_f64(numbers(admin)?.held_deletes), vec![])])
+    });
+    register(admin, RECONCILE_DIFFERENCE, |admin| {
+        let (missing, extra) = numbers(admin)?.difference?;
+        let kind = |kind| vec![KeyValue::new("kind", kind)];
+        Some(vec![
+            (as_f64(missing), kind("missing")),
+            (as_f64(extra), kind("extra")),
+        ])
+    });
+    register(admin, LEADER, |admin| {
+        let leads = admin.board.phase() == Phase::Leading;
+        Some(vec![(f64::from(u8::from(leads)), vec![])])
     });
     register(admin, QUEUE_DEPTH, |admin| Some(queues(admin, |q| q.depth)));
     register(admin, QUEUE_CAPACITY, |admin| {

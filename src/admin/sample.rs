@@ -7,7 +7,10 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use super::Admin;
-use crate::store::{Store, StoreError, cv, job_success, parked_cv, watermark};
+use crate::store::lease::Leader;
+use crate::store::{
+    Store, StoreError, cv, held_delete, job_success, lease, parked_cv, reconcile, watermark,
+};
 
 /// How often.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -24,6 +27,12 @@ pub struct Numbers {
     pub last_success: BTreeMap<String, DateTime<Utc>>,
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
+    /// Deletes that the brake holds back.
+    pub held_deletes: i64,
+    /// What the latest comparison with the source found: missing and extra.
+    pub difference: Option<(i64, i64)>,
+    /// Who leads.
+    pub leader: Option<Leader>,
     /// CVs stored; an estimate where they are many.
     pub stored: i64,
 }
@@ -48,6 +57,9 @@ async fn read(store: &Store) -> Result<Numbers, StoreError> {
         watermark: watermark::read(&mut tx).await?,
         last_success: job_success::all(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
+        held_deletes: held_delete::count(&mut tx).await?,
+        difference: reconcile::last(&mut tx).await?,
+        leader: lease::leader(&mut tx).await?,
         stored: cv::count(&mut tx).await?,
     };
     tx.commit().await?;

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::health::{Readiness, readiness};
 use super::{Admin, LastRun, Phase};
 use crate::model::Tally;
+use crate::store::pause::Pause;
 use crate::sync::Snapshot;
 use crate::vdab::ClosedGate;
 
@@ -39,6 +40,12 @@ pub struct Status {
     pub since_start: Tally,
     /// CVs stored; an estimate where they are many.
     pub stored: Option<i64>,
+    /// Deletes that the brake holds back until a person decides.
+    pub held_deletes: Option<i64>,
+    /// Who leads, or led last.
+    pub leader: Option<String>,
+    /// The pause that holds.
+    pub pause: Option<Pause>,
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
     /// When each job last came to its end.
@@ -72,6 +79,11 @@ pub fn status(admin: &Admin) -> Status {
         next_run_at: admin.board.next_run_at(),
         since_start: admin.board.total(),
         stored: numbers.as_ref().map(|numbers| numbers.stored),
+        held_deletes: numbers.as_ref().map(|numbers| numbers.held_deletes),
+        leader: numbers
+            .as_ref()
+            .and_then(|numbers| Some(numbers.leader.as_ref()?.holder.clone())),
+        pause: admin.board.pause(),
         parked: numbers
             .as_ref()
             .map(|numbers| numbers.parked.clone())

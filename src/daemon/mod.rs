@@ -1,5 +1,7 @@
 //! The daemon: migrate, serve, sync at start and on schedule, until it is asked to stop.
 
+mod agenda;
+mod leader;
 mod schedule;
 mod shutdown;
 
@@ -14,17 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::shutdown::{DRAIN, cancel_on_signal, drained};
 
-use self::schedule::{Bell, Ticker};
+use self::agenda::Agenda;
+use self::leader::Leader;
+use self::schedule::Bell;
 use crate::admin::{self, Admin, Board, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::sync::Pipeline;
+use crate::sync::{Pipeline, Request};
 use crate::telemetry::Metrics;
-use crate::vdab::Pauses;
 
-/// A run that failed is not repeated before so long, nor later than the longest or the next tick.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// Of a minute's quota, so small a part goes to CVs that are asked for again, at a time.
+const RECHECKS_PER_QUOTA: u32 = 20;
 
 /// A daemon that has bound its address and has not begun yet.
 #[derive(Debug)]
@@ -114,56 +116,122 @@ impl Daemon {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             migrated => migrated?,
         }
-        board.set_phase(Phase::Leading);
+        let leader = Leader::new(pipeline.store.clone());
         let bell = Bell::hang().await?;
-        let mut ticker = Ticker::new(self.config.sync.schedule.clone(), self.clock.now());
-        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut agenda = Agenda::new(&self.config.sync, self.clock.now());
         while !self.token.is_cancelled() {
-            board.set_next_run(None);
-            let failed = self.run_once().await;
-            // Ticks that were missed meanwhile are one tick, and it has just been served.
-            ticker.skip_to(self.clock.now());
-            board.set_next_run(ticker.next());
-            let pause = if failed {
-                pauses.next()
-            } else {
-                pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
-                Duration::MAX
+            let epoch = tokio::select! {
+                epoch = leader.stand_by(board) => epoch,
+                () = self.token.cancelled() => break,
             };
+            board.set_phase(Phase::Leading);
             tokio::select! {
-                () = self.next_tick(&bell, &mut ticker) => {}
-                () = tokio::time::sleep(pause) => {}
-                () = self.token.cancelled() => {}
+                () = self.lead(&leader, &bell, &mut agenda) => leader.give_up(epoch).await,
+                // What was in hand is dropped: another instance does it.
+                () = leader.keep(epoch) => board.set_phase(Phase::Standby),
             }
         }
         bell.take_down().await;
         Ok(())
     }
 
-    /// One sync; true if it failed.
-    async fn run_once(&self) -> bool {
+    /// Runs what is due until the end is asked for.
+    async fn lead(&self, leader: &Leader, bell: &Bell, agenda: &mut Agenda) {
+        let board = &self.admin.board;
+        let mut pause = leader.pause.subscribe();
+        while !self.token.is_cancelled() {
+            let paused = pause.borrow_and_update().clone();
+            board.set_pause(paused.clone());
+            if paused.is_some() {
+                tokio::select! {
+                    _ = pause.changed() => {}
+                    () = self.token.cancelled() => {}
+                }
+                continue;
+            }
+            let now = self.clock.now();
+            let Some(request) = agenda.due(now) else {
+                board.set_next_run(agenda.next());
+                let spare = agenda.may_recheck(now);
+                let rechecked = tokio::select! {
+                    () = self.until_due(bell, agenda, spare) => None,
+                    rechecked = self.recheck(spare) => Some(rechecked),
+                    _ = pause.changed() => None,
+                    () = self.token.cancelled() => None,
+                };
+                if let Some(any) = rechecked {
+                    agenda.rechecked(self.clock.now(), any);
+                }
+                continue;
+            };
+            board.set_next_run(None);
+            tokio::select! {
+                failed = self.carry_out(request.clone()) => agenda.done(&request, self.clock.now(), failed),
+                // A pause drops what is in hand; the next run begins there.
+                _ = pause.changed() => {}
+            }
+        }
+    }
+
+    /// One run; true if it failed.
+    async fn carry_out(&self, request: Request) -> bool {
         let Admin { pipeline, board } = &*self.admin;
-        let result = pipeline.run().await;
-        board.ran(self.clock.now(), &result);
+        let what = request.name();
+        let result = pipeline.carry_out(request.clone()).await;
+        if request == Request::UpToNow {
+            board.ran(self.clock.now(), &result);
+        }
         match &result {
             Ok(summary) => tracing::info!(
+                run = what,
                 windows = summary.windows,
+                calls = summary.calls,
                 listed = summary.tally.listed,
                 inserted = summary.tally.inserted,
                 updated = summary.tally.updated,
                 deleted = summary.tally.deleted,
                 unchanged = summary.tally.unchanged,
                 parked = summary.tally.parked,
-                "synced"
+                "done"
             ),
-            Err(error) => tracing::warn!("the sync did not come to its end: {error}"),
+            Err(error) => tracing::warn!(run = what, "did not come to its end: {error}"),
         }
         result.is_err()
     }
 
-    async fn next_tick(&self, bell: &Bell, ticker: &mut Ticker) {
-        while !ticker.is_due(self.clock.now()) {
+    /// Waits until something is due or, while nothing is asked for in spare time, until something may be.
+    async fn until_due(&self, bell: &Bell, agenda: &mut Agenda, spare: bool) {
+        loop {
             bell.rings().await;
+            let now = self.clock.now();
+            if agenda.due(now).is_some() || (!spare && agenda.may_recheck(now)) {
+                return;
+            }
+        }
+    }
+
+    /// Asks again for a few of the CVs that were confirmed longest ago, with quota that nobody needs; false if there are
+    /// none. Dropped as soon as something is due.
+    async fn recheck(&self, spare: bool) -> bool {
+        let after = match self.config.sync.recheck_after {
+            Some(after) if spare => after,
+            _ => return std::future::pending().await,
+        };
+        let few = self.config.api.rate_per_minute.get() / RECHECKS_PER_QUOTA;
+        let unseen = self
+            .admin
+            .pipeline
+            .longest_unseen(after, i64::from(few.max(1)));
+        match unseen.await {
+            Ok(ids) if ids.is_empty() => false,
+            Ok(ids) => {
+                self.carry_out(Request::These(ids)).await;
+                true
+            }
+            Err(error) => {
+                tracing::warn!("cannot look for CVs to ask for again: {error}");
+                false
+            }
         }
     }
 }

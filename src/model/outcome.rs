@@ -81,7 +81,7 @@ pub struct Tally {
     pub skipped: u64,
     /// Overtaken by a newer answer for the same CV.
     pub superseded: u64,
-    /// Set aside to be retried later.
+    /// Set aside to be retried later, or held back by the delete brake.
     pub parked: u64,
 }
 
@@ -110,4 +110,15 @@ impl AddAssign for Tally {
         self.superseded += other.superseded;
         self.parked += other.parked;
     }
+}
+
+/// What a comparison of the whole source with the database found; 0 missing and 0 extra is the goal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// CVs that the source lists.
+    pub listed: u64,
+    /// Listed as there, but not held, and not parked either.
+    pub missing: u64,
+    /// Held, but not listed as there.
+    pub extra: u64,
 }

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{StoreError, cv, cv_change, cv_seen, parked_cv};
-use crate::model::{Document, Fate, Outcome, ParkClass, Tally};
+use super::{StoreError, cv, cv_change, cv_seen, held_delete, parked_cv};
+use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
 
 /// What became of one outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Applied {
     Superseded,
     /// Set aside.
     Parked,
+    /// A delete that the brake holds back.
+    Held,
 }
 
 impl Applied {
@@ -37,14 +39,20 @@ impl Applied {
             Self::Unchanged => &mut tally.unchanged,
             Self::Deleted => &mut tally.deleted,
             Self::Superseded => &mut tally.superseded,
-            Self::Parked => &mut tally.parked,
+            Self::Parked | Self::Held => &mut tally.parked,
         } += 1;
     }
 }
 
 /// Writes a batch; the result has the batch's order.
-pub async fn apply(tx: &mut PgConnection, batch: &[Outcome]) -> Result<Vec<Applied>, StoreError> {
-    let newest = newest_by_id(batch);
+pub async fn apply(
+    tx: &mut PgConnection,
+    batch: &[Outcome],
+    brake: Brake,
+) -> Result<Vec<Applied>, StoreError> {
+    let mut newest = newest_by_id(batch);
+    let held = hold_back(tx, batch, &newest, brake).await?;
+    newest.retain(|(_, at)| !held.contains(at));
     let accepted = confirm(tx, batch, &newest).await?;
     let known = cv::hashes(tx, &live_ids(batch, &accepted)).await?;
     let deleted = delete(tx, batch, &accepted).await?;
@@ -58,6 +66,7 @@ pub async fn apply(tx: &mut PgConnection, batch: &[Outcome]) -> Result<Vec<Appli
                 parked.insert(parked_cv::key(id), *class);
                 Applied::Parked
             }
+            Fate::Gone(_) if held.contains(&at) => Applied::Held,
             Fate::Live(..) | Fate::Gone(_) if !accepted.contains(&at) => Applied::Superseded,
             Fate::Live(id, document) => {
                 let result = compare(known.get(&id.0), document);
@@ -98,6 +107,44 @@ fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
     newest
 }
 
+/// Holds back those deletes of the batch that the brake does not let pass; returns their places in the batch. `as_of` does
+/// not move for them: what we hold is still the document.
+async fn hold_back(
+    tx: &mut PgConnection,
+    batch: &[Outcome],
+    newest: &[(Uuid, usize)],
+    brake: Brake,
+) -> Result<HashSet<usize>, StoreError> {
+    let gone = newest
+        .iter()
+        .filter(|(_, at)| matches!(batch[*at].fate, Fate::Gone(_)));
+    let (ids, as_of): (Vec<_>, Vec<_>) = gone.map(|(id, at)| (*id, batch[*at].as_of)).unzip();
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (ids, as_of) = cv_seen::would_delete(tx, &ids, &as_of).await?;
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    let load = DeleteLoad {
+        wanted: ids.len() as u64,
+        done: count(cv_change::deletes_of_a_day(tx).await?),
+        held: count(held_delete::count(tx).await?),
+        stored: count(cv::count(tx).await?),
+    };
+    if !brake.holds(load) {
+        return Ok(HashSet::new());
+    }
+    held_delete::hold(tx, &ids, &as_of).await?;
+    let ids: HashSet<Uuid> = ids.into_iter().collect();
+    Ok(newest
+        .iter()
+        .filter(|(id, _)| ids.contains(id))
+        .map(|(_, at)| *at)
+        .collect())
+}
+
 /// Moves `as_of`; returns the places in the batch of those outcomes that may be written.
 async fn confirm(
     tx: &mut PgConnection,
@@ -127,6 +174,16 @@ fn live_ids(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
         .filter_map(|at| match &batch[*at].fate {
             Fate::Live(id, _) => Some(id.0),
             Fate::Gone(_) | Fate::Parked(..) => None,
+        })
+        .collect()
+}
+
+fn ids_of(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
+    accepted
+        .iter()
+        .filter_map(|at| match &batch[*at].fate {
+            Fate::Live(id, _) | Fate::Gone(id) => Some(id.0),
+            Fate::Parked(..) => None,
         })
         .collect()
 }
@@ -173,6 +230,7 @@ async fn set_aside(
         .collect();
     if !succeeded.is_empty() {
         parked_cv::clear(tx, &succeeded).await?;
+        held_delete::clear(tx, &ids_of(batch, accepted)).await?;
     }
     if !parked.is_empty() {
         let parked: Vec<_> = parked.into_iter().collect();

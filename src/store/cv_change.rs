@@ -4,7 +4,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sql::query;
+use super::sql::{query, query_scalar};
 
 /// Appends a row for each id, and wakes the listeners of `cvsync_change` once the transaction commits.
 pub async fn append(
@@ -29,4 +29,16 @@ pub async fn append(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Deletes within the last day.
+pub async fn deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(query_scalar(
+        "select count(*)
+           from cvsync.cv_change
+          where kind = 'delete'
+            and at > now() - interval '1 day'",
+    )
+    .fetch_one(tx)
+    .await?)
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
+use crate::model::CvId;
 
 /// Takes note that each id was seen, or seen gone, at its `as_of`; returns those for which nothing newer was known.
 ///
@@ -35,6 +36,47 @@ pub async fn confirm(
     .fetch_all(tx)
     .await?;
     Ok(accepted.into_iter().collect())
+}
+
+/// Those among `ids` that are stored and of which nothing newer is known: being gone as of then, they would be deleted.
+pub async fn would_delete(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    as_of: &[DateTime<Utc>],
+) -> Result<(Vec<Uuid>, Vec<DateTime<Utc>>), StoreError> {
+    let rows: Vec<(Uuid, DateTime<Utc>)> = query_as(
+        "select cv_id, gone.as_of
+           from unnest($1::uuid[], $2::timestamptz[]) as gone (cv_id, as_of)
+           join cvsync.cv using (cv_id)
+           join cvsync.cv_seen as seen using (cv_id)
+          where seen.as_of <= gone.as_of",
+    )
+    .bind(ids)
+    .bind(as_of)
+    .fetch_all(tx)
+    .await?;
+    Ok(rows.into_iter().unzip())
+}
+
+/// Up to `limit` ids whose documents were confirmed longest ago, and before `before`.
+pub async fn longest_unseen(
+    tx: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<CvId>, StoreError> {
+    let ids: Vec<Uuid> = query_scalar(
+        "select cv_id
+           from cvsync.cv_seen
+          where not gone
+            and as_of < $1
+          order by as_of
+          limit $2",
+    )
+    .bind(before)
+    .bind(limit)
+    .fetch_all(tx)
+    .await?;
+    Ok(ids.into_iter().map(CvId).collect())
 }
 
 /// Those among `ids` whose state is known as of `since` or later, and whether they are gone.

@@ -13,6 +13,9 @@ pub enum StoreError {
     /// A value that PostgreSQL refuses (SQLSTATE class 22, 23 or 54).
     #[error("the database refuses a value (SQLSTATE {0})")]
     Data(String),
+    /// Another instance leads now: nothing was written.
+    #[error("another instance leads now")]
+    Fenced,
     /// A person has to look: wrong password, missing permission, a schema touched by hand.
     #[error("the database does not let cvsync work: {0}")]
     Broken(String),

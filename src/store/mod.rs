@@ -8,13 +8,20 @@ pub mod cv;
 pub mod cv_change;
 pub mod cv_seen;
 mod error;
+pub mod held_delete;
 pub mod job_success;
+pub mod lease;
 pub mod parked_cv;
+pub mod pause;
+pub mod reconcile;
 mod sql;
 pub mod sync_window;
 pub mod watermark;
 
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -26,7 +33,7 @@ pub use self::apply::Applied;
 pub use self::error::StoreError;
 use self::sql::query_as;
 use crate::config;
-use crate::model::Outcome;
+use crate::model::{Brake, Outcome};
 
 /// Limits of our own, local to each transaction since PgBouncer hands the session to somebody else afterwards.
 const BEGIN: &str = "begin;
@@ -60,6 +67,45 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 pub struct Store {
     pool: PgPool,
     options: PgConnectOptions,
+    /// The epoch under which this instance leads; 0 for one that does not, whose writes rest on `as_of` alone.
+    epoch: Arc<AtomicI64>,
+    /// Everything is written, and then rolled back.
+    dry: bool,
+}
+
+/// A transaction that writes.
+#[derive(Debug)]
+pub struct Write {
+    tx: Transaction<'static, Postgres>,
+    dry: bool,
+}
+
+impl Write {
+    /// Makes it last; in a dry run, undoes it.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Where the connection broke the outcome is unknown, and doing all of it again is right.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        if self.dry {
+            Ok(self.tx.rollback().await?)
+        } else {
+            Ok(self.tx.commit().await?)
+        }
+    }
+}
+
+impl Deref for Write {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
 }
 
 /// The options hold the password.
@@ -96,7 +142,12 @@ impl Store {
             .idle_timeout(Duration::from_secs(300))
             .max_lifetime(Duration::from_secs(1_800))
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options })
+        Ok(Self {
+            pool,
+            options,
+            epoch: Arc::default(),
+            dry: false,
+        })
     }
 
     /// A transaction with our limits.
@@ -112,6 +163,30 @@ impl Store {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A transaction that writes: under the epoch of this instance, where it leads.
+    ///
+    /// # Errors
+    /// As for [`begin`](Self::begin), and [`StoreError::Fenced`] if another instance leads now.
+    pub async fn begin_write(&self) -> Result<Write, StoreError> {
+        let mut tx = self.begin().await?;
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        if epoch > 0 {
+            lease::hold(&mut tx, epoch).await?;
+        }
+        Ok(Write { tx, dry: self.dry })
+    }
+
+    /// From now on this store and its clones write under `epoch`, and not at all once another one leads.
+    pub fn lead(&self, epoch: i64) {
+        self.epoch.store(epoch, Ordering::SeqCst);
+    }
+
+    /// The same database, to which everything is written and then undone.
+    #[must_use]
+    pub fn dry(self) -> Self {
+        Self { dry: true, ..self }
     }
 
     /// Whether the database answers, and if not, why: over a connection of its own, since the pool would only say that
@@ -188,9 +263,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; the batch can be given again as it is, for a batch that was written after all changes nothing
     /// when it is written again.
-    pub async fn apply(&self, batch: &[Outcome]) -> Result<Vec<Applied>, StoreError> {
-        let mut tx = self.begin().await?;
-        let results = apply::apply(&mut tx, batch).await?;
+    pub async fn apply(&self, batch: &[Outcome], brake: Brake) -> Result<Vec<Applied>, StoreError> {
+        let mut tx = self.begin_write().await?;
+        let results = apply::apply(&mut tx, batch, brake).await?;
         tx.commit().await?;
         Ok(results)
     }

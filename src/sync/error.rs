@@ -37,6 +37,17 @@ pub enum SyncError {
         /// What the database said last.
         error: StoreError,
     },
+    /// The source lists nothing at all, though there is much: its word is not taken for it.
+    #[error(
+        "VDAB lists no CV at all, while {stored} are stored; has the key lost its rights? Nothing was deleted"
+    )]
+    Empty {
+        /// CVs in the database.
+        stored: i64,
+    },
+    /// Nothing moved for too long, though neither source nor database was known to be away.
+    #[error("nothing moved for {} s; the run was ended, and the next one goes on where it was", .0.as_secs())]
+    Stalled(std::time::Duration),
     /// Somebody asked to stop while the database was away.
     #[error("stopped")]
     Stopped,

@@ -9,43 +9,74 @@ use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc::Sender;
+use uuid::Uuid;
 
 use super::plan::{Plan, Planned};
 use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
-use super::{Item, Pipeline, SyncError, Work, delta};
-use crate::model::{CvId, Window};
-use crate::store::{StoreError, cv_seen, parked_cv, sync_window};
+use super::{Item, Pipeline, SyncError, Task, Work, delta};
+use crate::model::{CvId, Difference, Standing, Window};
+use crate::store::{StoreError, cv, cv_seen, parked_cv, reconcile, sync_window};
 use crate::vdab::{Answer, BulkItem, BulkPage, Pauses, Remedy};
+
+/// How many differences are looked up at a time.
+const DIFFERENCES: i64 = 1_000;
 
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
 
 /// Lists the windows of `plan` until its goal. May be dropped at any time: a window whose listing did not come to its
 /// end is never settled.
-pub async fn run(pipeline: &Pipeline, mut plan: Plan, work: Sender<Work>) -> Result<(), SyncError> {
+pub async fn run(
+    pipeline: &Pipeline,
+    task: Task,
+    work: Sender<Work>,
+) -> Result<Option<Difference>, SyncError> {
     let mut lister = Lister {
         pipeline,
         work,
+        compares: matches!(task, Task::Compare(_)),
         seq: 0,
         begun: None,
+        horizon: None,
     };
-    lister.retry_parked().await?;
-    while !lister.stopped()
-        && let Some(planned) = plan.next(lister.settled(pipeline.vdab.time().now()))
-    {
-        lister.window(&mut plan, planned).await?;
+    match task {
+        Task::List(plan) => {
+            lister.retry_parked().await?;
+            lister.windows(plan).await?;
+            Ok(None)
+        }
+        Task::Fetch(ids) => {
+            lister.fetch(ids).await;
+            Ok(None)
+        }
+        Task::Compare(plan) => {
+            lister.windows(plan).await?;
+            lister.differences().await.map(Some)
+        }
     }
-    Ok(())
 }
 
 struct Lister<'a> {
     pipeline: &'a Pipeline,
     work: Sender<Work>,
+    /// Listed ids are only taken note of, to be compared with what we hold.
+    compares: bool,
     /// The next window's place in the run.
     seq: u64,
     /// Where the run's first fresh window starts.
     begun: Option<DateTime<Utc>>,
+    /// The end of the first window that held anything: the source may tell nothing of what lies before it.
+    horizon: Option<DateTime<Utc>>,
+}
+
+/// On which side alone a CV is.
+#[derive(Clone, Copy)]
+enum Side {
+    /// The source's.
+    Missing,
+    /// Ours.
+    Extra,
 }
 
 /// How the first answer covers its window.
@@ -60,6 +91,15 @@ enum Cover {
 }
 
 impl Lister<'_> {
+    async fn windows(&mut self, mut plan: Plan) -> Result<(), SyncError> {
+        while !self.stopped()
+            && let Some(planned) = plan.next(self.settled(self.pipeline.vdab.time().now()))
+        {
+            self.window(&mut plan, planned).await?;
+        }
+        Ok(())
+    }
+
     async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
         let first = self.page(planned.window, 0).await?;
         let settled = self.settled(first.as_of);
@@ -92,6 +132,9 @@ impl Lister<'_> {
         match cover {
             Cover::Pages { total } => self.pages_down(&mut listed, &first, total).await?,
             Cover::Whole | Cover::Halves(..) => self.feed(&mut listed, &first).await?,
+        }
+        if listed.ids > 0 {
+            self.horizon.get_or_insert(planned.window.tot());
         }
         self.pipeline.progress.listed(planned.window, listed.ids);
         self.send(Work::Listed(listed)).await;
@@ -194,6 +237,9 @@ impl Lister<'_> {
 
     /// Passes on the ids of a page that need it, and counts all of them.
     async fn feed(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
+        if self.compares {
+            return self.note(listed, page).await;
+        }
         let words = self.pipeline.vdab.words();
         let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
         let listed_at = Instant::now();
@@ -221,6 +267,81 @@ impl Lister<'_> {
             self.pipeline.metrics.listed(label, ids);
         }
         Ok(())
+    }
+
+    /// Takes note of a page, for the comparison once all is listed.
+    async fn note(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
+        let words = self.pipeline.vdab.words();
+        let items = &page.value.items;
+        listed.ids += items.len() as u64;
+        listed.skipped += items.len() as u64;
+        let (ids, gone): (Vec<_>, Vec<_>) = items
+            .iter()
+            .filter_map(|item| {
+                let id = CvId::parse(item.cv_id.as_deref()?)?;
+                let gone = words.standing(item.status.as_deref()) == Standing::Gone;
+                Some((id.0, gone))
+            })
+            .unzip();
+        self.pipeline
+            .persist("taking note of a page", || async {
+                let mut tx = self.pipeline.store.begin_write().await?;
+                reconcile::note(&mut tx, &ids, &gone).await?;
+                tx.commit().await
+            })
+            .await
+    }
+
+    /// Fetches what only one side has, a page at a time: what the source says about each decides.
+    async fn differences(&self) -> Result<Difference, SyncError> {
+        let (listed, stored) = self.sizes().await?;
+        if listed == 0 && stored > 0 {
+            return Err(SyncError::Empty { stored });
+        }
+        Ok(Difference {
+            listed: u64::try_from(listed).unwrap_or(0),
+            missing: self.fetch_side(Side::Missing).await?,
+            extra: self.fetch_side(Side::Extra).await?,
+        })
+    }
+
+    /// How many CVs the source lists, and how many are stored.
+    async fn sizes(&self) -> Result<(i64, i64), SyncError> {
+        self.pipeline
+            .persist("counting both sides", || async {
+                let mut tx = self.pipeline.store.begin().await?;
+                let sizes = (reconcile::listed(&mut tx).await?, cv::count(&mut tx).await?);
+                tx.commit().await?;
+                Ok(sizes)
+            })
+            .await
+    }
+
+    async fn fetch_side(&self, side: Side) -> Result<u64, SyncError> {
+        let horizon = self.horizon.unwrap_or_default().date_naive();
+        let (mut after, mut count) = (Uuid::nil(), 0);
+        loop {
+            let page = self
+                .pipeline
+                .persist("comparing", || async {
+                    let mut tx = self.pipeline.store.begin().await?;
+                    let page = match side {
+                        Side::Missing => reconcile::missing(&mut tx, after, DIFFERENCES).await?,
+                        Side::Extra => {
+                            reconcile::extra(&mut tx, after, horizon, DIFFERENCES).await?
+                        }
+                    };
+                    tx.commit().await?;
+                    Ok(page)
+                })
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(count);
+            };
+            after = last.0;
+            count += page.len() as u64;
+            self.fetch(page).await;
+        }
     }
 
     async fn knowledge(
@@ -256,9 +377,9 @@ impl Lister<'_> {
     async fn open(&self, planned: Planned) -> Result<i64, SyncError> {
         self.pipeline
             .persist("opening a window", || async {
-                let mut tx = self.pipeline.store.begin().await?;
+                let mut tx = self.pipeline.store.begin_write().await?;
                 let row = sync_window::open(&mut tx, planned.window, planned.fresh).await?;
-                tx.commit().await.map_err(StoreError::from)?;
+                tx.commit().await?;
                 Ok(row)
             })
             .await
@@ -275,8 +396,15 @@ impl Lister<'_> {
                 Ok(due)
             })
             .await?;
+        let due = due.iter().filter_map(|id| CvId::parse(id)).collect();
+        self.fetch(due).await;
+        Ok(())
+    }
+
+    /// Sends CVs on their way that no window lists.
+    async fn fetch(&self, ids: Vec<CvId>) {
         let listed_at = Instant::now();
-        for id in due.iter().filter_map(|id| CvId::parse(id)) {
+        for id in ids {
             let item = Item {
                 id,
                 window: None,
@@ -284,7 +412,6 @@ impl Lister<'_> {
             };
             self.send(Work::Fetch(item)).await;
         }
-        Ok(())
     }
 
     /// Waits for room in the channel. False if a later stage has stopped.

@@ -10,8 +10,10 @@ mod list;
 mod plan;
 mod progress;
 mod queues;
+mod request;
 mod settle;
 mod sift;
+mod watchdog;
 mod write;
 
 use std::time::{Duration, Instant};
@@ -24,13 +26,16 @@ use tokio_util::sync::CancellationToken;
 pub use self::error::{SetupError, SyncError};
 pub use self::progress::{Progress, Snapshot};
 pub use self::queues::{Queue, Queues};
+pub use self::request::Request;
 
-use self::plan::Plan;
+use self::request::{Marks, Task};
 use self::settle::Listed;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::model::{CvId, Fate, Outcome, Tally};
-use crate::store::{Store, StoreError, cv, cv_seen, job_success, sync_window, watermark};
+use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
+use crate::store::{
+    Store, StoreError, cv, cv_seen, job_success, reconcile, sync_window, watermark,
+};
 use crate::telemetry::Metrics;
 use crate::vdab::{Client, Pauses};
 
@@ -39,9 +44,6 @@ const OUTCOMES: usize = 16;
 
 /// No statement of ours takes longer; a connection that says nothing for so long is dead.
 const STATEMENT: Duration = Duration::from_secs(90);
-
-/// The name of the job in `job_success`.
-pub const JOB: &str = "sync";
 
 /// The job that forgets old tombstones and repeated windows, once a day.
 const HOUSEKEEPING: &str = "housekeeping";
@@ -62,6 +64,8 @@ pub struct Pipeline {
     pub patience: Option<Duration>,
     /// Counts.
     pub metrics: Metrics,
+    /// How many deletes pass without a person.
+    pub brake: Brake,
     /// How far the run is.
     pub progress: Progress,
     /// How full its channels are.
@@ -124,6 +128,11 @@ pub struct Summary {
     pub tally: Tally,
     /// Where the watermark stands, if it moved.
     pub watermark: Option<DateTime<Utc>>,
+    /// What a comparison of the whole source with the database found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Difference>,
+    /// Calls made to VDAB.
+    pub calls: u64,
     /// Whether the run was asked to stop before it came to its end.
     pub interrupted: bool,
 }
@@ -148,6 +157,7 @@ impl Pipeline {
             settings: config.sync.clone(),
             patience,
             metrics,
+            brake: Brake::on(config.sync.max_delete_share),
             progress: Progress::default(),
             queues: Queues::default(),
             watermark: watch::Sender::new(None),
@@ -170,55 +180,99 @@ impl Pipeline {
     /// # Errors
     /// See [`SyncError`]. What was settled until then is kept.
     pub async fn run(&self) -> Result<Summary, SyncError> {
-        let plan = self.plan().await?;
-        self.progress.start();
-        let result = self.pipe(plan).await;
-        self.progress.end();
-        let mut summary = result.inspect_err(|_| self.metrics.window_ended("failed", 1))?;
+        self.carry_out(Request::UpToNow).await
+    }
+
+    /// What `request` asks for. One at a time.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. What was settled until then is kept.
+    pub async fn carry_out(&self, request: Request) -> Result<Summary, SyncError> {
+        let job = request.job();
+        let began = self.vdab.time().now();
+        let calls = self.vdab.answers_received();
+        let task = self.task(request).await?;
+        let _running = self.progress.start();
+        let piped = tokio::select! {
+            piped = self.pipe(task) => piped,
+            stalled = watchdog::watch(self) => Err(stalled),
+        };
+        let mut summary = piped.inspect_err(|_| self.metrics.window_ended("failed", 1))?;
+        summary.calls = self.vdab.answers_received() - calls;
         summary.interrupted = self.token.is_cancelled();
-        if !summary.interrupted {
-            self.conclude().await?;
+        if let (Some(job), false) = (job, summary.interrupted) {
+            self.conclude(job, began, &summary).await?;
         }
         Ok(summary)
     }
 
-    async fn plan(&self) -> Result<Plan, SyncError> {
-        let overlap = delta(self.settings.window_overlap);
-        let (watermark, ends, canary) = self
-            .persist("reading the watermark", || async {
-                let mut tx = self.store.begin().await?;
-                sync_window::abandon_open(&mut tx).await?;
-                let watermark = watermark::read(&mut tx).await?;
-                let ends = match watermark {
-                    Some(at) => sync_window::ends_after(&mut tx, at - overlap).await?,
-                    None => Vec::new(),
-                };
-                let canary = cv::any(&mut tx).await?;
-                tx.commit().await?;
-                Ok((watermark, ends, canary))
-            })
-            .await?;
-        if let Some(canary) = canary {
+    /// Up to `limit` CVs that were confirmed longest ago, and not within `after`.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn longest_unseen(
+        &self,
+        after: Duration,
+        limit: i64,
+    ) -> Result<Vec<CvId>, SyncError> {
+        let before = self.vdab.time().now() - delta(after);
+        self.persist("looking for CVs to ask for again", || async {
+            let mut tx = self.store.begin().await?;
+            let ids = cv_seen::longest_unseen(&mut tx, before, limit).await?;
+            tx.commit().await?;
+            Ok(ids)
+        })
+        .await
+    }
+
+    async fn task(&self, request: Request) -> Result<Task, SyncError> {
+        let marks = self.marks(&request).await?;
+        if let Some(canary) = marks.canary {
             self.vdab.suggest_canary(canary);
         }
-        self.watermark.send_replace(watermark);
-        let (from, width) = (self.settings.from, delta(self.settings.window));
-        Ok(Plan::new(watermark, from, overlap, &ends, width))
+        self.watermark.send_replace(marks.watermark);
+        Ok(request.task(&self.settings, &marks, self.vdab.time().now()))
+    }
+
+    async fn marks(&self, request: &Request) -> Result<Marks, SyncError> {
+        let reach = request.reach(&self.settings);
+        self.persist("reading the watermark", || async {
+            let mut tx = self.store.begin_write().await?;
+            if *request == Request::UpToNow {
+                sync_window::abandon_open(&mut tx).await?;
+            }
+            if *request == Request::Reconcile {
+                reconcile::begin(&mut tx).await?;
+            }
+            let watermark = watermark::read(&mut tx).await?;
+            let ends = match (watermark, reach) {
+                (Some(at), Some(reach)) => sync_window::ends_after(&mut tx, at - reach).await?,
+                _ => Vec::new(),
+            };
+            let canary = cv::any(&mut tx).await?;
+            tx.commit().await?;
+            Ok(Marks {
+                watermark,
+                ends,
+                canary,
+            })
+        })
+        .await
     }
 
     /// One future: if a stage fails, the others are dropped with it and the open transaction rolls back.
-    async fn pipe(&self, plan: Plan) -> Result<Summary, SyncError> {
+    async fn pipe(&self, task: Task) -> Result<Summary, SyncError> {
         let (work, waiting_work) = mpsc::channel(self.settings.channel_capacity);
         let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
         let (batches, waiting_batches) = mpsc::channel(1);
         self.queues.watch(&work, &outcomes);
         let list = async {
             tokio::select! {
-                listed = list::run(self, plan, work) => listed,
-                () = self.token.cancelled() => Ok(()),
+                listed = list::run(self, task, work) => listed,
+                () = self.token.cancelled() => Ok(None),
             }
         };
-        let ((), (), (), summary) = tokio::try_join!(
+        let (difference, (), (), summary) = tokio::try_join!(
             list,
             fetch::run(self, waiting_work, outcomes),
             async {
@@ -227,16 +281,27 @@ impl Pipeline {
             },
             write::run(self, waiting_batches),
         )?;
-        Ok(summary)
+        Ok(Summary {
+            difference,
+            ..summary
+        })
     }
 
     /// Writes down that the job is done; once a day it also forgets what need not be remembered any longer.
-    async fn conclude(&self) -> Result<(), SyncError> {
+    async fn conclude(
+        &self,
+        job: &str,
+        began: DateTime<Utc>,
+        summary: &Summary,
+    ) -> Result<(), SyncError> {
         let now = self.vdab.time().now();
         let tombstones_before = now - delta(self.settings.tombstone_retention);
         self.persist("recording success", || async {
-            let mut tx = self.store.begin().await?;
-            job_success::record(&mut tx, JOB).await?;
+            let mut tx = self.store.begin_write().await?;
+            job_success::record(&mut tx, job).await?;
+            if let Some(difference) = summary.difference {
+                reconcile::conclude(&mut tx, began, difference, &summary.tally).await?;
+            }
             let last = job_success::all(&mut tx).await?;
             let housekept = last
                 .iter()
@@ -246,7 +311,7 @@ impl Pipeline {
                 sync_window::forget_repeats(&mut tx, now - REPEATS_KEPT).await?;
                 job_success::record(&mut tx, HOUSEKEEPING).await?;
             }
-            tx.commit().await.map_err(StoreError::from)
+            tx.commit().await
         })
         .await
     }
@@ -275,7 +340,7 @@ impl Pipeline {
             let waited_enough = self.patience.is_some_and(|patience| {
                 begun.elapsed() > patience || matches!(error, StoreError::Broken(_))
             });
-            if matches!(error, StoreError::Data(_)) || waited_enough {
+            if matches!(error, StoreError::Data(_) | StoreError::Fenced) || waited_enough {
                 return Err(SyncError::Store { stage, error });
             }
             if self.token.is_cancelled() {

@@ -60,6 +60,19 @@ impl Plan {
         plan
     }
 
+    /// Listed once more from `van` to `tot`, cut where earlier windows ended; the watermark stays.
+    #[must_use]
+    pub fn again(
+        van: DateTime<Utc>,
+        tot: DateTime<Utc>,
+        ends: &[DateTime<Utc>],
+        width: TimeDelta,
+    ) -> Self {
+        let mut plan = Self::new(Some(tot), van, tot - van, ends, width);
+        plan.goal = Some(tot);
+        plan
+    }
+
     /// The next window; none of them ends behind `horizon`, up to where the source is settled by now.
     pub fn next(&mut self, horizon: DateTime<Utc>) -> Option<Planned> {
         if let Some(planned) = self.next.pop_front() {
@@ -147,6 +160,15 @@ mod tests {
                 (495, 500, false),
                 (500, 510, true)
             ]
+        );
+    }
+
+    #[test]
+    fn what_is_listed_once_more_leaves_the_watermark_alone() {
+        let mut plan = Plan::again(at(100), at(250), &[at(130)], minutes(100));
+        assert_eq!(
+            all(&mut plan, at(900)),
+            [(100, 130, false), (130, 230, false), (230, 250, false)]
         );
     }
 

@@ -41,18 +41,32 @@ pub struct Snapshot {
     pub listed_to: Option<DateTime<Utc>>,
 }
 
+/// A run under way.
+#[derive(Debug)]
+pub struct Running<'a>(&'a Progress);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.lock().started = None;
+    }
+}
+
 impl Progress {
-    /// A run starts.
-    pub fn start(&self) {
+    /// A run starts; it is over when what this returns is dropped.
+    #[must_use]
+    pub fn start(&self) -> Running<'_> {
         *self.lock() = State {
             started: Some(Instant::now()),
             ..State::default()
         };
+        Running(self)
     }
 
-    /// The run is over.
-    pub fn end(&self) {
-        self.lock().started = None;
+    /// A number that is another one as soon as anything was listed, written or settled.
+    #[must_use]
+    pub fn moves(&self) -> u64 {
+        let state = self.lock();
+        state.windows + state.tally.listed + state.tally.done()
     }
 
     /// Where the run goes is known.
@@ -149,7 +163,7 @@ mod tests {
     fn the_guess_leaves_out_the_empty_years_before_the_first_cv() {
         let progress = Progress::default();
         assert!(progress.snapshot().is_none());
-        progress.start();
+        let running = progress.start();
         progress.goal(at(0), at(1_000));
         progress.listed(Window::new(at(0), at(800)).unwrap(), 0);
         assert_eq!(progress.snapshot().unwrap().expected, 0);
@@ -157,7 +171,7 @@ mod tests {
         assert_eq!(progress.snapshot().unwrap().expected, 100);
         progress.listed(Window::new(at(900), at(1_000)).unwrap(), 30);
         assert_eq!(progress.snapshot().unwrap().expected, 80);
-        progress.end();
+        drop(running);
         assert!(progress.snapshot().is_none());
     }
 

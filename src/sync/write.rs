@@ -29,14 +29,25 @@ pub async fn run(
         }
         let applied = write(pipeline, &mut outcomes).await?;
         for ((outcome, end), listed_at) in outcomes.iter().zip(&applied).zip(&listed_at) {
-            if let Some(seq) = outcome.window {
-                settlement.done(seq, *end);
+            match outcome.window {
+                Some(seq) => settlement.done(seq, *end),
+                None => {
+                    summary.tally.listed += 1;
+                    end.count_in(&mut summary.tally);
+                }
             }
             observe_delay(pipeline, *end, *listed_at);
         }
         let mut tally = Tally::default();
-        for end in applied {
+        for end in &applied {
             end.count_in(&mut tally);
+        }
+        let held = applied.iter().filter(|end| **end == Applied::Held).count();
+        if held > 0 {
+            tracing::error!(
+                held,
+                "the delete brake holds deletes back: look at them with `cvsync deletes list`, then approve or discard them"
+            );
         }
         pipeline.progress.done(tally);
         finish(pipeline, settlement.take_settled(), &mut summary).await?;
@@ -51,7 +62,7 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
     }
     let stage = "writing a batch";
     let written = pipeline
-        .persist(stage, || pipeline.store.apply(outcomes))
+        .persist(stage, || pipeline.store.apply(outcomes, pipeline.brake))
         .await;
     match (written, outcomes) {
         (
@@ -69,7 +80,7 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
             outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable);
             let parked = std::slice::from_ref(outcome);
             pipeline
-                .persist(stage, || pipeline.store.apply(parked))
+                .persist(stage, || pipeline.store.apply(parked, pipeline.brake))
                 .await
         }
         (
@@ -104,14 +115,14 @@ async fn finish(
     }
     pipeline
         .persist("settling a window", || async {
-            let mut tx = pipeline.store.begin().await?;
+            let mut tx = pipeline.store.begin_write().await?;
             for window in &settled {
                 sync_window::settle(&mut tx, window.listed.row, &window.tally).await?;
             }
             if let Some(position) = reached {
                 watermark::advance(&mut tx, position).await?;
             }
-            tx.commit().await.map_err(StoreError::from)
+            tx.commit().await
         })
         .await?;
     for Settled { listed, tally } in settled {
@@ -141,6 +152,6 @@ fn observe_delay(pipeline: &Pipeline, end: Applied, listed_at: Instant) {
             pipeline.metrics.applied("upsert", listed_at.elapsed());
         }
         Applied::Deleted => pipeline.metrics.applied("delete", listed_at.elapsed()),
-        Applied::Unchanged | Applied::Superseded | Applied::Parked => {}
+        Applied::Unchanged | Applied::Superseded | Applied::Parked | Applied::Held => {}
     }
 }

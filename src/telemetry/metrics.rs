@@ -48,6 +48,20 @@ pub const CLOCK_OFFSET: Watched = Watched(
 );
 /// By error class.
 pub const PARKED: Watched = Watched("cvsync.parked", "", "CVs set aside to be retried later");
+/// 1 on the instance that leads; over all of them the sum must be 1.
+pub const LEADER: Watched = Watched("cvsync.leader", "", "Whether this instance leads");
+/// A person is needed.
+pub const DELETES_WITHHELD: Watched = Watched(
+    "cvsync.deletes.withheld",
+    "",
+    "Deletes that the brake holds back until a person decides",
+);
+/// 0 is the goal.
+pub const RECONCILE_DIFFERENCE: Watched = Watched(
+    "cvsync.reconcile.difference",
+    "",
+    "What the latest comparison of the whole source with the database found",
+);
 /// An estimate where they are many.
 pub const STORED: Watched = Watched("cvsync.stored", "", "CVs in the database, by their state");
 /// Ids that wait for a worker, and outcomes that wait for the writer.

@@ -17,6 +17,7 @@ mod source_time;
 mod wire;
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,7 @@ pub struct Client {
     metrics: Metrics,
     bulk: Operation,
     detail: Operation,
+    received: AtomicU64,
     /// A CV that is known to be there: its detail tells whether the source answers.
     canary: Mutex<Option<CvId>>,
 }
@@ -135,6 +137,7 @@ impl Client {
             metrics,
             bulk: operation("bulk", "/kandidaten/bulk"),
             detail: operation("detail", "/kandidaten/{id}"),
+            received: AtomicU64::new(0),
             canary: Mutex::new(None),
         };
         for operation in client.operations() {
@@ -229,6 +232,12 @@ impl Client {
         Ok(answer)
     }
 
+    /// Attempts that have come to an end, well or not.
+    #[must_use]
+    pub fn answers_received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     /// Whether any detail call succeeded since `instant`: then a CV that keeps failing fails by itself.
     #[must_use]
     pub fn detail_healthy_since(&self, instant: Instant) -> bool {
@@ -282,6 +291,7 @@ impl Client {
             Err(error) => Err(error),
         };
         let received = Instant::now();
+        self.received.fetch_add(1, Ordering::Relaxed);
         self.observe(operation, &raw, asked, received);
         let outcome = raw.as_ref().map_err(Clone::clone).and_then(classify);
         match (&outcome, raw.as_ref().ok().and_then(nothing_left)) {

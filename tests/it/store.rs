@@ -1,7 +1,7 @@
 //! The store alone, on a real PostgreSQL.
 
 use chrono::{DateTime, Utc};
-use cvsync::model::{CvId, Document, Fate, Outcome, ParkClass};
+use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass};
 use cvsync::store::{Applied, Store, StoreError};
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ fn gone(number: u128, second: i64) -> Outcome {
 
 impl Db {
     async fn apply(&self, batch: &[Outcome]) -> Vec<Applied> {
-        self.store.apply(batch).await.unwrap()
+        self.store.apply(batch, Brake::on(0.2)).await.unwrap()
     }
 
     async fn content(&self, number: u128) -> Option<String> {
@@ -154,7 +154,7 @@ async fn concurrent_writers_end_with_the_newest_and_never_deadlock() {
                 if writer % 2 == 0 {
                     batch.reverse();
                 }
-                store.apply(&batch).await.unwrap();
+                store.apply(&batch, Brake::on(0.2)).await.unwrap();
             }
         })
     });

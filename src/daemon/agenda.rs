@@ -1,0 +1,178 @@
+//! What is due, and when: syncs and comparisons on their schedules, a second listing once a day; pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::schedule::Ticker;
+use crate::config;
+use crate::sync::Request;
+use crate::vdab::Pauses;
+
+/// A sync that failed is tried again after so long, and then more, unless its schedule has it earlier.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Between two second listings.
+const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
+
+/// Between two handfuls of CVs that are asked for again.
+const RECHECK_EVERY: TimeDelta = TimeDelta::seconds(15);
+
+/// And once there were none to ask for.
+const RECHECK_IDLE: TimeDelta = TimeDelta::minutes(10);
+
+/// What this instance has done, as far as it decides what it does next. A standby's agenda ages: it has everything to do.
+#[derive(Debug)]
+pub struct Agenda {
+    sync: Ticker,
+    reconcile: Option<Ticker>,
+    relist: Option<DateTime<Utc>>,
+    recheck: DateTime<Utc>,
+    /// A sync is due whatever the schedule says: the first one, or one that failed.
+    sync_at: Option<DateTime<Utc>>,
+    pauses: Pauses,
+}
+
+impl Agenda {
+    /// A sync is due at once.
+    pub fn new(settings: &config::Sync, now: DateTime<Utc>) -> Self {
+        let ticker = |schedule: &config::Schedule| Ticker::new(schedule.clone(), now);
+        Self {
+            sync: ticker(&settings.schedule),
+            reconcile: settings.reconcile_schedule.as_ref().map(ticker),
+            // Not at once: a daemon that is restarted often would do nothing else.
+            relist: settings.relist.map(|_| now + RELIST_EVERY / 24),
+            recheck: now + RECHECK_IDLE,
+            sync_at: Some(now),
+            pauses: Pauses::new(FIRST_PAUSE, LONGEST_PAUSE),
+        }
+    }
+
+    /// What to do now: a sync goes before all else.
+    pub fn due(&mut self, now: DateTime<Utc>) -> Option<Request> {
+        // A clock that was set back would let what failed wait for as long as it was set back.
+        let soon = self
+            .sync_at
+            .is_some_and(|at| at <= now || at > now + TimeDelta::hours(1));
+        if soon || self.sync.is_due(now) {
+            Some(Request::UpToNow)
+        } else if self
+            .reconcile
+            .as_mut()
+            .is_some_and(|ticker| ticker.is_due(now))
+        {
+            Some(Request::Reconcile)
+        } else if self.relist.is_some_and(|at| at <= now) {
+            Some(Request::Relist)
+        } else {
+            None
+        }
+    }
+
+    /// When the next sync starts.
+    pub fn next(&self) -> Option<DateTime<Utc>> {
+        [self.sync.next(), self.sync_at].into_iter().flatten().min()
+    }
+
+    /// Ticks that came while a run was under way are one, and it has just been served.
+    pub fn done(&mut self, request: &Request, now: DateTime<Utc>, failed: bool) {
+        match request {
+            Request::UpToNow => {
+                self.sync.skip_to(now);
+                self.sync_at = if failed {
+                    let pause = TimeDelta::from_std(self.pauses.next()).unwrap_or_default();
+                    Some(now + pause)
+                } else {
+                    self.pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+                    None
+                };
+            }
+            Request::Reconcile => {
+                if let Some(ticker) = &mut self.reconcile {
+                    ticker.skip_to(now);
+                }
+            }
+            Request::Relist => self.relist = Some(now + RELIST_EVERY),
+            Request::Range(_) | Request::These(_) => {}
+        }
+    }
+
+    /// Whether there is time for CVs that were confirmed long ago.
+    pub fn may_recheck(&self, now: DateTime<Utc>) -> bool {
+        self.recheck <= now
+    }
+
+    /// A handful was asked for, or there was none to ask for.
+    pub fn rechecked(&mut self, now: DateTime<Utc>, any: bool) {
+        self.recheck = now + if any { RECHECK_EVERY } else { RECHECK_IDLE };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Env};
+
+    fn agenda(now: DateTime<Utc>) -> Agenda {
+        let config = Config::load(&Env::new([
+            ("CVSYNC_API_KEY", "k"),
+            ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
+        ]))
+        .unwrap();
+        Agenda::new(&config.sync, now)
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_sync_at_start_and_then_by_schedule() {
+        let mut agenda = agenda(at("2026-11-24T12:01:00Z"));
+        assert_eq!(
+            agenda.due(at("2026-11-24T12:01:00Z")),
+            Some(Request::UpToNow)
+        );
+        agenda.done(&Request::UpToNow, at("2026-11-24T12:06:00Z"), false);
+        assert_eq!(
+            agenda.due(at("2026-11-24T12:09:59Z")),
+            None,
+            "the tick at five past is served"
+        );
+        assert_eq!(
+            agenda.due(at("2026-11-24T12:10:00Z")),
+            Some(Request::UpToNow)
+        );
+    }
+
+    #[test]
+    fn what_failed_comes_again_sooner() {
+        let mut agenda = agenda(at("2026-11-24T12:01:00Z"));
+        agenda.done(&Request::UpToNow, at("2026-11-24T12:01:00Z"), true);
+        assert_eq!(agenda.due(at("2026-11-24T12:01:01Z")), None);
+        assert_eq!(
+            agenda.due(at("2026-11-24T12:01:09Z")),
+            Some(Request::UpToNow)
+        );
+    }
+
+    #[test]
+    fn the_comparison_comes_at_night_and_the_second_listing_once_a_day() {
+        let mut agenda = agenda(at("2026-11-24T01:00:00Z"));
+        agenda.done(&Request::UpToNow, at("2026-11-24T02:01:00Z"), false);
+        assert_eq!(
+            agenda.due(at("2026-11-24T02:01:00Z")),
+            Some(Request::Relist)
+        );
+        agenda.done(&Request::Relist, at("2026-11-24T02:02:00Z"), false);
+        assert_eq!(agenda.due(at("2026-11-24T02:03:00Z")), None);
+        agenda.done(&Request::UpToNow, at("2026-11-24T02:30:00Z"), false);
+        assert_eq!(
+            agenda.due(at("2026-11-24T02:30:01Z")),
+            Some(Request::Reconcile)
+        );
+        agenda.done(&Request::Reconcile, at("2026-11-24T02:33:00Z"), true);
+        assert_eq!(agenda.due(at("2026-11-24T02:33:01Z")), None);
+    }
+}

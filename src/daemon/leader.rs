@@ -1,0 +1,117 @@
+//! One leader among many instances: takes the lease, keeps it, gives it up.
+//!
+//! The lease keeps two instances from calling VDAB at once. That nothing wrong is written does not rest on it: each write
+//! checks the epoch, and `as_of` orders what is written all the same.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::admin::{Board, Phase};
+use crate::store::pause::{self, Pause};
+use crate::store::{Store, StoreError, lease};
+
+/// How often the leader renews, and how often the others try: with the lease's time together below 15 s.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// An attempt that takes longer counts as failed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// This instance's part in it.
+#[derive(Debug)]
+pub struct Leader {
+    store: Store,
+    name: String,
+    /// The pause that holds, as the leader last read it.
+    pub pause: watch::Sender<Option<Pause>>,
+}
+
+impl Leader {
+    /// An instance with a name that no other has.
+    pub fn new(store: Store) -> Self {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Self {
+            store,
+            name: format!(
+                "{}-{}-{:04x}",
+                host.trim(),
+                std::process::id(),
+                fastrand::u16(..)
+            ),
+            pause: watch::Sender::new(None),
+        }
+    }
+
+    /// Waits until this instance leads; returns its epoch.
+    pub async fn stand_by(&self, board: &Board) -> i64 {
+        loop {
+            match bounded(self.take()).await {
+                Ok((Some(epoch), pause)) => {
+                    self.pause.send_replace(pause);
+                    self.store.lead(epoch);
+                    tracing::info!(epoch, instance = %self.name, "leading");
+                    return epoch;
+                }
+                Ok((None, _)) => board.set_phase(Phase::Standby),
+                Err(error) => tracing::warn!("cannot try to lead: {error}"),
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    }
+
+    /// Keeps the lease; returns when another instance has it.
+    pub async fn keep(&self, epoch: i64) {
+        loop {
+            tokio::time::sleep(PERIOD).await;
+            match bounded(self.renew(epoch)).await {
+                Ok((true, pause)) => {
+                    self.pause.send_if_modified(|known| {
+                        let changed = *known != pause;
+                        *known = pause;
+                        changed
+                    });
+                }
+                Ok((false, _)) | Err(StoreError::Fenced) => {
+                    tracing::warn!(epoch, "another instance leads now: stepping down");
+                    return;
+                }
+                // Nobody can take it from a database that is away either.
+                Err(error) => tracing::warn!("cannot renew the lease: {error}"),
+            }
+        }
+    }
+
+    /// Lets another instance lead at once.
+    pub async fn give_up(&self, epoch: i64) {
+        let given_up = bounded(async {
+            let mut tx = self.store.begin().await?;
+            lease::give_up(&mut tx, epoch).await?;
+            Ok(tx.commit().await?)
+        });
+        if let Err(error) = given_up.await {
+            tracing::warn!("the lease runs out by itself: {error}");
+        }
+    }
+
+    async fn take(&self) -> Result<(Option<i64>, Option<Pause>), StoreError> {
+        let mut tx = self.store.begin().await?;
+        let epoch = lease::take(&mut tx, &self.name).await?;
+        let pause = pause::current(&mut tx).await?;
+        tx.commit().await?;
+        Ok((epoch, pause))
+    }
+
+    async fn renew(&self, epoch: i64) -> Result<(bool, Option<Pause>), StoreError> {
+        let mut tx = self.store.begin().await?;
+        let kept = lease::renew(&mut tx, epoch).await?;
+        let pause = pause::current(&mut tx).await?;
+        tx.commit().await?;
+        Ok((kept, pause))
+    }
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
+}

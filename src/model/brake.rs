@@ -1,0 +1,84 @@
+//! The delete brake: when so much would go within a day that a person is asked first; pure.
+
+/// Fewer deletes than this within a day never need a person.
+const FLOOR: u64 = 1_000;
+
+/// How much may go within a day.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Brake {
+    share: Option<f64>,
+}
+
+/// What would go, next to what there is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeleteLoad {
+    /// Deletes at hand.
+    pub wanted: u64,
+    /// Deletes of the last day.
+    pub done: u64,
+    /// Deletes held back already.
+    pub held: u64,
+    /// CVs stored.
+    pub stored: u64,
+}
+
+impl Brake {
+    /// Holds where more than this share of the table would go within a day, and more than 1,000 rows.
+    #[must_use]
+    pub fn on(share: f64) -> Self {
+        Self { share: Some(share) }
+    }
+
+    /// Holds nothing: a person has decided.
+    #[must_use]
+    pub fn released() -> Self {
+        Self { share: None }
+    }
+
+    /// Whether the deletes at hand are to wait. Once some wait, all do: half of a glitch is a glitch.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    pub fn holds(&self, load: DeleteLoad) -> bool {
+        let Some(share) = self.share else {
+            return false;
+        };
+        let in_a_day = load.done + load.wanted;
+        let there_were = load.stored + load.done;
+        load.held > 0 || (in_a_day > FLOOR && in_a_day as f64 > share * there_were as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(wanted: u64, done: u64, held: u64, stored: u64) -> bool {
+        Brake::on(0.2).holds(DeleteLoad {
+            wanted,
+            done,
+            held,
+            stored,
+        })
+    }
+
+    #[test]
+    fn a_share_and_a_floor() {
+        assert!(!holds(500, 0, 0, 600), "few rows never need a person");
+        assert!(!holds(500, 500, 0, 500));
+        assert!(holds(501, 500, 0, 4_000));
+        assert!(!holds(2_000, 0, 0, 10_000), "a fifth may go");
+        assert!(holds(2_001, 0, 0, 10_000));
+        assert!(holds(1, 2_000, 0, 8_000), "over all runs together");
+    }
+
+    #[test]
+    fn what_follows_waits_too_until_a_person_decides() {
+        assert!(holds(1, 0, 1, 1_000_000));
+        let load = DeleteLoad {
+            wanted: 5_000,
+            held: 9,
+            ..DeleteLoad::default()
+        };
+        assert!(!Brake::released().holds(load));
+    }
+}

@@ -1,0 +1,71 @@
+//! The table `held_delete`: what the brake holds back until a person decides.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::sql::{query, query_as, query_scalar};
+
+/// A delete that waits.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct HeldDelete {
+    /// The CV, which is still there.
+    pub cv_id: Uuid,
+    /// When VDAB said that it is gone.
+    pub as_of: DateTime<Utc>,
+    /// Since when it waits.
+    pub held_at: DateTime<Utc>,
+}
+
+/// Holds deletes, each id at most once.
+pub async fn hold(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    as_of: &[DateTime<Utc>],
+) -> Result<(), StoreError> {
+    query(
+        "insert into cvsync.held_delete as held (cv_id, as_of)
+         select * from unnest($1::uuid[], $2::timestamptz[])
+         on conflict (cv_id) do update
+            set as_of = greatest(held.as_of, excluded.as_of)",
+    )
+    .bind(ids)
+    .bind(as_of)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes ids off: they were deleted after all, or the source has them again.
+pub async fn clear(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
+    Ok(query(
+        "delete from cvsync.held_delete
+          where cv_id = any($1)",
+    )
+    .bind(ids)
+    .execute(tx)
+    .await?
+    .rows_affected())
+}
+
+/// How many wait.
+pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(query_scalar("select count(*) from cvsync.held_delete")
+        .fetch_one(tx)
+        .await?)
+}
+
+/// Those that wait, the longest first.
+pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, StoreError> {
+    Ok(query_as(
+        "select cv_id, as_of, held_at
+           from cvsync.held_delete
+          order by held_at, cv_id
+          limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
+}

@@ -1,0 +1,127 @@
+//! The tables `reconcile_listed` and `reconcile_run`: the whole source beside what we hold, and what was found.
+//!
+//! Answers come in pages, in the order of the ids, so that memory stays flat however many CVs there are.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::sql::{query, query_as, query_scalar};
+use crate::model::{CvId, Difference, Tally};
+
+/// Forgets what an earlier comparison listed.
+pub async fn begin(tx: &mut PgConnection) -> Result<(), StoreError> {
+    query("truncate cvsync.reconcile_listed")
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Takes note of a page. An id that comes again stands as it was listed last.
+pub async fn note(tx: &mut PgConnection, ids: &[Uuid], gone: &[bool]) -> Result<(), StoreError> {
+    query(
+        "insert into cvsync.reconcile_listed (cv_id, gone)
+         select cv_id, bool_and(gone)
+           from unnest($1::uuid[], $2::boolean[]) as listed (cv_id, gone)
+          group by cv_id
+         on conflict (cv_id) do update
+            set gone = excluded.gone",
+    )
+    .bind(ids)
+    .bind(gone)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// The next ids behind `after` that the source lists as there and that we do not hold. Those that are parked are known
+/// to be missing.
+pub async fn missing(
+    tx: &mut PgConnection,
+    after: Uuid,
+    limit: i64,
+) -> Result<Vec<CvId>, StoreError> {
+    let ids: Vec<Uuid> = query_scalar(
+        "select cv_id
+           from cvsync.reconcile_listed as listed
+          where cv_id > $1
+            and not gone
+            and not exists (select from cvsync.cv where cv.cv_id = listed.cv_id)
+            and not exists (select from cvsync.parked_cv where parked_cv.cv_id = listed.cv_id::text)
+          order by cv_id
+          limit $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(tx)
+    .await?;
+    Ok(ids.into_iter().map(CvId).collect())
+}
+
+/// The next ids behind `after` that we hold and that the source does not list as there, though it lists changes since
+/// `horizon`: what was last changed before that proves nothing by its absence.
+pub async fn extra(
+    tx: &mut PgConnection,
+    after: Uuid,
+    horizon: NaiveDate,
+    limit: i64,
+) -> Result<Vec<CvId>, StoreError> {
+    let ids: Vec<Uuid> = query_scalar(
+        "select cv_id
+           from cvsync.cv
+          where cv_id > $1
+            and (wijzigings_datum is null or wijzigings_datum > $2)
+            and not exists (select
+                              from cvsync.reconcile_listed as listed
+                             where listed.cv_id = cv.cv_id
+                               and not listed.gone)
+          order by cv_id
+          limit $3",
+    )
+    .bind(after)
+    .bind(horizon)
+    .bind(limit)
+    .fetch_all(tx)
+    .await?;
+    Ok(ids.into_iter().map(CvId).collect())
+}
+
+/// How many the source lists.
+pub async fn listed(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(query_scalar("select count(*) from cvsync.reconcile_listed")
+        .fetch_one(tx)
+        .await?)
+}
+
+/// Writes down what was found, and forgets the list.
+pub async fn conclude(
+    tx: &mut PgConnection,
+    started_at: DateTime<Utc>,
+    difference: Difference,
+    tally: &Tally,
+) -> Result<(), StoreError> {
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    query(
+        "insert into cvsync.reconcile_run (started_at, listed, missing, extra, inserted, deleted)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(started_at)
+    .bind(count(difference.listed))
+    .bind(count(difference.missing))
+    .bind(count(difference.extra))
+    .bind(count(tally.inserted))
+    .bind(count(tally.deleted))
+    .execute(&mut *tx)
+    .await?;
+    begin(tx).await
+}
+
+/// What the latest comparison found: missing and extra.
+pub async fn last(tx: &mut PgConnection) -> Result<Option<(i64, i64)>, StoreError> {
+    Ok(
+        query_as("select missing, extra from cvsync.reconcile_run order by id desc limit 1")
+            .fetch_optional(tx)
+            .await?,
+    )
+}

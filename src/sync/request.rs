@@ -1,0 +1,108 @@
+//! What a run may be asked for, and what that means for its first stage; pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::delta;
+use super::plan::Plan;
+use crate::config;
+use crate::model::{CvId, Window};
+
+/// What a run is to do. Only [`UpToNow`](Self::UpToNow) moves the watermark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// From the watermark to where the source is settled: the incremental sync.
+    UpToNow,
+    /// What lies behind the overlap, once more, to catch what became visible late.
+    Relist,
+    /// A span of the source's time.
+    Range(Window),
+    /// These CVs, whatever is known of them.
+    These(Vec<CvId>),
+    /// The whole source against the database.
+    Reconcile,
+}
+
+/// What a run begins with.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// List these windows and fetch what is needed.
+    List(Plan),
+    /// Fetch these.
+    Fetch(Vec<CvId>),
+    /// List these windows, then fetch what only one side has.
+    Compare(Plan),
+}
+
+/// What the database knows of earlier runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Marks {
+    /// Where the watermark stands.
+    pub watermark: Option<DateTime<Utc>>,
+    /// Where earlier windows ended, in order.
+    pub ends: Vec<DateTime<Utc>>,
+    /// A CV that should be there.
+    pub canary: Option<CvId>,
+}
+
+impl Request {
+    /// A word for it, for people.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UpToNow => "sync",
+            Self::Relist => "relist",
+            Self::Range(_) => "backfill",
+            Self::These(_) => "resync",
+            Self::Reconcile => "reconcile",
+        }
+    }
+
+    /// The name of the job in `job_success`, for those whose silence is worth an alarm.
+    pub(super) fn job(&self) -> Option<&'static str> {
+        match self {
+            Self::UpToNow => Some("sync"),
+            Self::Relist => Some("relist"),
+            Self::Reconcile => Some("reconcile"),
+            Self::Range(_) | Self::These(_) => None,
+        }
+    }
+
+    /// How far back it has to know where earlier windows ended.
+    pub(super) fn reach(&self, settings: &config::Sync) -> Option<TimeDelta> {
+        match self {
+            Self::UpToNow => Some(delta(settings.window_overlap)),
+            Self::Relist => settings.relist.map(delta),
+            Self::Range(_) | Self::These(_) | Self::Reconcile => None,
+        }
+    }
+
+    pub(super) fn task(self, settings: &config::Sync, marks: &Marks, now: DateTime<Utc>) -> Task {
+        let width = delta(settings.window);
+        let overlap = delta(settings.window_overlap);
+        let again = |van, tot| Plan::again(van, tot, &marks.ends, width);
+        match self {
+            Self::UpToNow => {
+                let from = settings.from;
+                Task::List(Plan::new(
+                    marks.watermark,
+                    from,
+                    overlap,
+                    &marks.ends,
+                    width,
+                ))
+            }
+            Self::Relist => {
+                let tot = marks.watermark.unwrap_or(settings.from) - overlap;
+                let reach = settings.relist.map_or(overlap, delta);
+                Task::List(again((tot + overlap - reach).min(tot), tot))
+            }
+            Self::Range(window) => Task::List(again(window.van(), window.tot())),
+            Self::These(ids) => Task::Fetch(ids),
+            Self::Reconcile => {
+                let settled = now - delta(settings.settle_lag);
+                let tot = marks.watermark.unwrap_or(settings.from).min(settled);
+                Task::Compare(again(settings.from.min(tot), tot))
+            }
+        }
+    }
+}
