@@ -1,7 +1,10 @@
 -- What the whole source lists, while it is compared with what we hold. Unlogged: a crash costs nothing but a new start.
 create unlogged table cvsync.reconcile_listed (
-    cv_id uuid    primary key,
-    gone  boolean not null
+    -- The comparison, by when it began in milliseconds since 1970: one by hand may run beside the daemon's.
+    run   bigint  not null,
+    cv_id uuid    not null,
+    gone  boolean not null,
+    primary key (run, cv_id)
 );
 
 -- What each comparison found; 0 differences is the goal.

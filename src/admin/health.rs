@@ -74,13 +74,18 @@ pub fn readiness(admin: &Admin) -> Readiness {
     if let Some(error) = trouble.or(sampled) {
         readiness.blocked.push(error.to_string());
     }
-    if let Some(Ok(numbers)) = admin.board.sample()
-        && numbers.held_deletes > 0
-    {
-        readiness.notes.push(format!(
-            "{} deletes are held back; look at them with `cvsync deletes list`",
-            numbers.held_deletes
-        ));
+    if let Some(Ok(numbers)) = admin.board.sample() {
+        if numbers.held_deletes > 0 {
+            readiness.notes.push(format!(
+                "{} deletes are held back; look at them with `cvsync deletes list`",
+                numbers.held_deletes
+            ));
+        }
+        if let Some((lately, usual)) = numbers.quiet {
+            readiness.notes.push(format!(
+                "VDAB listed {lately} changes in six hours, where {usual} are usual at this time of the week; has the key lost its rights?"
+            ));
+        }
     }
     for (operation, gate) in admin.pipeline.vdab.closed_gates() {
         let line = format!(

@@ -3,20 +3,30 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use super::Admin;
+use super::{Admin, Phase};
+use crate::model::volume;
 use crate::store::lease::Leader;
 use crate::store::{
-    Store, StoreError, cv, held_delete, job_success, lease, parked_cv, reconcile, watermark,
+    Store, StoreError, cv, held_delete, job_success, lease, parked_cv, reconcile, sync_window,
+    watermark,
 };
 
 /// How often.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// How often it looks whether there is anything to read yet.
+const BEFORE_THE_FIRST: Duration = Duration::from_millis(100);
+
 /// An answer that takes longer counts as none.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Changes of so many hours are compared with those of so many weeks before.
+const HOURS: TimeDelta = TimeDelta::hours(6);
+const WEEKS: i64 = 4;
 
 /// What the database holds.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +41,8 @@ pub struct Numbers {
     pub held_deletes: i64,
     /// What the latest comparison with the source found: missing and extra.
     pub difference: Option<(i64, i64)>,
+    /// How many changes were listed lately, and how many are usual, where that is far more.
+    pub quiet: Option<(i64, i64)>,
     /// Who leads.
     pub leader: Option<Leader>,
     /// CVs stored; an estimate where they are many.
@@ -39,6 +51,10 @@ pub struct Numbers {
 
 /// Reads the numbers until `token` is cancelled.
 pub async fn sample_until(token: CancellationToken, admin: &Admin) {
+    while admin.phase() == Phase::Starting && !token.is_cancelled() {
+        // There may be no tables yet.
+        tokio::time::sleep(BEFORE_THE_FIRST).await;
+    }
     loop {
         let sample = tokio::time::timeout(PATIENCE, read(&admin.pipeline.store))
             .await
@@ -53,8 +69,10 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
 
 async fn read(store: &Store) -> Result<Numbers, StoreError> {
     let mut tx = store.begin().await?;
+    let watermark = watermark::read(&mut tx).await?;
     let numbers = Numbers {
-        watermark: watermark::read(&mut tx).await?,
+        watermark,
+        quiet: quiet(&mut tx, watermark).await?,
         last_success: job_success::all(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
         held_deletes: held_delete::count(&mut tx).await?,
@@ -64,4 +82,21 @@ async fn read(store: &Store) -> Result<Numbers, StoreError> {
     };
     tx.commit().await?;
     Ok(numbers)
+}
+
+/// Compares the hours before the watermark with the same hours of the weeks before.
+async fn quiet(
+    tx: &mut PgConnection,
+    watermark: Option<DateTime<Utc>>,
+) -> Result<Option<(i64, i64)>, StoreError> {
+    let Some(now) = watermark else {
+        return Ok(None);
+    };
+    let mut counts = Vec::new();
+    for weeks in 0..=WEEKS {
+        let end = now - TimeDelta::weeks(weeks);
+        counts.push(sync_window::listed_between(&mut *tx, end - HOURS, end).await?);
+    }
+    let (lately, earlier) = (counts[0], &counts[1..]);
+    Ok(volume::missed(lately, earlier).map(|usual| (lately, usual)))
 }

@@ -24,7 +24,9 @@ pub struct Status {
     pub phase: Phase,
     /// Whether it can do its work.
     pub ready: bool,
-    /// What is in its way, a sentence each.
+    /// `green`, `amber` (it works, and a person should look) or `red` (it cannot work).
+    pub light: &'static str,
+    /// What is in its way, or odd, a sentence each.
     pub reasons: Vec<String>,
     /// Every change before this is applied or parked.
     pub watermark: Option<DateTime<Utc>>,
@@ -52,6 +54,8 @@ pub struct Status {
     pub last_success: BTreeMap<String, DateTime<Utc>>,
     /// The operations that are not called for now, and why.
     pub closed_gates: BTreeMap<&'static str, ClosedGate>,
+    /// What CVSYNC_WINDOW_OVERLAP should be, as far as late changes have shown.
+    pub better_overlap_hours: Option<u64>,
     /// How far this machine's clock is ahead of VDAB's.
     pub clock_ahead_seconds: Option<i64>,
 }
@@ -71,6 +75,11 @@ pub fn status(admin: &Admin) -> Status {
         version: env!("CARGO_PKG_VERSION"),
         phase: admin.phase(),
         ready: blocked.is_empty(),
+        light: match (blocked.is_empty(), notes.is_empty()) {
+            (false, _) => "red",
+            (true, false) => "amber",
+            (true, true) => "green",
+        },
         reasons: blocked.into_iter().chain(notes).collect(),
         watermark,
         lag_seconds: watermark.map(|at| (time.now() - at).num_seconds()),
@@ -92,6 +101,7 @@ pub fn status(admin: &Admin) -> Status {
             .map(|numbers| numbers.last_success)
             .unwrap_or_default(),
         closed_gates: admin.pipeline.vdab.closed_gates().into_iter().collect(),
+        better_overlap_hours: *admin.pipeline.better_overlap_hours.borrow(),
         clock_ahead_seconds: time.local_clock_ahead().map(|ahead| ahead.num_seconds()),
     }
 }

@@ -2,16 +2,28 @@
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use or configuration.
 
+mod backfill;
 mod check;
 mod completions;
 mod config;
+mod deletes;
 mod demo;
+mod explain;
 mod healthcheck;
 mod migrate;
 mod output;
+mod parked;
+mod pause;
+mod reconcile;
+mod resync;
+mod rewind;
 mod run;
 mod simulate;
+mod status;
 mod sync;
+mod tool;
+mod verify;
+mod windows;
 
 use std::process::ExitCode;
 
@@ -38,6 +50,24 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Sync(sync::Args),
+    Backfill(backfill::Args),
+    Resync(resync::Args),
+    Reconcile(reconcile::Args),
+    Verify(verify::Args),
+    Status(status::Args),
+    /// The CVs that could not be applied
+    #[command(subcommand)]
+    Parked(parked::Command),
+    /// The deletes that wait for a person
+    #[command(subcommand)]
+    Deletes(deletes::Command),
+    /// The coverage ledger
+    #[command(subcommand)]
+    Windows(windows::Command),
+    Explain(explain::Args),
+    Pause(pause::Args),
+    Resume(pause::ResumeArgs),
+    Rewind(rewind::Args),
     Migrate(migrate::Args),
     Check(check::Args),
     /// Look at the configuration
@@ -58,7 +88,7 @@ pub fn main() -> ExitCode {
         Err(error) if error.is::<Failed>() => ExitCode::FAILURE,
         Err(error) => {
             output::complain(&format!("{error:#}"));
-            if error.is::<Problems>() {
+            if error.is::<Problems>() || error.is::<Usage>() {
                 ExitCode::from(2)
             } else {
                 ExitCode::FAILURE
@@ -66,6 +96,14 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+/// The most lines of a list.
+const LONGEST_LIST: i64 = 10_000;
+
+/// Wrong use that only shows once the arguments are looked at together, or in the database.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
 
 /// A command whose output has already said that it failed.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +117,18 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Completions(args) => completions::run(&args),
         Command::Run(args) => block_on(run::run(args, &env)),
         Command::Sync(args) => block_on(sync::run(args, &env)),
+        Command::Backfill(args) => block_on(backfill::run(args, &env)),
+        Command::Resync(args) => block_on(resync::run(args, &env)),
+        Command::Reconcile(args) => block_on(reconcile::run(args, &env)),
+        Command::Verify(args) => block_on(verify::run(args, &env)),
+        Command::Status(args) => block_on(status::run(args, &env)),
+        Command::Parked(command) => block_on(parked::run(command, &env)),
+        Command::Deletes(command) => block_on(deletes::run(command, &env)),
+        Command::Windows(command) => block_on(windows::run(command, &env)),
+        Command::Explain(args) => block_on(explain::run(args, &env)),
+        Command::Pause(args) => block_on(pause::run(args, &env)),
+        Command::Resume(args) => block_on(pause::resume(args, &env)),
+        Command::Rewind(args) => block_on(rewind::run(args, &env)),
         Command::Migrate(args) => block_on(migrate::run(args, &env)),
         Command::Check(args) => block_on(check::run(args, &env)),
         Command::Simulate(args) => block_on(simulate::run(args, &env)),
@@ -95,4 +145,23 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     // Nothing of ours runs any longer; a name that is still being resolved must not keep the process.
     runtime.shutdown_background();
     done
+}
+
+/// Columns as wide as they have to be, under their heads; a word where there are no rows.
+fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heads = heads.iter().map(ToString::to_string).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
+    if rows.len() == 1 {
+        return "none".to_owned();
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:<width$}  "))
+            .collect();
+        line.trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

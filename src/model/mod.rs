@@ -4,6 +4,7 @@ pub mod brake;
 pub mod cv;
 pub mod outcome;
 pub mod status;
+pub mod volume;
 pub mod window;
 
 pub use brake::{Brake, DeleteLoad};

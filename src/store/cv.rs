@@ -95,3 +95,12 @@ pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
     .fetch_one(tx)
     .await?)
 }
+
+/// Up to `limit` CVs, each as likely as any other.
+pub async fn sample(tx: &mut PgConnection, limit: i64) -> Result<Vec<CvId>, StoreError> {
+    let ids: Vec<Uuid> = query_scalar("select cv_id from cvsync.cv order by random() limit $1")
+        .bind(limit)
+        .fetch_all(tx)
+        .await?;
+    Ok(ids.into_iter().map(CvId).collect())
+}

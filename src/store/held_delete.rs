@@ -69,3 +69,13 @@ pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, 
     .fetch_all(tx)
     .await?)
 }
+
+/// Those among `ids` that wait.
+pub async fn among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    Ok(
+        query_scalar("select cv_id from cvsync.held_delete where cv_id = any($1)")
+            .bind(ids)
+            .fetch_all(tx)
+            .await?,
+    )
+}

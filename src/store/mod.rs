@@ -8,6 +8,7 @@ pub mod cv;
 pub mod cv_change;
 pub mod cv_seen;
 mod error;
+pub mod explain;
 pub mod held_delete;
 pub mod job_success;
 pub mod lease;

@@ -1,5 +1,7 @@
 //! The table `parked_cv`: what could not be applied, why, and when it is tried again. No personal data.
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::StoreError;
@@ -31,16 +33,16 @@ pub async fn park(tx: &mut PgConnection, parked: &[(String, ParkClass)]) -> Resu
     Ok(())
 }
 
-/// Takes ids off: they succeeded, by whatever path.
-pub async fn clear(tx: &mut PgConnection, ids: &[String]) -> Result<(), StoreError> {
-    query(
+/// Takes ids off: they succeeded, by whatever path, or a person wants to hear no more of them. Returns how many.
+pub async fn clear(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreError> {
+    Ok(query(
         "delete from cvsync.parked_cv
           where cv_id = any($1)",
     )
     .bind(ids)
     .execute(tx)
-    .await?;
-    Ok(())
+    .await?
+    .rows_affected())
 }
 
 /// Those among `ids` that are parked and not due yet.
@@ -80,6 +82,60 @@ pub async fn count(tx: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreErr
     )
     .fetch_all(tx)
     .await?)
+}
+
+/// A CV that is set aside.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct ParkedCv {
+    /// Its id, or what stood in its place.
+    pub cv_id: String,
+    /// Why.
+    pub error_class: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Since when it fails.
+    pub first_failed_at: DateTime<Utc>,
+    /// When it is tried again.
+    pub next_attempt_at: DateTime<Utc>,
+}
+
+/// Those that are parked, the longest first.
+pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<ParkedCv>, StoreError> {
+    Ok(query_as(
+        "select cv_id, error_class, attempts, first_failed_at, next_attempt_at
+           from cvsync.parked_cv
+          order by first_failed_at, cv_id
+          limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// The one of this id.
+pub async fn find(tx: &mut PgConnection, id: &str) -> Result<Option<ParkedCv>, StoreError> {
+    Ok(query_as(
+        "select cv_id, error_class, attempts, first_failed_at, next_attempt_at
+           from cvsync.parked_cv
+          where cv_id = $1",
+    )
+    .bind(id)
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// Lets the next run try these again, or all where there are none; returns how many.
+pub async fn retry(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreError> {
+    Ok(query(
+        "update cvsync.parked_cv
+            set next_attempt_at = now()
+          where cardinality($1::text[]) = 0
+             or cv_id = any($1)",
+    )
+    .bind(ids)
+    .execute(tx)
+    .await?
+    .rows_affected())
 }
 
 /// An id as it is stored: printable and short. Ids that are UUIDs stay as they are.

@@ -10,26 +10,37 @@ use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 use crate::model::{CvId, Difference, Tally};
 
-/// Forgets what an earlier comparison listed.
-pub async fn begin(tx: &mut PgConnection) -> Result<(), StoreError> {
-    query("truncate cvsync.reconcile_listed")
+/// So old is what a comparison left that did not come to its end, in milliseconds.
+const FORGOTTEN_AFTER: i64 = 2 * 86_400_000;
+
+/// Forgets what this comparison listed, and what much earlier ones left.
+pub async fn forget(tx: &mut PgConnection, run: i64) -> Result<(), StoreError> {
+    query("delete from cvsync.reconcile_listed where run = $1 or run < $2")
+        .bind(run)
+        .bind(run - FORGOTTEN_AFTER)
         .execute(tx)
         .await?;
     Ok(())
 }
 
 /// Takes note of a page. An id that comes again stands as it was listed last.
-pub async fn note(tx: &mut PgConnection, ids: &[Uuid], gone: &[bool]) -> Result<(), StoreError> {
+pub async fn note(
+    tx: &mut PgConnection,
+    run: i64,
+    ids: &[Uuid],
+    gone: &[bool],
+) -> Result<(), StoreError> {
     query(
-        "insert into cvsync.reconcile_listed (cv_id, gone)
-         select cv_id, bool_and(gone)
+        "insert into cvsync.reconcile_listed (run, cv_id, gone)
+         select $3, cv_id, bool_and(gone)
            from unnest($1::uuid[], $2::boolean[]) as listed (cv_id, gone)
           group by cv_id
-         on conflict (cv_id) do update
+         on conflict (run, cv_id) do update
             set gone = excluded.gone",
     )
     .bind(ids)
     .bind(gone)
+    .bind(run)
     .execute(tx)
     .await?;
     Ok(())
@@ -39,13 +50,15 @@ pub async fn note(tx: &mut PgConnection, ids: &[Uuid], gone: &[bool]) -> Result<
 /// to be missing.
 pub async fn missing(
     tx: &mut PgConnection,
+    run: i64,
     after: Uuid,
     limit: i64,
 ) -> Result<Vec<CvId>, StoreError> {
     let ids: Vec<Uuid> = query_scalar(
         "select cv_id
            from cvsync.reconcile_listed as listed
-          where cv_id > $1
+          where run = $3
+            and cv_id > $1
             and not gone
             and not exists (select from cvsync.cv where cv.cv_id = listed.cv_id)
             and not exists (select from cvsync.parked_cv where parked_cv.cv_id = listed.cv_id::text)
@@ -54,47 +67,54 @@ pub async fn missing(
     )
     .bind(after)
     .bind(limit)
+    .bind(run)
     .fetch_all(tx)
     .await?;
     Ok(ids.into_iter().map(CvId).collect())
 }
 
-/// The next ids behind `after` that we hold and that the source does not list as there, though it lists changes since
+/// The next ids behind `after` that we hold and that the source lists as gone, or not at all though it lists changes since
 /// `horizon`: what was last changed before that proves nothing by its absence.
 pub async fn extra(
     tx: &mut PgConnection,
+    run: i64,
     after: Uuid,
     horizon: NaiveDate,
     limit: i64,
 ) -> Result<Vec<CvId>, StoreError> {
     let ids: Vec<Uuid> = query_scalar(
-        "select cv_id
+        "select cv.cv_id
            from cvsync.cv
-          where cv_id > $1
-            and (wijzigings_datum is null or wijzigings_datum > $2)
-            and not exists (select
-                              from cvsync.reconcile_listed as listed
-                             where listed.cv_id = cv.cv_id
-                               and not listed.gone)
-          order by cv_id
+           left join cvsync.reconcile_listed as listed
+             on listed.run = $4
+            and listed.cv_id = cv.cv_id
+          where cv.cv_id > $1
+            and (listed.gone
+                 or (listed.cv_id is null
+                     and (wijzigings_datum is null or wijzigings_datum > $2)))
+          order by cv.cv_id
           limit $3",
     )
     .bind(after)
     .bind(horizon)
     .bind(limit)
+    .bind(run)
     .fetch_all(tx)
     .await?;
     Ok(ids.into_iter().map(CvId).collect())
 }
 
 /// How many the source lists.
-pub async fn listed(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    Ok(query_scalar("select count(*) from cvsync.reconcile_listed")
-        .fetch_one(tx)
-        .await?)
+pub async fn listed(tx: &mut PgConnection, run: i64) -> Result<i64, StoreError> {
+    Ok(
+        query_scalar("select count(*) from cvsync.reconcile_listed where run = $1")
+            .bind(run)
+            .fetch_one(tx)
+            .await?,
+    )
 }
 
-/// Writes down what was found, and forgets the list.
+/// Writes down what was found.
 pub async fn conclude(
     tx: &mut PgConnection,
     started_at: DateTime<Utc>,
@@ -112,9 +132,9 @@ pub async fn conclude(
     .bind(count(difference.extra))
     .bind(count(tally.inserted))
     .bind(count(tally.deleted))
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
-    begin(tx).await
+    Ok(())
 }
 
 /// What the latest comparison found: missing and extra.

@@ -1,10 +1,11 @@
 //! The table `sync_window`: which spans of the source's time were listed, when, and with what result.
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::StoreError;
-use super::sql::{query, query_scalar};
+use super::sql::{query, query_as, query_scalar};
 use crate::model::{Tally, Window};
 
 /// Where the settled windows behind `after` ended, in order.
@@ -95,4 +96,121 @@ pub async fn abandon_open(tx: &mut PgConnection) -> Result<u64, StoreError> {
     .execute(tx)
     .await?
     .rows_affected())
+}
+
+/// One line of the ledger.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct SyncWindow {
+    /// Its number.
+    pub id: i64,
+    /// From.
+    pub van: DateTime<Utc>,
+    /// Up to, without it.
+    pub tot: DateTime<Utc>,
+    /// Whether it was listed for the first time.
+    pub fresh: bool,
+    /// `open`, `settled` or `abandoned`.
+    pub state: String,
+    /// Ids that the source listed.
+    pub listed: i64,
+    /// Documents written.
+    pub upserted: i64,
+    /// Confirmed as they were.
+    pub unchanged: i64,
+    /// Documents that went.
+    pub deleted: i64,
+    /// Set aside.
+    pub parked: i64,
+    /// Known without asking.
+    pub skipped: i64,
+    /// When it was listed.
+    pub started_at: DateTime<Utc>,
+    /// When its last id had met its end.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// The latest lines of the ledger, newest first.
+pub async fn latest(tx: &mut PgConnection, limit: i64) -> Result<Vec<SyncWindow>, StoreError> {
+    Ok(query_as(
+        "select id, van, tot, fresh, state, listed, upserted, unchanged, deleted, parked, skipped,
+                started_at, finished_at
+           from cvsync.sync_window
+          order by id desc
+          limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// The line of this number.
+pub async fn find(tx: &mut PgConnection, id: i64) -> Result<Option<SyncWindow>, StoreError> {
+    Ok(query_as(
+        "select id, van, tot, fresh, state, listed, upserted, unchanged, deleted, parked, skipped,
+                started_at, finished_at
+           from cvsync.sync_window
+          where id = $1",
+    )
+    .bind(id)
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// Spans between the first settled window and the last that no settled window covers.
+pub async fn gaps(
+    tx: &mut PgConnection,
+) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
+    Ok(query_as(
+        "select covered, van
+           from (select van,
+                        max(tot) over (order by van, tot
+                                       rows between unbounded preceding and 1 preceding) as covered
+                   from cvsync.sync_window
+                  where state = 'settled') as windows
+          where van > covered
+          order by van",
+    )
+    .fetch_all(tx)
+    .await?)
+}
+
+/// When a span was last listed as a whole, before the window `id` was.
+pub async fn listed_before(
+    tx: &mut PgConnection,
+    window: Window,
+    id: i64,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(query_scalar(
+        "select max(started_at)
+           from cvsync.sync_window
+          where van <= $1
+            and tot >= $2
+            and state = 'settled'
+            and id < $3",
+    )
+    .bind(window.van())
+    .bind(window.tot())
+    .bind(id)
+    .fetch_one(tx)
+    .await?)
+}
+
+/// Ids listed for the first time in windows that ended within a span of the source's time.
+pub async fn listed_between(
+    tx: &mut PgConnection,
+    van: DateTime<Utc>,
+    tot: DateTime<Utc>,
+) -> Result<i64, StoreError> {
+    Ok(query_scalar(
+        "select coalesce(sum(listed), 0)::bigint
+           from cvsync.sync_window
+          where fresh
+            and state = 'settled'
+            and tot > $1
+            and tot <= $2",
+    )
+    .bind(van)
+    .bind(tot)
+    .fetch_one(tx)
+    .await?)
 }

@@ -19,19 +19,57 @@ pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreE
     )
 }
 
-/// Moves it forward to `position`; one that lies behind changes nothing.
-pub async fn advance(tx: &mut PgConnection, position: DateTime<Utc>) -> Result<(), StoreError> {
+/// Moves it forward to `position`, from `from` or beyond; one that lies behind changes nothing.
+///
+/// Where a person has moved it back meanwhile, before `from`, it stays: what lies between is to be listed again.
+pub async fn advance(
+    tx: &mut PgConnection,
+    from: DateTime<Utc>,
+    position: DateTime<Utc>,
+) -> Result<(), StoreError> {
     query(
         "insert into cvsync.watermark as mark (stream, position)
          values ($1, $2)
          on conflict (stream) do update
             set position   = excluded.position,
                 updated_at = now()
-          where mark.position < excluded.position",
+          where mark.position < excluded.position
+            and mark.position >= $3",
     )
     .bind(KANDIDATEN)
     .bind(position)
+    .bind(from)
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Moves it back to `position`, and keeps a record of that; where it was, or `None` if it lies behind already.
+pub async fn rewind(
+    tx: &mut PgConnection,
+    position: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(query_scalar(
+        "with was as (
+             select position
+               from cvsync.watermark
+              where stream = $1
+                and position > $2
+                for update
+         ), moved as (
+             update cvsync.watermark
+                set position   = $2,
+                    updated_at = now()
+              where stream = $1
+                and exists (select from was)
+         ), recorded as (
+             insert into cvsync.watermark_rewind (stream, from_position, to_position)
+             select $1, position, $2 from was
+         )
+         select position from was",
+    )
+    .bind(KANDIDATEN)
+    .bind(position)
+    .fetch_optional(tx)
+    .await?)
 }

@@ -5,7 +5,7 @@
 //! come (design, "Paging that cannot skip").
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc::Sender;
@@ -16,7 +16,7 @@ use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
 use crate::model::{CvId, Difference, Standing, Window};
-use crate::store::{StoreError, cv, cv_seen, parked_cv, reconcile, sync_window};
+use crate::store::{StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window};
 use crate::vdab::{Answer, BulkItem, BulkPage, Pauses, Remedy};
 
 /// How many differences are looked up at a time.
@@ -35,13 +35,18 @@ pub async fn run(
     let mut lister = Lister {
         pipeline,
         work,
-        compares: matches!(task, Task::Compare(_)),
+        compares: match task {
+            Task::Compare(_, run) => Some(run),
+            _ => None,
+        },
+        late: None,
         seq: 0,
         begun: None,
         horizon: None,
     };
     match task {
-        Task::List(plan) => {
+        Task::List(plan, late) => {
+            lister.late = late;
             lister.retry_parked().await?;
             lister.windows(plan).await?;
             Ok(None)
@@ -50,9 +55,11 @@ pub async fn run(
             lister.fetch(ids).await;
             Ok(None)
         }
-        Task::Compare(plan) => {
+        Task::Compare(plan, run) => {
             lister.windows(plan).await?;
-            lister.differences().await.map(Some)
+            let difference = lister.differences(run).await?;
+            lister.forget(run).await?;
+            Ok(Some(difference))
         }
     }
 }
@@ -60,8 +67,10 @@ pub async fn run(
 struct Lister<'a> {
     pipeline: &'a Pipeline,
     work: Sender<Work>,
-    /// Listed ids are only taken note of, to be compared with what we hold.
-    compares: bool,
+    /// The comparison for which listed ids are only taken note of.
+    compares: Option<i64>,
+    /// The word under which late arrivals are counted.
+    late: Option<&'static str>,
     /// The next window's place in the run.
     seq: u64,
     /// Where the run's first fresh window starts.
@@ -237,17 +246,20 @@ impl Lister<'_> {
 
     /// Passes on the ids of a page that need it, and counts all of them.
     async fn feed(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
-        if self.compares {
-            return self.note(listed, page).await;
+        if let Some(run) = self.compares {
+            return self.note(run, listed, page).await;
         }
         let words = self.pipeline.vdab.words();
         let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
         let listed_at = Instant::now();
         let mut labels = HashMap::<_, u64>::new();
+        let mut news = 0;
         for item in &page.value.items {
             *labels.entry(sift::label(item, words)).or_default() += 1;
             listed.ids += 1;
-            let work = match sift(item, listed.seq, page.as_of, &knowledge, words) {
+            let decision = sift(item, listed.seq, page.as_of, &knowledge, words);
+            news += u64::from(decision != Decision::Skip);
+            let work = match decision {
                 Decision::Skip => {
                     listed.skipped += 1;
                     continue;
@@ -266,11 +278,58 @@ impl Lister<'_> {
         for (label, ids) in labels {
             self.pipeline.metrics.listed(label, ids);
         }
+        match self.late {
+            Some(horizon) if news > 0 && !listed.planned.fresh => {
+                self.arrived_late(listed, horizon, news).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts ids that a settled window shows and that were not fetched since it was listed: they became visible late.
+    /// How late is known from below: they were not there when it was listed before.
+    async fn arrived_late(
+        &self,
+        listed: &Listed,
+        horizon: &'static str,
+        ids: u64,
+    ) -> Result<(), SyncError> {
+        let window = listed.planned.window;
+        let before = self
+            .pipeline
+            .persist("looking up when a window was listed", || async {
+                let mut tx = self.pipeline.store.begin().await?;
+                let before = sync_window::listed_before(&mut tx, window, listed.row).await?;
+                tx.commit().await?;
+                Ok(before)
+            })
+            .await?;
+        let late = before.and_then(|at| (at - window.tot()).to_std().ok());
+        self.pipeline.metrics.arrived_late(horizon, ids, late);
+        let overlap = self.pipeline.settings.window_overlap;
+        if let Some(late) = late.filter(|late| horizon == "relist" && *late > overlap / 2) {
+            let better = round_up_to_hours(late * 2);
+            tracing::warn!(
+                ids,
+                %window,
+                "changes became visible {} min after their time or later; set CVSYNC_WINDOW_OVERLAP={}h to see such changes with the next sync",
+                late.as_secs() / 60,
+                better
+            );
+            self.pipeline
+                .better_overlap_hours
+                .send_replace(Some(better));
+        }
         Ok(())
     }
 
     /// Takes note of a page, for the comparison once all is listed.
-    async fn note(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
+    async fn note(
+        &self,
+        run: i64,
+        listed: &mut Listed,
+        page: &Answer<BulkPage>,
+    ) -> Result<(), SyncError> {
         let words = self.pipeline.vdab.words();
         let items = &page.value.items;
         listed.ids += items.len() as u64;
@@ -285,39 +344,43 @@ impl Lister<'_> {
             .unzip();
         self.pipeline
             .persist("taking note of a page", || async {
-                let mut tx = self.pipeline.store.begin_write().await?;
-                reconcile::note(&mut tx, &ids, &gone).await?;
-                tx.commit().await
+                // Not undone by a dry run: it is no result.
+                let mut tx = self.pipeline.store.begin().await?;
+                reconcile::note(&mut tx, run, &ids, &gone).await?;
+                Ok(tx.commit().await?)
             })
             .await
     }
 
     /// Fetches what only one side has, a page at a time: what the source says about each decides.
-    async fn differences(&self) -> Result<Difference, SyncError> {
-        let (listed, stored) = self.sizes().await?;
+    async fn differences(&self, run: i64) -> Result<Difference, SyncError> {
+        let (listed, stored) = self.sizes(run).await?;
         if listed == 0 && stored > 0 {
             return Err(SyncError::Empty { stored });
         }
         Ok(Difference {
             listed: u64::try_from(listed).unwrap_or(0),
-            missing: self.fetch_side(Side::Missing).await?,
-            extra: self.fetch_side(Side::Extra).await?,
+            missing: self.fetch_side(run, Side::Missing).await?,
+            extra: self.fetch_side(run, Side::Extra).await?,
         })
     }
 
     /// How many CVs the source lists, and how many are stored.
-    async fn sizes(&self) -> Result<(i64, i64), SyncError> {
+    async fn sizes(&self, run: i64) -> Result<(i64, i64), SyncError> {
         self.pipeline
             .persist("counting both sides", || async {
                 let mut tx = self.pipeline.store.begin().await?;
-                let sizes = (reconcile::listed(&mut tx).await?, cv::count(&mut tx).await?);
+                let sizes = (
+                    reconcile::listed(&mut tx, run).await?,
+                    cv::count(&mut tx).await?,
+                );
                 tx.commit().await?;
                 Ok(sizes)
             })
             .await
     }
 
-    async fn fetch_side(&self, side: Side) -> Result<u64, SyncError> {
+    async fn fetch_side(&self, run: i64, side: Side) -> Result<u64, SyncError> {
         let horizon = self.horizon.unwrap_or_default().date_naive();
         let (mut after, mut count) = (Uuid::nil(), 0);
         loop {
@@ -326,9 +389,11 @@ impl Lister<'_> {
                 .persist("comparing", || async {
                     let mut tx = self.pipeline.store.begin().await?;
                     let page = match side {
-                        Side::Missing => reconcile::missing(&mut tx, after, DIFFERENCES).await?,
+                        Side::Missing => {
+                            reconcile::missing(&mut tx, run, after, DIFFERENCES).await?
+                        }
                         Side::Extra => {
-                            reconcile::extra(&mut tx, after, horizon, DIFFERENCES).await?
+                            reconcile::extra(&mut tx, run, after, horizon, DIFFERENCES).await?
                         }
                     };
                     tx.commit().await?;
@@ -342,6 +407,16 @@ impl Lister<'_> {
             count += page.len() as u64;
             self.fetch(page).await;
         }
+    }
+
+    async fn forget(&self, run: i64) -> Result<(), SyncError> {
+        self.pipeline
+            .persist("forgetting what was listed", || async {
+                let mut tx = self.pipeline.store.begin().await?;
+                reconcile::forget(&mut tx, run).await?;
+                Ok(tx.commit().await?)
+            })
+            .await
     }
 
     async fn knowledge(
@@ -365,10 +440,12 @@ impl Lister<'_> {
                 } else {
                     parked_cv::waiting(&mut tx, &keys).await?
                 };
+                let held = held_delete::among(&mut tx, &ids).await?;
                 tx.commit().await.map_err(StoreError::from)?;
                 Ok(Knowledge {
                     confirmed,
                     waiting: waiting.into_iter().collect(),
+                    held: held.into_iter().collect(),
                 })
             })
             .await
@@ -438,4 +515,8 @@ impl Lister<'_> {
     fn settle_lag(&self) -> TimeDelta {
         delta(self.pipeline.settings.settle_lag)
     }
+}
+
+fn round_up_to_hours(duration: Duration) -> u64 {
+    duration.as_secs().div_ceil(3_600).max(1)
 }

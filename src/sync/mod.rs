@@ -72,6 +72,8 @@ pub struct Pipeline {
     pub queues: Queues,
     /// Where the watermark stands, for those who watch.
     pub watermark: watch::Sender<Option<DateTime<Utc>>>,
+    /// What CVSYNC_WINDOW_OVERLAP should be, in hours, as far as late changes have shown.
+    pub better_overlap_hours: watch::Sender<Option<u64>>,
     /// What the database said while it could not be used.
     pub trouble: watch::Sender<Option<StoreError>>,
     /// Ends the run: no new work is taken, what is in hand is finished or dropped whole.
@@ -161,6 +163,7 @@ impl Pipeline {
             progress: Progress::default(),
             queues: Queues::default(),
             watermark: watch::Sender::new(None),
+            better_overlap_hours: watch::Sender::new(None),
             trouble: watch::Sender::new(None),
             token,
         })
@@ -240,9 +243,6 @@ impl Pipeline {
             let mut tx = self.store.begin_write().await?;
             if *request == Request::UpToNow {
                 sync_window::abandon_open(&mut tx).await?;
-            }
-            if *request == Request::Reconcile {
-                reconcile::begin(&mut tx).await?;
             }
             let watermark = watermark::read(&mut tx).await?;
             let ends = match (watermark, reach) {

@@ -25,8 +25,28 @@ pub struct Planned {
 pub struct Plan {
     next: VecDeque<Planned>,
     cursor: DateTime<Utc>,
+    /// Where windows ended that lie ahead: those of before the watermark was moved back.
+    ends: VecDeque<DateTime<Utc>>,
     goal: Option<DateTime<Utc>>,
     width: TimeDelta,
+}
+
+/// Into about so many pieces the overlap is cut at most, however often syncs run: each costs a call.
+const PIECES: i32 = 30;
+
+/// Leaves out ends that are closer together than `cell`, but for those within a cell of the watermark.
+///
+/// Which one stays does not depend on when it is asked, so pieces are the same from run to run. A CV of a piece that is
+/// wider than its window was is fetched once more, and then known to be up to date.
+fn thin(ends: &[DateTime<Utc>], watermark: DateTime<Utc>, cell: TimeDelta) -> Vec<DateTime<Utc>> {
+    let cell = cell.num_milliseconds().max(1);
+    let number = |at: &DateTime<Utc>| at.timestamp_millis().div_euclid(cell);
+    let mut last = None;
+    let stays = |end: &DateTime<Utc>| {
+        let cell = number(end);
+        cell >= number(&watermark) || last.replace(cell) != Some(cell)
+    };
+    ends.iter().copied().filter(stays).collect()
 }
 
 impl Plan {
@@ -39,23 +59,16 @@ impl Plan {
         ends: &[DateTime<Utc>],
         width: TimeDelta,
     ) -> Self {
+        let ends = &thin(ends, watermark.unwrap_or(from), overlap / PIECES);
         let mut plan = Self {
             next: VecDeque::new(),
             cursor: watermark.unwrap_or(from),
+            ends: ends.iter().copied().collect(),
             goal: None,
             width,
         };
         if let Some(watermark) = watermark {
-            let mut van = watermark - overlap;
-            for end in ends.iter().copied().chain([watermark]) {
-                while let Some(window) = Window::new(van, end.min(watermark).min(van + width)) {
-                    plan.next.push_back(Planned {
-                        window,
-                        fresh: false,
-                    });
-                    van = window.tot();
-                }
-            }
+            plan.look_back(watermark - overlap, watermark, ends);
         }
         plan
     }
@@ -65,12 +78,33 @@ impl Plan {
     pub fn again(
         van: DateTime<Utc>,
         tot: DateTime<Utc>,
+        overlap: TimeDelta,
         ends: &[DateTime<Utc>],
         width: TimeDelta,
     ) -> Self {
-        let mut plan = Self::new(Some(tot), van, tot - van, ends, width);
-        plan.goal = Some(tot);
+        let mut plan = Self {
+            next: VecDeque::new(),
+            cursor: tot,
+            ends: VecDeque::new(),
+            goal: Some(tot),
+            width,
+        };
+        plan.look_back(van, tot, &thin(ends, tot, overlap / PIECES));
         plan
+    }
+
+    /// Windows from `van` to `tot` that move no watermark, cut at `ends`.
+    fn look_back(&mut self, van: DateTime<Utc>, tot: DateTime<Utc>, ends: &[DateTime<Utc>]) {
+        let mut van = van;
+        for end in ends.iter().copied().chain([tot]) {
+            while let Some(window) = Window::new(van, end.min(tot).min(van + self.width)) {
+                self.next.push_back(Planned {
+                    window,
+                    fresh: false,
+                });
+                van = window.tot();
+            }
+        }
     }
 
     /// The next window; none of them ends behind `horizon`, up to where the source is settled by now.
@@ -78,7 +112,17 @@ impl Plan {
         if let Some(planned) = self.next.pop_front() {
             return Some(planned);
         }
-        let end = self.goal.unwrap_or(horizon).min(self.cursor + self.width);
+        self.ends.retain(|end| *end > self.cursor);
+        let known = self
+            .ends
+            .front()
+            .copied()
+            .unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let end = self
+            .goal
+            .unwrap_or(horizon)
+            .min(self.cursor + self.width)
+            .min(known);
         let window = Window::new(self.cursor, end)?;
         self.cursor = window.tot();
         Some(Planned {
@@ -164,8 +208,46 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_each_second_lists_no_more_than_a_few_pieces_and_the_same_ones_from_run_to_run() {
+        let second = |s: i64| DateTime::from_timestamp(1_000_000 + s, 0).unwrap();
+        let pieces = |watermark: i64| -> Vec<_> {
+            let ends: Vec<_> = (0..watermark).map(second).collect();
+            let overlap = minutes(60);
+            let mut plan = Plan::new(Some(second(watermark)), at(0), overlap, &ends, minutes(600));
+            std::iter::from_fn(|| plan.next(second(watermark)))
+                .map(|planned| planned.window.tot())
+                .collect()
+        };
+        let (now, later) = (pieces(7_200), pieces(7_500));
+        assert!(now.len() < 30 + 120 + 2, "{}", now.len());
+        let old = |tot: &&DateTime<Utc>| **tot > second(4_000) && **tot < second(7_000);
+        let (now, later): (Vec<_>, Vec<_>) = (
+            now.iter().filter(old).collect(),
+            later.iter().filter(old).collect(),
+        );
+        assert_eq!(now, later);
+        assert!(now.len() > 20);
+    }
+
+    #[test]
+    fn behind_a_watermark_that_was_moved_back_windows_are_cut_where_they_were() {
+        let ends = [at(480), at(500), at(510), at(530)];
+        let mut plan = Plan::new(Some(at(500)), at(0), minutes(30), &ends, minutes(100));
+        assert_eq!(
+            all(&mut plan, at(560)),
+            [
+                (470, 480, false),
+                (480, 500, false),
+                (500, 510, true),
+                (510, 530, true),
+                (530, 560, true)
+            ]
+        );
+    }
+
+    #[test]
     fn what_is_listed_once_more_leaves_the_watermark_alone() {
-        let mut plan = Plan::again(at(100), at(250), &[at(130)], minutes(100));
+        let mut plan = Plan::again(at(100), at(250), minutes(60), &[at(130)], minutes(100));
         assert_eq!(
             all(&mut plan, at(900)),
             [(100, 130, false), (130, 230, false), (230, 250, false)]

@@ -25,12 +25,13 @@ pub enum Request {
 /// What a run begins with.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// List these windows and fetch what is needed.
-    List(Plan),
+    /// List these windows and fetch what is needed. What windows that were settled before still show as new became
+    /// visible late, and is counted under this word.
+    List(Plan, Option<&'static str>),
     /// Fetch these.
     Fetch(Vec<CvId>),
-    /// List these windows, then fetch what only one side has.
-    Compare(Plan),
+    /// List these windows, then fetch what only one side has. The number tells comparisons apart.
+    Compare(Plan, i64),
 }
 
 /// What the database knows of earlier runs.
@@ -79,29 +80,25 @@ impl Request {
     pub(super) fn task(self, settings: &config::Sync, marks: &Marks, now: DateTime<Utc>) -> Task {
         let width = delta(settings.window);
         let overlap = delta(settings.window_overlap);
-        let again = |van, tot| Plan::again(van, tot, &marks.ends, width);
+        let again = |van, tot| Plan::again(van, tot, overlap, &marks.ends, width);
         match self {
             Self::UpToNow => {
                 let from = settings.from;
-                Task::List(Plan::new(
-                    marks.watermark,
-                    from,
-                    overlap,
-                    &marks.ends,
-                    width,
-                ))
+                let plan = Plan::new(marks.watermark, from, overlap, &marks.ends, width);
+                Task::List(plan, Some("overlap"))
             }
             Self::Relist => {
                 let tot = marks.watermark.unwrap_or(settings.from) - overlap;
                 let reach = settings.relist.map_or(overlap, delta);
-                Task::List(again((tot + overlap - reach).min(tot), tot))
+                let plan = again((tot + overlap - reach).min(tot), tot);
+                Task::List(plan, Some("relist"))
             }
-            Self::Range(window) => Task::List(again(window.van(), window.tot())),
+            Self::Range(window) => Task::List(again(window.van(), window.tot()), None),
             Self::These(ids) => Task::Fetch(ids),
             Self::Reconcile => {
                 let settled = now - delta(settings.settle_lag);
                 let tot = marks.watermark.unwrap_or(settings.from).min(settled);
-                Task::Compare(again(settings.from.min(tot), tot))
+                Task::Compare(again(settings.from.min(tot), tot), now.timestamp_millis())
             }
         }
     }

@@ -26,6 +26,8 @@ pub struct Knowledge {
     pub confirmed: HashMap<Uuid, bool>,
     /// Ids that are parked and not due, where such are to be left alone.
     pub waiting: HashSet<String>,
+    /// Ids whose delete is held back until a person decides.
+    pub held: HashSet<Uuid>,
 }
 
 /// Decides about one listed id of window `seq`, listed at `as_of`.
@@ -56,6 +58,7 @@ pub fn sift(
     };
     let held = knowledge.confirmed.get(&id.0);
     match (words.standing(item.status.as_deref()), held) {
+        (Standing::Gone, _) if knowledge.held.contains(&id.0) => Decision::Skip,
         (Standing::Gone, Some(true))
         | (Standing::Live, Some(false))
         | (Standing::Unknown, Some(_)) => Decision::Skip,
@@ -80,6 +83,7 @@ pub fn label(item: &BulkItem, words: &StatusWords) -> &'static str {
 mod tests {
     use super::*;
 
+    const HELD: &str = "cb60cf85-1380-4a5a-adae-0b7bc6160661";
     const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
 
     fn decide(cv_id: Option<&str>, status: Option<&str>, held_gone: Option<bool>) -> &'static str {
@@ -91,6 +95,7 @@ mod tests {
         let knowledge = Knowledge {
             confirmed: held_gone.into_iter().map(|gone| (id.0, gone)).collect(),
             waiting: HashSet::from(["WAITING".to_owned()]),
+            held: HashSet::from([CvId::parse(HELD).unwrap().0]),
         };
         let words = StatusWords {
             live: vec!["OPEN".into()],
@@ -128,6 +133,12 @@ mod tests {
                 "{status:?} {held_gone:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_delete_that_is_held_back_is_not_asked_for_again_but_a_cv_that_is_back_is_fetched() {
+        assert_eq!(decide(Some(HELD), Some("VERWIJDERD"), None), "skip");
+        assert_eq!(decide(Some(HELD), Some("OPEN"), None), "fetch");
     }
 
     #[test]

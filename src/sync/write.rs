@@ -105,11 +105,14 @@ async fn finish(
     settled: Vec<Settled>,
     summary: &mut Summary,
 ) -> Result<(), SyncError> {
-    let reached = settled
-        .iter()
-        .filter(|window| window.listed.planned.fresh)
-        .map(|window| window.listed.planned.window.tot())
-        .max();
+    let fresh = || {
+        let fresh = settled.iter().map(|window| window.listed.planned);
+        fresh
+            .filter(|planned| planned.fresh)
+            .map(|planned| planned.window)
+    };
+    let reached = fresh().map(|window| window.tot()).max();
+    let from = fresh().map(|window| window.van()).min();
     if settled.is_empty() {
         return Ok(());
     }
@@ -119,8 +122,8 @@ async fn finish(
             for window in &settled {
                 sync_window::settle(&mut tx, window.listed.row, &window.tally).await?;
             }
-            if let Some(position) = reached {
-                watermark::advance(&mut tx, position).await?;
+            if let (Some(from), Some(position)) = (from, reached) {
+                watermark::advance(&mut tx, from, position).await?;
             }
             tx.commit().await
         })

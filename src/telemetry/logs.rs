@@ -9,6 +9,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Log, LogFormat};
 
+/// No news for an operator: PostgreSQL's remarks on migrations that are there already, and a scheduler's on its start.
+const QUIET: [&str; 2] = ["sqlx::postgres::notice=warn", "tokio_cron_scheduler=warn"];
+
 /// Stderr, shared by log lines and progress bars: a line moves the bars out of its way. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Screen(pub MultiProgress);
@@ -23,8 +26,12 @@ pub fn install(log: &Log, screen: &Screen) -> anyhow::Result<()> {
     } else {
         LogFormat::Json
     });
+    let mut filter = EnvFilter::try_new(&log.filter)?;
+    for directive in QUIET {
+        filter = filter.add_directive(directive.parse()?);
+    }
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(&log.filter)?)
+        .with_env_filter(filter)
         .with_writer(screen.clone());
     match format {
         LogFormat::Text => lines

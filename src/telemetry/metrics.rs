@@ -88,6 +88,8 @@ pub struct Metrics {
     listed: Counter<u64>,
     records: Counter<u64>,
     retries: Counter<u64>,
+    late_arrivals: Counter<u64>,
+    late_arrival_delay: Histogram<f64>,
     gate_closed: Counter<f64>,
     quota_limit: Gauge<u64>,
     quota_remaining: Gauge<u64>,
@@ -162,6 +164,15 @@ impl Metrics {
                 "Ids that the source listed, by what their status says",
             ),
             records: count("cvsync.records", "Ids by what became of them"),
+            late_arrivals: count(
+                "cvsync.late.arrivals",
+                "Ids that only a second listing showed",
+            ),
+            late_arrival_delay: seconds(
+                "cvsync.late.arrival.delay",
+                &LONG_SECONDS,
+                "How long after its time a change was not visible yet",
+            ),
             retries: count("cvsync.retries", "Attempts that had to be repeated"),
             gate_closed: meter
                 .f64_counter("cvsync.gate.closed")
@@ -258,6 +269,15 @@ impl Metrics {
     /// Listed ids whose status says `live`, `gone` or `unknown`, or that are `invalid_id`.
     pub fn listed(&self, status: &'static str, ids: u64) {
         self.listed.add(ids, &[KeyValue::new("status", status)]);
+    }
+
+    /// Ids that only a second listing showed, and for how long they were known not to be visible.
+    pub fn arrived_late(&self, horizon: &'static str, ids: u64, late: Option<Duration>) {
+        self.late_arrivals
+            .add(ids, &[KeyValue::new("horizon", horizon)]);
+        if let Some(late) = late {
+            self.late_arrival_delay.record(late.as_secs_f64(), &[]);
+        }
     }
 
     /// What became of some ids. `listed` is counted apart.

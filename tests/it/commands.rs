@@ -41,6 +41,14 @@ async fn wrong_use_exits_with_2_and_help_with_0() {
     assert_eq!(output(&["sync", "--fly"], []).await.0, Some(2));
     for command in [
         "run",
+        "backfill",
+        "resync",
+        "reconcile",
+        "verify",
+        "status",
+        "explain",
+        "pause",
+        "rewind",
         "sync",
         "migrate",
         "check",

@@ -8,8 +8,9 @@ use cvsync::clock::Clock;
 use cvsync::config::{self, Config, Env};
 use cvsync::simulator::{Handle, Operation, Options, Simulator};
 use cvsync::store::Store;
-use cvsync::sync::{Pipeline, Summary, SyncError};
+use cvsync::sync::{Pipeline, Request, Summary, SyncError};
 use cvsync::telemetry::Metrics;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -114,6 +115,20 @@ impl World {
         self.environment.clone()
     }
 
+    /// Where its database is.
+    pub fn url(&self) -> &str {
+        self.config.database.url.expose_secret()
+    }
+
+    /// Another run than the sync, by a process that has just started.
+    pub async fn request(&self, request: Request) -> Summary {
+        self.try_request(request).await.unwrap()
+    }
+
+    pub async fn try_request(&self, request: Request) -> Result<Summary, SyncError> {
+        self.pipeline().carry_out(request).await
+    }
+
     /// A sync by a process that has just started.
     pub async fn sync(&self) -> Summary {
         self.try_sync().await.unwrap()
@@ -191,6 +206,20 @@ impl World {
             .fetch_optional(&self.database)
             .await
             .unwrap()
+    }
+
+    /// How many rows a table of ours has.
+    pub async fn rows(&self, table: &str) -> i64 {
+        let query = AssertSqlSafe(format!("select count(*) from cvsync.{table}"));
+        sqlx::query_scalar(query)
+            .fetch_one(&self.database)
+            .await
+            .unwrap()
+    }
+
+    /// How many CVs the source has.
+    pub fn live(&self) -> usize {
+        self.source.world(|world| world.live_ids().count())
     }
 
     pub async fn count(&self, query: &'static str) -> i64 {

@@ -1,0 +1,87 @@
+//! `cvsync deletes`
+
+use super::output::{Output, say};
+use super::resync::ids;
+use super::tool::{Tool, database, text};
+use super::{LONGEST_LIST, Usage, table};
+use crate::config::Env;
+use crate::model::window::instant;
+use crate::model::{Brake, CvId};
+use crate::store::held_delete::{self, HeldDelete};
+use crate::sync::Request;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// What the delete brake holds back
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Ask VDAB for these again, and delete those that are gone
+    Approve(Which),
+    /// Keep these: the next listing, or `reconcile`, decides anew
+    Discard(Which),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// Ids as `list` shows them
+    #[arg(required_unless_present = "all")]
+    ids: Vec<String>,
+    /// All that are held back
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+}
+
+pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+    match command {
+        Command::List { output } => {
+            let store = database(env)?;
+            let mut tx = store.begin().await?;
+            let held = held_delete::list(&mut tx, LONGEST_LIST).await?;
+            tx.commit().await?;
+            output.print(&held, |held| show(held));
+        }
+        Command::Approve(which) => {
+            let mut tool = Tool::prepare(env, false).await?;
+            tool.pipeline.brake = Brake::released();
+            let mut tx = tool.pipeline.store.begin().await?;
+            let held = chosen(which, held_delete::list(&mut tx, i64::MAX).await?)?;
+            tx.commit().await?;
+            say(&text(&tool.carry_out(Request::These(held)).await?));
+        }
+        Command::Discard(which) => {
+            let store = database(env)?;
+            let mut tx = store.begin_write().await?;
+            let held = chosen(which, held_delete::list(&mut tx, i64::MAX).await?)?;
+            let held: Vec<_> = held.into_iter().map(|id| id.0).collect();
+            let discarded = held_delete::clear(&mut tx, &held).await?;
+            tx.commit().await?;
+            say(&format!("{discarded} deletes discarded"));
+        }
+    }
+    Ok(())
+}
+
+fn chosen(which: Which, held: Vec<HeldDelete>) -> Result<Vec<CvId>, Usage> {
+    let held: Vec<CvId> = held.into_iter().map(|held| CvId(held.cv_id)).collect();
+    if which.all {
+        return Ok(held);
+    }
+    let chosen = ids(&which.ids)?;
+    match chosen.iter().find(|id| !held.contains(id)) {
+        Some(id) => Err(Usage(format!("{id} is not held back; nothing was done"))),
+        None => Ok(chosen),
+    }
+}
+
+fn show(held: &[HeldDelete]) -> String {
+    let rows = held.iter().map(|held| {
+        vec![
+            held.cv_id.to_string(),
+            instant(held.as_of),
+            instant(held.held_at),
+        ]
+    });
+    table(&["id", "gone at VDAB as of", "held since"], rows)
+}

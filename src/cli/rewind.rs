@@ -1,0 +1,41 @@
+//! `cvsync rewind`
+
+use chrono::{DateTime, Utc};
+
+use super::Usage;
+use super::output::say;
+use super::tool::database;
+use crate::config::Env;
+use crate::model::window::instant;
+use crate::store::watermark;
+
+/// Move the watermark back (never forward), with a record of it
+///
+/// The next sync lists everything from there on, and fetches what is not known to be up to date. After a restored backup,
+/// rewind to before it was taken, and run `cvsync reconcile`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to, such as 2026-02-13T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    to: DateTime<Utc>,
+}
+
+pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+    let store = database(env)?;
+    let mut tx = store.begin_write().await?;
+    let was = watermark::rewind(&mut tx, args.to).await?;
+    tx.commit().await?;
+    let Some(was) = was else {
+        return Err(Usage(format!(
+            "the watermark does not lie behind {}; it is only ever moved back by hand",
+            instant(args.to)
+        ))
+        .into());
+    };
+    say(&format!(
+        "the watermark went from {} back to {}",
+        instant(was),
+        instant(args.to)
+    ));
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! `cvsync status`
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::tool::database;
+use super::{Failed, Output};
+use crate::clock::Clock;
+use crate::config::Env;
+use crate::model::window::instant;
+use crate::store::pause::{self, Pause};
+use crate::store::{cv, held_delete, job_success, lease, parked_cv, watermark};
+
+/// A watermark further back is not in step: three runs of the usual schedule.
+const IN_STEP: TimeDelta = TimeDelta::minutes(16);
+
+/// Watermark, lag, leader, parked CVs, held deletes; exits with 0 only if in step
+///
+/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. What a
+/// running daemon is at, its gates and its progress, is on its /api/status.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    in_step: bool,
+    watermark: Option<DateTime<Utc>>,
+    lag_seconds: Option<i64>,
+    leader: Option<String>,
+    stored: i64,
+    parked: BTreeMap<String, i64>,
+    held_deletes: i64,
+    pause: Option<Pause>,
+    last_success: BTreeMap<String, DateTime<Utc>>,
+}
+
+pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+    let store = database(env)?;
+    let mut tx = store.begin().await?;
+    let watermark = watermark::read(&mut tx).await?;
+    let lag = watermark.map(|at| Clock::default().now() - at);
+    let leader = lease::leader(&mut tx).await?.filter(|leader| leader.alive);
+    let pause = pause::current(&mut tx).await?;
+    let status = Status {
+        in_step: lag.is_some_and(|lag| lag < IN_STEP) && pause.is_none(),
+        watermark,
+        lag_seconds: lag.map(|lag| lag.num_seconds()),
+        leader: leader.map(|leader| leader.holder),
+        stored: cv::count(&mut tx).await?,
+        parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
+        held_deletes: held_delete::count(&mut tx).await?,
+        pause,
+        last_success: job_success::all(&mut tx).await?.into_iter().collect(),
+    };
+    tx.commit().await?;
+    args.output.print(&status, text);
+    if status.in_step {
+        Ok(())
+    } else {
+        Err(Failed.into())
+    }
+}
+
+fn text(status: &Status) -> String {
+    let state = match (status.watermark, status.lag_seconds) {
+        (Some(at), Some(lag)) if status.in_step => {
+            format!("in step with VDAB up to {} ({lag} s ago)", instant(at))
+        }
+        (Some(at), Some(lag)) => {
+            format!("NOT in step: only up to {} ({lag} s ago)", instant(at))
+        }
+        _ => "NOT in step: nothing was synced yet".to_owned(),
+    };
+    let mut lines = vec![state];
+    if let Some(pause) = &status.pause {
+        lines.push(format!(
+            "paused since {}: {}",
+            instant(pause.since),
+            pause.reason
+        ));
+    }
+    let leader = status
+        .leader
+        .as_deref()
+        .unwrap_or("nobody: does the daemon run?");
+    lines.push(format!("leader         {leader}"));
+    lines.push(format!("stored         {} CVs", status.stored));
+    let parked: Vec<_> = status
+        .parked
+        .iter()
+        .map(|(class, n)| format!("{n} {class}"))
+        .collect();
+    lines.push(format!(
+        "parked         {}",
+        if parked.is_empty() {
+            "none".to_owned()
+        } else {
+            parked.join(", ")
+        }
+    ));
+    lines.push(format!("held deletes   {}", status.held_deletes));
+    lines.extend(
+        status
+            .last_success
+            .iter()
+            .map(|(job, at)| format!("last {job:<10}{}", instant(*at))),
+    );
+    lines.join("\n")
+}

@@ -1,0 +1,123 @@
+//! What commands that work on source and database have in common.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use super::Output;
+use crate::clock::Clock;
+use crate::config::{Config, Database, Env, Log};
+use crate::daemon::{cancel_on_signal, drained};
+use crate::model::window::instant;
+use crate::store::Store;
+use crate::sync::{Pipeline, Request, Summary};
+use crate::telemetry::{self, Metrics, Screen};
+use crate::terminal;
+
+/// How long a person waits for a source or a database that is away.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How a run by hand is made.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct RunArgs {
+    /// List and fetch, write nothing; print what would have been done, and the calls that it took
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// A pipeline at a terminal.
+pub struct Tool {
+    /// Beside a daemon or without one: `as_of` orders what both write.
+    pub pipeline: Pipeline,
+    screen: Screen,
+    token: CancellationToken,
+}
+
+impl Tool {
+    /// Everything configured, logging installed, the schema up to date.
+    pub async fn prepare(env: &Env, dry_run: bool) -> anyhow::Result<Self> {
+        let config = Config::load(env)?;
+        let screen = Screen::default();
+        telemetry::install(&config.log, &screen)?;
+        let token = cancel_on_signal()?;
+        let mut pipeline = Pipeline::new(
+            &config,
+            Some(PATIENCE),
+            Clock::default(),
+            Metrics::new()?,
+            token.clone(),
+        )?;
+        pipeline.migrate().await?;
+        if dry_run {
+            pipeline.store = pipeline.store.dry();
+        }
+        Ok(Self {
+            pipeline,
+            screen,
+            token,
+        })
+    }
+
+    /// One run, with its progress shown.
+    pub async fn carry_out(&self, request: Request) -> anyhow::Result<Summary> {
+        let run = self.pipeline.carry_out(request);
+        let work = terminal::shown(&self.screen, &self.pipeline.progress, run);
+        Ok(drained(&self.token, work)
+            .await
+            .context("what was in hand took too long and was dropped; nothing is lost")??)
+    }
+}
+
+/// The whole of a command that is one run.
+pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
+    let tool = Tool::prepare(env, args.dry_run).await?;
+    let summary = tool.carry_out(request).await?;
+    args.output.print(&summary, |summary| {
+        let would = if args.dry_run {
+            "dry run, nothing written: "
+        } else {
+            ""
+        };
+        format!("{would}{}", text(summary))
+    });
+    Ok(())
+}
+
+/// The database alone, for commands that need no source.
+pub fn database(env: &Env) -> anyhow::Result<Store> {
+    let database = Database::load(env)?;
+    telemetry::install(&Log::load(env)?, &Screen::default())?;
+    Ok(Store::new(&database)?)
+}
+
+/// What a run did, for people.
+pub fn text(summary: &Summary) -> String {
+    let tally = summary.tally;
+    let mut text = format!(
+        "{} listed: {} new, {} changed, {} gone, {} as they were, {} known already, {} parked; {} calls",
+        tally.listed,
+        tally.inserted,
+        tally.updated,
+        tally.deleted,
+        tally.unchanged + tally.superseded,
+        tally.skipped,
+        tally.parked,
+        summary.calls,
+    );
+    if let Some(difference) = summary.difference {
+        text += &format!(
+            "; the source has {}, of which {} were missing here, and {} were here that it does not list",
+            difference.listed, difference.missing, difference.extra
+        );
+    }
+    if let Some(watermark) = summary.watermark {
+        text += &format!("; in step up to {}", instant(watermark));
+    }
+    if summary.interrupted {
+        text += "; interrupted, the next one goes on from here";
+    }
+    text
+}

@@ -1,0 +1,93 @@
+//! `cvsync verify`
+
+use serde::Serialize;
+
+use super::Output;
+use super::tool::Tool;
+use crate::config::Env;
+use crate::store::cv;
+use crate::sync::Request;
+
+/// Refetch random CVs and report the stale share with its confidence bound
+///
+/// What comes back is applied, so nothing that was paid for is thrown away.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    sample: u32,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Serialize)]
+struct Verdict {
+    sampled: u64,
+    stale: u64,
+    gone: u64,
+    share: f64,
+    /// With 95 % confidence no more than this share of all CVs is stale.
+    at_most: f64,
+}
+
+pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+    let tool = Tool::prepare(env, false).await?;
+    let mut tx = tool.pipeline.store.begin().await?;
+    let ids = cv::sample(&mut tx, args.sample.into()).await?;
+    tx.commit().await?;
+    let tally = tool.carry_out(Request::These(ids)).await?.tally;
+    let sampled = tally.listed - tally.parked;
+    let wrong = tally.updated + tally.deleted;
+    let verdict = Verdict {
+        sampled,
+        stale: tally.updated,
+        gone: tally.deleted,
+        share: share(wrong, sampled),
+        at_most: upper_bound(wrong, sampled),
+    };
+    args.output.print(&verdict, |verdict| {
+        format!(
+            "of {} CVs {} were stale and {} were gone: {:.2} %, with 95 % confidence at most {:.2} % of all; these are right now",
+            verdict.sampled,
+            verdict.stale,
+            verdict.gone,
+            verdict.share * 100.0,
+            verdict.at_most * 100.0
+        )
+    });
+    Ok(())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+/// The upper end of Wilson's one-sided 95 % interval; 1 where nothing was sampled.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn upper_bound(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        return 1.0;
+    }
+    let (n, p, z) = (whole as f64, share(part, whole), 1.645_f64);
+    let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+    ((p + z * z / (2.0 * n) + spread) / (1.0 + z * z / n)).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_narrows_with_the_sample() {
+        assert!((upper_bound(0, 0) - 1.0).abs() < 1e-9);
+        assert!(upper_bound(0, 10) > 0.2);
+        assert!((upper_bound(0, 1_000) - 0.0027).abs() < 0.0001);
+        assert!((upper_bound(50, 1_000) - 0.0626).abs() < 0.001);
+        assert!((upper_bound(10, 10) - 1.0).abs() < 1e-9);
+    }
+}

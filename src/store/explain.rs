@@ -1,0 +1,93 @@
+//! All that the tables know of one CV: ids and times, not a word of it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::StoreError;
+use super::held_delete::HeldDelete;
+use super::parked_cv::{self, ParkedCv};
+use super::sql::query_as;
+use crate::model::CvId;
+
+/// See the module's documentation.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The stored document's times.
+    pub stored: Option<Stored>,
+    /// What was last seen at the source.
+    pub seen: Option<Seen>,
+    /// Why it is set aside.
+    pub parked: Option<ParkedCv>,
+    /// The delete that waits for a person.
+    pub held_delete: Option<HeldDelete>,
+    /// What the feed says of it, newest first, and the windows that were under way then.
+    pub changes: Vec<Change>,
+}
+
+/// A stored document.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub struct Stored {
+    /// When it came.
+    pub first_seen_at: DateTime<Utc>,
+    /// When its content last changed here.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// What an answer said.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub struct Seen {
+    /// The source's time when it was asked for.
+    pub as_of: DateTime<Utc>,
+    /// Whether it was gone.
+    pub gone: bool,
+}
+
+/// A line of the feed.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub struct Change {
+    /// Its place.
+    pub seq: i64,
+    /// `upsert` or `delete`.
+    pub kind: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Numbers of the windows that were under way then: one of them listed it, unless it was asked for by hand.
+    pub windows: Vec<i64>,
+}
+
+/// Asks all tables.
+pub async fn explain(tx: &mut PgConnection, id: CvId) -> Result<Explanation, StoreError> {
+    Ok(Explanation {
+        stored: query_as("select first_seen_at, changed_at from cvsync.cv where cv_id = $1")
+            .bind(id.0)
+            .fetch_optional(&mut *tx)
+            .await?,
+        seen: query_as("select as_of, gone from cvsync.cv_seen where cv_id = $1")
+            .bind(id.0)
+            .fetch_optional(&mut *tx)
+            .await?,
+        held_delete: query_as(
+            "select cv_id, as_of, held_at from cvsync.held_delete where cv_id = $1",
+        )
+        .bind(id.0)
+        .fetch_optional(&mut *tx)
+        .await?,
+        changes: query_as(
+            "select seq, kind, at,
+                    array(select id
+                            from cvsync.sync_window
+                           where at between started_at and coalesce(finished_at, at)
+                           order by id desc
+                           limit 20) as windows
+               from cvsync.cv_change
+              where cv_id = $1
+              order by seq desc
+              limit 20",
+        )
+        .bind(id.0)
+        .fetch_all(&mut *tx)
+        .await?,
+        parked: parked_cv::find(tx, &id.to_string()).await?,
+    })
+}

@@ -1,0 +1,188 @@
+//! Two instances: one leads, the other takes over, and what a paused leader still wants to write is refused.
+
+use std::time::{Duration, Instant};
+
+use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
+use cvsync::store::{StoreError, lease};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::process::{Process, output};
+use crate::world::{World, store};
+
+const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
+const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
+const BOTH: &[(&str, &str)] = &[OFTEN, AT_ONCE];
+
+async fn until_leading(daemon: &Process) {
+    daemon
+        .until("/api/status", |_, body| {
+            let status: Value = serde_json::from_str(body).unwrap();
+            status["phase"] == "leading"
+        })
+        .await;
+}
+
+async fn until_standing_by(daemon: &Process) {
+    daemon
+        .until("/readyz", |status, body| {
+            status == 200 && body.contains("leads")
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn one_leads_the_other_stands_by_and_calls_nothing() {
+    let world = World::new(50).await;
+    let first = Process::run(&world, BOTH).await;
+    until_leading(&first).await;
+    let second = Process::run(&world, BOTH).await;
+    until_standing_by(&second).await;
+    first.until_synced().await;
+    let status = second.get("/api/status").await.unwrap().1;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["phase"], "standby");
+    assert!(status["last_run"].is_null());
+    let metrics = second.get("/metrics").await.unwrap().1;
+    assert!(metrics.contains("cvsync_leader 0"), "{metrics}");
+    let metrics = first.get("/metrics").await.unwrap().1;
+    assert!(metrics.contains("cvsync_leader 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_clean_stop_hands_over_at_once() {
+    let world = World::new(50).await;
+    let mut first = Process::run(&world, BOTH).await;
+    until_leading(&first).await;
+    let second = Process::run(&world, BOTH).await;
+    until_standing_by(&second).await;
+    first.until_synced().await;
+    first.signal("-TERM");
+    assert!(first.ended_within(Duration::from_secs(10)).await.success());
+    let stopped = Instant::now();
+    until_leading(&second).await;
+    assert!(
+        stopped.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        stopped.elapsed()
+    );
+    let id = world.any_live_id();
+    world.source.world(|w| w.update(id));
+    second
+        .until("/api/status", |_, body| body.contains(r#""updated":1"#))
+        .await;
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_dies_is_replaced_within_15_seconds() {
+    let world = World::new(50).await;
+    let first = Process::run(&world, BOTH).await;
+    until_leading(&first).await;
+    let second = Process::run(&world, BOTH).await;
+    until_standing_by(&second).await;
+    let died = Instant::now();
+    first.kill().await;
+    until_leading(&second).await;
+    assert!(
+        died.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        died.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_paused_leader_that_wakes_steps_down() {
+    let world = World::new(50).await;
+    let first = Process::run(&world, BOTH).await;
+    until_leading(&first).await;
+    first.until_synced().await;
+    let second = Process::run(&world, BOTH).await;
+    until_standing_by(&second).await;
+    first.signal("-STOP");
+    until_leading(&second).await;
+    let id = world.any_live_id();
+    world.source.world(|w| w.update(id));
+    second
+        .until("/api/status", |_, body| body.contains(r#""updated":1"#))
+        .await;
+    first.signal("-CONT");
+    until_standing_by(&first).await;
+    world.assert_database_equals_source().await;
+    let epoch = "select epoch from cvsync.lease";
+    assert_eq!(world.count(epoch).await, 2);
+}
+
+#[tokio::test]
+async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_written() {
+    let world = World::new(0).await;
+    let (old, new) = (store(world.url()), store(world.url()));
+    let take = |store: cvsync::store::Store, name: &'static str| async move {
+        let mut tx = store.begin().await.unwrap();
+        let epoch = lease::take(&mut tx, name).await.unwrap();
+        tx.commit().await.unwrap();
+        epoch
+    };
+    let epoch = take(old.clone(), "old").await.unwrap();
+    old.lead(epoch);
+    assert_eq!(take(new.clone(), "new").await, None, "it is held");
+    let id = CvId(Uuid::from_u128(1));
+    let body = format!(r#"{{"cvId":"{id}"}}"#);
+    let document = Document::read(body.as_bytes(), &[]).unwrap().1;
+    let outcome = [Outcome {
+        window: None,
+        as_of: world.source_clock.now(),
+        fate: Fate::Live(id, document),
+    }];
+    let writing = old.begin_write().await.unwrap();
+    let impatient =
+        "begin; set local lock_timeout = '300ms'; update cvsync.lease set epoch = epoch + 1";
+    let mut other = PgConnection::connect(world.url()).await.unwrap();
+    sqlx::raw_sql(impatient)
+        .execute(&mut other)
+        .await
+        .expect_err("a transaction of the leader holds the lease");
+    writing.commit().await.unwrap();
+    sqlx::query("update cvsync.lease set expires_at = now() - interval '1 s'")
+        .execute(&world.database)
+        .await
+        .unwrap();
+    assert_eq!(take(new.clone(), "new").await, Some(epoch + 1));
+    let refused = old.apply(&outcome, Brake::on(0.2)).await.unwrap_err();
+    assert_eq!(refused, StoreError::Fenced);
+    assert_eq!(world.documents().await.len(), 0);
+    new.lead(epoch + 1);
+    new.apply(&outcome, Brake::on(0.2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pause_holds_for_all_instances_and_is_seen() {
+    let world = World::new(50).await;
+    let daemon = Process::run(&world, BOTH).await;
+    daemon.until_synced().await;
+    let env = world.environment();
+    let env = || env.iter().map(|(n, v)| (*n, v.as_str()));
+    let (code, _, stderr) = output(&["pause", "--reason", "maintenance of the house"], env()).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    daemon
+        .until("/readyz", |status, body| {
+            status == 200 && body.contains("maintenance of the house")
+        })
+        .await;
+    let id = world.any_live_id();
+    world.source.world(|w| w.update(id));
+    let calls = world.bulk_calls();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(world.bulk_calls(), calls);
+    let (code, stdout, _) = output(&["status"], env()).await;
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(stdout.contains("maintenance of the house"), "{stdout}");
+    output(&["resume"], env()).await;
+    daemon
+        .until("/api/status", |_, body| body.contains(r#""updated":1"#))
+        .await;
+    let (code, stdout, stderr) = output(&["status"], env()).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.starts_with("in step"), "{stdout}");
+}

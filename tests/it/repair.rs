@@ -1,0 +1,497 @@
+//! Repair: comparing, listing again, fetching by hand; and what a person is told, and asked.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use cvsync::model::{Brake, CvId, Window};
+use cvsync::simulator::{Fault, Operation, Options};
+use cvsync::sync::{Request, SyncError};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::process::{Process, output};
+use crate::world::World;
+
+async fn command(world: &World, args: &[&str]) -> (Option<i32>, String, String) {
+    let env = world.environment();
+    output(args, env.iter().map(|(n, v)| (*n, v.as_str()))).await
+}
+
+async fn done(world: &World, args: &[&str]) -> String {
+    let (code, stdout, stderr) = command(world, args).await;
+    assert_eq!(code, Some(0), "{args:?}: {stderr}");
+    stdout
+}
+
+/// Damages the copy behind cvsync's back: some CVs lost, some that the source never had, some with old content.
+async fn damage(world: &World) -> (Vec<Uuid>, Uuid) {
+    let ids: Vec<Uuid> = world.documents().await.into_keys().take(5).collect();
+    for statement in [
+        "delete from cvsync.cv where cv_id = any($1)",
+        "delete from cvsync.cv_seen where cv_id = any($1)",
+    ] {
+        sqlx::query(statement)
+            .bind(&ids)
+            .execute(&world.database)
+            .await
+            .unwrap();
+    }
+    let never = Uuid::from_u128(7);
+    sqlx::query("insert into cvsync.cv (cv_id, document, content_hash) values ($1, '{}', '')")
+        .bind(never)
+        .execute(&world.database)
+        .await
+        .unwrap();
+    sqlx::query("insert into cvsync.cv_seen values ($1, now() - interval '20 days', false)")
+        .bind(never)
+        .execute(&world.database)
+        .await
+        .unwrap();
+    (ids, never)
+}
+
+#[tokio::test]
+async fn reconcile_finds_what_is_missing_and_what_is_gone_and_confirms_both() {
+    let mut world = World::new(300).await;
+    world.sync_again().await;
+    world.settle();
+    let (lost, _) = damage(&world).await;
+    let calls = world.detail_calls();
+    let dry = done(&world, &["reconcile", "--dry-run", "--json"]).await;
+    let dry: Value = serde_json::from_str(&dry).unwrap();
+    assert_eq!(dry["difference"]["missing"], 5, "{dry}");
+    assert_eq!(dry["difference"]["extra"], 1, "{dry}");
+    assert_eq!(world.documents().await.len() + lost.len() - 1, world.live());
+    let summary = world.request(Request::Reconcile).await;
+    assert_eq!(summary.tally.inserted, 5);
+    assert_eq!(summary.tally.deleted, 1);
+    world.assert_database_equals_source().await;
+    assert_eq!(world.detail_calls() - calls, 12, "six for each of both");
+    let again = world.request(Request::Reconcile).await;
+    let difference = again.difference.unwrap();
+    assert_eq!((difference.missing, difference.extra), (0, 0));
+    assert_eq!(
+        world.detail_calls() - calls,
+        12,
+        "what is equal costs no call"
+    );
+    let left = "select count(*) from cvsync.reconcile_listed";
+    assert_eq!(world.count(left).await, 0);
+}
+
+#[tokio::test]
+async fn what_the_source_merely_stopped_listing_is_kept() {
+    let mut world = World::new(200).await;
+    world.sync_again().await;
+    // It is there all the same: the detail says so.
+    let id = world.any_live_id();
+    world.source.world(|w| w.unlist(id));
+    let summary = world.request(Request::Reconcile).await;
+    assert_eq!(summary.difference.unwrap().extra, 1);
+    assert_eq!(summary.tally.deleted, 0);
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_source_that_lists_nothing_at_all_is_not_believed() {
+    let mut world = World::new(100).await;
+    world.sync_again().await;
+    let empty = cvsync::simulator::Answer::new(200, r#"{"aantal":0,"resultaten":[]}"#)
+        .with("content-type", "application/json");
+    world.source.rule(Operation::Bulk, Fault::Answer(empty));
+    let error = world.try_request(Request::Reconcile).await.unwrap_err();
+    assert!(matches!(error, SyncError::Empty { .. }), "{error}");
+    world.source.clear_faults();
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn what_became_visible_late_is_found_by_the_second_listing() {
+    let mut world = World::new(100).await;
+    world.sync_again().await;
+    world.pass(TimeDelta::days(1));
+    world.sync_again().await;
+    let id = world.any_live_id();
+    // Dated half a day ago, visible only now.
+    world.source.world(|w| {
+        let document = format!(r#"{{"cvId":"{id}","status":"OPEN","late":true}}"#);
+        let then = w.now() - TimeDelta::hours(12);
+        w.put(id, document, then);
+    });
+    world.settle();
+    let missed = world.sync_again().await;
+    assert_eq!(missed.tally.updated, 0, "it lies behind the overlap");
+    let calls = world.detail_calls();
+    let summary = world.request(Request::Relist).await;
+    assert_eq!(summary.tally.updated, 1);
+    world.assert_database_equals_source().await;
+    assert!(
+        world.detail_calls() - calls < 10,
+        "no more than its neighbours"
+    );
+    let metrics = world.metrics.render().unwrap();
+    let late = metrics
+        .lines()
+        .find(|line| line.starts_with("cvsync_late_arrivals_total{"));
+    assert!(late.is_some_and(|line| line.ends_with(" 1")), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_range_and_single_cvs_are_synced_by_hand_and_move_no_watermark() {
+    let mut world = World::new(150).await;
+    world.sync_again().await;
+    world.settle();
+    let watermark = world.watermark().await;
+    let (lost, never) = damage(&world).await;
+    let (van, tot) = ("2020-01-01T00:00:00Z", "2020-01-03T00:00:00Z");
+    let nothing = done(&world, &["backfill", "--van", van, "--tot", tot]).await;
+    assert!(nothing.starts_with("0 listed"), "{nothing}");
+    let mut args = vec!["resync".to_owned(), never.to_string()];
+    args.extend(lost[..2].iter().map(Uuid::to_string));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let said = done(&world, &args).await;
+    assert!(
+        said.starts_with("3 listed: 2 new, 0 changed, 1 gone"),
+        "{said}"
+    );
+    let now = world.source_clock.now();
+    let window = Window::new(now - TimeDelta::days(31), now).unwrap();
+    world.request(Request::Range(window)).await;
+    world.assert_database_equals_source().await;
+    assert_eq!(world.watermark().await, watermark);
+    let (code, _, stderr) = command(&world, &["resync", "NOT_FOUND"]).await;
+    assert_eq!(code, Some(2), "{stderr}");
+    let (code, _, stderr) = command(&world, &["backfill", "--van", tot, "--tot", van]).await;
+    assert_eq!(code, Some(2), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_dry_run_writes_nothing_and_tells_what_it_would() {
+    let world = World::new(120).await;
+    let said = done(&world, &["sync", "--dry-run", "--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["listed"], 120);
+    assert_eq!(said["inserted"], world.live());
+    assert!(said["calls"].as_u64().unwrap() > world.live() as u64);
+    for table in [
+        "cv",
+        "cv_seen",
+        "cv_change",
+        "sync_window",
+        "watermark",
+        "job_success",
+    ] {
+        let rows = world.rows(table).await;
+        assert_eq!(rows, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn verify_tells_the_stale_share_and_mends_it() {
+    let mut world = World::new(100).await;
+    world.sync_again().await;
+    world.settle();
+    sqlx::query("update cvsync.cv set document = '{}', content_hash = ''")
+        .execute(&world.database)
+        .await
+        .unwrap();
+    let said = done(&world, &["verify", "--sample", "1000", "--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["stale"], world.live());
+    assert!(said["at_most"].as_f64().unwrap() > 0.99);
+    world.assert_database_equals_source().await;
+    let said = done(&world, &["verify", "--sample", "50"]).await;
+    assert!(
+        said.contains("0 were stale and 0 were gone: 0.00 %"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn the_ledger_shows_windows_and_holes_and_lists_one_again() {
+    let mut world = World::new(80).await;
+    world.sync_again().await;
+    assert_eq!(done(&world, &["windows", "gaps"]).await, "none\n");
+    let windows = done(&world, &["windows", "list", "--json"]).await;
+    let windows: Vec<Value> = serde_json::from_str(&windows).unwrap();
+    let listed: i64 = windows.iter().map(|w| w["listed"].as_i64().unwrap()).sum();
+    assert_eq!(listed, 80);
+    let id = windows[1]["id"].to_string();
+    let again = done(&world, &["windows", "relist", &id, "--json"]).await;
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["listed"], windows[1]["listed"]);
+    assert_eq!(again["skipped"], windows[1]["listed"]);
+    sqlx::query("delete from cvsync.sync_window where van = (select van from cvsync.sync_window where id = $1)")
+        .bind(id.parse::<i64>().unwrap())
+        .execute(&world.database)
+        .await
+        .unwrap();
+    let gaps = done(&world, &["windows", "gaps", "--json"]).await;
+    let gaps: Vec<Value> = serde_json::from_str(&gaps).unwrap();
+    assert_eq!(gaps.len(), 1);
+    assert_eq!(
+        command(&world, &["windows", "relist", "999999"]).await.0,
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn a_cv_is_explained_by_ids_and_times() {
+    let mut world = World::new(40).await;
+    let parked = world.any_live_id();
+    world.source.rule(parked, Fault::Http500);
+    world.sync_again().await;
+    let here = *world.documents().await.keys().next().unwrap();
+    let said = done(&world, &["explain", &here.to_string()]).await;
+    assert!(
+        said.contains("is here since") && said.contains("upsert"),
+        "{said}"
+    );
+    let said = done(&world, &["explain", &parked.to_string()]).await;
+    assert!(said.contains("parked as server_error"), "{said}");
+    world.source.world(|w| w.remove(here));
+    world.settle();
+    world.source.clear_faults();
+    world.sync_again().await;
+    let said = done(&world, &["explain", &here.to_string()]).await;
+    assert!(
+        said.contains("VDAB had no such CV") && said.contains("delete"),
+        "{said}"
+    );
+    let said = done(&world, &["explain", &Uuid::nil().to_string()]).await;
+    assert!(said.contains("nothing is known of it"), "{said}");
+}
+
+#[tokio::test]
+async fn parked_cvs_are_listed_retried_and_dropped() {
+    let mut world = World::new(40).await;
+    let id = world.any_live_id().to_string();
+    world.source.rule(world.any_live_id(), Fault::Http500);
+    world.source.world(|w| {
+        let at = w.now() - TimeDelta::days(1);
+        w.list_extra(at, "NOT_FOUND", Some("OPEN"));
+    });
+    world.sync_again().await;
+    let list = done(&world, &["parked", "list"]).await;
+    assert!(
+        list.contains(&id) && list.contains("server_error") && list.contains("bad_id"),
+        "{list}"
+    );
+    assert_eq!(
+        command(&world, &["parked", "drop", "NOBODY"]).await.0,
+        Some(2)
+    );
+    done(&world, &["parked", "drop", "NOT_FOUND"]).await;
+    world.source.clear_faults();
+    done(&world, &["parked", "retry"]).await;
+    world.sync_again().await;
+    assert_eq!(done(&world, &["parked", "list"]).await, "none\n");
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_watermark_goes_back_by_hand_and_never_forward() {
+    let mut world = World::new(60).await;
+    world.sync_again().await;
+    let was = world.watermark().await.unwrap();
+    let back = (was - TimeDelta::days(3)).to_rfc3339();
+    let forth = (was + TimeDelta::days(3)).to_rfc3339();
+    assert_eq!(
+        command(&world, &["rewind", "--to", &forth]).await.0,
+        Some(2)
+    );
+    assert_eq!(world.watermark().await, Some(was));
+    done(&world, &["rewind", "--to", &back]).await;
+    assert!(world.watermark().await.unwrap() < was);
+    assert_eq!(world.rows("watermark_rewind").await, 1);
+    let calls = world.detail_calls();
+    world.sync_again().await;
+    assert!(world.watermark().await.unwrap() >= was);
+    assert_eq!(
+        world.detail_calls(),
+        calls,
+        "all of it is known to be up to date"
+    );
+}
+
+#[tokio::test]
+async fn a_rewind_during_a_run_is_not_undone_by_it() {
+    let mut world = World::new(400).await;
+    world.sync_again().await;
+    world.settle();
+    let was = world.watermark().await.unwrap();
+    world
+        .source
+        .rule(Operation::Bulk, Fault::Slow(Duration::from_millis(300)));
+    let pipeline = world.pipeline();
+    let run = async { pipeline.run().await.unwrap() };
+    let back = (was - TimeDelta::days(1)).to_rfc3339();
+    let rewind = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        done(&world, &["rewind", "--to", &back]).await
+    };
+    tokio::join!(run, rewind);
+    assert!(world.watermark().await.unwrap() < was);
+}
+
+#[tokio::test]
+async fn more_deletes_than_usual_wait_for_a_person() {
+    let mut world = World::with(Options {
+        candidates: 2_000,
+        ..Options::default()
+    })
+    .await;
+    world.sync_again().await;
+    let before = world.live();
+    let ids: Vec<Uuid> = world.documents().await.into_keys().take(1_200).collect();
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.remove(*id))));
+    let changed = world.any_live_id();
+    world.source.world(|w| w.update(changed));
+    world.settle();
+    let summary = world.sync_again().await;
+    assert_eq!(summary.tally.updated, 1, "the rest keeps syncing");
+    let held = usize::try_from(world.rows("held_delete").await).unwrap();
+    let gone = usize::try_from(summary.tally.deleted).unwrap();
+    assert_eq!(held + gone, 1_200);
+    assert!(gone <= 1_000, "{gone}");
+    assert_eq!(world.documents().await.len(), before - gone);
+    // Listed again: still held, nothing is deleted.
+    world.settle();
+    world.sync_again().await;
+    assert_eq!(
+        usize::try_from(world.rows("held_delete").await).unwrap(),
+        held
+    );
+    // One of them is there again: its delete is dropped by itself.
+    let back: Uuid = sqlx::query_scalar("select cv_id from cvsync.held_delete limit 1")
+        .fetch_one(&world.database)
+        .await
+        .unwrap();
+    world.source.world(|w| w.update(back));
+    world.settle();
+    world.sync_again().await;
+    assert_eq!(
+        usize::try_from(world.rows("held_delete").await).unwrap(),
+        held - 1
+    );
+    let list = done(&world, &["deletes", "list", "--json"]).await;
+    assert_eq!(
+        serde_json::from_str::<Vec<Value>>(&list).unwrap().len(),
+        held - 1
+    );
+    assert_eq!(
+        command(&world, &["deletes", "approve", &back.to_string()])
+            .await
+            .0,
+        Some(2)
+    );
+    done(&world, &["deletes", "approve", "--all"]).await;
+    assert_eq!(world.rows("held_delete").await, 0);
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_answers_404_for_everything_empties_no_table() {
+    let mut world = World::with(Options {
+        candidates: 1_500,
+        ..Options::default()
+    })
+    .await;
+    world.sync_again().await;
+    let stored = world.documents().await;
+    world.source.rule(Operation::Detail, Fault::MissingDetail);
+    let ids: Vec<CvId> = stored.keys().copied().map(CvId).collect();
+    world.request(Request::These(ids)).await;
+    let left = world.documents().await.len();
+    assert!(left + 1_000 >= stored.len(), "{left} of {}", stored.len());
+    world.source.clear_faults();
+    done(&world, &["deletes", "approve", "--all"]).await;
+    assert_eq!(
+        world.rows("held_delete").await,
+        0,
+        "VDAB has them: nothing to delete"
+    );
+    world.request(Request::Reconcile).await;
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn discarded_deletes_are_decided_anew() {
+    let mut world = World::with(Options {
+        candidates: 1_300,
+        ..Options::default()
+    })
+    .await;
+    world.sync_again().await;
+    let ids: Vec<Uuid> = world.documents().await.into_keys().take(1_100).collect();
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.remove(*id))));
+    world.settle();
+    world.sync_again().await;
+    assert!(world.rows("held_delete").await > 0);
+    done(&world, &["deletes", "discard", "--all"]).await;
+    assert_eq!(world.rows("held_delete").await, 0);
+    let mut pipeline = world.pipeline();
+    pipeline.brake = Brake::released();
+    pipeline.carry_out(Request::Reconcile).await.unwrap();
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn far_fewer_changes_than_usual_turn_the_status_amber() {
+    let mut world = World::new(40).await;
+    world.sync_again().await;
+    // The source lists nothing new, as one whose key has lost its rights does.
+    world.pass(TimeDelta::hours(7));
+    world.sync_again().await;
+    for weeks in 1..=4 {
+        let usual = "insert into cvsync.sync_window (van, tot, fresh, state, listed, skipped)
+                     select position - make_interval(weeks => $1, hours => 2),
+                            position - make_interval(weeks => $1, hours => 1),
+                            true, 'settled', 500, 500
+                       from cvsync.watermark";
+        sqlx::query(usual)
+            .bind(weeks)
+            .execute(&world.database)
+            .await
+            .unwrap();
+    }
+    let daemon = Process::run(&world, &[]).await;
+    let body = daemon
+        .until("/api/status", |_, body| body.contains(r#""light":"amber""#))
+        .await;
+    assert!(
+        body.contains("changes in six hours, where 500 are usual"),
+        "{body}"
+    );
+    let (status, _) = daemon.get("/readyz").await.unwrap();
+    assert_eq!(status, 200, "it works all the same");
+}
+
+#[tokio::test]
+async fn cvs_that_were_not_confirmed_for_long_are_asked_for_again() {
+    let mut world = World::new(60).await;
+    world.sync_again().await;
+    // Changed without ever being listed.
+    let id = world.any_live_id();
+    world.source.world(|w| {
+        w.update(id);
+        w.unlist(id);
+    });
+    sqlx::query("update cvsync.cv_seen set as_of = as_of - interval '40 days' where cv_id = $1")
+        .bind(id)
+        .execute(&world.database)
+        .await
+        .unwrap();
+    let pipeline = world.pipeline();
+    pipeline.run().await.unwrap();
+    let month = Duration::from_secs(30 * 86_400);
+    let unseen = pipeline.longest_unseen(month, 10).await.unwrap();
+    assert_eq!(unseen, [CvId(id)]);
+    pipeline.carry_out(Request::These(unseen)).await.unwrap();
+    world.assert_database_equals_source().await;
+    assert!(pipeline.longest_unseen(month, 10).await.unwrap().is_empty());
+}
