@@ -7,6 +7,8 @@
 //! The binary has to be built before (`cargo build --release`); it is a process of its own, so that its CPU is its own. Figures are to be compared within
 //! one run only; "of PostgreSQL's pace" is against one writer that only stores the same documents.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
+
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -87,10 +87,9 @@ fn register(
     watched: Watched,
     read: impl Fn(&Admin) -> Option<Values> + Send + Sync + 'static,
 ) {
-    let watcher: Weak<Admin> = Arc::downgrade(admin);
+    let weak: Weak<Admin> = Arc::downgrade(admin);
     admin.pipeline.metrics.watch(watched, move || {
-        watcher
-            .upgrade()
+        weak.upgrade()
             .and_then(|admin| read(&admin))
             .unwrap_or_default()
     });

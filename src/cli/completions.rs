@@ -16,10 +16,9 @@ pub struct Args {
     shell: Shell,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args) {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "cvsync", &mut script);
     // A reader that went away is not an error.
     let _ = std::io::stdout().write_all(&script);
-    Ok(())
 }

@@ -46,14 +46,14 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let mut tool = Tool::prepare(env, false).await?;
             tool.pipeline.brake = Brake::released();
             let mut tx = tool.pipeline.store.begin().await?;
-            let held = chosen(which, held_delete::list(&mut tx, i64::MAX).await?)?;
+            let held = chosen(&which, held_delete::list(&mut tx, i64::MAX).await?)?;
             tx.commit().await?;
             say(&text(&tool.carry_out(Request::These(held)).await?));
         }
         Command::Discard(which) => {
             let store = database(env)?;
             let mut tx = store.begin_write().await?;
-            let held = chosen(which, held_delete::list(&mut tx, i64::MAX).await?)?;
+            let held = chosen(&which, held_delete::list(&mut tx, i64::MAX).await?)?;
             let held: Vec<_> = held.into_iter().map(|id| id.0).collect();
             let discarded = held_delete::clear(&mut tx, &held).await?;
             tx.commit().await?;
@@ -63,7 +63,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn chosen(which: Which, held: Vec<HeldDelete>) -> Result<Vec<CvId>, Usage> {
+fn chosen(which: &Which, held: Vec<HeldDelete>) -> Result<Vec<CvId>, Usage> {
     let held: Vec<CvId> = held.into_iter().map(|held| CvId(held.cv_id)).collect();
     if which.all {
         return Ok(held);

@@ -114,7 +114,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     let env = Env::of_process();
     match command {
         Command::Config(command) => config::run(&command, &env),
-        Command::Completions(args) => completions::run(&args),
+        Command::Completions(args) => {
+            completions::run(&args);
+            Ok(())
+        }
         Command::Run(args) => block_on(run::run(args, &env)),
         Command::Sync(args) => block_on(sync::run(args, &env)),
         Command::Backfill(args) => block_on(backfill::run(args, &env)),
@@ -158,10 +161,10 @@ fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
     let lines = rows.iter().map(|row| {
         let cells = row.iter().zip(&widths);
-        let line: String = cells
-            .map(|(cell, width)| format!("{cell:<width$}  "))
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
-        line.trim_end().to_owned()
+        cells.join("  ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
 }

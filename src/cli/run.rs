@@ -16,8 +16,6 @@ pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     let config = Config::load(env)?;
     telemetry::install(&config.log, &Screen::default())?;
     let token = cancel_on_signal()?;
-    Daemon::prepare(config, Clock::default(), token)
-        .await?
-        .run()
-        .await
+    let daemon = Daemon::prepare(config, Clock::default(), token).await?;
+    Box::pin(daemon.run()).await
 }

@@ -63,7 +63,7 @@ impl Tool {
 
     /// One run, with its progress shown.
     pub async fn carry_out(&self, request: Request) -> anyhow::Result<Summary> {
-        let run = self.pipeline.carry_out(request);
+        let run = Box::pin(self.pipeline.carry_out(request));
         let work = terminal::shown(&self.screen, &self.pipeline.progress, run);
         Ok(drained(&self.token, work)
             .await
@@ -96,8 +96,8 @@ pub fn database(env: &Env) -> anyhow::Result<Store> {
 /// What a run did, for people.
 pub fn text(summary: &Summary) -> String {
     let tally = summary.tally;
-    let mut text = format!(
-        "{} listed: {} new, {} changed, {} gone, {} as they were, {} known already, {} parked; {} calls",
+    let mut parts = vec![format!(
+        "{} listed: {} new, {} changed, {} gone, {} as they were, {} known already, {} parked",
         tally.listed,
         tally.inserted,
         tally.updated,
@@ -105,19 +105,18 @@ pub fn text(summary: &Summary) -> String {
         tally.unchanged + tally.superseded,
         tally.skipped,
         tally.parked,
-        summary.calls,
-    );
-    if let Some(difference) = summary.difference {
-        text += &format!(
-            "; the source has {}, of which {} were missing here, and {} were here that it does not list",
+    )];
+    parts.push(format!("{} calls", summary.calls));
+    parts.extend(summary.difference.map(|difference| {
+        format!(
+            "the source has {}, of which {} were missing here, and {} were here that it does not list",
             difference.listed, difference.missing, difference.extra
-        );
-    }
-    if let Some(watermark) = summary.watermark {
-        text += &format!("; in step up to {}", instant(watermark));
-    }
+        )
+    }));
+    let watermark = summary.watermark;
+    parts.extend(watermark.map(|at| format!("in step up to {}", instant(at))));
     if summary.interrupted {
-        text += "; interrupted, the next one goes on from here";
+        parts.push("interrupted, the next one goes on from here".to_owned());
     }
-    text
+    parts.join("; ")
 }

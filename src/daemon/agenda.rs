@@ -11,7 +11,7 @@ use crate::vdab::Pauses;
 
 /// A sync that failed is tried again after so long, and then more, unless its schedule has it earlier.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// Between two second listings.
 const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
@@ -71,8 +71,11 @@ impl Agenda {
     }
 
     /// When the next sync starts.
-    pub fn next(&self) -> Option<DateTime<Utc>> {
-        [self.sync.next(), self.sync_at].into_iter().flatten().min()
+    pub fn next_sync(&self) -> Option<DateTime<Utc>> {
+        [self.sync.next_tick(), self.sync_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Ticks that came while a run was under way are one, and it has just been served.
@@ -81,7 +84,7 @@ impl Agenda {
             Request::UpToNow => {
                 self.sync.skip_to(now);
                 self.sync_at = if failed {
-                    let pause = TimeDelta::from_std(self.pauses.next()).unwrap_or_default();
+                    let pause = TimeDelta::from_std(self.pauses.next_pause()).unwrap_or_default();
                     Some(now + pause)
                 } else {
                     self.pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);

@@ -151,7 +151,7 @@ impl Daemon {
             }
             let now = self.clock.now();
             let Some(request) = agenda.due(now) else {
-                board.set_next_run(agenda.next());
+                board.set_next_run(agenda.next_sync());
                 let spare = agenda.may_recheck(now);
                 let rechecked = tokio::select! {
                     () = self.until_due(bell, agenda, spare) => None,

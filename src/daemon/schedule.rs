@@ -61,7 +61,7 @@ impl Ticker {
     }
 
     /// The next tick; `None` if there is none in a lifetime.
-    pub fn next(&self) -> Option<DateTime<Utc>> {
+    pub fn next_tick(&self) -> Option<DateTime<Utc>> {
         self.next
     }
 
@@ -111,7 +111,7 @@ mod tests {
     fn ticks(ticker: &mut Ticker, count: usize) -> Vec<String> {
         (0..count)
             .filter_map(|_| {
-                let next = ticker.next()?;
+                let next = ticker.next_tick()?;
                 assert!(ticker.is_due(next));
                 ticker.skip_to(next);
                 Some(next.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
@@ -126,7 +126,7 @@ mod tests {
         assert!(ticker.is_due(at("2026-11-24T12:05:00Z")));
         ticker.skip_to(at("2026-11-24T12:32:00Z"));
         assert!(!ticker.is_due(at("2026-11-24T12:32:01Z")));
-        assert_eq!(ticker.next(), Some(at("2026-11-24T12:35:00Z")));
+        assert_eq!(ticker.next_tick(), Some(at("2026-11-24T12:35:00Z")));
     }
 
     #[test]

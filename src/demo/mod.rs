@@ -53,13 +53,12 @@ pub async fn run(
     std::fs::create_dir_all(&options.folder)
         .with_context(|| format!("cannot make {}", options.folder.display()))?;
     let clock = Clock::default();
-    let (cluster, database_url) = match &options.database_url {
-        Some(url) => (None, url.expose_secret().to_owned()),
-        None => {
-            let cluster = private_postgres(&options.folder).await?;
-            let url = cluster.url_of("cvsync");
-            (Some(cluster), url)
-        }
+    let (cluster, database_url) = if let Some(url) = &options.database_url {
+        (None, url.expose_secret().to_owned())
+    } else {
+        let cluster = private_postgres(&options.folder).await?;
+        let url = cluster.url_of("cvsync");
+        (Some(cluster), url)
     };
     let simulator = simulate(&options, &clock).await?;
     let daemon = Daemon::prepare(
@@ -71,7 +70,7 @@ pub async fn run(
     view::introduce(&options, cluster.as_ref(), &simulator, daemon.addr());
     let admin = std::sync::Arc::clone(&daemon.admin);
     let ended = tokio::select! {
-        ended = daemon.run() => ended,
+        ended = Box::pin(daemon.run()) => ended,
         () = view::watch(&admin, &clock, screen) => Ok(()),
     };
     simulator.shutdown().await;

@@ -3,6 +3,8 @@
 //! **Invariant**: the server ends with the process that started it, however that process ends (`guard`); should it not
 //! have, the next start in the folder ends it (`leftover`) and goes on with its data.
 
+#![allow(clippy::disallowed_methods, reason = "no PgBouncer stands before it")]
+
 mod binaries;
 mod folder;
 mod guard;

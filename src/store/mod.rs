@@ -36,11 +36,12 @@ use self::sql::query_as;
 use crate::config;
 use crate::model::{Brake, Outcome};
 
-/// Limits of our own, local to each transaction since PgBouncer hands the session to somebody else afterwards.
+/// Limits of our own. A leader that is paused within a transaction holds its epoch until the last one ends it: no longer than
+/// the lease lasts. They are local to each transaction since PgBouncer hands the session to somebody else afterwards.
 const BEGIN: &str = "begin;
     set local statement_timeout = '60s';
     set local lock_timeout = '20s';
-    set local idle_in_transaction_session_timeout = '60s'";
+    set local idle_in_transaction_session_timeout = '10s'";
 
 /// A migration may rewrite a table, and waits for another instance's.
 const BEGIN_MIGRATION: &str = "begin;
@@ -140,8 +141,8 @@ impl Store {
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
-            .idle_timeout(Duration::from_secs(300))
-            .max_lifetime(Duration::from_secs(1_800))
+            .idle_timeout(Duration::from_mins(5))
+            .max_lifetime(Duration::from_mins(30))
             .connect_lazy_with(options.clone());
         Ok(Self {
             pool,

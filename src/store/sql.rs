@@ -10,12 +10,12 @@ use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::{Query, QueryAs, QueryScalar};
 use sqlx::{Decode, FromRow, Type};
 
-/// As [`sqlx::query`].
+/// As [`sqlx::query()`].
 pub fn query(sql: &'static str) -> Query<'static, Postgres, PgArguments> {
     sqlx::query(sql).persistent(false)
 }
 
-/// As [`sqlx::query_as`].
+/// As [`sqlx::query_as()`].
 pub fn query_as<T>(sql: &'static str) -> QueryAs<'static, Postgres, T, PgArguments>
 where
     T: for<'r> FromRow<'r, PgRow>,
@@ -23,7 +23,7 @@ where
     sqlx::query_as(sql).persistent(false)
 }
 
-/// As [`sqlx::query_scalar`].
+/// As [`sqlx::query_scalar()`].
 pub fn query_scalar<T>(sql: &'static str) -> QueryScalar<'static, Postgres, T, PgArguments>
 where
     (T,): for<'r> FromRow<'r, PgRow>,

@@ -115,7 +115,7 @@ async fn fetch(
                     }
                     return Err(SyncError::Fetch(error));
                 }
-                let pause = tokio::time::sleep(pauses.next());
+                let pause = tokio::time::sleep(pauses.next_pause());
                 tokio::select! {
                     () = pause => {}
                     () = pipeline.token.cancelled() => return Ok(None),

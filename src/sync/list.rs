@@ -132,7 +132,10 @@ impl Lister<'_> {
         self.seq += 1;
         let mut listed = Listed {
             seq,
-            row: self.open(planned).await?,
+            row: match self.compares {
+                Some(_) => None,
+                None => Some(self.open(planned).await?),
+            },
             planned,
             ids: 0,
             skipped: 0,
@@ -235,7 +238,7 @@ impl Lister<'_> {
                         error.class = error.class(),
                         "a page has to be asked for again"
                     );
-                    tokio::time::sleep(pauses.next()).await;
+                    tokio::time::sleep(pauses.next_pause()).await;
                 }
                 Remedy::Retry(_) | Remedy::Park(_) | Remedy::Stop => {
                     return Err(SyncError::List { window, error });
@@ -294,12 +297,15 @@ impl Lister<'_> {
         horizon: &'static str,
         ids: u64,
     ) -> Result<(), SyncError> {
+        let Some(row) = listed.row else {
+            return Ok(());
+        };
         let window = listed.planned.window;
         let before = self
             .pipeline
             .persist("looking up when a window was listed", || async {
                 let mut tx = self.pipeline.store.begin().await?;
-                let before = sync_window::listed_before(&mut tx, window, listed.row).await?;
+                let before = sync_window::listed_before(&mut tx, window, row).await?;
                 tx.commit().await?;
                 Ok(before)
             })

@@ -197,7 +197,7 @@ impl Pipeline {
         let task = self.task(request).await?;
         let _running = self.progress.start();
         let piped = tokio::select! {
-            piped = self.pipe(task) => piped,
+            piped = Box::pin(self.pipe(task)) => piped,
             stalled = watchdog::watch(self) => Err(stalled),
         };
         let mut summary = piped.inspect_err(|_| self.metrics.window_ended("failed", 1))?;
@@ -349,7 +349,7 @@ impl Pipeline {
             tracing::warn!(stage, "{error}; trying again");
             self.trouble.send_replace(Some(error));
             tokio::select! {
-                () = tokio::time::sleep(pauses.next()) => {}
+                () = tokio::time::sleep(pauses.next_pause()) => {}
                 () = self.token.cancelled() => {}
             }
         }

@@ -14,8 +14,8 @@ use crate::store::Applied;
 pub struct Listed {
     /// Its place in the run, from 0 without gaps.
     pub seq: u64,
-    /// Its row in `sync_window`.
-    pub row: i64,
+    /// Its row in `sync_window`; none for what is only compared.
+    pub row: Option<i64>,
     /// The span, and whether the watermark moves.
     pub planned: Planned,
     /// Ids that the source listed.
@@ -85,7 +85,7 @@ mod tests {
         let at = |s| DateTime::from_timestamp(s, 0).unwrap();
         Listed {
             seq,
-            row: 0,
+            row: None,
             planned: Planned {
                 window: Window::new(at(1), at(2)).unwrap(),
                 fresh: true,

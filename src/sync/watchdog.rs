@@ -10,7 +10,7 @@ use super::{Pipeline, SyncError};
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Nothing of ours is silent for longer: requests and statements have limits of their own far below it.
-const LIMIT: Duration = Duration::from_secs(10 * 60);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// Returns when nothing has moved for too long. What is known to be away is waited for without a limit.
 pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {

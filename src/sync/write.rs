@@ -29,12 +29,11 @@ pub async fn run(
         }
         let applied = write(pipeline, &mut outcomes).await?;
         for ((outcome, end), listed_at) in outcomes.iter().zip(&applied).zip(&listed_at) {
-            match outcome.window {
-                Some(seq) => settlement.done(seq, *end),
-                None => {
-                    summary.tally.listed += 1;
-                    end.count_in(&mut summary.tally);
-                }
+            if let Some(seq) = outcome.window {
+                settlement.done(seq, *end);
+            } else {
+                summary.tally.listed += 1;
+                end.count_in(&mut summary.tally);
             }
             observe_delay(pipeline, *end, *listed_at);
         }
@@ -120,7 +119,9 @@ async fn finish(
         .persist("settling a window", || async {
             let mut tx = pipeline.store.begin_write().await?;
             for window in &settled {
-                sync_window::settle(&mut tx, window.listed.row, &window.tally).await?;
+                if let Some(row) = window.listed.row {
+                    sync_window::settle(&mut tx, row, &window.tally).await?;
+                }
             }
             if let (Some(from), Some(position)) = (from, reached) {
                 watermark::advance(&mut tx, from, position).await?;

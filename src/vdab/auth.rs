@@ -16,7 +16,7 @@ use crate::config;
 const LARGEST_TOKEN: usize = 64 << 10;
 
 /// A token is renewed so long before it ends.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// The key, and the token if there is one.
 #[derive(Debug)]

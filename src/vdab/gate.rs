@@ -42,7 +42,7 @@ impl Reason {
 }
 
 /// No wait that a header asks for is longer than this.
-const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// So many failures with no success between them are the source's fault, not that of so many CVs.
 const SUSPECTS: u32 = 10;
@@ -244,7 +244,7 @@ impl State {
             Some(closed) => (closed.since, reason.pauses()),
             None => (now, reason.pauses()),
         };
-        let pause = pauses.next();
+        let pause = pauses.next_pause();
         let wait = asked.map_or(pause, |asked| {
             asked.clamp(Duration::from_secs(1), LONGEST_WAIT)
         });
@@ -383,7 +383,7 @@ mod tests {
             message: String::new(),
         };
         gate.pass(None).await.unwrap().report(Some(&refused));
-        let patience = Some(Duration::from_secs(3_600));
+        let patience = Some(Duration::from_hours(1));
         let gave_up = gate.pass(patience).await.unwrap_err();
         assert!(matches!(gave_up, ApiError::GaveUp { why, .. } if *why == refused));
 

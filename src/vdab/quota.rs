@@ -29,7 +29,7 @@ impl Quota {
     #[must_use]
     pub fn new(per_minute: NonZeroU32) -> Self {
         let (steady, burst) = split(per_minute);
-        let period = Duration::from_secs(60) / steady.get();
+        let period = Duration::from_mins(1) / steady.get();
         let pace = Pace::with_period(period)
             .unwrap_or(Pace::per_minute(NonZeroU32::MIN))
             .allow_burst(burst);
@@ -72,7 +72,7 @@ mod tests {
     fn busiest_minute(per_minute: u32, idle_first: Duration) -> (usize, usize) {
         let (steady, burst) = split(NonZeroU32::new(per_minute).unwrap());
         let clock = FakeRelativeClock::default();
-        let pace = Pace::with_period(Duration::from_secs(60) / steady.get())
+        let pace = Pace::with_period(Duration::from_mins(1) / steady.get())
             .unwrap()
             .allow_burst(burst);
         let limiter = RateLimiter::direct_with_clock(pace, clock.clone());
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn no_sliding_minute_holds_more_than_the_quota_and_little_is_wasted() {
         for per_minute in [1, 5, 60, 600, 2_000, 6_000] {
-            for idle in [Duration::ZERO, Duration::from_secs(600)] {
+            for idle in [Duration::ZERO, Duration::from_mins(10)] {
                 let (busiest, average) = busiest_minute(per_minute, idle);
                 let quota = usize::try_from(per_minute).unwrap();
                 assert!(busiest <= quota, "{busiest} of {quota}");

@@ -10,7 +10,7 @@ use backoff::backoff::Backoff;
 pub struct Pauses(ExponentialBackoff);
 
 impl Pauses {
-    /// The next call of [`next`](Self::next) gives about `first`.
+    /// The next call of [`next_pause`](Self::next_pause) gives about `first`.
     #[must_use]
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self(ExponentialBackoff {
@@ -30,7 +30,7 @@ impl Pauses {
     }
 
     /// The next pause.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }
 }
@@ -41,10 +41,10 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_longest_and_never_end() {
-        let mut pauses = Pauses::new(Duration::from_secs(1), Duration::from_secs(60));
+        let mut pauses = Pauses::new(Duration::from_secs(1), Duration::from_mins(1));
         for round in 0..100 {
-            let pause = pauses.next();
-            let middle = Duration::from_secs(1 << round.min(6)).min(Duration::from_secs(60));
+            let pause = pauses.next_pause();
+            let middle = Duration::from_secs(1 << round.min(6)).min(Duration::from_mins(1));
             assert!(
                 pause >= middle / 2 && pause <= middle * 3 / 2,
                 "{round}: {pause:?}"

@@ -14,7 +14,7 @@ const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
 #[tokio::test]
 async fn it_syncs_at_start_and_then_follows() {
     let world = World::new(200).await;
-    let mut daemon = Process::run(&world, &[OFTEN, AT_ONCE]).await;
+    let mut daemon = Process::run(&world, &[OFTEN, AT_ONCE]);
     daemon.until_synced().await;
     let first = world.watermark().await.unwrap();
     let ids: Vec<_> = world.source.world(|w| w.live_ids().take(9).collect());
@@ -39,7 +39,7 @@ async fn it_syncs_at_start_and_then_follows() {
 #[tokio::test]
 async fn it_tells_how_it_is() {
     let world = World::new(120).await;
-    let daemon = Process::run(&world, &[]).await;
+    let daemon = Process::run(&world, &[]);
     daemon.until_synced().await;
     assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
     assert_eq!(daemon.get("/readyz").await, Some((200, "ready\n".into())));
@@ -74,7 +74,7 @@ async fn it_tells_how_it_is() {
 async fn listed_ids_are_all_accounted_for_in_the_metrics() {
     let world = World::new(300).await;
     world.source.rule(world.any_live_id(), Fault::Http500);
-    let daemon = Process::run(&world, &[]).await;
+    let daemon = Process::run(&world, &[]);
     daemon.until_synced().await;
     let metrics = daemon.get("/metrics").await.unwrap().1;
     let sum = |name: &str| -> f64 {
@@ -91,7 +91,7 @@ async fn listed_ids_are_all_accounted_for_in_the_metrics() {
 #[tokio::test]
 async fn a_wrong_key_turns_readiness_red_and_says_what_to_do() {
     let world = World::new(50).await;
-    let daemon = Process::run(&world, &[OFTEN, ("CVSYNC_API_KEY", "wrong-canary")]).await;
+    let daemon = Process::run(&world, &[OFTEN, ("CVSYNC_API_KEY", "wrong-canary")]);
     let body = daemon
         .until("/readyz", |status, body| {
             status == 503 && body.contains("CVSYNC_API_KEY")
@@ -110,7 +110,7 @@ async fn a_wrong_key_turns_readiness_red_and_says_what_to_do() {
 async fn a_database_that_is_down_at_start_is_waited_for() {
     let world = World::new(60).await;
     let nobody = format!("postgres://u:canary-secret@{}/x", free_address());
-    let mut daemon = Process::run(&world, &[("CVSYNC_DATABASE_URL", &nobody)]).await;
+    let mut daemon = Process::run(&world, &[("CVSYNC_DATABASE_URL", &nobody)]);
     daemon
         .until("/readyz", |status, body| {
             status == 503 && body.contains("refused")
@@ -144,7 +144,7 @@ async fn it_ends_in_time_whatever_it_is_at() {
         if let Some(fault) = fault.clone() {
             world.source.rule(Operation::Detail, fault);
         }
-        let mut daemon = Process::run(&world, &[]).await;
+        let mut daemon = Process::run(&world, &[]);
         if idle {
             daemon.until_synced().await;
         } else {
@@ -168,7 +168,7 @@ async fn it_ends_in_time_whatever_it_is_at() {
 async fn a_second_signal_stops_at_once() {
     let world = World::new(500).await;
     world.source.rule(Operation::Detail, Fault::Stall);
-    let mut daemon = Process::run(&world, &[]).await;
+    let mut daemon = Process::run(&world, &[]);
     while world.detail_calls() < 1 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -183,13 +183,13 @@ async fn a_second_signal_stops_at_once() {
 async fn killed_and_started_again_it_goes_on_where_it_was() {
     let world = World::new(3_000).await;
     for round in 1..=3 {
-        let daemon = Process::run(&world, &[]).await;
+        let daemon = Process::run(&world, &[]);
         while world.detail_calls() < round * 700 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         daemon.kill().await;
     }
-    let daemon = Process::run(&world, &[]).await;
+    let daemon = Process::run(&world, &[]);
     daemon.until_synced().await;
     world.assert_database_equals_source().await;
     let live = world.documents().await.len() as u64;
@@ -220,7 +220,7 @@ async fn the_container_s_health_check_asks_the_daemon() {
     let env = [("CVSYNC_HTTP_ADDR", address.as_str())];
     let (code, _, stderr) = output(&["healthcheck"], env).await;
     assert_eq!(code, Some(1), "{stderr}");
-    let daemon = Process::run(&world, &env).await;
+    let daemon = Process::run(&world, &env);
     assert_eq!(
         daemon.get("/livez").await,
         None,

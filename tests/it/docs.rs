@@ -12,10 +12,11 @@ fn the_readme_lists_every_variable_as_it_is() {
         let default = variable
             .default
             .map_or("none".to_owned(), |default| format!("`{default}`"));
-        table += &format!(
+        let row = format!(
             "| `{}`{secret} | {default} | {} |\n",
             variable.name, variable.meaning
         );
+        table.push_str(&row);
     }
     assert!(
         README.contains(&table),

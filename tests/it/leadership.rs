@@ -35,9 +35,9 @@ async fn until_standing_by(daemon: &Process) {
 #[tokio::test]
 async fn one_leads_the_other_stands_by_and_calls_nothing() {
     let world = World::new(50).await;
-    let first = Process::run(&world, BOTH).await;
+    let first = Process::run(&world, BOTH);
     until_leading(&first).await;
-    let second = Process::run(&world, BOTH).await;
+    let second = Process::run(&world, BOTH);
     until_standing_by(&second).await;
     first.until_synced().await;
     let status = second.get("/api/status").await.unwrap().1;
@@ -53,9 +53,9 @@ async fn one_leads_the_other_stands_by_and_calls_nothing() {
 #[tokio::test]
 async fn a_clean_stop_hands_over_at_once() {
     let world = World::new(50).await;
-    let mut first = Process::run(&world, BOTH).await;
+    let mut first = Process::run(&world, BOTH);
     until_leading(&first).await;
-    let second = Process::run(&world, BOTH).await;
+    let second = Process::run(&world, BOTH);
     until_standing_by(&second).await;
     first.until_synced().await;
     first.signal("-TERM");
@@ -78,9 +78,9 @@ async fn a_clean_stop_hands_over_at_once() {
 #[tokio::test]
 async fn a_leader_that_dies_is_replaced_within_15_seconds() {
     let world = World::new(50).await;
-    let first = Process::run(&world, BOTH).await;
+    let first = Process::run(&world, BOTH);
     until_leading(&first).await;
-    let second = Process::run(&world, BOTH).await;
+    let second = Process::run(&world, BOTH);
     until_standing_by(&second).await;
     let died = Instant::now();
     first.kill().await;
@@ -95,10 +95,10 @@ async fn a_leader_that_dies_is_replaced_within_15_seconds() {
 #[tokio::test]
 async fn a_paused_leader_that_wakes_steps_down() {
     let world = World::new(50).await;
-    let first = Process::run(&world, BOTH).await;
+    let first = Process::run(&world, BOTH);
     until_leading(&first).await;
     first.until_synced().await;
-    let second = Process::run(&world, BOTH).await;
+    let second = Process::run(&world, BOTH);
     until_standing_by(&second).await;
     first.signal("-STOP");
     until_leading(&second).await;
@@ -159,7 +159,7 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
 #[tokio::test]
 async fn a_pause_holds_for_all_instances_and_is_seen() {
     let world = World::new(50).await;
-    let daemon = Process::run(&world, BOTH).await;
+    let daemon = Process::run(&world, BOTH);
     daemon.until_synced().await;
     let env = world.environment();
     let env = || env.iter().map(|(n, v)| (*n, v.as_str()));

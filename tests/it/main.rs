@@ -1,5 +1,11 @@
 //! The behaviour of the whole on real parts: a real PostgreSQL, real HTTP over sockets, the simulator as the source.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's own look at a database leaves nothing to PgBouncer, and a test may ask the time"
+)]
+
 mod architecture;
 mod bad_answers;
 mod commands;

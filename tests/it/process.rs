@@ -44,7 +44,7 @@ pub struct Process {
 
 impl Process {
     /// `cvsync run` between the world's source and its database, with these variables besides.
-    pub async fn run(world: &World, env: &[(&str, &str)]) -> Self {
+    pub fn run(world: &World, env: &[(&str, &str)]) -> Self {
         let address = free_address();
         let base = world.environment();
         let mut command = cvsync(&["run"], base.iter().map(|(n, v)| (*n, v.as_str())));

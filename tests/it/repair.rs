@@ -459,7 +459,7 @@ async fn far_fewer_changes_than_usual_turn_the_status_amber() {
             .await
             .unwrap();
     }
-    let daemon = Process::run(&world, &[]).await;
+    let daemon = Process::run(&world, &[]);
     let body = daemon
         .until("/api/status", |_, body| body.contains(r#""light":"amber""#))
         .await;
@@ -488,7 +488,7 @@ async fn cvs_that_were_not_confirmed_for_long_are_asked_for_again() {
         .unwrap();
     let pipeline = world.pipeline();
     pipeline.run().await.unwrap();
-    let month = Duration::from_secs(30 * 86_400);
+    let month = Duration::from_hours(720);
     let unseen = pipeline.longest_unseen(month, 10).await.unwrap();
     assert_eq!(unseen, [CvId(id)]);
     pipeline.carry_out(Request::These(unseen)).await.unwrap();
