@@ -68,6 +68,8 @@ create index sync_window_open on cvsync.sync_window (id) where state = 'open';
 create table cvsync.parked_cv (
     cv_id           text        primary key,
     error_class     text        not null,
+    -- The source's time when it was asked for: an answer to an earlier question does not take it off.
+    as_of           timestamptz not null,
     attempts        integer     not null default 1,
     first_failed_at timestamptz not null default now(),
     next_attempt_at timestamptz not null

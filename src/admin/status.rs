@@ -106,8 +106,10 @@ pub fn status(admin: &Admin) -> Status {
     }
 }
 
-/// As the pipeline knows it, or the database where this process has not run yet.
+/// As the pipeline knows it, or the database where another process runs.
 pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
-    let known = *admin.pipeline.watermark.borrow();
-    known.or_else(|| admin.board.sample()?.ok()?.watermark)
+    let known = (admin.phase() == Phase::Leading).then(|| *admin.pipeline.watermark.borrow());
+    known
+        .flatten()
+        .or_else(|| admin.board.sample()?.ok()?.watermark)
 }

@@ -7,7 +7,9 @@ use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
 use crate::model::window::instant;
 use crate::model::{Brake, CvId};
+use crate::store::cv_change::APPROVED;
 use crate::store::held_delete::{self, HeldDelete};
+use crate::store::job_success;
 use crate::sync::Request;
 
 #[derive(Debug, clap::Subcommand)]
@@ -25,7 +27,7 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct Which {
-    /// Ids as `list` shows them
+    /// Ids as `list` shows them, or --all
     #[arg(required_unless_present = "all")]
     ids: Vec<String>,
     /// All that are held back
@@ -48,7 +50,11 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let mut tx = tool.pipeline.store.begin().await?;
             let held = chosen(&which, held_delete::list(&mut tx, i64::MAX).await?)?;
             tx.commit().await?;
-            say(&text(&tool.carry_out(Request::These(held)).await?));
+            let summary = tool.carry_out(Request::These(held)).await?;
+            let mut tx = tool.pipeline.store.begin_write().await?;
+            job_success::record(&mut tx, APPROVED).await?;
+            tx.commit().await?;
+            say(&text(&summary));
         }
         Command::Discard(which) => {
             let store = database(env)?;

@@ -41,7 +41,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             say(&format!("{found} are tried again by the next sync"));
         }
         Command::Drop { ids } => {
-            let found = parked_cv::clear(&mut tx, &ids).await?;
+            let found = parked_cv::forget(&mut tx, &ids).await?;
             expect_all(&ids, found)?;
             say(&format!("{found} dropped"));
         }

@@ -27,7 +27,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     tx.commit().await?;
     let Some(was) = was else {
         return Err(Usage(format!(
-            "the watermark does not lie behind {}; it is only ever moved back by hand",
+            "the watermark is not later than {}; by hand it is only ever moved back",
             instant(args.to)
         ))
         .into());

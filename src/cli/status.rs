@@ -108,6 +108,7 @@ fn text(status: &Status) -> String {
         status
             .last_success
             .iter()
+            .filter(|(job, _)| matches!(&***job, "sync" | "reconcile" | "relist"))
             .map(|(job, at)| format!("last {job:<10}{}", instant(*at))),
     );
     lines.join("\n")

@@ -50,9 +50,10 @@ impl Tool {
             Metrics::new()?,
             token.clone(),
         )?;
-        pipeline.migrate().await?;
         if dry_run {
             pipeline.store = pipeline.store.dry();
+        } else {
+            pipeline.migrate().await?;
         }
         Ok(Self {
             pipeline,

@@ -1,5 +1,6 @@
 //! What is due, and when: syncs and comparisons on their schedules, a second listing once a day; pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,17 +17,22 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 /// Between two second listings.
 const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
 
+/// A comparison or a second listing that failed is tried again after so long.
+const AGAIN: TimeDelta = TimeDelta::minutes(20);
+
 /// Between two handfuls of CVs that are asked for again.
 const RECHECK_EVERY: TimeDelta = TimeDelta::seconds(15);
 
 /// And once there were none to ask for.
 const RECHECK_IDLE: TimeDelta = TimeDelta::minutes(10);
 
-/// What this instance has done, as far as it decides what it does next. A standby's agenda ages: it has everything to do.
+/// What was done, as far as it decides what is done next.
 #[derive(Debug)]
 pub struct Agenda {
     sync: Ticker,
     reconcile: Option<Ticker>,
+    /// A comparison that failed comes again before its schedule.
+    reconcile_at: Option<DateTime<Utc>>,
     relist: Option<DateTime<Utc>>,
     recheck: DateTime<Utc>,
     /// A sync is due whatever the schedule says: the first one, or one that failed.
@@ -35,14 +41,25 @@ pub struct Agenda {
 }
 
 impl Agenda {
-    /// A sync is due at once.
-    pub fn new(settings: &config::Sync, now: DateTime<Utc>) -> Self {
-        let ticker = |schedule: &config::Schedule| Ticker::new(schedule.clone(), now);
+    /// For an instance that begins to lead: a sync is due at once, the rest when it was last done long enough ago.
+    pub fn new(
+        settings: &config::Sync,
+        now: DateTime<Utc>,
+        last_success: &BTreeMap<String, DateTime<Utc>>,
+    ) -> Self {
+        let last = |job: &str| last_success.get(job).copied().filter(|at| *at < now);
+        let ticker = |schedule: &config::Schedule, from| Ticker::new(schedule.clone(), from);
+        let reconciled = last("reconcile").unwrap_or(now);
         Self {
-            sync: ticker(&settings.schedule),
-            reconcile: settings.reconcile_schedule.as_ref().map(ticker),
-            // Not at once: a daemon that is restarted often would do nothing else.
-            relist: settings.relist.map(|_| now + RELIST_EVERY / 24),
+            sync: ticker(&settings.schedule, now),
+            reconcile: settings
+                .reconcile_schedule
+                .as_ref()
+                .map(|schedule| ticker(schedule, reconciled)),
+            reconcile_at: None,
+            relist: settings
+                .relist
+                .map(|_| last("relist").unwrap_or(now) + RELIST_EVERY),
             recheck: now + RECHECK_IDLE,
             sync_at: Some(now),
             pauses: Pauses::new(FIRST_PAUSE, LONGEST_PAUSE),
@@ -57,6 +74,8 @@ impl Agenda {
             .is_some_and(|at| at <= now || at > now + TimeDelta::hours(1));
         if soon || self.sync.is_due(now) {
             Some(Request::UpToNow)
+        } else if self.reconcile_at.is_some_and(|at| at <= now) {
+            Some(Request::Reconcile)
         } else if self
             .reconcile
             .as_mut()
@@ -95,8 +114,11 @@ impl Agenda {
                 if let Some(ticker) = &mut self.reconcile {
                     ticker.skip_to(now);
                 }
+                self.reconcile_at = failed.then(|| now + AGAIN);
             }
-            Request::Relist => self.relist = Some(now + RELIST_EVERY),
+            Request::Relist => {
+                self.relist = Some(now + if failed { AGAIN } else { RELIST_EVERY });
+            }
             Request::Range(_) | Request::These(_) => {}
         }
     }
@@ -123,7 +145,9 @@ mod tests {
             ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
         ]))
         .unwrap();
-        Agenda::new(&config.sync, now)
+        let reconciled = ("reconcile".to_owned(), at("2026-11-23T02:31:00Z"));
+        let relisted = ("relist".to_owned(), at("2026-11-23T02:01:00Z"));
+        Agenda::new(&config.sync, now, &BTreeMap::from([reconciled, relisted]))
     }
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -132,40 +156,48 @@ mod tests {
 
     #[test]
     fn a_sync_at_start_and_then_by_schedule() {
-        let mut agenda = agenda(at("2026-11-24T12:01:00Z"));
+        let mut agenda = agenda(at("2026-11-23T12:01:00Z"));
         assert_eq!(
-            agenda.due(at("2026-11-24T12:01:00Z")),
+            agenda.due(at("2026-11-23T12:01:00Z")),
             Some(Request::UpToNow)
         );
-        agenda.done(&Request::UpToNow, at("2026-11-24T12:06:00Z"), false);
+        agenda.done(&Request::UpToNow, at("2026-11-23T12:06:00Z"), false);
+        let early = agenda.due(at("2026-11-23T12:09:59Z"));
+        assert_eq!(early, None, "the tick at five past is served");
         assert_eq!(
-            agenda.due(at("2026-11-24T12:09:59Z")),
-            None,
-            "the tick at five past is served"
-        );
-        assert_eq!(
-            agenda.due(at("2026-11-24T12:10:00Z")),
+            agenda.due(at("2026-11-23T12:10:00Z")),
             Some(Request::UpToNow)
         );
     }
 
     #[test]
     fn what_failed_comes_again_sooner() {
-        let mut agenda = agenda(at("2026-11-24T12:01:00Z"));
-        agenda.done(&Request::UpToNow, at("2026-11-24T12:01:00Z"), true);
-        assert_eq!(agenda.due(at("2026-11-24T12:01:01Z")), None);
+        let mut agenda = agenda(at("2026-11-23T12:01:00Z"));
+        agenda.done(&Request::UpToNow, at("2026-11-23T12:01:00Z"), true);
+        assert_eq!(agenda.due(at("2026-11-23T12:01:01Z")), None);
         assert_eq!(
-            agenda.due(at("2026-11-24T12:01:09Z")),
+            agenda.due(at("2026-11-23T12:01:09Z")),
             Some(Request::UpToNow)
+        );
+        agenda.done(&Request::UpToNow, at("2026-11-23T12:02:00Z"), false);
+        agenda.done(&Request::Reconcile, at("2026-11-23T12:02:00Z"), true);
+        agenda.done(&Request::UpToNow, at("2026-11-23T12:21:00Z"), false);
+        assert_eq!(agenda.due(at("2026-11-23T12:21:59Z")), None);
+        assert_eq!(
+            agenda.due(at("2026-11-23T12:22:01Z")),
+            Some(Request::Reconcile)
         );
     }
 
     #[test]
-    fn the_comparison_comes_at_night_and_the_second_listing_once_a_day() {
-        let mut agenda = agenda(at("2026-11-24T01:00:00Z"));
+    fn the_comparison_comes_at_night_and_the_second_listing_once_a_day_whoever_leads() {
+        // Both were last done the day before, by whoever led then.
+        let mut agenda = agenda(at("2026-11-24T01:58:00Z"));
+        agenda.done(&Request::UpToNow, at("2026-11-24T01:59:00Z"), false);
+        assert_eq!(agenda.due(at("2026-11-24T01:59:01Z")), None);
         agenda.done(&Request::UpToNow, at("2026-11-24T02:01:00Z"), false);
         assert_eq!(
-            agenda.due(at("2026-11-24T02:01:00Z")),
+            agenda.due(at("2026-11-24T02:01:01Z")),
             Some(Request::Relist)
         );
         agenda.done(&Request::Relist, at("2026-11-24T02:02:00Z"), false);
@@ -175,7 +207,17 @@ mod tests {
             agenda.due(at("2026-11-24T02:30:01Z")),
             Some(Request::Reconcile)
         );
-        agenda.done(&Request::Reconcile, at("2026-11-24T02:33:00Z"), true);
+        agenda.done(&Request::Reconcile, at("2026-11-24T02:33:00Z"), false);
         assert_eq!(agenda.due(at("2026-11-24T02:33:01Z")), None);
+    }
+
+    #[test]
+    fn one_that_takes_over_late_does_what_was_missed() {
+        let mut agenda = agenda(at("2026-11-24T09:00:00Z"));
+        agenda.done(&Request::UpToNow, at("2026-11-24T09:01:00Z"), false);
+        assert_eq!(
+            agenda.due(at("2026-11-24T09:01:01Z")),
+            Some(Request::Reconcile)
+        );
     }
 }

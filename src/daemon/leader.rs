@@ -3,7 +3,7 @@
 //! The lease keeps two instances from calling VDAB at once. That nothing wrong is written does not rest on it: each write
 //! checks the epoch, and `as_of` orders what is written all the same.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -52,19 +52,24 @@ impl Leader {
                     tracing::info!(epoch, instance = %self.name, "leading");
                     return epoch;
                 }
-                Ok((None, _)) => board.set_phase(Phase::Standby),
+                Ok((None, pause)) => {
+                    board.set_phase(Phase::Standby);
+                    board.set_pause(pause);
+                }
                 Err(error) => tracing::warn!("cannot try to lead: {error}"),
             }
             tokio::time::sleep(PERIOD).await;
         }
     }
 
-    /// Keeps the lease; returns when another instance has it.
+    /// Keeps the lease; returns when another instance has it, or may have it.
     pub async fn keep(&self, epoch: i64) {
+        let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
             match bounded(self.renew(epoch)).await {
                 Ok((true, pause)) => {
+                    renewed = Instant::now();
                     self.pause.send_if_modified(|known| {
                         let changed = *known != pause;
                         *known = pause;
@@ -75,7 +80,11 @@ impl Leader {
                     tracing::warn!(epoch, "another instance leads now: stepping down");
                     return;
                 }
-                // Nobody can take it from a database that is away either.
+                // The database may be away for this instance alone, and another one calls VDAB by now.
+                Err(error) if renewed.elapsed().as_secs_f64() > lease::TTL => {
+                    tracing::warn!(epoch, "the lease ran out: stepping down: {error}");
+                    return;
+                }
                 Err(error) => tracing::warn!("cannot renew the lease: {error}"),
             }
         }

@@ -118,13 +118,14 @@ impl Daemon {
         }
         let leader = Leader::new(pipeline.store.clone());
         let bell = Bell::hang().await?;
-        let mut agenda = Agenda::new(&self.config.sync, self.clock.now());
         while !self.token.is_cancelled() {
             let epoch = tokio::select! {
                 epoch = leader.stand_by(board) => epoch,
                 () = self.token.cancelled() => break,
             };
             board.set_phase(Phase::Leading);
+            let last_success = pipeline.last_success().await.unwrap_or_default();
+            let mut agenda = Agenda::new(&self.config.sync, self.clock.now(), &last_success);
             tokio::select! {
                 () = self.lead(&leader, &bell, &mut agenda) => leader.give_up(epoch).await,
                 // What was in hand is dropped: another instance does it.

@@ -5,12 +5,16 @@
 //! schedule, in its time zone, on each ring. A ring that comes late, twice or not at all changes nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::config::Schedule;
+
+/// A bell that is silent for longer is broken.
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// Rings each second.
 pub struct Bell {
@@ -30,9 +34,9 @@ impl Bell {
         Ok(Self { scheduler, rung })
     }
 
-    /// Waits for the next ring.
+    /// Waits for the next ring, but no longer than a few seconds: should the bell be broken, nothing is late by more.
     pub async fn rings(&self) {
-        self.rung.notified().await;
+        let _ = tokio::time::timeout(LONGEST_SILENCE, self.rung.notified()).await;
     }
 
     /// Ends the ringing.
@@ -88,8 +92,6 @@ fn after(schedule: &Schedule, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use chrono::TimeDelta;
     use croner::parser::{CronParser, Seconds};
 

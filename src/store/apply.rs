@@ -3,7 +3,9 @@
 //! Invariant: an outcome is written only where nothing newer is known (`cv_seen.as_of`), so late, repeated and
 //! concurrent writes are harmless by construction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -59,11 +61,11 @@ pub async fn apply(
 
     let mut changed = Vec::new();
     let mut results = Vec::with_capacity(batch.len());
-    let mut parked = HashMap::new();
+    let mut parked = BTreeMap::new();
     for (at, outcome) in batch.iter().enumerate() {
         results.push(match &outcome.fate {
             Fate::Parked(id, class) => {
-                parked.insert(parked_cv::key(id), *class);
+                parked.insert(parked_cv::key(id), (*class, outcome.as_of));
                 Applied::Parked
             }
             Fate::Gone(_) if held.contains(&at) => Applied::Held,
@@ -218,22 +220,21 @@ async fn set_aside(
     tx: &mut PgConnection,
     batch: &[Outcome],
     accepted: &HashSet<usize>,
-    parked: HashMap<String, ParkClass>,
+    parked: BTreeMap<String, (ParkClass, DateTime<Utc>)>,
 ) -> Result<(), StoreError> {
-    let succeeded: Vec<String> = accepted
+    let (succeeded, as_of): (Vec<String>, Vec<DateTime<Utc>>) = accepted
         .iter()
-        .filter_map(|at| match &batch[*at].fate {
-            Fate::Live(id, _) | Fate::Gone(id) => Some(id.to_string()),
+        .map(|at| &batch[*at])
+        .filter_map(|outcome| match &outcome.fate {
+            Fate::Live(id, _) | Fate::Gone(id) => Some((id.to_string(), outcome.as_of)),
             Fate::Parked(..) => None,
         })
-        .filter(|id| !parked.contains_key(id))
-        .collect();
+        .unzip();
     if !succeeded.is_empty() {
-        parked_cv::clear(tx, &succeeded).await?;
+        parked_cv::clear(tx, &succeeded, &as_of).await?;
         held_delete::clear(tx, &ids_of(batch, accepted)).await?;
     }
     if !parked.is_empty() {
-        let parked: Vec<_> = parked.into_iter().collect();
         parked_cv::park(tx, &parked).await?;
     }
     Ok(())

@@ -74,12 +74,19 @@ pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, St
     .await?)
 }
 
-/// Any stored CV: one that VDAB should answer for.
-pub async fn any(tx: &mut PgConnection) -> Result<Option<CvId>, StoreError> {
-    let id: Option<Uuid> = query_scalar("select cv_id from cvsync.cv limit 1")
-        .fetch_optional(tx)
-        .await?;
-    Ok(id.map(CvId))
+/// Up to `limit` stored CVs that VDAB should answer for; others each time.
+pub async fn any(tx: &mut PgConnection, limit: i64) -> Result<Vec<CvId>, StoreError> {
+    let ids: Vec<Uuid> = query_scalar(
+        "(select cv_id from cvsync.cv where cv_id >= $1 order by cv_id limit $2)
+         union all
+         (select cv_id from cvsync.cv where cv_id < $1 order by cv_id limit $2)
+         limit $2",
+    )
+    .bind(Uuid::new_v4())
+    .bind(limit)
+    .fetch_all(tx)
+    .await?;
+    Ok(ids.into_iter().map(CvId).collect())
 }
 
 /// How many CVs are stored: counted while they are few, else as the planner estimates it.

@@ -6,6 +6,9 @@ use uuid::Uuid;
 use super::StoreError;
 use super::sql::{query, query_scalar};
 
+/// The job in `job_success` that tells when a person last approved deletes.
+pub const APPROVED: &str = "deletes_approved";
+
 /// Appends a row for each id, and wakes the listeners of `cvsync_change` once the transaction commits.
 pub async fn append(
     tx: &mut PgConnection,
@@ -31,14 +34,17 @@ pub async fn append(
     Ok(())
 }
 
-/// Deletes within the last day.
+/// Deletes within the last day, and since a person last approved some.
 pub async fn deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(query_scalar(
         "select count(*)
            from cvsync.cv_change
           where kind = 'delete'
-            and at > now() - interval '1 day'",
+            and at > greatest(
+                    now() - interval '1 day',
+                    (select at from cvsync.job_success where job = $1))",
     )
+    .bind(APPROVED)
     .fetch_one(tx)
     .await?)
 }

@@ -58,7 +58,8 @@ pub async fn would_delete(
     Ok(rows.into_iter().unzip())
 }
 
-/// Up to `limit` ids whose documents were confirmed longest ago, and before `before`.
+/// Up to `limit` ids whose documents were confirmed longest ago, and before `before`. Those that are parked or whose delete
+/// is held back have a way of their own.
 pub async fn longest_unseen(
     tx: &mut PgConnection,
     before: DateTime<Utc>,
@@ -66,9 +67,11 @@ pub async fn longest_unseen(
 ) -> Result<Vec<CvId>, StoreError> {
     let ids: Vec<Uuid> = query_scalar(
         "select cv_id
-           from cvsync.cv_seen
+           from cvsync.cv_seen as seen
           where not gone
             and as_of < $1
+            and not exists (select from cvsync.parked_cv as parked where parked.cv_id = seen.cv_id::text)
+            and not exists (select from cvsync.held_delete as held where held.cv_id = seen.cv_id)
           order by as_of
           limit $2",
     )
@@ -112,4 +115,23 @@ pub async fn forget_tombstones(
     .execute(tx)
     .await?
     .rows_affected())
+}
+
+/// How many of `ids` nobody has asked for since `since`, though they are not parked.
+pub async fn count_older(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    since: DateTime<Utc>,
+) -> Result<i64, StoreError> {
+    Ok(query_scalar(
+        "select count(*)
+           from unnest($1::uuid[]) as listed (cv_id)
+           left join cvsync.cv_seen as seen using (cv_id)
+          where coalesce(seen.as_of < $2, true)
+            and not exists (select from cvsync.parked_cv as parked where parked.cv_id = listed.cv_id::text)",
+    )
+    .bind(ids)
+    .bind(since)
+    .fetch_one(tx)
+    .await?)
 }

@@ -48,7 +48,14 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
         "08" | "25" | "40" | "53" | "55" | "57" | "58" => {
             StoreError::Passing(format!("{} (SQLSTATE {code})", error.message()))
         }
-        // These messages name users, databases and tables, and no values.
-        _ => StoreError::Broken(format!("{} (SQLSTATE {code})", error.message())),
+        "42" | "3F" if matches!(&*code, "42P01" | "3F000") => StoreError::Broken(
+            "cvsync's schema is not there, or not whole; run `cvsync migrate` or `cvsync run` first"
+                .to_owned(),
+        ),
+        // These messages name users, databases and tables, and no values; those of other classes may.
+        "28" | "3D" | "42" => {
+            StoreError::Broken(format!("{} (SQLSTATE {code})", error.message()))
+        }
+        _ => StoreError::Broken(format!("SQLSTATE {code}")),
     }
 }

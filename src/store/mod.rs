@@ -32,7 +32,7 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 pub use self::apply::Applied;
 pub use self::error::StoreError;
-use self::sql::query_as;
+use self::sql::{query_as, query_scalar};
 use crate::config;
 use crate::model::{Brake, Outcome};
 
@@ -240,6 +240,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; the schema is then as it was.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        if self.is_migrated().await? {
+            return Ok(());
+        }
         let mut connection = self.connect().await?;
         let mut tx = connection.begin_with(BEGIN_MIGRATION).await?;
         let migrator = Migrator {
@@ -258,6 +261,24 @@ impl Store {
         tx.commit().await?;
         connection.close().await?;
         Ok(())
+    }
+
+    /// Whether there is nothing to migrate: then a role without the right to change the schema will do.
+    async fn is_migrated(&self) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let there: bool = query_scalar("select to_regclass('cvsync.migration') is not null")
+            .fetch_one(&mut *tx)
+            .await?;
+        let mut applied: Vec<i64> = Vec::new();
+        if there {
+            applied =
+                query_scalar("select version from cvsync.migration where success order by version")
+                    .fetch_all(&mut *tx)
+                    .await?;
+        }
+        tx.commit().await?;
+        let known: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
+        Ok(applied == known)
     }
 
     /// Writes a batch in one transaction. If PostgreSQL refuses a value, nothing of it is written.

@@ -1,5 +1,7 @@
 //! The table `parked_cv`: what could not be applied, why, and when it is tried again. No personal data.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -11,16 +13,21 @@ use crate::model::ParkClass;
 /// Ids are text here, since garbage ends here too; but not more of it than this.
 const LONGEST_ID: usize = 64;
 
-/// Parks ids, each at most once. One that is parked already waits longer with each attempt, up to a day.
-pub async fn park(tx: &mut PgConnection, parked: &[(String, ParkClass)]) -> Result<(), StoreError> {
-    let ids: Vec<&str> = parked.iter().map(|(id, _)| id.as_str()).collect();
-    let classes: Vec<&str> = parked.iter().map(|(_, class)| class.as_str()).collect();
+/// Parks ids, each at most once, and sorted. One that is parked already waits longer with each attempt, up to a day.
+pub async fn park(
+    tx: &mut PgConnection,
+    parked: &BTreeMap<String, (ParkClass, DateTime<Utc>)>,
+) -> Result<(), StoreError> {
+    let ids: Vec<&str> = parked.keys().map(String::as_str).collect();
+    let classes: Vec<&str> = parked.values().map(|(class, _)| class.as_str()).collect();
+    let as_of: Vec<DateTime<Utc>> = parked.values().map(|(_, as_of)| *as_of).collect();
     query(
-        "insert into cvsync.parked_cv as parked (cv_id, error_class, next_attempt_at)
-         select cv_id, error_class, now() + interval '5 minutes'
-           from unnest($1::text[], $2::text[]) as new (cv_id, error_class)
+        "insert into cvsync.parked_cv as parked (cv_id, error_class, as_of, next_attempt_at)
+         select cv_id, error_class, as_of, now() + interval '5 minutes'
+           from unnest($1::text[], $2::text[], $3::timestamptz[]) as new (cv_id, error_class, as_of)
          on conflict (cv_id) do update
             set error_class     = excluded.error_class,
+                as_of           = greatest(parked.as_of, excluded.as_of),
                 attempts        = parked.attempts + 1,
                 next_attempt_at = now() + least(
                     interval '1 day',
@@ -28,13 +35,33 @@ pub async fn park(tx: &mut PgConnection, parked: &[(String, ParkClass)]) -> Resu
     )
     .bind(ids)
     .bind(classes)
+    .bind(as_of)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// Takes ids off: they succeeded, by whatever path, or a person wants to hear no more of them. Returns how many.
-pub async fn clear(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreError> {
+/// Takes ids off that succeeded, by whatever path, with an answer as of then or later.
+pub async fn clear(
+    tx: &mut PgConnection,
+    ids: &[String],
+    as_of: &[DateTime<Utc>],
+) -> Result<(), StoreError> {
+    query(
+        "delete from cvsync.parked_cv as parked
+          using unnest($1::text[], $2::timestamptz[]) as done (cv_id, as_of)
+          where parked.cv_id = done.cv_id
+            and parked.as_of <= done.as_of",
+    )
+    .bind(ids)
+    .bind(as_of)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes ids off of which a person wants to hear no more; returns how many.
+pub async fn forget(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreError> {
     Ok(query(
         "delete from cvsync.parked_cv
           where cv_id = any($1)",
@@ -58,12 +85,13 @@ pub async fn waiting(tx: &mut PgConnection, ids: &[String]) -> Result<Vec<String
     .await?)
 }
 
-/// Up to `limit` ids that are due, the longest due first.
+/// Up to `limit` ids that are due, the longest due first. Garbage is never asked for.
 pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<String>, StoreError> {
     Ok(query_scalar(
         "select cv_id
            from cvsync.parked_cv
           where next_attempt_at <= now()
+            and cv_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
           order by next_attempt_at
           limit $1",
     )

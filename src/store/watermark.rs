@@ -19,15 +19,16 @@ pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreE
     )
 }
 
-/// Moves it forward to `position`, from `from` or beyond; one that lies behind changes nothing.
+/// Moves it forward to `position`, from `from` or beyond; false where it does not move: one that lies behind changes
+/// nothing.
 ///
 /// Where a person has moved it back meanwhile, before `from`, it stays: what lies between is to be listed again.
 pub async fn advance(
     tx: &mut PgConnection,
     from: DateTime<Utc>,
     position: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    query(
+) -> Result<bool, StoreError> {
+    let moved = query(
         "insert into cvsync.watermark as mark (stream, position)
          values ($1, $2)
          on conflict (stream) do update
@@ -41,7 +42,7 @@ pub async fn advance(
     .bind(from)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(moved.rows_affected() == 1)
 }
 
 /// Moves it back to `position`, and keeps a record of that; where it was, or `None` if it lies behind already.

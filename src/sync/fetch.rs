@@ -17,6 +17,12 @@ use crate::vdab::{ApiError, Detail, Pauses, Remedy};
 /// For each worker so many more CVs may wait for their next attempt without holding it.
 const WAITING_PER_WORKER: usize = 4;
 
+/// So often the gate may close for one CV while others succeed; then it is the CV.
+const REFUSALS: u32 = 8;
+
+/// How long a parked CV, or one that is asked for by hand, is tried.
+const RETRY_BRIEFLY: Duration = Duration::from_secs(10);
+
 /// How long what is under way may still take once the run is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -78,15 +84,21 @@ async fn fetch(
             fate,
         }))
     };
-    let park = |class: ParkClass| {
+    let park = |asked: Instant, class: ParkClass| {
         tracing::warn!(cv.id = %item.id, error.class = class.as_str(), "parked; it is tried again later");
         outcome(
-            pipeline.vdab.time().now(),
+            pipeline.vdab.time().at(asked),
             Fate::Parked(item.id.to_string(), class),
         )
     };
+    // What no window waits for has failed before, or a person waits for it.
+    let retry_for = match item.window {
+        Some(_) => pipeline.settings.retry_max_elapsed,
+        None => pipeline.settings.retry_max_elapsed.min(RETRY_BRIEFLY),
+    };
     let mut pauses = Pauses::for_one_request();
     let mut failing_since = None;
+    let mut refusals = 0;
     loop {
         let asked = Instant::now();
         let error = match attempt(pipeline, workers, item).await {
@@ -101,17 +113,24 @@ async fn fetch(
         };
         pipeline.metrics.retry("fetch", error.class());
         match error.remedy() {
-            Remedy::WaitForGate => {}
-            Remedy::Park(class) => return park(class),
+            Remedy::WaitForGate => {
+                // The gate opens again and again, and each time it is this CV that closes it.
+                let others_succeed = pipeline.vdab.detail_healthy_since(asked);
+                refusals += u32::from(others_succeed || refusals == 0);
+                if refusals > REFUSALS {
+                    return park(asked, ParkClass::Refused);
+                }
+            }
+            Remedy::Park(class) => return park(asked, class),
             Remedy::Stop => return Err(SyncError::Fetch(error)),
             Remedy::Retry(class) => {
                 let since = *failing_since.get_or_insert(asked);
-                if since.elapsed() >= pipeline.settings.retry_max_elapsed {
+                if since.elapsed() >= retry_for {
                     // Is it this CV that fails, or the source?
                     let others_succeed =
                         pipeline.vdab.detail_healthy_since(since) || pipeline.vdab.answers().await;
                     if others_succeed {
-                        return park(class);
+                        return park(asked, class);
                     }
                     return Err(SyncError::Fetch(error));
                 }

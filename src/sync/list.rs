@@ -256,12 +256,14 @@ impl Lister<'_> {
         let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
         let listed_at = Instant::now();
         let mut labels = HashMap::<_, u64>::new();
-        let mut news = 0;
+        let mut news = Vec::new();
         for item in &page.value.items {
             *labels.entry(sift::label(item, words)).or_default() += 1;
             listed.ids += 1;
             let decision = sift(item, listed.seq, page.as_of, &knowledge, words);
-            news += u64::from(decision != Decision::Skip);
+            if let Decision::Fetch(id) = decision {
+                news.push(id.0);
+            }
             let work = match decision {
                 Decision::Skip => {
                     listed.skipped += 1;
@@ -282,8 +284,8 @@ impl Lister<'_> {
             self.pipeline.metrics.listed(label, ids);
         }
         match self.late {
-            Some(horizon) if news > 0 && !listed.planned.fresh => {
-                self.arrived_late(listed, horizon, news).await
+            Some(horizon) if !news.is_empty() && !listed.planned.fresh => {
+                self.arrived_late(listed, horizon, &news).await
             }
             _ => Ok(()),
         }
@@ -295,21 +297,28 @@ impl Lister<'_> {
         &self,
         listed: &Listed,
         horizon: &'static str,
-        ids: u64,
+        news: &[Uuid],
     ) -> Result<(), SyncError> {
         let Some(row) = listed.row else {
             return Ok(());
         };
         let window = listed.planned.window;
-        let before = self
+        let (before, ids) = self
             .pipeline
             .persist("looking up when a window was listed", || async {
                 let mut tx = self.pipeline.store.begin().await?;
                 let before = sync_window::listed_before(&mut tx, window, row).await?;
+                let ids = match before {
+                    Some(before) => cv_seen::count_older(&mut tx, news, before).await?,
+                    None => 0,
+                };
                 tx.commit().await?;
-                Ok(before)
+                Ok((before, u64::try_from(ids).unwrap_or(0)))
             })
             .await?;
+        if ids == 0 {
+            return Ok(());
+        }
         let late = before.and_then(|at| (at - window.tot()).to_std().ok());
         self.pipeline.metrics.arrived_late(horizon, ids, late);
         let overlap = self.pipeline.settings.window_overlap;
@@ -432,7 +441,7 @@ impl Lister<'_> {
     ) -> Result<Knowledge, SyncError> {
         let texts = || items.iter().filter_map(|item| item.cv_id.as_deref());
         let ids: Vec<_> = texts().filter_map(CvId::parse).map(|id| id.0).collect();
-        let keys: Vec<_> = texts().map(parked_cv::key).collect();
+        let keys: Vec<_> = texts().map(sift::parked_key).collect();
         if keys.is_empty() {
             return Ok(Knowledge::default());
         }

@@ -16,6 +16,7 @@ mod sift;
 mod watchdog;
 mod write;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -44,6 +45,12 @@ const OUTCOMES: usize = 16;
 
 /// No statement of ours takes longer; a connection that says nothing for so long is dead.
 const STATEMENT: Duration = Duration::from_secs(90);
+
+/// A migration may have to rewrite a table.
+const MIGRATION: Duration = Duration::from_hours(6);
+
+/// So many CVs are looked up, to ask for where the source seems to be down.
+const CANARIES: i64 = 5;
 
 /// The job that forgets old tombstones and repeated windows, once a day.
 const HOUSEKEEPING: &str = "housekeeping";
@@ -174,7 +181,7 @@ impl Pipeline {
     /// # Errors
     /// See [`SyncError`].
     pub async fn migrate(&self) -> Result<(), SyncError> {
-        self.persist("migrating the schema", || self.store.migrate())
+        self.persist_within(MIGRATION, "migrating the schema", || self.store.migrate())
             .await
     }
 
@@ -201,12 +208,31 @@ impl Pipeline {
             stalled = watchdog::watch(self) => Err(stalled),
         };
         let mut summary = piped.inspect_err(|_| self.metrics.window_ended("failed", 1))?;
+        if let Some(difference) = &mut summary.difference {
+            // Only what the answers confirmed is one: the rest changed while it was compared.
+            difference.missing = summary.tally.inserted;
+            difference.extra = summary.tally.deleted;
+        }
         summary.calls = self.vdab.answers_received() - calls;
         summary.interrupted = self.token.is_cancelled();
         if let (Some(job), false) = (job, summary.interrupted) {
             self.conclude(job, began, &summary).await?;
         }
         Ok(summary)
+    }
+
+    /// When each job last came to its end, whoever led then.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn last_success(&self) -> Result<BTreeMap<String, DateTime<Utc>>, SyncError> {
+        self.persist("reading what was done", || async {
+            let mut tx = self.store.begin().await?;
+            let last = job_success::all(&mut tx).await?;
+            tx.commit().await?;
+            Ok(last.into_iter().collect())
+        })
+        .await
     }
 
     /// Up to `limit` CVs that were confirmed longest ago, and not within `after`.
@@ -230,9 +256,7 @@ impl Pipeline {
 
     async fn task(&self, request: Request) -> Result<Task, SyncError> {
         let marks = self.marks(&request).await?;
-        if let Some(canary) = marks.canary {
-            self.vdab.suggest_canary(canary);
-        }
+        self.vdab.suggest_canaries(marks.canaries.iter().copied());
         self.watermark.send_replace(marks.watermark);
         Ok(request.task(&self.settings, &marks, self.vdab.time().now()))
     }
@@ -249,12 +273,12 @@ impl Pipeline {
                 (Some(at), Some(reach)) => sync_window::ends_after(&mut tx, at - reach).await?,
                 _ => Vec::new(),
             };
-            let canary = cv::any(&mut tx).await?;
+            let canaries = cv::any(&mut tx, CANARIES).await?;
             tx.commit().await?;
             Ok(Marks {
                 watermark,
                 ends,
-                canary,
+                canaries,
             })
         })
         .await
@@ -321,10 +345,22 @@ impl Pipeline {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        self.persist_within(STATEMENT, stage, op).await
+    }
+
+    async fn persist_within<T, F>(
+        &self,
+        limit: Duration,
+        stage: &'static str,
+        op: impl Fn() -> F,
+    ) -> Result<T, SyncError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
         let begun = Instant::now();
         let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
-            let answer = tokio::time::timeout(STATEMENT, op())
+            let answer = tokio::time::timeout(limit, op())
                 .await
                 .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())));
             let error = match answer {

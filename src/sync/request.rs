@@ -41,8 +41,8 @@ pub(super) struct Marks {
     pub watermark: Option<DateTime<Utc>>,
     /// Where earlier windows ended, in order.
     pub ends: Vec<DateTime<Utc>>,
-    /// A CV that should be there.
-    pub canary: Option<CvId>,
+    /// CVs that should be there.
+    pub canaries: Vec<CvId>,
 }
 
 impl Request {
@@ -96,8 +96,8 @@ impl Request {
             Self::Range(window) => Task::List(again(window.van(), window.tot()), None),
             Self::These(ids) => Task::Fetch(ids),
             Self::Reconcile => {
-                let settled = now - delta(settings.settle_lag);
-                let tot = marks.watermark.unwrap_or(settings.from).min(settled);
+                // Up to now: what the source does not list although it has it would be asked for in vain.
+                let tot = now;
                 Task::Compare(again(settings.from.min(tot), tot), now.timestamp_millis())
             }
         }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::model::{CvId, Fate, Outcome, ParkClass, Standing, StatusWords};
+use crate::store::parked_cv;
 use crate::vdab::BulkItem;
 
 /// What to do about one listed id.
@@ -50,7 +51,7 @@ pub fn sift(
         })
     };
     let text = item.cv_id.as_deref().unwrap_or_default();
-    if knowledge.waiting.contains(text) {
+    if knowledge.waiting.contains(&parked_key(text)) {
         return Decision::Skip;
     }
     let Some(id) = CvId::parse(text) else {
@@ -65,6 +66,12 @@ pub fn sift(
         (Standing::Gone, _) => known(Fate::Gone(id)),
         (Standing::Live | Standing::Unknown, _) => Decision::Fetch(id),
     }
+}
+
+/// Under what a listed id is parked: a UUID in its usual spelling, or garbage made short and printable.
+#[must_use]
+pub fn parked_key(text: &str) -> String {
+    CvId::parse(text).map_or_else(|| parked_cv::key(text), |id| id.to_string())
 }
 
 /// What a listed id says about itself, as a word for metrics.

@@ -115,7 +115,7 @@ async fn finish(
     if settled.is_empty() {
         return Ok(());
     }
-    pipeline
+    let moved = pipeline
         .persist("settling a window", || async {
             let mut tx = pipeline.store.begin_write().await?;
             for window in &settled {
@@ -123,10 +123,12 @@ async fn finish(
                     sync_window::settle(&mut tx, row, &window.tally).await?;
                 }
             }
-            if let (Some(from), Some(position)) = (from, reached) {
-                watermark::advance(&mut tx, from, position).await?;
-            }
-            tx.commit().await
+            let moved = match (from, reached) {
+                (Some(from), Some(to)) => watermark::advance(&mut tx, from, to).await?,
+                _ => false,
+            };
+            tx.commit().await?;
+            Ok(moved)
         })
         .await?;
     for Settled { listed, tally } in settled {
@@ -143,6 +145,7 @@ async fn finish(
         summary.windows += 1;
         summary.tally += tally;
     }
+    let reached = reached.filter(|_| moved);
     summary.watermark = reached.or(summary.watermark);
     if let Some(position) = reached {
         pipeline.watermark.send_replace(Some(position));

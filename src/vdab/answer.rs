@@ -49,7 +49,7 @@ impl Raw {
 
     /// Whether the body is an error object in the API's shape, and not a page of what stands before it.
     pub fn is_api_error(&self) -> bool {
-        headers::is_json(&self.headers) && wire::failure_message(&self.body).is_some()
+        headers::is_json(&self.headers) && wire::is_gateway_error(&self.body)
     }
 
     /// The gateway's words, short and printable.
@@ -58,13 +58,39 @@ impl Raw {
             .filter(|message| !message.is_empty())
             .map_or_else(
                 || "no reason given".to_owned(),
-                |message| {
-                    message
-                        .chars()
-                        .filter(|c| !c.is_control())
-                        .take(120)
-                        .collect()
-                },
+                |message| words_alone(&message),
             )
+    }
+}
+
+/// A message without what may be somebody's: words with a digit or an `@` in them, such as ids and addresses.
+fn words_alone(message: &str) -> String {
+    let words = message.split_whitespace().map(|word| {
+        let foreign = |c: char| c.is_ascii_digit() || c == '@' || c.is_control();
+        if word.contains(foreign) { "…" } else { word }
+    });
+    let message: String = words.collect::<Vec<_>>().join(" ");
+    message.chars().take(120).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_hold_no_ids_and_no_addresses() {
+        assert_eq!(
+            words_alone("Invalid client id or secret."),
+            "Invalid client id or secret."
+        );
+        assert_eq!(
+            words_alone("30dbfef1-59df-4521-a111-964bf0208e68 is geen bestaande kandidaat"),
+            "… is geen bestaande kandidaat"
+        );
+        assert_eq!(
+            words_alone("mail jan@voorbeeld.be\n of bel 0470"),
+            "mail … of bel …"
+        );
+        assert_eq!(words_alone(&"x".repeat(1_000)).len(), 120);
     }
 }

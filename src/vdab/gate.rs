@@ -239,6 +239,11 @@ impl State {
             }
             return;
         }
+        // What was under way when the gate closed may fail in other ways, and shortens no wait.
+        let (not_before, probing) = match &self.closed {
+            Some(closed) if !probe => (closed.until, closed.probing),
+            _ => (now, false),
+        };
         let (since, mut pauses) = match self.closed.take() {
             Some(closed) if closed.reason == reason => (closed.since, closed.pauses),
             Some(closed) => (closed.since, reason.pauses()),
@@ -259,9 +264,9 @@ impl State {
             why: why.clone(),
             since,
             counted_to: now,
-            until: now + wait,
+            until: not_before.max(now + wait),
             pauses,
-            probing: false,
+            probing,
         });
     }
 
@@ -373,6 +378,18 @@ mod tests {
         gate.pass(None).await.unwrap().report(Some(&DOWN));
         slow.report(None);
         assert!(gate.closed().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_was_under_way_shortens_no_wait() {
+        let gate = Gate::default();
+        let slow = gate.pass(None).await.unwrap();
+        let over = ApiError::OverQuota {
+            wait: Some(Duration::from_secs(60)),
+        };
+        gate.pass(None).await.unwrap().report(Some(&over));
+        slow.report(Some(&DOWN));
+        assert!(gate.closed().unwrap().probe_in_seconds > 50);
     }
 
     #[tokio::test]

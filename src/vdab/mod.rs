@@ -41,6 +41,9 @@ use crate::model::window::instant;
 use crate::model::{CvId, JsonPointer, StatusWords, Window};
 use crate::telemetry::Metrics;
 
+/// So many CVs are remembered to probe a closed gate with: any one of them may be one that fails by itself.
+const CANARIES: usize = 5;
+
 /// VDAB's CV API: one method for each operation, each call one attempt.
 #[derive(Debug)]
 pub struct Client {
@@ -56,8 +59,8 @@ pub struct Client {
     bulk: Operation,
     detail: Operation,
     received: AtomicU64,
-    /// A CV that is known to be there: its detail tells whether the source answers.
-    canary: Mutex<Option<CvId>>,
+    /// CVs that are known to be there, the latest answer first: their details tell whether the source answers.
+    canaries: Mutex<Vec<CvId>>,
 }
 
 /// What an operation has for itself: VDAB counts the calls of each apart.
@@ -138,7 +141,7 @@ impl Client {
             bulk: operation("bulk", "/kandidaten/bulk"),
             detail: operation("detail", "/kandidaten/{id}"),
             received: AtomicU64::new(0),
-            canary: Mutex::new(None),
+            canaries: Mutex::new(Vec::new()),
         };
         for operation in client.operations() {
             client
@@ -190,32 +193,47 @@ impl Client {
             match self.canary() {
                 Some(canary) if pass.is_probe() && canary != id => {
                     // Its outcome opens the gate, or keeps it closed.
-                    let _ = self.ask_detail(pass, canary).await;
+                    if self.ask_detail(pass, canary).await.is_err() {
+                        self.drop_canary(canary);
+                    }
                 }
                 _ => return self.ask_detail(pass, id).await,
             }
         }
     }
 
-    /// Whether the source answers for a CV that is known to be there; false where none is.
+    /// Whether the source answers for any CV that is known to be there; false where none is.
     pub async fn answers(&self) -> bool {
-        match self.canary() {
-            Some(canary) => self.detail(canary).await.is_ok(),
-            None => false,
+        while let Some(canary) = self.canary() {
+            if self.detail(canary).await.is_ok() {
+                return true;
+            }
+            self.drop_canary(canary);
+        }
+        false
+    }
+
+    /// Tells of CVs that are known to be there, as far as there is room for them.
+    pub fn suggest_canaries(&self, ids: impl IntoIterator<Item = CvId>) {
+        let mut canaries = self.lock_canaries();
+        for id in ids {
+            if canaries.len() < CANARIES && !canaries.contains(&id) {
+                canaries.push(id);
+            }
         }
     }
 
-    /// Tells of a CV that is known to be there, unless a later answer has.
-    pub fn suggest_canary(&self, id: CvId) {
-        self.lock_canary().get_or_insert(id);
-    }
-
     fn canary(&self) -> Option<CvId> {
-        *self.lock_canary()
+        self.lock_canaries().first().copied()
     }
 
-    fn lock_canary(&self) -> MutexGuard<'_, Option<CvId>> {
-        self.canary.lock().unwrap_or_else(PoisonError::into_inner)
+    /// It may fail by itself: the next one is asked from now on.
+    fn drop_canary(&self, id: CvId) {
+        self.lock_canaries().retain(|canary| *canary != id);
+    }
+
+    fn lock_canaries(&self) -> MutexGuard<'_, Vec<CvId>> {
+        self.canaries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask_detail(&self, pass: Pass<'_>, id: CvId) -> Result<Answer<Detail>, ApiError> {
@@ -227,7 +245,10 @@ impl Client {
             })
             .await?;
         if let Detail::Live(_) = answer.value {
-            *self.lock_canary() = Some(id);
+            let mut canaries = self.lock_canaries();
+            canaries.retain(|canary| *canary != id);
+            canaries.insert(0, id);
+            canaries.truncate(CANARIES);
         }
         Ok(answer)
     }

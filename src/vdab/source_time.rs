@@ -15,9 +15,26 @@ use crate::clock::Clock;
 pub struct SourceTime {
     clock: Clock,
     anchor: Instant,
-    /// The source's time at `anchor` lies between these, in milliseconds since the epoch.
-    bounds: Mutex<Option<(i64, i64)>>,
+    known: Mutex<Option<Known>>,
 }
+
+/// What the answers so far have shown; in milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The source's time at `anchor` lies between these, since the epoch.
+    earliest: i64,
+    latest: i64,
+    /// How far this machine's clock was ahead of the latest answer that was believed.
+    ahead: i64,
+    /// Answers in a row that showed a later time and were not believed.
+    later_answers: u8,
+}
+
+/// So many answers in a row that show a later time are believed.
+const BELIEVED: u8 = 3;
+
+/// Clocks that moved apart by less moved together.
+const SAME_CLOCK: i64 = 5_000;
 
 impl SourceTime {
     /// Knows nothing yet; until an answer comes it takes `clock` at its word.
@@ -26,26 +43,48 @@ impl SourceTime {
         Self {
             clock,
             anchor: Instant::now(),
-            bounds: Mutex::new(None),
+            known: Mutex::new(None),
         }
     }
 
     /// Learns from an answer with this `Date` header, asked for at `asked` and received at `received`.
     ///
-    /// Each answer bounds the distance from both sides; bounds that contradict the earlier ones (a clock was set, this
-    /// machine slept) replace them.
+    /// Each answer bounds the distance from both sides. One that contradicts the earlier ones and shows an earlier time is
+    /// believed at once. One that shows a later time is believed where this machine's clock says the same (the machine
+    /// slept), or once it is not alone: a single wrong node must not move windows into the source's future.
     pub fn learn(&self, date: DateTime<Utc>, asked: Instant, received: Instant) {
         let earliest = date.timestamp_millis() - self.since_anchor(received);
         let latest = date.timestamp_millis() + 1_000 - self.since_anchor(asked);
-        let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
-        let narrowed = bounds.map(|(known_earliest, known_latest)| {
-            (known_earliest.max(earliest), known_latest.min(latest))
+        let ahead = self.clock.now().timestamp_millis() - date.timestamp_millis();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(before) = *known else {
+            *known = Some(Known {
+                earliest,
+                latest,
+                ahead,
+                later_answers: 0,
+            });
+            return;
+        };
+        let narrowed = (before.earliest.max(earliest), before.latest.min(latest));
+        let is_later = earliest > before.latest;
+        let doubted = is_later
+            && (ahead - before.ahead).abs() > SAME_CLOCK
+            && before.later_answers + 1 < BELIEVED;
+        *known = Some(if doubted {
+            Known {
+                later_answers: before.later_answers + 1,
+                ..before
+            }
+        } else {
+            let agrees = narrowed.0 <= narrowed.1;
+            Known {
+                earliest: if agrees { narrowed.0 } else { earliest },
+                latest: if agrees { narrowed.1 } else { latest },
+                ahead,
+                later_answers: 0,
+            }
         });
-        *bounds = Some(
-            narrowed
-                .filter(|(earliest, latest)| earliest <= latest)
-                .unwrap_or((earliest, latest)),
-        );
     }
 
     /// The source's time at `instant`: its lower bound, or the local clock's while no answer has come.
@@ -75,7 +114,8 @@ impl SourceTime {
     }
 
     fn known(&self) -> Option<(i64, i64)> {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.map(|known| (known.earliest, known.latest))
     }
 
     fn since_anchor(&self, instant: Instant) -> i64 {
@@ -123,14 +163,33 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_believed_at_once() {
+    fn a_clock_that_was_set_back_is_believed_at_once_and_one_that_was_set_forth_when_it_is_not_alone()
+     {
         let time = SourceTime::new(Clock::default());
         let at = time.anchor;
         time.learn(second(2_000), at, at);
         time.learn(second(1_000), at, at);
         assert_eq!(time.at(at), second(1_000));
         time.learn(second(9_000), at, at);
+        time.learn(second(9_000), at, at);
+        assert_eq!(time.at(at), second(1_000), "a node whose clock is wrong");
+        time.learn(second(1_000), at, at);
+        time.learn(second(9_000), at, at);
+        time.learn(second(9_000), at, at);
+        assert_eq!(time.at(at), second(1_000));
+        time.learn(second(9_000), at, at);
         assert_eq!(time.at(at), second(9_000));
+    }
+
+    #[test]
+    fn a_machine_that_slept_is_in_step_at_once() {
+        let clock = Clock::default();
+        let time = SourceTime::new(clock.clone());
+        let (at, now) = (time.anchor, clock.now());
+        time.learn(now, at, at);
+        clock.set_skew(TimeDelta::hours(2));
+        time.learn(now + TimeDelta::hours(2), at, at);
+        assert!(time.at(at) > now + TimeDelta::minutes(119));
     }
 
     #[test]

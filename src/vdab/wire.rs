@@ -61,6 +61,21 @@ pub fn failure_message(body: &[u8]) -> Option<String> {
     )
 }
 
+/// Whether an error answer is an object with the words of the gateway or the API (contract, "Errors"), and not just any JSON
+/// of whatever stands before them.
+#[must_use]
+pub fn is_gateway_error(body: &[u8]) -> bool {
+    let failure: Option<Failure> = body
+        .trim_ascii_start()
+        .starts_with(b"{")
+        .then(|| serde_json::from_slice(body).ok())
+        .flatten();
+    failure.is_some_and(|failure| {
+        let says = |words: Option<String>| words.is_some_and(|words| !words.is_empty());
+        says(failure.more_information) || says(failure.http_message)
+    })
+}
+
 /// A number, or a string that holds one; anything else is no total at all.
 fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {

@@ -131,7 +131,7 @@ async fn gone_by_its_detail_is_gone() {
     world.sync_again().await;
     let ids: Vec<_> = world.documents().await.into_keys().take(4).collect();
     for (id, answer) in ids.iter().zip([
-        json(410, "{}"),
+        json(410, r#"{"httpCode":"410","httpMessage":"Gone"}"#),
         json(404, r#"{"httpMessage":"Not Found"}"#),
         json(
             400,
@@ -191,6 +191,43 @@ async fn many_bad_cvs_and_no_good_one_among_them_are_not_taken_for_an_outage() {
     let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     world.assert_equal_but_for_parked(&ids).await;
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_by_itself_is_not_the_only_one() {
+    let mut world = World::new(25).await;
+    world.sync_again().await;
+    world.settle();
+    let mut ids: Vec<_> = world.documents().await.into_keys().collect();
+    let good = ids.pop().unwrap();
+    for id in &ids {
+        world.source.rule(*id, Fault::Http500);
+    }
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.update(*id)) && w.update(good)));
+    world.settle();
+    // Whichever it asks for first when the gate is to open again, it is one of the bad ones.
+    let pipeline = world.pipeline();
+    pipeline
+        .vdab
+        .suggest_canaries([ids[0], good].map(cvsync::model::CvId));
+    let run = tokio::time::timeout(Duration::from_secs(60), pipeline.run());
+    run.await.expect("it comes to an end").unwrap();
+    let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    world.assert_equal_but_for_parked(&ids).await;
+}
+
+#[tokio::test]
+async fn a_cv_that_closes_the_gate_again_and_again_is_parked() {
+    is_parked(
+        |_| Fault::RateLimit {
+            retry_after: Some("0".into()),
+        },
+        "refused",
+    )
+    .await;
 }
 
 #[tokio::test]

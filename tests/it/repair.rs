@@ -7,10 +7,11 @@ use cvsync::model::{Brake, CvId, Window};
 use cvsync::simulator::{Fault, Operation, Options};
 use cvsync::sync::{Request, SyncError};
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::process::{Process, output};
-use crate::world::World;
+use crate::world::{World, new_database};
 
 async fn command(world: &World, args: &[&str]) -> (Option<i32>, String, String) {
     let env = world.environment();
@@ -86,8 +87,10 @@ async fn what_the_source_merely_stopped_listing_is_kept() {
     // It is there all the same: the detail says so.
     let id = world.any_live_id();
     world.source.world(|w| w.unlist(id));
+    let calls = world.detail_calls();
     let summary = world.request(Request::Reconcile).await;
-    assert_eq!(summary.difference.unwrap().extra, 1);
+    assert_eq!(world.detail_calls(), calls + 1, "it is asked for");
+    assert_eq!(summary.difference.unwrap().extra, 0, "and is no difference");
     assert_eq!(summary.tally.deleted, 0);
     world.assert_database_equals_source().await;
 }
@@ -173,6 +176,20 @@ async fn a_dry_run_writes_nothing_and_tells_what_it_would() {
     assert_eq!(said["listed"], 120);
     assert_eq!(said["inserted"], world.live());
     assert!(said["calls"].as_u64().unwrap() > world.live() as u64);
+    let fresh = new_database().await;
+    let mut env = world.environment();
+    env.push(("CVSYNC_DATABASE_URL", fresh.clone()));
+    let env = env.iter().map(|(n, v)| (*n, v.as_str()));
+    let (code, _, stderr) = output(&["sync", "--dry-run"], env).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("run `cvsync migrate`"), "{stderr}");
+    let schemas = "select count(*) from pg_namespace where nspname = 'cvsync'";
+    let mut fresh = PgConnection::connect(&fresh).await.unwrap();
+    let there: i64 = sqlx::query_scalar(schemas)
+        .fetch_one(&mut fresh)
+        .await
+        .unwrap();
+    assert_eq!(there, 0, "not even the schema");
     for table in [
         "cv",
         "cv_seen",

@@ -181,6 +181,47 @@ async fn instances_that_migrate_at_once_wait_for_each_other() {
 }
 
 #[tokio::test]
+async fn an_answer_to_an_earlier_question_leaves_a_cv_parked() {
+    let db = migrated().await;
+    let parked = outcome(5, Fate::Parked(id(1).to_string(), ParkClass::Unstorable));
+    db.apply(&[parked]).await;
+    db.apply(&[live(1, 4, "before it became unstorable")]).await;
+    let mut tx = db.store.begin().await.unwrap();
+    let left: i64 = sqlx::query_scalar("select count(*) from cvsync.parked_cv")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    assert_eq!(left, 1);
+}
+
+#[tokio::test]
+async fn a_role_that_may_only_write_does_once_the_schema_is_there() {
+    let db = migrated().await;
+    let role = format!("r_{}", Uuid::new_v4().simple());
+    let mut tx = db.store.begin().await.unwrap();
+    let grants = format!(
+        "create role {role} login password 'p';
+         grant usage on schema cvsync to {role};
+         grant select, insert, update, delete on all tables in schema cvsync to {role}"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(grants))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let mut url = url::Url::parse(&db.url).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("p")).unwrap();
+    let writer = store(url.as_str());
+    writer.migrate().await.unwrap();
+    let batch = [live(1, 1, "a")];
+    assert_eq!(
+        writer.apply(&batch, Brake::on(0.2)).await.unwrap(),
+        [Applied::Inserted]
+    );
+}
+
+#[tokio::test]
 async fn errors_say_what_is_wrong_and_nothing_of_what_was_stored() {
     let url = new_database().await;
     let missing = store(&url.replace("/t_", "/missing_"));
