@@ -1,0 +1,170 @@
+//! The promise of the protocol, in every order of events of a small world; and that each rule of it is needed.
+//!
+//! Not the code, but the design on which it rests: two instances, crashes, answers held back for any time, changes that
+//! become visible late, pages that shift. Time is the source's.
+
+mod check;
+mod database;
+mod instance;
+mod rules;
+mod source;
+mod world;
+
+use std::time::Instant;
+
+use check::{Found, check};
+use rules::{Rule, Rules};
+use world::World;
+
+/// Nothing checks the lease: what is safe here is safe by construction, not by locking.
+const DESIGN: Rules = Rules {
+    broken: None,
+    fenced: false,
+};
+
+/// Two instances, and one CV that changes to and fro.
+const ONE_CV: World = World {
+    rules: DESIGN,
+    changes: 3,
+    cvs: 1,
+    end: 3,
+    unreadable: 0,
+    instances: 2,
+};
+
+/// Two instances, and an answer that cannot be read.
+const UNREADABLE: World = World {
+    changes: 2,
+    unreadable: 1,
+    ..ONE_CV
+};
+
+/// One instance, and two CVs that push each other from page to page.
+const TWO_CVS: World = World {
+    cvs: 2,
+    instances: 1,
+    end: 4,
+    ..ONE_CV
+};
+
+/// Two of each, and less that happens.
+const TWO_BY_TWO: World = World {
+    changes: 2,
+    cvs: 2,
+    ..ONE_CV
+};
+
+/// Everything at once, for those who have minutes.
+const LARGE: World = World {
+    unreadable: 1,
+    end: 4,
+    ..ONE_CV
+};
+
+const HELD: &str = "what changed last before the watermark is held, or parked";
+const AT_REST: &str = "once all is at rest, the database equals the source";
+
+fn holds(world: World) {
+    let begun = Instant::now();
+    match check(&world) {
+        Found::Holds { states } => {
+            println!("{states} states in {:.1?}: {world:?}", begun.elapsed());
+        }
+        Found::Broken { promise, steps } => panic!("not so: {promise}, after {steps:#?}"),
+    }
+}
+
+/// The promise that does not hold once the rule is broken.
+fn without(rule: Rule, world: World) -> &'static str {
+    let rules = Rules {
+        broken: Some(rule),
+        ..world.rules
+    };
+    match check(&World { rules, ..world }) {
+        Found::Holds { states } => panic!("{rule:?} is not needed in any of {states} states"),
+        Found::Broken { promise, steps } => {
+            println!("without {rule:?}, not so: {promise}, after {steps:?}");
+            promise
+        }
+    }
+}
+
+/// Dropping the check of the epoch, and nothing else, breaks no promise.
+#[test]
+fn late_and_concurrent_writes_are_harmless_without_a_lease() {
+    holds(ONE_CV);
+}
+
+#[test]
+fn so_are_answers_that_cannot_be_read() {
+    holds(UNREADABLE);
+}
+
+#[test]
+fn shifting_pages_hide_nothing() {
+    holds(TWO_CVS);
+}
+
+#[test]
+fn two_instances_on_two_cvs() {
+    holds(TWO_BY_TWO);
+}
+
+#[test]
+fn the_lease_takes_nothing_away() {
+    let fenced = |world| World {
+        rules: Rules {
+            fenced: true,
+            ..DESIGN
+        },
+        ..world
+    };
+    holds(fenced(UNREADABLE));
+    holds(fenced(World { end: 3, ..TWO_CVS }));
+}
+
+#[test]
+#[ignore = "takes minutes and gigabytes"]
+fn the_design_holds_in_a_large_world() {
+    holds(LARGE);
+}
+
+#[test]
+fn without_the_guard_an_old_answer_overwrites_a_newer_one() {
+    assert_eq!(without(Rule::GuardByAsOf, ONE_CV), AT_REST);
+}
+
+#[test]
+fn an_answer_stamped_when_it_came_claims_too_much() {
+    assert_eq!(without(Rule::AsOfIsWhenWeAsked, ONE_CV), AT_REST);
+}
+
+#[test]
+fn unchanged_has_to_move_as_of() {
+    assert_eq!(without(Rule::UnchangedMovesAsOf, ONE_CV), AT_REST);
+}
+
+#[test]
+fn an_old_answer_must_not_unpark_what_failed_later() {
+    assert_eq!(without(Rule::ParkedIsOrderedToo, UNREADABLE), HELD);
+}
+
+#[test]
+fn paging_upwards_skips_a_row() {
+    assert_eq!(without(Rule::PagesDown, TWO_CVS), HELD);
+}
+
+#[test]
+fn a_window_that_ends_now_loses_what_is_late() {
+    assert_eq!(without(Rule::EndsBehindNow, TWO_CVS), AT_REST);
+}
+
+#[test]
+fn a_detail_call_is_needed_while_the_source_is_unsettled() {
+    assert_eq!(without(Rule::SkipBehindLag, TWO_CVS), HELD);
+}
+
+#[test]
+fn the_watermark_must_not_run_ahead_of_the_writes() {
+    assert_eq!(without(Rule::DurableFirst, TWO_CVS), HELD);
+}

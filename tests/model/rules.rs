@@ -1,0 +1,37 @@
+//! The rules that the design is made of, each of which can be broken on purpose.
+
+/// A rule of the design.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// An answer is written only where nothing newer is known.
+    GuardByAsOf,
+    /// `as_of` is when the request started, not when its answer came.
+    AsOfIsWhenWeAsked,
+    /// A document that is the same as the stored one moves `as_of`.
+    UnchangedMovesAsOf,
+    /// Only what was asked for later takes a CV off the parked.
+    ParkedIsOrderedToo,
+    /// Pages are read from the last one down.
+    PagesDown,
+    /// A window ends the settle lag before now.
+    EndsBehindNow,
+    /// What we hold makes a detail call needless only from the settle lag behind the window's end on.
+    SkipBehindLag,
+    /// The watermark moves when what lies before it is durable.
+    DurableFirst,
+}
+
+/// The design, less one rule at most; with the lease or without.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub broken: Option<Rule>,
+    /// Whether each transaction checks that its instance leads.
+    pub fenced: bool,
+}
+
+impl Rules {
+    /// Whether this rule is kept.
+    pub fn keep(self, rule: Rule) -> bool {
+        self.broken != Some(rule)
+    }
+}
