@@ -69,18 +69,13 @@ impl Agenda {
     /// What to do now: a sync goes before all else.
     pub fn due(&mut self, now: DateTime<Utc>) -> Option<Request> {
         // A clock that was set back would let what failed wait for as long as it was set back.
-        let soon = self
-            .sync_at
-            .is_some_and(|at| at <= now || at > now + TimeDelta::hours(1));
-        if soon || self.sync.is_due(now) {
+        let again = |at: Option<DateTime<Utc>>| {
+            at.is_some_and(|at| at <= now || at > now + TimeDelta::hours(1))
+        };
+        let on_schedule = |ticker: &mut Ticker| ticker.is_due(now);
+        if again(self.sync_at) || self.sync.is_due(now) {
             Some(Request::UpToNow)
-        } else if self.reconcile_at.is_some_and(|at| at <= now) {
-            Some(Request::Reconcile)
-        } else if self
-            .reconcile
-            .as_mut()
-            .is_some_and(|ticker| ticker.is_due(now))
-        {
+        } else if again(self.reconcile_at) || self.reconcile.as_mut().is_some_and(on_schedule) {
             Some(Request::Reconcile)
         } else if self.relist.is_some_and(|at| at <= now) {
             Some(Request::Relist)

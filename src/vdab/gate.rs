@@ -385,7 +385,7 @@ mod tests {
         let gate = Gate::default();
         let slow = gate.pass(None).await.unwrap();
         let over = ApiError::OverQuota {
-            wait: Some(Duration::from_secs(60)),
+            wait: Some(Duration::from_mins(1)),
         };
         gate.pass(None).await.unwrap().report(Some(&over));
         slow.report(Some(&DOWN));
