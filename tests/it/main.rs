@@ -12,6 +12,7 @@ mod commands;
 mod daemon;
 mod docs;
 mod leadership;
+mod outages;
 mod pgbouncer;
 mod pipeline;
 mod process;

@@ -72,6 +72,11 @@ impl World {
     }
 
     pub async fn with(options: Options) -> Self {
+        Self::at(options, new_database().await).await
+    }
+
+    /// With a database that the test breaks.
+    pub async fn at(options: Options, database_url: String) -> Self {
         let filter = std::env::var("CVSYNC_TEST_LOG").unwrap_or_else(|_| "cvsync=info".into());
         let _ = tracing_subscriber::fmt()
             .with_test_writer()
@@ -82,7 +87,6 @@ impl World {
         let simulator = Simulator::start(options, source_clock.clone())
             .await
             .unwrap();
-        let database_url = new_database().await;
         store(&database_url).migrate().await.unwrap();
         let environment = environment(simulator.base_url(), &key, &database_url);
         Self {
