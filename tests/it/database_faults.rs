@@ -48,10 +48,9 @@ async fn candidates(number: u32, cluster: &Cluster) -> World {
 }
 
 /// A session beside the tests' pool, in the server's own database.
-async fn admin(world: &World) -> PgConnection {
-    let mut url = url::Url::parse(world.url()).unwrap();
-    url.set_path("postgres");
-    PgConnection::connect(url.as_str()).await.unwrap()
+async fn admin() -> PgConnection {
+    let url = std::env::var("CVSYNC_TEST_DATABASE_URL").unwrap();
+    PgConnection::connect(&url).await.unwrap()
 }
 
 async fn execute(connection: &mut PgConnection, sql: impl Into<String>) {
@@ -80,7 +79,7 @@ fn name(world: &World) -> String {
 async fn set_for_database(world: &World, setting: &str) {
     let name = name(world);
     let sql = format!("alter database {name} {setting}");
-    execute(&mut admin(world).await, sql).await;
+    execute(&mut admin().await, sql).await;
 }
 
 /// Everything is there, once: what was fetched before the trouble was not fetched again, nor written again.
@@ -339,7 +338,7 @@ async fn a_permission_that_was_taken_away() {
 
 #[tokio::test]
 async fn while_it_does_not_answer_no_more_is_fetched_than_fits_in_memory() {
-    let mut world = World::new(4_000).await;
+    let mut world = World::new(2_800).await;
     let proxy = world.through_proxy("CVSYNC_DATABASE_URL").await;
     world.config.sync.channel_capacity = 64;
     let run = Running::start(&world);
