@@ -56,7 +56,10 @@ impl Leader {
                     board.set_phase(Phase::Standby);
                     board.set_pause(pause);
                 }
-                Err(error) => tracing::warn!("cannot try to lead: {error}"),
+                Err(error) => {
+                    tracing::warn!("cannot try to lead: {error}");
+                    self.store.connect_anew();
+                }
             }
             tokio::time::sleep(PERIOD).await;
         }
@@ -85,7 +88,10 @@ impl Leader {
                     tracing::warn!(epoch, "the lease ran out: stepping down: {error}");
                     return;
                 }
-                Err(error) => tracing::warn!("cannot renew the lease: {error}"),
+                Err(error) => {
+                    tracing::warn!("cannot renew the lease: {error}");
+                    self.store.connect_anew();
+                }
             }
         }
     }

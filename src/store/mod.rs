@@ -17,6 +17,7 @@ pub mod pause;
 pub mod reconcile;
 mod sql;
 pub mod sync_window;
+mod trust;
 pub mod watermark;
 
 use std::ops::{Deref, DerefMut};
@@ -33,6 +34,7 @@ use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 pub use self::apply::Applied;
 pub use self::error::StoreError;
 use self::sql::{query_as, query_scalar};
+use self::trust::Trust;
 use crate::config;
 use crate::model::{Brake, Outcome};
 
@@ -73,6 +75,7 @@ pub struct Store {
     epoch: Arc<AtomicI64>,
     /// Everything is written, and then rolled back.
     dry: bool,
+    trust: Trust,
 }
 
 /// A transaction that writes.
@@ -137,10 +140,16 @@ impl Store {
         if !local && !chosen {
             options = options.ssl_mode(PgSslMode::VerifyFull);
         }
+        let trust = Trust::new();
+        let trusted = trust.clone();
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE)
             .test_before_acquire(false)
+            .before_acquire(move |_, about| {
+                let holds = trusted.holds(about.age);
+                Box::pin(async move { Ok(holds) })
+            })
             .idle_timeout(Duration::from_mins(5))
             .max_lifetime(Duration::from_mins(30))
             .connect_lazy_with(options.clone());
@@ -149,7 +158,13 @@ impl Store {
             options,
             epoch: Arc::default(),
             dry: false,
+            trust,
         })
+    }
+
+    /// Uses no connection again that is open now. For after a failure, which may be the connection's.
+    pub fn connect_anew(&self) {
+        self.trust.withdraw();
     }
 
     /// A transaction with our limits.

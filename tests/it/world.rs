@@ -16,6 +16,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::proxy::Proxy;
+
 /// An empty database of its own on the server that `./test` starts.
 pub async fn new_database() -> String {
     let admin = std::env::var("CVSYNC_TEST_DATABASE_URL")
@@ -72,11 +74,11 @@ impl World {
     }
 
     pub async fn with(options: Options) -> Self {
-        Self::at(options, new_database().await).await
+        Self::on(&new_database().await, options).await
     }
 
-    /// With a database that the test breaks.
-    pub async fn at(options: Options, database_url: String) -> Self {
+    /// The same on an empty database that is there already.
+    pub async fn on(database_url: &str, options: Options) -> Self {
         let filter = std::env::var("CVSYNC_TEST_LOG").unwrap_or_else(|_| "cvsync=info".into());
         let _ = tracing_subscriber::fmt()
             .with_test_writer()
@@ -87,13 +89,13 @@ impl World {
         let simulator = Simulator::start(options, source_clock.clone())
             .await
             .unwrap();
-        store(&database_url).migrate().await.unwrap();
-        let environment = environment(simulator.base_url(), &key, &database_url);
+        store(database_url).migrate().await.unwrap();
+        let environment = environment(simulator.base_url(), &key, database_url);
         Self {
             source: simulator.handle(),
             config: Config::load(&Env::new(environment.clone())).unwrap(),
             environment,
-            database: PgPool::connect(&database_url).await.unwrap(),
+            database: PgPool::connect(database_url).await.unwrap(),
             _simulator: simulator,
             source_clock,
             clock: Clock::default(),
@@ -117,6 +119,30 @@ impl World {
     /// What a process of its own needs to do what [`pipeline`](Self::pipeline) does.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         self.environment.clone()
+    }
+
+    /// Changes a variable of the environment. What a test has changed in the configuration itself is undone by it.
+    pub fn set(&mut self, variable: &'static str, value: String) {
+        self.environment.retain(|(name, _)| *name != variable);
+        self.environment.push((variable, value));
+        self.config = Config::load(&Env::new(self.environment.clone())).unwrap();
+    }
+
+    /// Puts a proxy in front of what this variable points to, the source or the database. The test's own look goes past.
+    pub async fn through_proxy(&mut self, variable: &'static str) -> Proxy {
+        let (_, value) = self
+            .environment
+            .iter()
+            .find(|(name, _)| *name == variable)
+            .unwrap();
+        let mut url = url::Url::parse(value).unwrap();
+        let host = (url.host_str().unwrap(), url.port().unwrap_or(5432));
+        let upstream = tokio::net::lookup_host(host).await.unwrap().next().unwrap();
+        let proxy = Proxy::to(upstream).await;
+        url.set_host(Some("127.0.0.1")).unwrap();
+        url.set_port(Some(proxy.address().port())).unwrap();
+        self.set(variable, url.into());
+        proxy
     }
 
     /// Where its database is.
@@ -203,6 +229,38 @@ impl World {
             found.remove(&id);
         }
         assert_same(&found, &expected);
+    }
+
+    /// The oracle while things go wrong: what changed before the watermark is in the database, or parked.
+    pub async fn assert_watermark_is_honest(&self) {
+        let Some(watermark) = self.watermark().await else {
+            return;
+        };
+        let (expected, gone) = self.source.world(|world| {
+            let listed = world.bulk(DateTime::UNIX_EPOCH, watermark, 0, usize::MAX);
+            let ids = listed.resultaten.iter();
+            let ids = ids.filter_map(|item| Uuid::try_parse(&item.cv_id).ok());
+            let (live, gone): (Vec<_>, Vec<_>) = ids.partition(|id| world.document(*id).is_some());
+            let parsed = |id| serde_json::from_str(&world.document(id)?).ok();
+            let live = live.into_iter().filter_map(|id| Some((id, parsed(id)?)));
+            (live.collect::<BTreeMap<Uuid, Value>>(), gone)
+        });
+        let found = self.documents().await;
+        let parked: Vec<String> = sqlx::query_scalar("select cv_id from cvsync.parked_cv")
+            .fetch_all(&self.database)
+            .await
+            .unwrap();
+        let missing: Vec<_> = expected
+            .iter()
+            .filter(|(id, document)| found.get(id) != Some(document))
+            .map(|(id, _)| id)
+            .chain(gone.iter().filter(|id| found.contains_key(id)))
+            .filter(|id| !parked.contains(&id.to_string()))
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "the watermark is at {watermark}, without {missing:?}"
+        );
     }
 
     pub async fn watermark(&self) -> Option<DateTime<Utc>> {
