@@ -56,10 +56,7 @@ impl Leader {
                     board.set_phase(Phase::Standby);
                     board.set_pause(pause);
                 }
-                Err(error) => {
-                    tracing::warn!("cannot try to lead: {error}");
-                    self.store.connect_anew();
-                }
+                Err(error) => self.failed("cannot try to lead", &error),
             }
             tokio::time::sleep(PERIOD).await;
         }
@@ -88,10 +85,7 @@ impl Leader {
                     tracing::warn!(epoch, "the lease ran out: stepping down: {error}");
                     return;
                 }
-                Err(error) => {
-                    tracing::warn!("cannot renew the lease: {error}");
-                    self.store.connect_anew();
-                }
+                Err(error) => self.failed("cannot renew the lease", &error),
             }
         }
     }
@@ -105,6 +99,13 @@ impl Leader {
         });
         if let Err(error) = given_up.await {
             tracing::warn!("the lease runs out by itself: {error}");
+        }
+    }
+
+    fn failed(&self, what: &str, error: &StoreError) {
+        tracing::warn!("{what}: {error}");
+        if matches!(error, StoreError::ReadOnly(_)) {
+            self.store.connect_anew();
         }
     }
 

@@ -10,6 +10,9 @@ pub enum StoreError {
     /// It may work again by itself: no connection, a restart, a deadlock, a full disk, a read-only replica.
     #[error("the database cannot be used now: {0}")]
     Passing(String),
+    /// It takes no writes: it has become a replica, or an old connection leads to one.
+    #[error("the database cannot be used now: {0}")]
+    ReadOnly(String),
     /// A value that PostgreSQL refuses (SQLSTATE class 22, 23 or 54).
     #[error("the database refuses a value (SQLSTATE {0})")]
     Data(String),
@@ -44,6 +47,9 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
     match code.get(..2).unwrap_or_default() {
         "22" | "23" | "54" => StoreError::Data(code),
+        "25" if code == "25006" => {
+            StoreError::ReadOnly(format!("{} (SQLSTATE {code})", error.message()))
+        }
         // Connection, transaction state (a read-only replica), rollback, resources, not now, operator, system.
         "08" | "25" | "40" | "53" | "55" | "57" | "58" => {
             StoreError::Passing(format!("{} (SQLSTATE {code})", error.message()))

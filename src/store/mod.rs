@@ -162,7 +162,7 @@ impl Store {
         })
     }
 
-    /// Uses no connection again that is open now. For after a failure, which may be the connection's.
+    /// Uses no connection again that is open now. For after a write that was refused since the database is read-only.
     pub fn connect_anew(&self) {
         self.trust.withdraw();
     }

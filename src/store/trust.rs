@@ -1,4 +1,4 @@
-//! Which connections of the pool are used again: none that was there when something last failed.
+//! Which connections of the pool are used again: none that was there when the database last took no writes.
 //!
 //! After a fail-over an old connection may lead to what is a read-only replica by now, for as long as it lives.
 
@@ -39,6 +39,6 @@ mod tests {
         let trust = Trust::new();
         trust.withdraw();
         assert!(trust.holds(Duration::ZERO));
-        assert!(!trust.holds(Duration::from_secs(60)));
+        assert!(!trust.holds(Duration::from_mins(1)));
     }
 }

@@ -383,7 +383,9 @@ impl Pipeline {
                 return Err(SyncError::Stopped);
             }
             tracing::warn!(stage, "{error}; trying again");
-            self.store.connect_anew();
+            if matches!(error, StoreError::ReadOnly(_)) {
+                self.store.connect_anew();
+            }
             self.trouble.send_replace(Some(error));
             tokio::select! {
                 () = tokio::time::sleep(pauses.next_pause()) => {}
