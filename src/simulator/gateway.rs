@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::answer::Answer;
-use super::call::{Call, CallLog, CallRecord};
+use super::call::{Call, CallLog, CallRecord, Operation};
 use super::faults::{Fault, Faults};
 use super::quota::{Quota, Standing};
 use super::routes;
@@ -28,6 +28,9 @@ pub struct Settings {
 /// What a test does to the world between a request and its answer.
 pub(super) type Hook = Box<dyn FnMut(&Call, &mut World) + Send>;
 
+/// What a test does to an answer before it is sent.
+pub(super) type Rewrite = Box<dyn FnMut(&mut Answer) + Send>;
+
 /// All that a request can touch.
 pub(super) struct Gateway {
     pub(super) world: World,
@@ -35,6 +38,7 @@ pub(super) struct Gateway {
     pub(super) faults: Faults,
     pub(super) log: CallLog,
     pub(super) hook: Option<Hook>,
+    pub(super) rewrite: Option<(Operation, Rewrite)>,
     pub(super) quota: Quota,
 }
 
@@ -84,10 +88,14 @@ impl Gateway {
             hook(call, &mut self.world);
         }
         let fault = self.faults.next(call);
-        (
-            routes::answer(&self.world, call, &fault, self.settings.max_window),
-            fault,
-        )
+        let mut answer = routes::answer(&self.world, call, &fault, self.settings.max_window);
+        if let Some((operation, rewrite)) = &mut self.rewrite
+            && *operation == call.operation
+            && answer.status == 200
+        {
+            rewrite(&mut answer);
+        }
+        (answer, fault)
     }
 }
 

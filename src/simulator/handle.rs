@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Shared;
+use super::answer::Answer;
 use super::call::{Call, CallRecord, Operation};
 use super::faults::{Fault, FaultShare, Target};
 use super::gateway::Settings;
@@ -33,6 +34,11 @@ impl Handle {
     /// world between two pages. The hook must not use a handle itself: the simulator waits for it.
     pub fn on_request(&self, hook: impl FnMut(&Call, &mut World) + Send + 'static) {
         self.0.lock().hook = Some(Box::new(hook));
+    }
+
+    /// Lets `rewrite` change each good answer to this operation from now on. It must not use a handle itself.
+    pub fn rewrite(&self, operation: Operation, rewrite: impl FnMut(&mut Answer) + Send + 'static) {
+        self.0.lock().rewrite = Some((operation, Box::new(rewrite)));
     }
 
     /// From now on these faults strike by chance, and no others.

@@ -179,6 +179,7 @@ fn gateway(options: Options, now: DateTime<Utc>) -> Gateway {
         faults: Faults::new(options.faults, options.seed),
         log: CallLog::default(),
         hook: None,
+        rewrite: None,
         quota: Quota::default(),
     }
 }

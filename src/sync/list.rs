@@ -17,13 +17,19 @@ use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
 use crate::model::{CvId, Difference, Standing, Window};
 use crate::store::{StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window};
-use crate::vdab::{Answer, BulkItem, BulkPage, Pauses, Remedy};
+use crate::vdab::{Answer, ApiError, BulkItem, BulkPage, Pauses, Remedy};
 
 /// How many differences are looked up at a time.
 const DIFFERENCES: i64 = 1_000;
 
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
+
+/// More pages in one instant than all CVs would fill.
+const MOST_PAGES: u64 = 1_000;
+
+/// The source takes windows of this width, whatever else it takes.
+const NARROWEST: TimeDelta = TimeDelta::minutes(1);
 
 /// Lists the windows of `plan` until its goal. May be dropped at any time: a window whose listing did not come to its
 /// end is never settled.
@@ -41,6 +47,7 @@ pub async fn run(
         },
         late: None,
         seq: 0,
+        refused: false,
         begun: None,
         horizon: None,
     };
@@ -73,6 +80,8 @@ struct Lister<'a> {
     late: Option<&'static str>,
     /// The next window's place in the run.
     seq: u64,
+    /// The window before this one was refused, perhaps for its width.
+    refused: bool,
     /// Where the run's first fresh window starts.
     begun: Option<DateTime<Utc>>,
     /// The end of the first window that held anything: the source may tell nothing of what lies before it.
@@ -94,13 +103,14 @@ enum Cover {
     /// There is more, and the window can be cut.
     Halves(Window, Window),
     /// There is more in an instant that cannot be cut.
-    Pages {
-        total: u64,
-    },
+    Pages,
 }
 
 impl Lister<'_> {
     async fn windows(&mut self, mut plan: Plan) -> Result<(), SyncError> {
+        if let Some(width) = *self.pipeline.narrower.borrow() {
+            plan.narrow(width);
+        }
         while !self.stopped()
             && let Some(planned) = plan.next(self.settled(self.pipeline.vdab.time().now()))
         {
@@ -110,7 +120,19 @@ impl Lister<'_> {
     }
 
     async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
-        let first = self.page(planned.window, 0).await?;
+        let first = match self.page(planned.window, 0).await {
+            Err(error) if may_be_too_wide(&error) => {
+                // Remembered once the source has taken one of half the width.
+                self.refused = true;
+                plan.narrow(planned.window.width() / 2);
+                plan.again_first(planned);
+                return Ok(());
+            }
+            page => page?,
+        };
+        if std::mem::take(&mut self.refused) {
+            self.narrower(planned.window.width());
+        }
         let settled = self.settled(first.as_of);
         plan.set_goal(settled);
         self.show_goal(plan, planned);
@@ -142,7 +164,7 @@ impl Lister<'_> {
             started: Instant::now(),
         };
         match cover {
-            Cover::Pages { total } => self.pages_down(&mut listed, &first, total).await?,
+            Cover::Pages => self.pages_down(&mut listed, &first).await?,
             Cover::Whole | Cover::Halves(..) => self.feed(&mut listed, &first).await?,
         }
         if listed.ids > 0 {
@@ -151,6 +173,15 @@ impl Lister<'_> {
         self.pipeline.progress.listed(planned.window, listed.ids);
         self.send(Work::Listed(listed)).await;
         Ok(())
+    }
+
+    /// Takes note of what the source takes, for the later runs of this process.
+    fn narrower(&self, width: TimeDelta) {
+        tracing::warn!(
+            "VDAB takes no windows as wide as CVSYNC_WINDOW: asking for {} s at most from now on",
+            width.num_seconds()
+        );
+        self.pipeline.narrower.send_replace(Some(width));
     }
 
     /// Whether one answer holds the whole window.
@@ -162,60 +193,60 @@ impl Lister<'_> {
             u64::from(self.pipeline.settings.page_size),
             page.items.len() as u64,
         );
-        let whole = match page.total {
-            Some(total) if got >= total => true,
+        // A total no larger than the page may be the page's own, or a lie: it proves nothing about what lies behind.
+        let whole = match page.total.filter(|total| *total > got) {
+            None => got < size,
             Some(_) if got < size => self.page(window, got).await?.value.items.is_empty(),
             Some(_) => false,
-            None => got < size,
         };
         Ok(match (whole, window.halves()) {
             (true, _) => Cover::Whole,
             (false, Some((older, newer))) => Cover::Halves(older, newer),
-            (false, None) => Cover::Pages {
-                total: page.total.unwrap_or(u64::MAX),
-            },
+            (false, None) => Cover::Pages,
         })
     }
 
     /// Feeds every page, from the last one down to the first, which has to be read anew: what left the window since has
     /// moved rows into it. All of it again if the window grew meanwhile.
+    ///
+    /// How many there are is counted, whatever the answers claim: it is rare enough.
     async fn pages_down(
         &self,
         listed: &mut Listed,
         first: &Answer<BulkPage>,
-        mut total: u64,
     ) -> Result<(), SyncError> {
         let window = listed.planned.window;
         let step = (first.value.items.len() as u64).max(1);
-        if total == u64::MAX {
-            total = self.count(window, step).await?;
-        }
+        let mut total = self.count(window, step, step).await?;
         loop {
-            let mut grown = total;
             for page in (0..total.div_ceil(step)).rev() {
                 if self.stopped() {
                     return Ok(());
                 }
                 let page = self.page(window, page * step).await?;
-                grown = grown.max(page.value.total.unwrap_or(0));
                 self.feed(listed, &page).await?;
             }
-            if grown <= total {
+            let now = self.count(window, total, step).await?;
+            if now == total {
                 return Ok(());
             }
-            tracing::info!(%window, from = total, to = grown, "a window grew while it was listed; listing it again");
-            total = grown;
+            tracing::info!(%window, from = total, to = now, "a window grew while it was listed; listing it again");
+            total = now;
         }
     }
 
-    /// How many ids lie in a window whose answers give no total: read on until a page is empty.
-    async fn count(&self, window: Window, step: u64) -> Result<u64, SyncError> {
-        let mut count = step;
+    /// How many ids lie in a window that has `known` of them at least: read on until a page is empty.
+    async fn count(&self, window: Window, known: u64, step: u64) -> Result<u64, SyncError> {
+        let mut count = known;
         loop {
             let got = self.page(window, count).await?.value.items.len() as u64;
             count += got;
             if got == 0 || self.stopped() {
                 return Ok(count);
+            }
+            if count > MOST_PAGES * step {
+                let error = ApiError::NotAnAnswer("its pages have no end");
+                return Err(SyncError::List { window, error });
             }
         }
     }
@@ -534,4 +565,11 @@ impl Lister<'_> {
 
 fn round_up_to_hours(duration: Duration) -> u64 {
     duration.as_secs().div_ceil(3_600).max(1)
+}
+
+fn may_be_too_wide(error: &SyncError) -> bool {
+    let SyncError::List { window, error } = error else {
+        return false;
+    };
+    matches!(error, ApiError::Refused { status: 400, .. }) && window.width() > NARROWEST
 }

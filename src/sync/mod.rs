@@ -81,6 +81,8 @@ pub struct Pipeline {
     pub watermark: watch::Sender<Option<DateTime<Utc>>>,
     /// What CVSYNC_WINDOW_OVERLAP should be, in hours, as far as late changes have shown.
     pub better_overlap_hours: watch::Sender<Option<u64>>,
+    /// The widest window to ask for, where the source has refused a wider one.
+    pub narrower: watch::Sender<Option<TimeDelta>>,
     /// What the database said while it could not be used.
     pub trouble: watch::Sender<Option<StoreError>>,
     /// Ends the run: no new work is taken, what is in hand is finished or dropped whole.
@@ -171,6 +173,7 @@ impl Pipeline {
             queues: Queues::default(),
             watermark: watch::Sender::new(None),
             better_overlap_hours: watch::Sender::new(None),
+            narrower: watch::Sender::new(None),
             trouble: watch::Sender::new(None),
             token,
         })

@@ -110,7 +110,21 @@ impl Plan {
     /// The next window; none of them ends behind `horizon`, up to where the source is settled by now.
     pub fn next(&mut self, horizon: DateTime<Utc>) -> Option<Planned> {
         if let Some(planned) = self.next.pop_front() {
-            return Some(planned);
+            let Planned { window, fresh } = planned;
+            // It may have been planned before the windows became narrower.
+            let end = window.van() + self.width;
+            let (Some(first), Some(rest)) = (window.until(end), Window::new(end, window.tot()))
+            else {
+                return Some(planned);
+            };
+            self.next.push_front(Planned {
+                window: rest,
+                fresh,
+            });
+            return Some(Planned {
+                window: first,
+                fresh,
+            });
         }
         self.ends.retain(|end| *end > self.cursor);
         let known = self
@@ -135,6 +149,16 @@ impl Plan {
     pub fn cut(&mut self, first: Planned, second: Planned) {
         self.next.push_front(second);
         self.next.push_front(first);
+    }
+
+    /// Lists `planned` before anything else.
+    pub fn again_first(&mut self, planned: Planned) {
+        self.next.push_front(planned);
+    }
+
+    /// No window is wider from now on.
+    pub fn narrow(&mut self, width: TimeDelta) {
+        self.width = self.width.min(width);
     }
 
     /// Takes note of where the source is settled, as the first answer shows: the run goes there and no further.
@@ -267,6 +291,24 @@ mod tests {
         plan.set_goal(at(50));
         plan.set_goal(at(70));
         assert_eq!(all(&mut plan, at(999)), [(10, 50, true)]);
+    }
+
+    #[test]
+    fn what_is_planned_becomes_narrower_too() {
+        let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), &[], minutes(100));
+        let wide = plan.next(at(600)).unwrap();
+        plan.narrow(minutes(40));
+        plan.narrow(minutes(70));
+        plan.again_first(wide);
+        assert_eq!(
+            all(&mut plan, at(560)),
+            [
+                (440, 480, false),
+                (480, 500, false),
+                (500, 540, true),
+                (540, 560, true)
+            ]
+        );
     }
 
     #[test]

@@ -20,5 +20,6 @@ mod proxy;
 mod repair;
 mod running;
 mod seed_page;
+mod source_faults;
 mod store;
 mod world;
