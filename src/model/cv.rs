@@ -53,7 +53,7 @@ impl JsonPointer {
             .iter()
             .try_fold(document, |value, token| match value {
                 Value::Object(fields) => fields.get_mut(token),
-                Value::Array(items) => items.get_mut(token.parse::<usize>().ok()?),
+                Value::Array(items) => items.get_mut(index(token)?),
                 _ => None,
             });
         match parent {
@@ -61,13 +61,19 @@ impl JsonPointer {
                 fields.remove(last);
             }
             Some(Value::Array(items)) => {
-                if let Some(at) = last.parse::<usize>().ok().filter(|at| *at < items.len()) {
+                if let Some(at) = index(last).filter(|at| *at < items.len()) {
                     items.remove(at);
                 }
             }
             _ => {}
         }
     }
+}
+
+/// A place in a list: digits, without zeros in front.
+fn index(token: &str) -> Option<usize> {
+    let plain = token == "0" || token.starts_with(|first: char| matches!(first, '1'..='9'));
+    plain.then(|| token.parse().ok()).flatten()
 }
 
 fn unescape(token: &str) -> Option<String> {
@@ -248,6 +254,8 @@ mod tests {
             "/status",
             "/p/e~1mail",
             "/list/0",
+            "/list/00",
+            "/list/+0",
             "/nowhere/at/all",
             "/cvId/x",
         ]

@@ -2,15 +2,18 @@
 
 use super::answer::Raw;
 use super::error::ApiError;
-use super::wire::BulkPage;
+use super::wire::{BulkPage, is_object};
 
 /// The most that is read of a page: 2,000 ids take about 150 kB.
 pub const LARGEST_PAGE: usize = 8 << 20;
 
 /// What a bulk answer proves.
 pub fn classify(answer: &Raw) -> Result<BulkPage, ApiError> {
-    serde_json::from_slice(answer.json()?)
-        .map_err(|_| ApiError::NotAnAnswer("it is no complete page of ids"))
+    let body = answer.json()?;
+    is_object(body)
+        .then(|| serde_json::from_slice(body).ok())
+        .flatten()
+        .ok_or(ApiError::NotAnAnswer("it is no complete page of ids"))
 }
 
 #[cfg(test)]
@@ -48,7 +51,7 @@ mod tests {
             let error = classified(200, "application/json", &body[..cut]).unwrap_err();
             assert_eq!(error.class(), "not_an_answer");
         }
-        for nonsense in ["{}", "[]", "null", r#"{"aantal":0}"#] {
+        for nonsense in ["{}", "[]", "[0,[]]", "null", r#"{"aantal":0}"#] {
             let error = classified(200, "application/json", nonsense).unwrap_err();
             assert_eq!(error.class(), "not_an_answer", "{nonsense}");
         }

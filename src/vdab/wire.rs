@@ -45,9 +45,7 @@ struct Failure {
 /// The message of an error answer, whole; `None` if the body is no JSON object.
 #[must_use]
 pub fn failure_message(body: &[u8]) -> Option<String> {
-    // serde would read a list as the fields in their order.
-    let object = body.trim_ascii_start().starts_with(b"{");
-    let failure: Failure = object.then(|| serde_json::from_slice(body).ok())??;
+    let failure: Failure = is_object(body).then(|| serde_json::from_slice(body).ok())??;
     Some(
         [
             failure.more_information,
@@ -65,15 +63,16 @@ pub fn failure_message(body: &[u8]) -> Option<String> {
 /// of whatever stands before them.
 #[must_use]
 pub fn is_gateway_error(body: &[u8]) -> bool {
-    let failure: Option<Failure> = body
-        .trim_ascii_start()
-        .starts_with(b"{")
-        .then(|| serde_json::from_slice(body).ok())
-        .flatten();
-    failure.is_some_and(|failure| {
+    let failure = is_object(body).then(|| serde_json::from_slice(body).ok());
+    failure.flatten().is_some_and(|failure: Failure| {
         let says = |words: Option<String>| words.is_some_and(|words| !words.is_empty());
         says(failure.more_information) || says(failure.http_message)
     })
+}
+
+/// Whether the body begins as an object: serde would also read a list, as the fields in their order.
+pub fn is_object(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"{")
 }
 
 /// A number, or a string that holds one; anything else is no total at all.
