@@ -1,5 +1,10 @@
 //! The behaviour of the whole on real parts: a real PostgreSQL, real HTTP over sockets, the simulator as the source.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "counts of a test are small"
+)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(
     clippy::disallowed_methods,
