@@ -5,6 +5,8 @@
 //!
 //! The binary has to be built before (`cargo build --release`). In the end every document is the source's, or it fails.
 
+#![allow(clippy::disallowed_methods, reason = "a check of its own")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;

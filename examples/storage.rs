@@ -97,7 +97,7 @@ async fn measure(
         if way == "copy" {
             run(
                 &mut tx,
-                "create temporary table incoming (like cv) on commit drop",
+                "create temporary table incoming (like cv including compression) on commit drop",
             )
             .await?;
             let mut copy = tx.copy_in_raw("copy incoming from stdin").await?;

@@ -61,7 +61,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let mut tx = store.begin_write().await?;
             let held = chosen(&which, held_delete::list(&mut tx, i64::MAX).await?)?;
             let held: Vec<_> = held.into_iter().map(|id| id.0).collect();
-            let discarded = held_delete::clear(&mut tx, &held).await?;
+            let discarded = held_delete::discard(&mut tx, &held).await?;
             tx.commit().await?;
             say(&format!("{discarded} deletes discarded"));
         }

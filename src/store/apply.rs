@@ -180,16 +180,6 @@ fn live_ids(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
         .collect()
 }
 
-fn ids_of(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
-    accepted
-        .iter()
-        .filter_map(|at| match &batch[*at].fate {
-            Fate::Live(id, _) | Fate::Gone(id) => Some(id.0),
-            Fate::Parked(..) => None,
-        })
-        .collect()
-}
-
 async fn delete(
     tx: &mut PgConnection,
     batch: &[Outcome],
@@ -222,17 +212,18 @@ async fn set_aside(
     accepted: &HashSet<usize>,
     parked: BTreeMap<String, (ParkClass, DateTime<Utc>)>,
 ) -> Result<(), StoreError> {
-    let (succeeded, as_of): (Vec<String>, Vec<DateTime<Utc>>) = accepted
+    let (succeeded, as_of): (Vec<Uuid>, Vec<DateTime<Utc>>) = accepted
         .iter()
         .map(|at| &batch[*at])
         .filter_map(|outcome| match &outcome.fate {
-            Fate::Live(id, _) | Fate::Gone(id) => Some((id.to_string(), outcome.as_of)),
+            Fate::Live(id, _) | Fate::Gone(id) => Some((id.0, outcome.as_of)),
             Fate::Parked(..) => None,
         })
         .unzip();
     if !succeeded.is_empty() {
-        parked_cv::clear(tx, &succeeded, &as_of).await?;
-        held_delete::clear(tx, &ids_of(batch, accepted)).await?;
+        let ids: Vec<String> = succeeded.iter().map(Uuid::to_string).collect();
+        parked_cv::clear(tx, &ids, &as_of).await?;
+        held_delete::clear(tx, &succeeded, &as_of).await?;
     }
     if !parked.is_empty() {
         parked_cv::park(tx, &parked).await?;

@@ -38,8 +38,27 @@ pub async fn hold(
     Ok(())
 }
 
-/// Takes ids off: they were deleted after all, or the source has them again.
-pub async fn clear(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
+/// Takes ids off that were deleted after all, or that the source has again, with an answer as of then or later.
+pub async fn clear(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    as_of: &[DateTime<Utc>],
+) -> Result<(), StoreError> {
+    query(
+        "delete from cvsync.held_delete as held
+          using unnest($1::uuid[], $2::timestamptz[]) as done (cv_id, as_of)
+          where held.cv_id = done.cv_id
+            and held.as_of <= done.as_of",
+    )
+    .bind(ids)
+    .bind(as_of)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Takes ids off whose delete a person does not want; returns how many.
+pub async fn discard(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
     Ok(query(
         "delete from cvsync.held_delete
           where cv_id = any($1)",

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass};
-use cvsync::store::{Applied, Store, StoreError};
+use cvsync::store::{Applied, Store, StoreError, held_delete};
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
@@ -192,6 +192,25 @@ async fn an_answer_to_an_earlier_question_leaves_a_cv_parked() {
         .await
         .unwrap();
     assert_eq!(left, 1);
+}
+
+#[tokio::test]
+async fn an_answer_to_an_earlier_question_leaves_a_delete_held() {
+    let db = migrated().await;
+    db.apply(&[live(1, 1, "a")]).await;
+    let mut tx = db.store.begin_write().await.unwrap();
+    held_delete::hold(&mut tx, &[id(1).0], &[at(5)])
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let held = async || {
+        let mut tx = db.store.begin().await.unwrap();
+        held_delete::count(&mut tx).await.unwrap()
+    };
+    db.apply(&[live(1, 4, "before it went")]).await;
+    assert_eq!(held().await, 1);
+    db.apply(&[live(1, 6, "it is back")]).await;
+    assert_eq!(held().await, 0);
 }
 
 #[tokio::test]
