@@ -45,12 +45,15 @@ pub fn install(log: &Log, screen: &Screen) -> anyhow::Result<()> {
 }
 
 impl Write for Screen {
+    /// A line that cannot be written is lost, and nothing else: told of it, tracing would print to stderr again, and panic.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(line))
+        let _ = self.0.suspend(|| io::stderr().write_all(line));
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let _ = io::stderr().flush();
+        Ok(())
     }
 }
 

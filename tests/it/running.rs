@@ -85,6 +85,12 @@ impl Running {
             .unwrap_or_else(|_| panic!("it does not end; {:?}", self.troubles()))
             .unwrap()
     }
+
+    /// Drops it, at whatever point it is.
+    pub async fn crash(mut self) {
+        self.run.abort();
+        let _ = (&mut self.run).await;
+    }
 }
 
 impl Drop for Running {
