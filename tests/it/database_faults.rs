@@ -119,12 +119,18 @@ async fn it_may_be_killed_and_restarted_in_mid_sync() {
 async fn it_may_restart_every_second_for_a_while() {
     let (_folder, mut cluster) = private_cluster().await;
     let world = candidates(2_000, &cluster).await;
+    // Long enough that the restarts come in its course.
+    let slow = Fault::Slow(Duration::from_millis(80));
+    world.source.rule(Operation::Detail, slow);
     let run = Running::start(&world);
-    for _ in 0..6 {
+    let mut restarts = 0;
+    while restarts < 6 && !run.is_over() {
         sleep(Duration::from_secs(1)).await;
         cluster.restart().await.unwrap();
         world.assert_watermark_is_honest().await;
+        restarts += 1;
     }
+    assert!(!run.is_over() || restarts > 4, "{restarts} in its course");
     run.ended().await.unwrap();
     assert_nothing_lost_or_done_twice(&world).await;
 }
