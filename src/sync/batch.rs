@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::time::Instant;
 
 use super::Done;
+use super::hand::Hand;
 
 /// From here on a larger batch costs PostgreSQL no less for each document (see `examples/full_sync.rs`).
 const MOST: usize = 500;
@@ -19,14 +20,16 @@ const MOST_BYTES: usize = 4 << 20;
 const LINGER: Duration = Duration::from_millis(50);
 
 /// Collects until the last sender is gone. While the writer is busy a batch goes on growing.
-pub async fn run(mut outcomes: Receiver<Done>, batches: Sender<Vec<Done>>) {
+pub async fn run(hand: &Hand, mut outcomes: Receiver<Done>, batches: Sender<Vec<Done>>) {
     let mut open = true;
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut ripe_at = Instant::now();
     while open || !batch.is_empty() {
         let full = batch.len() >= MOST || bytes >= MOST_BYTES;
-        let ripe = !batch.is_empty() && (full || !open || ripe_at <= Instant::now());
+        // What is not in this batch is under way, and cannot go on once there is no room in hand.
+        let many = batch.len() >= hand.size() / 2;
+        let ripe = !batch.is_empty() && (full || many || !open || ripe_at <= Instant::now());
         tokio::select! {
             biased;
             permit = batches.reserve(), if ripe => {

@@ -48,6 +48,17 @@ pub enum SyncError {
     /// Nothing moved for too long, though neither source nor database was known to be away.
     #[error("nothing moved for {} s; the run was ended, and the next one goes on where it was", .0.as_secs())]
     Stalled(std::time::Duration),
+    /// It moved, but far slower than the quota lets it.
+    #[error(
+        "{what} took {} minutes of work, far more than its calls take; the run was ended, and the next one goes on where it was",
+        after.as_secs() / 60
+    )]
+    Overdue {
+        /// A window, or the run.
+        what: &'static str,
+        /// Time in which neither source nor database was away.
+        after: std::time::Duration,
+    },
     /// Somebody asked to stop while the database was away.
     #[error("stopped")]
     Stopped,

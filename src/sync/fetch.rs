@@ -10,6 +10,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender};
 
+use super::hand::{Hand, Place};
 use super::{Done, End, Item, Pipeline, SyncError, Work};
 use crate::model::{Fate, Outcome, ParkClass};
 use crate::vdab::{ApiError, Detail, Pauses, Remedy};
@@ -29,6 +30,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Fetches until the lister is done, or this run is asked to stop.
 pub async fn run(
     pipeline: &Pipeline,
+    hand: &Hand,
     mut work: Receiver<Work>,
     outcomes: Sender<Done>,
 ) -> Result<(), SyncError> {
@@ -39,18 +41,20 @@ pub async fn run(
         .take_until(pin!(pipeline.token.cancelled()))
         .map(Ok)
         .try_for_each_concurrent(at_once, |work| async move {
-            let end = match work {
-                Work::Listed(listed) => End::Listed(listed),
-                Work::Known(outcome, listed_at) => End::Outcome(outcome, listed_at),
+            let (end, place) = match work {
+                Work::Listed(listed) => (End::Listed(listed), None),
+                Work::Known(outcome, listed_at) => (End::Outcome(outcome, listed_at), None),
                 Work::Fetch(item) => {
-                    let Some(outcome) = fetch_in_time(pipeline, workers, item).await? else {
+                    let Some((outcome, place)) =
+                        fetch_in_time(pipeline, hand, workers, item).await?
+                    else {
                         return Ok(());
                     };
-                    End::Outcome(outcome, item.listed_at)
+                    (End::Outcome(outcome, item.listed_at), place)
                 }
             };
             // A closed channel means that the writer failed, and its error ends the run.
-            let _ = outcomes.send(Done(end)).await;
+            let _ = outcomes.send(Done { end, place }).await;
             Ok(())
         })
         .await
@@ -59,34 +63,38 @@ pub async fn run(
 /// `None` if the run is asked to stop and the answer does not come within the grace.
 async fn fetch_in_time(
     pipeline: &Pipeline,
+    hand: &Hand,
     workers: &Semaphore,
     item: Item,
-) -> Result<Option<Outcome>, SyncError> {
+) -> Result<Option<(Outcome, Option<Place>)>, SyncError> {
     let too_late = async {
         pipeline.token.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        outcome = fetch(pipeline, workers, item) => outcome,
+        outcome = fetch(pipeline, hand, workers, item) => outcome,
         () = too_late => Ok(None),
     }
 }
 
 async fn fetch(
     pipeline: &Pipeline,
+    hand: &Hand,
     workers: &Semaphore,
     item: Item,
-) -> Result<Option<Outcome>, SyncError> {
-    let outcome = |as_of, fate| {
-        Ok(Some(Outcome {
+) -> Result<Option<(Outcome, Option<Place>)>, SyncError> {
+    let outcome = |place, as_of, fate| {
+        let outcome = Outcome {
             window: item.window,
             as_of,
             fate,
-        }))
+        };
+        Ok(Some((outcome, place)))
     };
     let park = |asked: Instant, class: ParkClass| {
         tracing::warn!(cv.id = %item.id, error.class = class.as_str(), "parked; it is tried again later");
         outcome(
+            None,
             pipeline.vdab.time().at(asked),
             Fate::Parked(item.id.to_string(), class),
         )
@@ -100,6 +108,7 @@ async fn fetch(
     let mut failing_since = None;
     let mut refusals = 0;
     loop {
+        let place = hand.place().await;
         let asked = Instant::now();
         let error = match attempt(pipeline, workers, item).await {
             Ok(answer) => {
@@ -107,10 +116,11 @@ async fn fetch(
                     Detail::Live(document) => Fate::Live(item.id, document),
                     Detail::Gone => Fate::Gone(item.id),
                 };
-                return outcome(answer.as_of, fate);
+                return outcome(place, answer.as_of, fate);
             }
             Err(error) => error,
         };
+        drop(place);
         pipeline.metrics.retry("fetch", error.class());
         match error.remedy() {
             Remedy::WaitForGate => {

@@ -6,6 +6,7 @@
 mod batch;
 mod error;
 mod fetch;
+mod hand;
 mod list;
 mod plan;
 mod progress;
@@ -29,6 +30,7 @@ pub use self::progress::{Progress, Snapshot};
 pub use self::queues::{Queue, Queues};
 pub use self::request::Request;
 
+use self::hand::{Hand, Place};
 use self::request::{Marks, Task};
 use self::settle::Listed;
 use crate::clock::Clock;
@@ -108,7 +110,11 @@ enum Work {
 
 /// From `fetch` through `batch` to `write`.
 #[derive(Debug)]
-struct Done(End);
+struct Done {
+    end: End,
+    /// Kept until it is written.
+    place: Option<Place>,
+}
 
 #[derive(Debug)]
 enum End {
@@ -119,7 +125,7 @@ enum End {
 impl Done {
     /// Bytes that it keeps in memory, roughly.
     fn size(&self) -> usize {
-        match &self.0 {
+        match &self.end {
             End::Outcome(outcome, _) => match &outcome.fate {
                 Fate::Live(_, document) => document.json().len(),
                 Fate::Gone(_) | Fate::Parked(..) => 64,
@@ -293,6 +299,7 @@ impl Pipeline {
         let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
         let (batches, waiting_batches) = mpsc::channel(1);
         self.queues.watch(&work, &outcomes);
+        let hand = Hand::new(self.settings.workers, self.vdab.per_minute());
         let list = async {
             tokio::select! {
                 listed = list::run(self, task, work) => listed,
@@ -301,12 +308,12 @@ impl Pipeline {
         };
         let (difference, (), (), summary) = tokio::try_join!(
             list,
-            fetch::run(self, waiting_work, outcomes),
+            fetch::run(self, &hand, waiting_work, outcomes),
             async {
-                batch::run(waiting_outcomes, batches).await;
+                batch::run(&hand, waiting_outcomes, batches).await;
                 Ok(())
             },
-            write::run(self, waiting_batches),
+            write::run(self, &hand, waiting_batches),
         )?;
         Ok(Summary {
             difference,

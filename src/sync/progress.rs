@@ -62,11 +62,11 @@ impl Progress {
         Running(self)
     }
 
-    /// A number that is another one as soon as anything was listed, written or settled.
+    /// Windows settled, and what became of ids, so far.
     #[must_use]
-    pub fn moves(&self) -> u64 {
+    pub fn counts(&self) -> (u64, Tally) {
         let state = self.lock();
-        state.windows + state.tally.listed + state.tally.done()
+        (state.windows, state.tally)
     }
 
     /// Where the run goes is known.

@@ -1,8 +1,6 @@
-//! Ends a run in which nothing moves, though neither source nor database is known to be away.
+//! Ends a run in which nothing moves, or which crawls, though neither source nor database is known to be away.
 
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use super::{Pipeline, SyncError};
 
@@ -10,22 +8,174 @@ use super::{Pipeline, SyncError};
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// Nothing of ours is silent for longer: requests and statements have limits of their own far below it.
-const LIMIT: Duration = Duration::from_mins(10);
+const SILENCE: Duration = Duration::from_mins(10);
 
-/// Returns when nothing has moved for too long. What is known to be away is waited for without a limit.
+/// What a window may take besides its calls: pages that are read again, CVs that are retried until they are parked.
+const WINDOW: Duration = Duration::from_mins(30);
+
+/// What a run may take besides its calls.
+const RUN: Duration = Duration::from_hours(2);
+
+/// So many times what its calls take at the full quota.
+const FACTOR: u32 = 4;
+
+/// How far the run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sight {
+    /// Whatever moves makes this another number.
+    moves: u64,
+    /// Windows settled.
+    windows: u64,
+    /// Ids listed.
+    listed: u64,
+    /// Ids that met their end.
+    done: u64,
+}
+
+/// Counts time, but for that in which the source or the database is away: that is waited for without a limit.
+#[derive(Debug, Default)]
+struct Watchdog {
+    per_minute: u32,
+    last: Sight,
+    /// Since anything moved.
+    silent: Duration,
+    /// Since a window was settled, and the ids that had met their end by then.
+    window: (Duration, u64),
+    run: Duration,
+}
+
+impl Watchdog {
+    /// `passed` went by since the last look; why the run should end, if it should.
+    fn look(&mut self, passed: Duration, away: bool, now: Sight) -> Option<SyncError> {
+        if away || now.moves != self.last.moves {
+            self.silent = Duration::ZERO;
+        }
+        if now.windows != self.last.windows {
+            self.window = (Duration::ZERO, now.done);
+        }
+        self.last = now;
+        if away {
+            return None;
+        }
+        self.silent += passed;
+        self.window.0 += passed;
+        self.run += passed;
+        let ahead = now.listed.saturating_sub(self.window.1);
+        if self.silent > SILENCE {
+            Some(SyncError::Stalled(SILENCE))
+        } else if self.window.0 > self.deadline(WINDOW, ahead) {
+            Some(SyncError::Overdue {
+                what: "a window",
+                after: self.window.0,
+            })
+        } else if self.run > self.deadline(RUN, now.listed + now.windows) {
+            Some(SyncError::Overdue {
+                what: "the run",
+                after: self.run,
+            })
+        } else {
+            None
+        }
+    }
+
+    fn deadline(&self, base: Duration, ids: u64) -> Duration {
+        let calls = Duration::from_secs(60) * FACTOR / self.per_minute.max(1);
+        base + calls.saturating_mul(u32::try_from(ids).unwrap_or(u32::MAX))
+    }
+}
+
+/// Returns when the run has to end.
 pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {
-    let mut moved = Instant::now();
-    let mut last = None;
+    let mut watchdog = Watchdog {
+        per_minute: pipeline.vdab.per_minute(),
+        ..Watchdog::default()
+    };
+    let mut looked = tokio::time::Instant::now();
     loop {
-        let now = (pipeline.vdab.answers_received(), pipeline.progress.moves());
-        let away = !pipeline.vdab.closed_gates().is_empty() || pipeline.trouble.borrow().is_some();
-        if away || last != Some(now) {
-            moved = Instant::now();
-            last = Some(now);
-        }
-        if moved.elapsed() > LIMIT {
-            return SyncError::Stalled(LIMIT);
-        }
         tokio::time::sleep(PERIOD).await;
+        let away = !pipeline.vdab.closed_gates().is_empty() || pipeline.trouble.borrow().is_some();
+        let (windows, tally) = pipeline.progress.counts();
+        let sight = Sight {
+            moves: pipeline.vdab.answers_received() + windows + tally.listed + tally.done(),
+            windows,
+            listed: tally.listed,
+            done: tally.done(),
+        };
+        if let Some(error) = watchdog.look(looked.elapsed(), away, sight) {
+            return error;
+        }
+        looked = tokio::time::Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn watchdog() -> Watchdog {
+        Watchdog {
+            per_minute: 60,
+            ..Watchdog::default()
+        }
+    }
+
+    /// Minutes until it barks.
+    fn minutes(mut sight: impl FnMut(u64) -> (bool, Sight)) -> Option<(u64, SyncError)> {
+        let mut watchdog = watchdog();
+        (1..10_000).find_map(|minute| {
+            let (away, sight) = sight(minute);
+            Some((minute, watchdog.look(MINUTE, away, sight)?))
+        })
+    }
+
+    #[test]
+    fn silence_ends_it_unless_something_is_known_to_be_away() {
+        let (minute, error) = minutes(|_| (false, Sight::default())).unwrap();
+        assert_eq!(minute, 11);
+        assert!(matches!(error, SyncError::Stalled(_)));
+        assert!(minutes(|_| (true, Sight::default())).is_none());
+        let (minute, _) = minutes(|minute| (minute < 100, Sight::default())).unwrap();
+        assert_eq!(minute, 110);
+    }
+
+    #[test]
+    fn a_window_that_crawls_is_overdue_and_one_with_much_in_it_is_not() {
+        let crawling = |minute| Sight {
+            moves: minute,
+            ..Sight::default()
+        };
+        let (minute, error) = minutes(|minute| (false, crawling(minute))).unwrap();
+        assert_eq!(minute, 31);
+        assert!(matches!(error, SyncError::Overdue { what: "a window", .. }));
+        // 600 ids take ten minutes at this quota.
+        let large = |minute| Sight {
+            listed: 600,
+            ..crawling(minute)
+        };
+        assert_eq!(
+            minutes(|minute| (false, large(minute))).unwrap().0,
+            30 + 40 + 1
+        );
+    }
+
+    #[test]
+    fn a_run_whose_windows_all_settle_is_overdue_too_in_the_end() {
+        let endless = |minute| Sight {
+            moves: minute,
+            windows: minute,
+            ..Sight::default()
+        };
+        let (minute, error) = minutes(|minute| (false, endless(minute))).unwrap();
+        assert_eq!(minute, 129, "each window is a call as well");
+        assert!(matches!(error, SyncError::Overdue { what: "the run", .. }));
+        // At the pace of the quota it may go on for days.
+        let full = |minute| Sight {
+            listed: 60 * minute,
+            done: 60 * minute,
+            ..endless(minute)
+        };
+        assert!(minutes(|minute| (false, full(minute))).is_none());
     }
 }

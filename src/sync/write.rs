@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::Receiver;
 
+use super::hand::Hand;
 use super::settle::{Settled, Settlement};
 use super::{Done, End, Pipeline, Summary, SyncError};
 use crate::model::{Fate, Outcome, ParkClass, Tally};
@@ -12,13 +13,16 @@ use crate::store::{Applied, StoreError, sync_window, watermark};
 /// Writes until the last batch has come.
 pub async fn run(
     pipeline: &Pipeline,
+    hand: &Hand,
     mut batches: Receiver<Vec<Done>>,
 ) -> Result<Summary, SyncError> {
     let mut settlement = Settlement::default();
     let mut summary = Summary::default();
     while let Some(batch) = batches.recv().await {
         let (mut outcomes, mut listed_at) = (Vec::new(), Vec::new());
-        for Done(end) in batch {
+        let mut places = Vec::new();
+        for Done { end, place } in batch {
+            places.extend(place);
             match end {
                 End::Listed(listed) => settlement.listed(listed),
                 End::Outcome(outcome, at) => {
@@ -28,6 +32,8 @@ pub async fn run(
             }
         }
         let applied = write(pipeline, &mut outcomes).await?;
+        hand.written(places.len());
+        drop(places);
         for ((outcome, end), listed_at) in outcomes.iter().zip(&applied).zip(&listed_at) {
             if let Some(seq) = outcome.window {
                 settlement.done(seq, *end);

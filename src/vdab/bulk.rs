@@ -2,18 +2,14 @@
 
 use super::answer::Raw;
 use super::error::ApiError;
-use super::wire::{BulkPage, is_object};
+use super::wire::{self, BulkPage};
 
 /// The most that is read of a page: 2,000 ids take about 150 kB.
 pub const LARGEST_PAGE: usize = 8 << 20;
 
 /// What a bulk answer proves.
 pub fn classify(answer: &Raw) -> Result<BulkPage, ApiError> {
-    let body = answer.json()?;
-    is_object(body)
-        .then(|| serde_json::from_slice(body).ok())
-        .flatten()
-        .ok_or(ApiError::NotAnAnswer("it is no complete page of ids"))
+    wire::object(answer.json()?).ok_or(ApiError::NotAnAnswer("it is no complete page of ids"))
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 //!
 //! Invariant: each attempt has a permit of its operation's quota and has passed its operation's gate. Being gone is an
 //! answer, not an error.
+//!
+//! What reads an answer is plain functions over bytes, public so that they can be fuzzed.
 
-mod answer;
+pub mod answer;
 mod auth;
-mod bulk;
-mod detail;
+pub mod bulk;
+pub mod detail;
 mod error;
 mod gate;
-mod headers;
+pub mod headers;
 mod quota;
 mod request;
 mod retry;
@@ -251,6 +253,12 @@ impl Client {
             canaries.truncate(CANARIES);
         }
         Ok(answer)
+    }
+
+    /// The quota of each operation.
+    #[must_use]
+    pub fn per_minute(&self) -> u32 {
+        self.per_minute.get()
     }
 
     /// Attempts that have come to an end, well or not.

@@ -45,7 +45,7 @@ struct Failure {
 /// The message of an error answer, whole; `None` if the body is no JSON object.
 #[must_use]
 pub fn failure_message(body: &[u8]) -> Option<String> {
-    let failure: Failure = is_object(body).then(|| serde_json::from_slice(body).ok())??;
+    let failure: Failure = object(body)?;
     Some(
         [
             failure.more_information,
@@ -63,16 +63,19 @@ pub fn failure_message(body: &[u8]) -> Option<String> {
 /// of whatever stands before them.
 #[must_use]
 pub fn is_gateway_error(body: &[u8]) -> bool {
-    let failure = is_object(body).then(|| serde_json::from_slice(body).ok());
-    failure.flatten().is_some_and(|failure: Failure| {
+    object(body).is_some_and(|failure: Failure| {
         let says = |words: Option<String>| words.is_some_and(|words| !words.is_empty());
         says(failure.more_information) || says(failure.http_message)
     })
 }
 
-/// Whether the body begins as an object: serde would also read a list, as the fields in their order.
-pub fn is_object(body: &[u8]) -> bool {
-    body.trim_ascii_start().starts_with(b"{")
+/// A whole object of JSON, in UTF-8 throughout. serde alone would also read a list, as the fields in their order, and would
+/// not look at the bytes of fields that it does not know.
+pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    let text = std::str::from_utf8(body).ok()?;
+    text.trim_ascii_start()
+        .starts_with('{')
+        .then(|| serde_json::from_str(text).ok())?
 }
 
 /// A number, or a string that holds one; anything else is no total at all.

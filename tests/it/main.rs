@@ -17,6 +17,7 @@ mod commands;
 mod daemon;
 mod database_faults;
 mod docs;
+mod fuzz;
 mod histories;
 mod leadership;
 mod pgbouncer;

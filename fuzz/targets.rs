@@ -1,0 +1,212 @@
+//! What reads bytes from outside, each as a function of bytes that panics where a promise is broken.
+//!
+//! `cargo fuzz` drives them for as long as one likes (see `fuzz/Cargo.toml`), the normal tests for some seconds.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta};
+use cvsync::config::{Config, Env, VARIABLES};
+use cvsync::model::{CvId, Document, JsonPointer, StatusWords};
+use cvsync::vdab::answer::Raw;
+use cvsync::vdab::{Detail, bulk, detail, headers};
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+/// The CV that is asked for.
+pub const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
+
+const STATUSES: [u16; 10] = [200, 204, 302, 400, 401, 404, 408, 410, 429, 503];
+const CONTENT_TYPES: [&str; 4] = [
+    "application/json",
+    "application/json;charset=UTF-8",
+    "text/html",
+    "",
+];
+const HEADERS: [&str; 4] = [
+    "retry-after",
+    "date",
+    "x-ratelimit-reset",
+    "x-ratelimit-remaining",
+];
+const GONE: &str = "GESLOTEN";
+
+/// An answer to the question for one CV: the first byte is its status, the second its content type, the rest its body.
+pub fn detail_answer(data: &[u8]) {
+    let Some(raw) = raw(data) else { return };
+    let words = StatusWords {
+        live: vec!["OPEN".into()],
+        gone: vec![GONE.into()],
+    };
+    let asked = CvId::parse(ID).expect("it is an id");
+    let claims = serde_json::from_slice::<Value>(&raw.body).ok();
+    let field = |name: &str| claims.as_ref()?.get(name)?.as_str();
+    match detail::classify(&raw, asked, &words, &[]) {
+        Ok(Detail::Live(document)) => {
+            assert_eq!(raw.status, 200);
+            assert!(headers::is_json(&raw.headers));
+            assert_eq!(field("cvId").and_then(CvId::parse), Some(asked));
+            assert_ne!(document.status(), Some(GONE));
+            let (_, again) = Document::read(document.json().as_bytes(), &[])
+                .expect("what can be stored can be read again");
+            assert_eq!(again.hash(), document.hash(), "the canonical form is one");
+        }
+        Ok(Detail::Gone) if raw.status == 200 => {
+            assert_eq!(field("cvId").and_then(CvId::parse), Some(asked));
+            assert_eq!(field("status"), Some(GONE));
+        }
+        Ok(Detail::Gone) => {
+            assert!(raw.status.is_client_error());
+            let body = std::str::from_utf8(&raw.body).expect("it is text");
+            let fields = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(body);
+            assert!(fields.is_ok(), "no proof");
+        }
+        Err(error) => harmless(&error.to_string()),
+    }
+}
+
+/// An answer with a page of ids, laid out as [`detail_answer`]'s.
+pub fn bulk_answer(data: &[u8]) {
+    let Some(raw) = raw(data) else { return };
+    match bulk::classify(&raw) {
+        Ok(page) => {
+            assert_eq!(raw.status, 200);
+            #[derive(serde::Deserialize)]
+            struct Page {
+                resultaten: Vec<IgnoredAny>,
+            }
+            let body = std::str::from_utf8(&raw.body).expect("it is text");
+            let whole: Page = serde_json::from_str(body).expect("a page is whole JSON");
+            assert_eq!(whole.resultaten.len(), page.items.len(), "none is lost");
+        }
+        Err(error) => harmless(&error.to_string()),
+    }
+}
+
+/// Headers, one a line, in the order of [`HEADERS`].
+pub fn answer_headers(data: &[u8]) {
+    let mut map = HeaderMap::new();
+    for (name, value) in HEADERS.iter().zip(data.split(|byte| *byte == b'\n')) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            map.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers::date(&map);
+    let waits = [headers::retry_after(&map), headers::rate_limit_reset(&map)];
+    headers::rate_limit_remaining(&map);
+    for wait in waits.into_iter().flatten() {
+        let text = map.values().any(|value| {
+            value
+                .as_bytes()
+                .windows(1)
+                .any(|byte| byte[0].is_ascii_digit())
+        });
+        assert!(text, "a wait of {wait:?} out of nothing");
+    }
+}
+
+/// Variables, one a line: the first byte says which, the rest is its value.
+pub fn env(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let pairs: Vec<(&str, &str)> = text
+        .split('\n')
+        .filter_map(|line| {
+            let at = *line.as_bytes().first()?;
+            let variable = VARIABLES[usize::from(at) % VARIABLES.len()];
+            let path = variable.name.ends_with("_FILE");
+            (at.is_ascii() && !path).then(|| (variable.name, &line[1..]))
+        })
+        .collect();
+    let Err(problems) = Config::load(&Env::new(pairs.iter().copied())) else {
+        return;
+    };
+    for problem in problems.iter() {
+        assert!(VARIABLES.iter().any(|one| one.name == problem.name()));
+        let line = problem.to_string();
+        let secrets = pairs.iter().filter(|(name, value)| {
+            let secret = VARIABLES.iter().any(|one| one.name == *name && one.secret);
+            // Shorter ones stand in any sentence.
+            secret && value.trim().len() > 12
+        });
+        for (name, value) in secrets {
+            assert!(!line.contains(value.trim()), "{name} is in a message");
+        }
+    }
+}
+
+/// A pointer, a NUL, and a document that it is applied to.
+pub fn json_pointer(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 0);
+    let (Some(pointer), Some(body)) = (parts.next(), parts.next()) else {
+        return;
+    };
+    let Ok(text) = std::str::from_utf8(pointer) else {
+        return;
+    };
+    let Some(pointer) = JsonPointer::parse(text) else {
+        assert!(!text.starts_with('/') || text.contains('~'));
+        return;
+    };
+    let Ok((id, whole)) = Document::read(body, &[]) else {
+        return;
+    };
+    let (same, less) = Document::read(body, &[pointer]).expect("it was readable");
+    assert_eq!(id, same);
+    assert_eq!(
+        whole.status(),
+        less.status(),
+        "known before it was dropped"
+    );
+    let whole: Value = serde_json::from_str(whole.json()).expect("it is JSON");
+    let less: Value = serde_json::from_str(less.json()).expect("it is JSON");
+    // serde_json's own reading of RFC 6901 says what had to go.
+    assert_eq!(whole.pointer(text).is_none(), whole == less);
+}
+
+/// A cron pattern: what is accepted comes round, and goes on.
+pub fn cron(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let env = Env::new([
+        ("CVSYNC_API_KEY", "key"),
+        ("CVSYNC_DATABASE_URL", "postgres://localhost/cv"),
+        ("CVSYNC_SCHEDULE", text),
+    ]);
+    let Ok(config) = Config::load(&env) else {
+        return;
+    };
+    let schedule = config.sync.schedule;
+    let from = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+    let next = schedule
+        .cron
+        .find_next_occurrence(&from.with_timezone(&schedule.zone), false)
+        .expect("what never comes round is refused");
+    assert!(next > from);
+}
+
+fn raw(data: &[u8]) -> Option<Raw> {
+    let ([status, content_type], body) = data.split_first_chunk::<2>()?;
+    let pick = |byte: &u8, length| usize::from(*byte) % length;
+    let status = STATUSES[pick(status, STATUSES.len())];
+    let content_type = CONTENT_TYPES[pick(content_type, CONTENT_TYPES.len())];
+    let mut headers = HeaderMap::new();
+    if !content_type.is_empty() {
+        headers.insert("content-type", HeaderValue::from_static(content_type));
+    }
+    Some(Raw {
+        status: StatusCode::from_u16(status).expect("it is a status"),
+        headers,
+        body: body.to_vec(),
+    })
+}
+
+/// A message is short, printable, and holds no id, address or number of what was answered but a status.
+fn harmless(message: &str) {
+    assert!(message.chars().count() < 300, "{message}");
+    assert!(!message.contains(char::is_control), "{message:?}");
+    assert!(!message.contains('@'), "{message:?}");
+    let digits = message.chars().filter(char::is_ascii_digit).count();
+    assert!(digits <= 6, "{message:?}");
+}
