@@ -8,17 +8,25 @@ use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 use crate::model::{Tally, Window};
 
-/// Where the settled windows behind `after` ended, in order.
+/// Where windows behind `after` ended, in order: those that were settled, and of those that a crash left open one each two
+/// minutes. What was fetched for these is known to be up to date only if they are listed again as they were.
 pub async fn ends_after(
     tx: &mut PgConnection,
     after: DateTime<Utc>,
 ) -> Result<Vec<DateTime<Utc>>, StoreError> {
     Ok(query_scalar(
-        "select distinct tot
+        "select tot
            from cvsync.sync_window
           where fresh
             and state = 'settled'
             and tot > $1
+          union
+         select min(tot)
+           from cvsync.sync_window
+          where fresh
+            and state = 'abandoned'
+            and tot > $1
+          group by date_bin('2 minutes', tot, 'epoch')
           order by tot",
     )
     .bind(after)

@@ -278,9 +278,10 @@ impl Pipeline {
                 sync_window::abandon_open(&mut tx).await?;
             }
             let watermark = watermark::read(&mut tx).await?;
-            let ends = match (watermark, reach) {
-                (Some(at), Some(reach)) => sync_window::ends_after(&mut tx, at - reach).await?,
-                _ => Vec::new(),
+            let at = watermark.unwrap_or(self.settings.from);
+            let ends = match reach {
+                Some(reach) => sync_window::ends_after(&mut tx, at - reach).await?,
+                None => Vec::new(),
             };
             let canaries = cv::any(&mut tx, CANARIES).await?;
             tx.commit().await?;
