@@ -23,3 +23,22 @@ fn the_readme_lists_every_variable_as_it_is() {
         "put this table into the README:\n{table}"
     );
 }
+
+#[test]
+fn every_test_that_a_guarantee_names_is_there() {
+    let guarantees = include_str!("../../docs/guarantees.md");
+    let mut named = 0;
+    for words in guarantees.split('`').skip(1).step_by(2) {
+        let Some((file, test)) = words.split_once("::") else {
+            continue;
+        };
+        let path = format!("{}/tests/it/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        // Unit tests are named by their module alone.
+        let Ok(text) = std::fs::read_to_string(path) else {
+            continue;
+        };
+        named += 1;
+        assert!(text.contains(&format!("fn {test}(")), "there is no {words}");
+    }
+    assert!(named > 30, "{named}");
+}
