@@ -1,0 +1,130 @@
+"""What deploy/check.sh asks of the dashboard, the rules and the runbook that no other tool knows.
+
+`expressions` prints each query of the dashboard as a recording rule, `states` tests of the sentence on top of it, both for
+promtool. `links` checks that links lead somewhere, that the runbook has all that it promises, and that each metric is one that
+docs/metrics.md lists.
+"""
+
+import json
+import pathlib
+import re
+import sys
+
+RULES = pathlib.Path("deploy/prometheus/rules.yml").read_text()
+RUNBOOK = pathlib.Path("docs/runbook.md").read_text()
+DASHBOARD = json.loads(pathlib.Path("deploy/grafana/dashboards/cvsync.json").read_text())
+METRICS = pathlib.Path("docs/metrics.md")
+
+QUERIES = [
+    (panel["title"], target["expr"])
+    for panel in DASHBOARD["panels"]
+    for target in panel.get("targets", [])
+]
+
+
+def expressions():
+    """JSON is YAML."""
+    rules = [
+        {"record": f"panel:{number}", "expr": query.replace("$__rate_interval", "1m")}
+        for number, (_, query) in enumerate(QUERIES)
+    ]
+    print(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}, indent=1))
+
+
+LAG = 'cvsync_source_lag_seconds{stream="kandidaten"}'
+PARKED = "cvsync_parked_oldest_age_seconds"
+HEALTHY = {
+    "cvsync_ready": 1,
+    "cvsync_paused": 0,
+    "cvsync_leader": 1,
+    LAG: 370,
+    'cvsync_schedule_interval_seconds{job="sync"}': 300,
+    "cvsync_deletes_withheld": 0,
+    PARKED: 3600,
+}
+STATES = [
+    ({}, "In step with VDAB"),
+    ({"cvsync_ready": 0}, "Not ready: the database is away, or the key is refused"),
+    ({"cvsync_paused": 1, LAG: 9000}, "Paused, because somebody asked for it"),
+    ({"cvsync_leader": 0}, "Nobody leads, so nothing is synced"),
+    ({LAG: 901}, "Behind VDAB"),
+    ({"cvsync_deletes_withheld": 9}, "In step, and deletes wait for a person"),
+    ({PARKED: 90000}, "In step, and a CV has been parked for over a day"),
+    ({LAG: "_"}, "Nothing has been synced yet"),
+]
+
+
+def states():
+    panel = DASHBOARD["panels"][0]
+    sentences = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
+    numbers = {option["text"]: int(number) for number, option in sentences.items()}
+    tests = []
+    for differs, sentence in STATES:
+        held = [{"series": name, "values": f"{value}"} for name, value in {**HEALTHY, **differs}.items()]
+        sample = {"labels": "{}", "value": numbers.pop(sentence)}
+        query = {"expr": panel["targets"][0]["expr"], "eval_time": "0m", "exp_samples": [sample]}
+        tests.append({"name": sentence, "interval": "1m", "input_series": held, "promql_expr_test": [query]})
+    print(json.dumps({"tests": tests}, indent=1))
+    return f"never shown: {', '.join(numbers)}" if numbers else 0
+
+
+def anchors(markdown):
+    """As GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def metrics(query):
+    """Names of metrics, less what a histogram adds; labels are no names."""
+    query = re.sub(r"\{[^}]*\}", "", query)
+    query = re.sub(r"\b(by|on|without|ignoring|group_left) ?\([^)]*\)", "", query)
+    names = re.findall(r"\b(?:cvsync|http|db)_\w+", query)
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+
+
+def words(path, pattern):
+    return re.findall(pattern, pathlib.Path(path).read_text())
+
+
+def links():
+    wrong = []
+    there = anchors(RUNBOOK)
+
+    for alert in re.findall(r"- alert: (\w+)", RULES):
+        if f"docs/runbook.md#{alert.lower()}\n" not in RULES or alert.lower() not in there:
+            wrong.append(f"{alert} does not lead to a section of its own in the runbook")
+    for anchor in re.findall(r"\]\(#([\w-]+)\)", RUNBOOK):
+        if anchor not in there:
+            wrong.append(f"the runbook leads to #{anchor}, which it does not have")
+    for panel in DASHBOARD["panels"]:
+        if panel["type"] != "row" and not panel.get("description"):
+            wrong.append(f"panel `{panel['title']}` does not say what it means")
+        for link in panel.get("links", []):
+            if link["url"].removeprefix("${runbook}#") not in there:
+                wrong.append(f"panel `{panel['title']}` leads to {link['url']}, which is not there")
+
+    # What the code can say has to stand in the runbook, and what the runbook says has to be there to be typed.
+    reasons = words("src/vdab/gate.rs", r'Self::\w+ => "(\w+)"') + ["database", "paused"]
+    for word in words("src/model/outcome.rs", r'Self::\w+ => "(\w+)"') + reasons:
+        if f"\n| `{word}` |" not in RUNBOOK:
+            wrong.append(f"the runbook does not explain `{word}`")
+    for command in set(re.findall(r"(?:^|`)cvsync ([a-z]+)", RUNBOOK, re.MULTILINE)):
+        file = "pause" if command == "resume" else command
+        if not pathlib.Path(f"src/cli/{file}.rs").exists():
+            wrong.append(f"the runbook calls `cvsync {command}`, which is no command")
+
+    if METRICS.exists():
+        known = METRICS.read_text()
+        expected = [*QUERIES, ("the rules", re.sub(r"^ *#.*$|summary:.*$", "", RULES, flags=re.MULTILINE))]
+        for where, query in expected:
+            for name in sorted(metrics(query)):
+                if f"`{name}`" not in known and f"`{name}{{" not in known:
+                    wrong.append(f"{where}: {name} is not in {METRICS}")
+
+    for line in wrong:
+        print(line)
+    print(f"{len(QUERIES)} queries, {len(there)} sections, {len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+sys.exit({"expressions": expressions, "states": states, "links": links}[sys.argv[1]]())

