@@ -37,6 +37,10 @@ packages_of_postgres() { echo postgresql; }
 has_pgbouncer() { PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null; }
 packages_of_pgbouncer() { echo pgbouncer; }
 
+# Signs the certificates of the tests' TLS servers, and is those servers.
+has_openssl() { command -v openssl >/dev/null; }
+packages_of_openssl() { echo openssl; }
+
 install_packages() {
     local root=()
     command -v apt-get >/dev/null || return 1

@@ -17,6 +17,8 @@ pub struct Api {
     pub base_url: Url,
     /// Sent as `X-IBM-Client-Id`.
     pub key: SecretString,
+    /// The file that holds it, if it came from one: read again once the key is refused.
+    pub key_file: Option<SecretFile>,
     /// An extra root certificate, in PEM.
     pub ca_pem: Option<Vec<u8>>,
     /// The quota of each endpoint.
@@ -40,9 +42,22 @@ pub struct OAuth {
     pub client_secret: SecretString,
 }
 
+/// A file with a secret in it, which may be renewed while we run.
+#[derive(Clone, Debug)]
+pub struct SecretFile(String);
+
+impl SecretFile {
+    /// The secret as it is now; `None` if the file cannot be read.
+    #[must_use]
+    pub fn read(&self) -> Option<SecretString> {
+        file::secret(&self.0).ok().map(Into::into)
+    }
+}
+
 impl Api {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let key = reader.required("CVSYNC_API_KEY", rules::header);
+        let key_file = reader.file("CVSYNC_API_KEY").map(SecretFile);
         let base_url = reader.required("CVSYNC_API_BASE_URL", urls::http);
         let ca_pem = reader.optional("CVSYNC_API_CA_FILE", certificates);
         let rate_per_minute =
@@ -56,6 +71,7 @@ impl Api {
         Some(Self {
             base_url: base_url?,
             key: key?.into(),
+            key_file,
             ca_pem: ca_pem?,
             rate_per_minute: rate_per_minute.and_then(NonZeroU32::new)?,
             timeout: timeout?,

@@ -16,7 +16,7 @@ mod tests;
 mod urls;
 mod variables;
 
-pub use self::api::{Api, OAuth};
+pub use self::api::{Api, OAuth, SecretFile};
 pub use self::database::Database;
 pub use self::env::Env;
 pub use self::http::Http;

@@ -143,6 +143,14 @@ impl Reader {
         self.layers.get_string(&key(name)).ok()
     }
 
+    /// The file that the text comes from, if it comes from one.
+    pub fn file(&self, name: &str) -> Option<String> {
+        match self.origins.get(name) {
+            Some(Origin::File(path)) => Some(path.clone()),
+            _ => None,
+        }
+    }
+
     /// Where the text comes from.
     pub fn origin(&self, variable: &Variable) -> Origin {
         match self.origins.get(variable.name) {

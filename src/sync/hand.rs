@@ -87,9 +87,6 @@ mod tests {
         assert_eq!((hand.size(), hand.room.available_permits()), (16, 16));
         hand.written(1);
         hand.written(1);
-        assert_eq!(
-            (hand.size(), hand.room.available_permits()),
-            (1_500, 1_500)
-        );
+        assert_eq!((hand.size(), hand.room.available_permits()), (1_500, 1_500));
     }
 }

@@ -79,7 +79,7 @@ impl Watchdog {
     }
 
     fn deadline(&self, base: Duration, ids: u64) -> Duration {
-        let calls = Duration::from_secs(60) * FACTOR / self.per_minute.max(1);
+        let calls = Duration::from_mins(1) * FACTOR / self.per_minute.max(1);
         base + calls.saturating_mul(u32::try_from(ids).unwrap_or(u32::MAX))
     }
 }
@@ -148,7 +148,13 @@ mod tests {
         };
         let (minute, error) = minutes(|minute| (false, crawling(minute))).unwrap();
         assert_eq!(minute, 31);
-        assert!(matches!(error, SyncError::Overdue { what: "a window", .. }));
+        assert!(matches!(
+            error,
+            SyncError::Overdue {
+                what: "a window",
+                ..
+            }
+        ));
         // 600 ids take ten minutes at this quota.
         let large = |minute| Sight {
             listed: 600,
@@ -169,7 +175,13 @@ mod tests {
         };
         let (minute, error) = minutes(|minute| (false, endless(minute))).unwrap();
         assert_eq!(minute, 129, "each window is a call as well");
-        assert!(matches!(error, SyncError::Overdue { what: "the run", .. }));
+        assert!(matches!(
+            error,
+            SyncError::Overdue {
+                what: "the run",
+                ..
+            }
+        ));
         // At the pace of the quota it may go on for days.
         let full = |minute| Sight {
             listed: 60 * minute,

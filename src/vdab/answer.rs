@@ -48,6 +48,7 @@ impl Raw {
     }
 
     /// Whether the body is an error object in the API's shape, and not a page of what stands before it.
+    #[must_use]
     pub fn is_api_error(&self) -> bool {
         headers::is_json(&self.headers) && wire::is_gateway_error(&self.body)
     }

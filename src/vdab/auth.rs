@@ -1,5 +1,7 @@
 //! Who we are to VDAB: the key on every request and, where configured, a cached OAuth token next to it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use reqwest::RequestBuilder;
@@ -21,7 +23,10 @@ const MARGIN: Duration = Duration::from_mins(1);
 /// The key, and the token if there is one.
 #[derive(Debug)]
 pub struct Auth {
-    key: HeaderValue,
+    key: RwLock<HeaderValue>,
+    key_file: Option<config::SecretFile>,
+    /// What we show was refused: it is read or asked for anew before the next request.
+    doubted: AtomicBool,
     oauth: Option<OAuth>,
 }
 
@@ -52,10 +57,10 @@ impl Auth {
     /// `None` if the key holds characters that no header can.
     #[must_use]
     pub fn new(api: &config::Api) -> Option<Self> {
-        let mut key = HeaderValue::from_str(api.key.expose_secret()).ok()?;
-        key.set_sensitive(true);
         Some(Self {
-            key,
+            key: RwLock::new(header(&api.key)?),
+            key_file: api.key_file.clone(),
+            doubted: AtomicBool::new(false),
             oauth: api.oauth.clone().map(|settings| OAuth {
                 settings,
                 token: Mutex::new(None),
@@ -72,19 +77,47 @@ impl Auth {
         http: &reqwest::Client,
         request: RequestBuilder,
     ) -> Result<RequestBuilder, ApiError> {
-        let request = request.header("X-IBM-Client-Id", self.key.clone());
+        if self.doubted.swap(false, Ordering::Relaxed) {
+            self.read_key_again();
+            if let Some(oauth) = &self.oauth {
+                *oauth.token.lock().await = None;
+            }
+        }
+        let request = request.header("X-IBM-Client-Id", self.key());
         match &self.oauth {
             None => Ok(request),
             Some(oauth) => Ok(request.bearer_auth(oauth.token(http).await?.expose_secret())),
         }
     }
 
-    /// Forgets the token, so that the next request asks for a new one. For when VDAB refused it before its time.
-    pub async fn forget_token(&self) {
-        if let Some(oauth) = &self.oauth {
-            *oauth.token.lock().await = None;
+    /// Key or token were refused: the next request shows the key that is in its file by then, and a new token.
+    pub fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+    }
+
+    fn key(&self) -> HeaderValue {
+        let key = self.key.read().unwrap_or_else(PoisonError::into_inner);
+        key.clone()
+    }
+
+    fn read_key_again(&self) {
+        let renewed = self
+            .key_file
+            .as_ref()
+            .and_then(|file| header(&file.read()?));
+        let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(renewed) = renewed.filter(|renewed| *renewed != *key) {
+            tracing::info!("the file of CVSYNC_API_KEY holds another key: it is used from now on");
+            *key = renewed;
         }
     }
+}
+
+/// `None` if it holds characters that no header can.
+fn header(key: &SecretString) -> Option<HeaderValue> {
+    let mut key = HeaderValue::from_str(key.expose_secret()).ok()?;
+    key.set_sensitive(true);
+    Some(key)
 }
 
 impl OAuth {

@@ -328,7 +328,7 @@ impl Client {
             (outcome, _) => pass.report(outcome.as_ref().err()),
         }
         if let Err(ApiError::KeyRefused { .. }) = &outcome {
-            self.auth.forget_token().await;
+            self.auth.doubt();
         }
         outcome.map(|value| Answer {
             as_of: self.time.at(asked),

@@ -107,6 +107,28 @@ async fn a_wrong_key_turns_readiness_red_and_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_renewed_in_its_file_is_taken_up() {
+    let world = World::new(50).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "expired-key").unwrap();
+    let path = file.to_str().unwrap();
+    let daemon = Process::run(
+        &world,
+        &[OFTEN, ("CVSYNC_API_KEY", ""), ("CVSYNC_API_KEY_FILE", path)],
+    );
+    daemon
+        .until("/readyz", |status, body| {
+            status == 503 && body.contains("CVSYNC_API_KEY")
+        })
+        .await;
+    std::fs::write(&file, "test-key\n").unwrap();
+    daemon.until_synced().await;
+    assert_eq!(daemon.get("/readyz").await.unwrap().0, 200);
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
 async fn a_database_that_is_down_at_start_is_waited_for() {
     let world = World::new(60).await;
     let nobody = format!("postgres://u:canary-secret@{}/x", free_address());

@@ -29,7 +29,7 @@ fn every_test_that_a_guarantee_names_is_there() {
     let guarantees = include_str!("../../docs/guarantees.md");
     let mut named = 0;
     for words in guarantees.split('`').skip(1).step_by(2) {
-        let Some((file, test)) = words.split_once("::") else {
+        let Some((file, name)) = words.split_once("::") else {
             continue;
         };
         let path = format!("{}/tests/it/{file}.rs", env!("CARGO_MANIFEST_DIR"));
@@ -38,7 +38,7 @@ fn every_test_that_a_guarantee_names_is_there() {
             continue;
         };
         named += 1;
-        assert!(text.contains(&format!("fn {test}(")), "there is no {words}");
+        assert!(text.contains(&format!("fn {name}(")), "there is no {words}");
     }
     assert!(named > 30, "{named}");
 }

@@ -30,4 +30,5 @@ mod running;
 mod seed_page;
 mod source_faults;
 mod store;
+mod tls;
 mod world;

@@ -87,7 +87,7 @@ impl Process {
     /// Waits until `path` answers as wanted.
     pub async fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
         let mut last = None;
-        for _ in 0..600 {
+        for _ in 0..1_200 {
             last = self.get(path).await;
             if let Some((status, body)) = &last
                 && wanted(*status, body)

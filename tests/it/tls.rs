@@ -1,0 +1,204 @@
+//! Whom the client trusts: real TLS servers with a right certificate, and with each kind of wrong one. A key is shown to none
+//! of those.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use cvsync::clock::Clock;
+use cvsync::config::{Config, Env};
+use cvsync::model::Window;
+use cvsync::telemetry::Metrics;
+use cvsync::vdab::{ApiError, Client};
+use tempfile::TempDir;
+
+use crate::process::free_address;
+
+/// A certificate authority of this test's own, and servers with certificates of it.
+struct Authority(TempDir);
+
+impl Authority {
+    fn new() -> Self {
+        let authority = Self(tempfile::tempdir().unwrap());
+        authority.openssl(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=authority",
+            "-days",
+            "2",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+        ]);
+        authority
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let done = Command::new("openssl")
+            .args(arguments)
+            .current_dir(self.folder())
+            .output()
+            .expect("openssl makes the certificates");
+        assert!(done.status.success(), "{arguments:?}: {done:?}");
+    }
+
+    /// A certificate for `host` that is valid from now on for so many days; none is one that ended yesterday.
+    fn issue(&self, host: &str, days: i32) {
+        std::fs::write(
+            self.folder().join("san"),
+            format!("subjectAltName=DNS:{host}"),
+        )
+        .unwrap();
+        self.openssl(&[
+            "req",
+            "-new",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=server",
+            "-keyout",
+            "server.key",
+            "-out",
+            "server.csr",
+        ]);
+        self.openssl(&[
+            "x509",
+            "-req",
+            "-in",
+            "server.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-extfile",
+            "san",
+            "-days",
+            &days.to_string(),
+            "-out",
+            "server.pem",
+        ]);
+    }
+
+    fn serve(&self, options: &[&str]) -> Server {
+        let address = free_address();
+        let child = Command::new("openssl")
+            .args(["s_server", "-accept", &address, "-www"])
+            .args(["-cert", "server.pem", "-key", "server.key"])
+            .args(options)
+            .current_dir(self.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let port = address.rsplit(':').next().unwrap();
+        Server {
+            child,
+            url: format!("https://localhost:{port}/v1"),
+            address,
+        }
+    }
+
+    fn pem(&self) -> PathBuf {
+        self.folder().join("ca.pem")
+    }
+}
+
+struct Server {
+    child: Child,
+    address: String,
+    url: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    /// What a client says that trusts `authority`, or none but the system's.
+    async fn asked(&self, authority: Option<PathBuf>) -> String {
+        while tokio::net::TcpStream::connect(&self.address).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut env = vec![
+            ("CVSYNC_API_BASE_URL", self.url.clone()),
+            ("CVSYNC_API_KEY", "key".to_owned()),
+            ("CVSYNC_DATABASE_URL", "postgres://localhost/x".to_owned()),
+        ];
+        if let Some(path) = authority {
+            env.push(("CVSYNC_API_CA_FILE", path.to_str().unwrap().to_owned()));
+        }
+        let config = Config::load(&Env::new(env)).unwrap();
+        let metrics = Metrics::new().unwrap();
+        let patience = Some(Duration::from_secs(1));
+        let client =
+            Client::new(&config.api, Vec::new(), patience, Clock::default(), metrics).unwrap();
+        let window = Window::new(Utc::now() - TimeDelta::hours(1), Utc::now()).unwrap();
+        match client.bulk(window, 0, 10).await.unwrap_err() {
+            ApiError::Unreachable(why) => why.to_owned(),
+            other => other.class().to_owned(),
+        }
+    }
+}
+
+const INVALID: &str = "its certificate is not valid";
+
+#[tokio::test]
+async fn a_right_certificate_is_trusted_and_every_wrong_one_refused() {
+    let authority = Authority::new();
+    authority.issue("localhost", 1);
+    let server = authority.serve(&[]);
+    assert_eq!(
+        server.asked(Some(authority.pem())).await,
+        "not_an_answer",
+        "it was asked, and answered with a page of its own"
+    );
+    assert_eq!(
+        server.asked(None).await,
+        INVALID,
+        "nobody knows who signed it"
+    );
+    drop(server);
+
+    authority.issue("elsewhere.example", 1);
+    let server = authority.serve(&[]);
+    assert_eq!(
+        server.asked(Some(authority.pem())).await,
+        INVALID,
+        "another host's"
+    );
+    drop(server);
+
+    authority.issue("localhost", -1);
+    let server = authority.serve(&[]);
+    assert_eq!(
+        server.asked(Some(authority.pem())).await,
+        INVALID,
+        "ended yesterday"
+    );
+}
+
+#[tokio::test]
+async fn nothing_older_than_tls_1_2_is_spoken() {
+    let authority = Authority::new();
+    authority.issue("localhost", 1);
+    let new = authority.serve(&["-tls1_2"]);
+    assert_eq!(new.asked(Some(authority.pem())).await, "not_an_answer");
+    let old = authority.serve(&["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"]);
+    assert_eq!(old.asked(Some(authority.pem())).await, "no connection");
+}
