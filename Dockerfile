@@ -12,9 +12,11 @@ RUN mkdir src \
 
 COPY migrations migrations
 COPY src src
+# For `cvsync_build_info`: docker build --build-arg CVSYNC_COMMIT="$(git rev-parse --short HEAD)".
+ARG CVSYNC_COMMIT=unknown
 # What stands here is older than what was built above, as files keep their times: cargo would not look at it.
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked --bin cvsync
+    && CVSYNC_COMMIT="$CVSYNC_COMMIT" cargo build --release --locked --bin cvsync
 
 # The glibc flavour, for TLS is C; with CA certificates.
 FROM gcr.io/distroless/cc-debian12:nonroot

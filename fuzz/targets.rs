@@ -56,6 +56,7 @@ pub fn detail_answer(data: &[u8]) {
         }
         Ok(Detail::Gone) => {
             assert!(raw.status.is_client_error());
+            assert!(headers::is_json(&raw.headers), "not from the API");
             let body = std::str::from_utf8(&raw.body).expect("it is text");
             let fields = serde_json::from_str::<IgnoredAny>(body);
             assert!(

@@ -7,12 +7,16 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use opentelemetry::KeyValue;
 
+use super::health::readiness;
+use super::sample::QUANTILES;
 use super::status::watermark;
 use super::{Admin, Numbers, Phase};
 use crate::store::watermark::KANDIDATEN;
 use crate::telemetry::{
-    CLOCK_OFFSET, DELETES_WITHHELD, LAST_SUCCESS, LEADER, PARKED, QUEUE_CAPACITY, QUEUE_DEPTH,
-    RECONCILE_DIFFERENCE, SOURCE_LAG, STORED, WATERMARK, Watched,
+    CHANGES_LATELY, CHANGES_USUAL, CLOCK_OFFSET, DELETES_WITHHELD, FEED_SEQ, LAST_SUCCESS, LEADER,
+    PARKED, PARKED_OLDEST, PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE,
+    SCHEDULE_INTERVAL, SOURCE_LAG, STORED, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING, WORKERS,
+    Watched,
 };
 
 /// Everything, as of now.
@@ -54,9 +58,63 @@ pub fn watch(admin: &Arc<Admin>) {
                 .collect(),
         )
     });
+    register(admin, PARKED_OLDEST, |admin| {
+        Some(vec![(numbers(admin)?.parked_oldest_age, vec![])])
+    });
     register(admin, STORED, |admin| {
-        let live = vec![KeyValue::new("state", "live")];
-        Some(vec![(as_f64(numbers(admin)?.stored), live)])
+        let numbers = numbers(admin)?;
+        let state = |state| vec![KeyValue::new("state", state)];
+        Some(vec![
+            (as_f64(numbers.stored), state("live")),
+            (as_f64(numbers.ages.tombstones), state("tombstone")),
+        ])
+    });
+    register(admin, VERIFIED_AGE, |admin| {
+        let ages = numbers(admin)?.ages;
+        let ages = QUANTILES.iter().zip(&ages.verified);
+        Some(
+            ages.map(|(quantile, age)| {
+                (*age, vec![KeyValue::new("quantile", quantile.to_string())])
+            })
+            .collect(),
+        )
+    });
+    register(admin, FEED_SEQ, |admin| {
+        Some(vec![(as_f64(numbers(admin)?.feed_seq), vec![])])
+    });
+    register(admin, CHANGES_LATELY, |admin| {
+        Some(vec![(as_f64(numbers(admin)?.changes?.0), vec![])])
+    });
+    register(admin, CHANGES_USUAL, |admin| {
+        Some(vec![(as_f64(numbers(admin)?.changes?.1?), vec![])])
+    });
+    register(admin, PAUSED, |admin| {
+        Some(vec![(flag(admin.board.pause().is_some()), vec![])])
+    });
+    register(admin, READY, |admin| {
+        let ready = readiness(admin).blocked.is_empty();
+        Some(vec![(flag(ready), vec![])])
+    });
+    register(admin, WORKERS, |admin| Some(workers(admin)));
+    register(admin, WINDOWS_PENDING, |admin| {
+        let pipeline = &admin.pipeline;
+        let pending = pipeline.progress.pending(pipeline.settings.window);
+        Some(by_state([
+            ("planned", pending.planned),
+            ("listing", pending.listing),
+            ("applying", pending.applying),
+        ]))
+    });
+    register(admin, SCHEDULE_INTERVAL, |admin| {
+        let settings = &admin.pipeline.settings;
+        let sync = ("sync", Some(&settings.schedule));
+        let reconcile = ("reconcile", settings.reconcile_schedule.as_ref());
+        let now = admin.pipeline.vdab.time().now();
+        let intervals = [sync, reconcile].into_iter().filter_map(|(job, schedule)| {
+            let interval = schedule?.interval(now)?.as_secs_f64();
+            Some((interval, vec![KeyValue::new("job", job)]))
+        });
+        Some(intervals.collect())
     });
     register(admin, DELETES_WITHHELD, |admin| {
         Some(vec![(as_f64(numbers(admin)?.held_deletes), vec![])])
@@ -71,7 +129,7 @@ pub fn watch(admin: &Arc<Admin>) {
     });
     register(admin, LEADER, |admin| {
         let leads = admin.board.phase() == Phase::Leading;
-        Some(vec![(f64::from(u8::from(leads)), vec![])])
+        Some(vec![(flag(leads), vec![])])
     });
     register(admin, QUEUE_DEPTH, |admin| Some(queues(admin, |q| q.depth)));
     register(admin, QUEUE_CAPACITY, |admin| {
@@ -97,6 +155,32 @@ fn register(
 
 fn numbers(admin: &Admin) -> Option<Numbers> {
     admin.board.sample()?.ok()
+}
+
+fn workers(admin: &Admin) -> Values {
+    let pipeline = &admin.pipeline;
+    let all = pipeline.settings.workers;
+    let workers = pipeline
+        .queues
+        .workers(all, pipeline.vdab.details_under_way());
+    let count = |workers| u64::try_from(workers).unwrap_or(u64::MAX);
+    by_state([
+        ("idle", count(workers.idle)),
+        ("quota", count(workers.quota)),
+        ("fetching", count(workers.fetching)),
+        ("writing", count(workers.writing)),
+    ])
+}
+
+fn by_state<const N: usize>(counts: [(&'static str, u64); N]) -> Values {
+    let number = |count| as_f64(i64::try_from(count).unwrap_or(i64::MAX));
+    counts
+        .map(|(state, count)| (number(count), vec![KeyValue::new("state", state)]))
+        .into()
+}
+
+fn flag(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
 }
 
 fn queues(admin: &Admin, number: impl Fn(&crate::sync::Queue) -> usize) -> Values {

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::board::{Board, LastRun, Phase};
+pub use self::metrics::watch;
 pub use self::sample::{Numbers, sample_until};
 pub use self::status::{Status, status};
 
@@ -55,7 +57,6 @@ pub async fn serve(
     admin: Arc<Admin>,
     token: CancellationToken,
 ) -> std::io::Result<()> {
-    metrics::watch(&admin);
     axum::serve(listener, router(admin))
         .with_graceful_shutdown(token.cancelled_owned())
         .await
@@ -79,12 +80,23 @@ async fn observe(
     next: Next,
 ) -> Response {
     let begun = Instant::now();
+    let method = known(request.method());
     let response = next.run(request).await;
     let route = route.map_or_else(|| "unknown".to_owned(), |route| route.as_str().to_owned());
     let status = response.status().as_u16();
     admin
         .pipeline
         .metrics
-        .http_served(route, begun.elapsed(), status);
+        .http_served(method, route, begun.elapsed(), status);
     response
+}
+
+/// A method as a label: those that nobody means are one.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        _ => "_OTHER",
+    }
 }

@@ -1,7 +1,8 @@
 //! The numbers that only the database knows, read every few seconds, so that no answer has to wait for it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
@@ -11,12 +12,18 @@ use super::{Admin, Phase};
 use crate::model::volume;
 use crate::store::lease::Leader;
 use crate::store::{
-    Store, StoreError, cv, held_delete, job_success, lease, parked_cv, reconcile, sync_window,
-    watermark,
+    Store, StoreError, cv, cv_change, cv_seen, held_delete, job_success, lease, parked_cv,
+    reconcile, sync_window, watermark,
 };
 
 /// How often.
 const PERIOD: Duration = Duration::from_secs(5);
+
+/// How often for what takes a look at the whole table.
+const AGES_PERIOD: Duration = Duration::from_mins(5);
+
+/// The median, the hundredth that was confirmed longest ago, and the one that was.
+pub const QUANTILES: [f64; 3] = [0.5, 0.99, 1.0];
 
 /// How often it looks whether there is anything to read yet.
 const BEFORE_THE_FIRST: Duration = Duration::from_millis(100);
@@ -47,6 +54,23 @@ pub struct Numbers {
     pub leader: Option<Leader>,
     /// CVs stored; an estimate where they are many.
     pub stored: i64,
+    /// For how many seconds the parked CV has waited that waits longest.
+    pub parked_oldest_age: f64,
+    /// The latest number in the change feed.
+    pub feed_seq: i64,
+    /// Changes listed lately, and how many are usual where that is known.
+    pub changes: Option<(i64, Option<i64>)>,
+    /// What takes a look at the whole table, and is read now and then.
+    pub ages: Arc<Ages>,
+}
+
+/// What is read now and then.
+#[derive(Clone, Debug, Default)]
+pub struct Ages {
+    /// Ids of deleted CVs that are remembered.
+    pub tombstones: i64,
+    /// For each of [`QUANTILES`] how many seconds ago documents were confirmed; empty without documents.
+    pub verified: Vec<f64>,
 }
 
 /// Reads the numbers until `token` is cancelled.
@@ -55,10 +79,16 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
         // There may be no tables yet.
         tokio::time::sleep(BEFORE_THE_FIRST).await;
     }
+    let mut ages = Arc::new(Ages::default());
+    let mut ages_at: Option<Instant> = None;
     loop {
-        let sample = tokio::time::timeout(PATIENCE, read(&admin.pipeline.store))
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())));
+        if ages_at.is_none_or(|at| at.elapsed() >= AGES_PERIOD)
+            && let Ok(read) = bounded(read_ages(&admin.pipeline.store)).await
+        {
+            ages = Arc::new(read);
+            ages_at = Some(Instant::now());
+        }
+        let sample = bounded(read(&admin.pipeline.store, &ages)).await;
         admin.board.set_sample(sample);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
@@ -67,12 +97,36 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
     }
 }
 
-async fn read(store: &Store) -> Result<Numbers, StoreError> {
+async fn bounded<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
+}
+
+async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
+    let mut tx = store.begin().await?;
+    let (tombstones, verified) = cv_seen::ages(&mut tx, &QUANTILES).await?;
+    tx.commit().await?;
+    Ok(Ages {
+        tombstones,
+        verified: verified.unwrap_or_default(),
+    })
+}
+
+async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
     let mut tx = store.begin().await?;
     let watermark = watermark::read(&mut tx).await?;
+    let counts = changes(&mut tx, watermark).await?;
+    let changes = counts.split_first();
     let numbers = Numbers {
         watermark,
-        quiet: quiet(&mut tx, watermark).await?,
+        quiet: changes.and_then(|(lately, earlier)| {
+            volume::missed(*lately, earlier).map(|usual| (*lately, usual))
+        }),
+        changes: changes.map(|(lately, earlier)| (*lately, volume::usual(earlier))),
+        parked_oldest_age: parked_cv::oldest_age(&mut tx).await?,
+        feed_seq: cv_change::last_seq(&mut tx).await?,
+        ages: Arc::clone(ages),
         last_success: job_success::all(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
         held_deletes: held_delete::count(&mut tx).await?,
@@ -84,19 +138,19 @@ async fn read(store: &Store) -> Result<Numbers, StoreError> {
     Ok(numbers)
 }
 
-/// Compares the hours before the watermark with the same hours of the weeks before.
-async fn quiet(
+/// How many changes were listed in the hours before the watermark, and in the same hours of the weeks before; none while there is
+/// no watermark.
+async fn changes(
     tx: &mut PgConnection,
     watermark: Option<DateTime<Utc>>,
-) -> Result<Option<(i64, i64)>, StoreError> {
-    let Some(now) = watermark else {
-        return Ok(None);
-    };
+) -> Result<Vec<i64>, StoreError> {
     let mut counts = Vec::new();
-    for weeks in 0..=WEEKS {
-        let end = now - TimeDelta::weeks(weeks);
+    for (now, weeks) in watermark
+        .iter()
+        .flat_map(|now| (0..=WEEKS).map(move |weeks| (now, weeks)))
+    {
+        let end = *now - TimeDelta::weeks(weeks);
         counts.push(sync_window::listed_between(&mut *tx, end - HOURS, end).await?);
     }
-    let (lately, earlier) = (counts[0], &counts[1..]);
-    Ok(volume::missed(lately, earlier).map(|usual| (lately, usual)))
+    Ok(counts)
 }

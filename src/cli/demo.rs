@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::simulate::rate;
-use crate::config::{Database, Env, Log};
+use crate::config::{Database, Env, Log, Otel};
 use crate::daemon::cancel_on_signal;
 use crate::demo::{self, Options};
 use crate::telemetry::{self, Screen};
@@ -35,7 +35,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     if !env.sets("CVSYNC_LOG") {
         "warn".clone_into(&mut log.filter);
     }
-    telemetry::install(&log, &screen)?;
+    telemetry::install(&log, &Otel::default(), &screen)?;
     let names = ["CVSYNC_DATABASE_URL", "CVSYNC_DATABASE_URL_FILE"];
     let database_url = if names.iter().any(|name| env.sets(name)) {
         Some(Database::load(env)?.url)

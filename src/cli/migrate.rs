@@ -1,7 +1,7 @@
 //! `cvsync migrate`
 
 use super::output;
-use crate::config::{Database, Env, Log};
+use crate::config::{Database, Env, Log, Otel};
 use crate::store::Store;
 use crate::telemetry::{self, Screen};
 
@@ -14,7 +14,7 @@ pub struct Args {}
 
 pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     let database = Database::load(env)?;
-    telemetry::install(&Log::load(env)?, &Screen::default())?;
+    telemetry::install(&Log::load(env)?, &Otel::default(), &Screen::default())?;
     Store::new(&database)?.migrate().await?;
     output::say("the schema is up to date");
     Ok(())

@@ -11,7 +11,8 @@ use crate::store::watermark;
 
 /// Move the watermark back (never forward), with a record of it
 ///
-/// The next sync lists everything from there on, and fetches what is not known to be up to date. After a restored backup,
+/// The next sync lists everything from there on, window by window as it was listed then (a call each: a year of five-minute
+/// syncs takes an hour), and fetches what is not known to be up to date. After a restored backup,
 /// rewind to before it was taken, and run `cvsync reconcile`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -14,7 +14,7 @@ pub struct Args {}
 
 pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     let config = Config::load(env)?;
-    telemetry::install(&config.log, &Screen::default())?;
+    let _traces = telemetry::install(&config.log, &config.otel, &Screen::default())?;
     let token = cancel_on_signal()?;
     let daemon = Daemon::prepare(config, Clock::default(), token).await?;
     Box::pin(daemon.run()).await

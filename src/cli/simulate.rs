@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::output;
 use crate::clock::Clock;
-use crate::config::{Env, Log};
+use crate::config::{Env, Log, Otel};
 use crate::daemon::cancel_on_signal;
 use crate::simulator::{FaultShare, Options, Simulator};
 use crate::telemetry::{self, Screen};
@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
-    telemetry::install(&Log::load(env)?, &Screen::default())?;
+    telemetry::install(&Log::load(env)?, &Otel::default(), &Screen::default())?;
     let token = cancel_on_signal()?;
     let options = Options {
         listen: args.listen,

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Output;
 use crate::clock::Clock;
-use crate::config::{Config, Database, Env, Log};
+use crate::config::{Config, Database, Env, Log, Otel};
 use crate::daemon::{cancel_on_signal, drained};
 use crate::model::window::instant;
 use crate::store::Store;
 use crate::sync::{Pipeline, Request, Summary};
-use crate::telemetry::{self, Metrics, Screen};
+use crate::telemetry::{self, Metrics, Screen, Traces};
 use crate::terminal;
 
 /// How long a person waits for a source or a database that is away.
@@ -34,6 +35,8 @@ pub struct Tool {
     pub pipeline: Pipeline,
     screen: Screen,
     token: CancellationToken,
+    /// Delivers what is left when the tool is done.
+    _traces: Option<Traces>,
 }
 
 impl Tool {
@@ -41,7 +44,7 @@ impl Tool {
     pub async fn prepare(env: &Env, dry_run: bool) -> anyhow::Result<Self> {
         let config = Config::load(env)?;
         let screen = Screen::default();
-        telemetry::install(&config.log, &screen)?;
+        let traces = telemetry::install(&config.log, &config.otel, &screen)?;
         let token = cancel_on_signal()?;
         let mut pipeline = Pipeline::new(
             &config,
@@ -59,12 +62,14 @@ impl Tool {
             pipeline,
             screen,
             token,
+            _traces: traces,
         })
     }
 
     /// One run, with its progress shown.
     pub async fn carry_out(&self, request: Request) -> anyhow::Result<Summary> {
-        let run = Box::pin(self.pipeline.carry_out(request));
+        let span = request.span();
+        let run = Box::pin(self.pipeline.carry_out(request).instrument(span));
         let work = terminal::shown(&self.screen, &self.pipeline.progress, run);
         Ok(drained(&self.token, work)
             .await
@@ -90,7 +95,7 @@ pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<(
 /// The database alone, for commands that need no source.
 pub fn database(env: &Env) -> anyhow::Result<Store> {
     let database = Database::load(env)?;
-    telemetry::install(&Log::load(env)?, &Screen::default())?;
+    telemetry::install(&Log::load(env)?, &Otel::default(), &Screen::default())?;
     Ok(Store::new(&database)?)
 }
 

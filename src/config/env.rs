@@ -11,7 +11,10 @@ use super::variables::{PREFIX, VARIABLES};
 /// Names that start with this are for our tests, and no business of the daemon.
 const FOR_TESTS: &str = "CVSYNC_TEST_";
 
-/// The variables of the environment that start with `CVSYNC_`. Tests make one without touching the process.
+/// What OpenTelemetry's standard variables start with.
+const STANDARD: &str = "OTEL_";
+
+/// The variables of the environment that start with `CVSYNC_`, and the standard ones of OpenTelemetry. Tests make one without touching the process.
 ///
 /// Holds values as the system gave them: one that is no Unicode is reported with everything else.
 #[derive(Clone, Default)]
@@ -47,7 +50,8 @@ impl Env {
                 .filter(|(name, _)| {
                     // In lower case as well: such a name does nothing, and its owner should know.
                     let name = name.to_ascii_uppercase();
-                    name.starts_with(PREFIX) && !name.starts_with(FOR_TESTS)
+                    name.starts_with(STANDARD)
+                        || name.starts_with(PREFIX) && !name.starts_with(FOR_TESTS)
                 })
                 .collect(),
         )
@@ -62,11 +66,18 @@ impl Env {
         Ok((!value.is_empty()).then(|| value.to_owned()))
     }
 
+    /// The trimmed value of a standard variable.
+    pub(super) fn standard(&self, name: &str) -> Option<String> {
+        let value = self.0.get(name)?.to_str()?.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
     /// One problem for each name that we would not look at: mostly typing mistakes.
     pub(super) fn unknown(&self) -> Vec<Problem> {
         let names = || VARIABLES.iter().map(|variable| variable.name);
         self.0
             .keys()
+            .filter(|name| !name.to_ascii_uppercase().starts_with(STANDARD))
             .filter(|name| !is_known(name) && !self.is_of_kubernetes(name))
             .map(|name| {
                 let by_file = name

@@ -1,11 +1,11 @@
-//! What this daemon serves: health, metrics, status.
+//! What this daemon serves: health, metrics, status; and whom it tells that it lives.
 
 use std::net::SocketAddr;
 
 use secrecy::SecretString;
 
 use super::reader::Reader;
-use super::{Env, Problems, load, rules};
+use super::{Env, Problems, load, rules, urls};
 
 /// Where to listen, and what opens the doors that not everybody may use.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Http {
     pub addr: Option<SocketAddr>,
     /// Needed for whatever changes or shows personal data; without one none of that is served.
     pub admin_token: Option<SecretString>,
+    /// Asked for after each sync that came to its end; may hold a token.
+    pub ping_url: Option<SecretString>,
 }
 
 impl Http {
@@ -25,9 +27,11 @@ impl Http {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let addr = reader.required("CVSYNC_HTTP_ADDR", rules::unless_off(address));
         let admin_token = reader.optional("CVSYNC_ADMIN_TOKEN", rules::header);
+        let ping_url = reader.optional("CVSYNC_PING_URL", urls::anywhere);
         Some(Self {
             addr: addr?,
             admin_token: admin_token?.map(Into::into),
+            ping_url: ping_url?.map(|url| String::from(url).into()),
         })
     }
 }

@@ -6,6 +6,7 @@ mod env;
 mod file;
 mod http;
 mod log;
+mod otel;
 mod problem;
 mod reader;
 mod rules;
@@ -21,6 +22,7 @@ pub use self::database::Database;
 pub use self::env::Env;
 pub use self::http::Http;
 pub use self::log::{Log, LogFormat};
+pub use self::otel::{Otel, Protocol};
 pub use self::problem::{Problem, Problems};
 pub use self::reader::Origin;
 use self::reader::Reader;
@@ -42,12 +44,16 @@ pub struct Config {
     pub http: Http,
     /// What is logged, and how.
     pub log: Log,
+    /// What is pushed by OTLP, and how.
+    pub otel: Otel,
 }
 
 impl Config {
     /// Reads everything.
     pub fn load(env: &Env) -> Result<Self, Problems> {
+        let otel = Otel::read(env);
         load(env, |reader| {
+            let otel = reader.standard(otel);
             let api = Api::read(reader);
             let database = Database::read(reader);
             let sync = Sync::read(reader);
@@ -59,6 +65,7 @@ impl Config {
                 sync: sync?,
                 http: http?,
                 log: log?,
+                otel: otel?,
             })
         })
     }

@@ -31,6 +31,15 @@ impl Problem {
         }
     }
 
+    /// About a variable that is not ours.
+    pub(super) fn standard(name: &str, what: impl Into<String>, example: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            what: what.into(),
+            example: Some(example),
+        }
+    }
+
     /// The variable it is about.
     #[must_use]
     pub fn name(&self) -> &str {

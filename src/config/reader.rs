@@ -130,6 +130,12 @@ impl Reader {
         self.problems.push(Problem::of(variable(name), what));
     }
 
+    /// What was read of variables that are not ours; their problems are noted.
+    pub fn standard<T>(&mut self, read: Result<T, Vec<Problem>>) -> Option<T> {
+        read.map_err(|mut problems| self.problems.append(&mut problems))
+            .ok()
+    }
+
     /// Whether the operator gave it, right or wrong.
     pub fn is_given(&self, name: &str) -> bool {
         self.origins.contains_key(name) || self.unobtained.contains_key(name)

@@ -56,6 +56,17 @@ pub struct Schedule {
     pub zone: Tz,
 }
 
+impl Schedule {
+    /// The time between two of the next ticks: the longer of the next two, since a pattern may be uneven.
+    #[must_use]
+    pub fn interval(&self, now: DateTime<Utc>) -> Option<Duration> {
+        let mut ticks = self.cron.iter_after(now.with_timezone(&self.zone));
+        let (first, second, third) = (ticks.next()?, ticks.next()?, ticks.next()?);
+        let longer = (second.clone() - first).max(third - second);
+        longer.to_std().ok()
+    }
+}
+
 impl Sync {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         const SECOND: Duration = Duration::from_secs(1);

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::admin::{Board, Phase};
 use crate::store::pause::{self, Pause};
 use crate::store::{Store, StoreError, lease};
+use crate::telemetry;
 
 /// How often the leader renews, and how often the others try: with the lease's time together below 15 s.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -29,15 +30,10 @@ pub struct Leader {
 impl Leader {
     /// An instance with a name that no other has.
     pub fn new(store: Store) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = telemetry::host();
         Self {
             store,
-            name: format!(
-                "{}-{}-{:04x}",
-                host.trim(),
-                std::process::id(),
-                fastrand::u16(..)
-            ),
+            name: format!("{}-{}-{:04x}", host, std::process::id(), fastrand::u16(..)),
             pause: watch::Sender::new(None),
         }
     }

@@ -2,31 +2,37 @@
 
 mod agenda;
 mod leader;
+mod ping;
 mod schedule;
 mod shutdown;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use self::shutdown::{DRAIN, cancel_on_signal, drained};
 
 use self::agenda::Agenda;
 use self::leader::Leader;
+use self::ping::Ping;
 use self::schedule::Bell;
 use crate::admin::{self, Admin, Board, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::sync::{Pipeline, Request};
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 
 /// Of a minute's quota, so small a part goes to CVs that are asked for again, at a time.
 const RECHECKS_PER_QUOTA: u32 = 20;
+
+/// How often the time of a pause is counted.
+const PAUSE_COUNTED: Duration = Duration::from_secs(5);
 
 /// A daemon that has bound its address and has not begun yet.
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub struct Daemon {
     /// Watches all of it; shared with whoever shows it elsewhere than over HTTP.
     pub admin: Arc<Admin>,
     listener: Option<TcpListener>,
+    ping: Option<Ping>,
     token: CancellationToken,
 }
 
@@ -55,8 +62,11 @@ impl Daemon {
             })?),
             None => None,
         };
-        let pipeline = Pipeline::new(&config, None, clock.clone(), Metrics::new()?, token.clone())?;
+        let metrics = Metrics::pushed(telemetry::pushed_metrics(&config.otel)?)?;
+        let pipeline = Pipeline::new(&config, None, clock.clone(), metrics, token.clone())?;
+        let ping = config.http.ping_url.clone().map(Ping::new).transpose()?;
         Ok(Self {
+            ping,
             config,
             clock,
             admin: Arc::new(Admin {
@@ -79,6 +89,7 @@ impl Daemon {
     /// # Errors
     /// If one of its parts breaks, which no fault of source or database should bring about.
     pub async fn run(mut self) -> anyhow::Result<()> {
+        admin::watch(&self.admin);
         let watching = CancellationToken::new();
         let mut parts = JoinSet::<anyhow::Result<()>>::new();
         if let Some(listener) = self.listener.take() {
@@ -144,10 +155,16 @@ impl Daemon {
             let paused = pause.borrow_and_update().clone();
             board.set_pause(paused.clone());
             if paused.is_some() {
+                let since = Instant::now();
                 tokio::select! {
                     _ = pause.changed() => {}
+                    () = tokio::time::sleep(PAUSE_COUNTED) => {}
                     () = self.token.cancelled() => {}
                 }
+                self.admin
+                    .pipeline
+                    .metrics
+                    .gate_closed("paused", since.elapsed());
                 continue;
             }
             let now = self.clock.now();
@@ -176,11 +193,20 @@ impl Daemon {
 
     /// One run; true if it failed.
     async fn carry_out(&self, request: Request) -> bool {
+        let span = request.span();
+        self.carry_out_traced(request).instrument(span).await
+    }
+
+    async fn carry_out_traced(&self, request: Request) -> bool {
         let Admin { pipeline, board } = &*self.admin;
         let what = request.name();
         let result = pipeline.carry_out(request.clone()).await;
         if request == Request::UpToNow {
             board.ran(self.clock.now(), &result);
+            let whole = result.as_ref().is_ok_and(|summary| !summary.interrupted);
+            if let (Some(ping), true) = (&self.ping, whole) {
+                ping.send().await;
+            }
         }
         match &result {
             Ok(summary) => tracing::info!(

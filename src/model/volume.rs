@@ -10,14 +10,19 @@ const PART: i64 = 10;
 /// out; one week alone is no custom.
 #[must_use]
 pub fn missed(now: i64, earlier: &[i64]) -> Option<i64> {
+    usual(earlier).filter(|usual| *usual >= ENOUGH && now.saturating_mul(PART) < *usual)
+}
+
+/// What is usual; `None` where too few weeks are known.
+#[must_use]
+pub fn usual(earlier: &[i64]) -> Option<i64> {
     let mut earlier: Vec<_> = earlier.iter().copied().filter(|count| *count > 0).collect();
     if earlier.len() < 2 {
         return None;
     }
     earlier.sort_unstable();
     // The lower of the middle ones: a week of mass changes does not make the next one look quiet.
-    let usual = earlier[(earlier.len() - 1) / 2];
-    (usual >= ENOUGH && now.saturating_mul(PART) < usual).then_some(usual)
+    Some(earlier[(earlier.len() - 1) / 2])
 }
 
 #[cfg(test)]

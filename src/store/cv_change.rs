@@ -34,6 +34,15 @@ pub async fn append(
     Ok(())
 }
 
+/// The latest number given out; 0 while there is none.
+pub async fn last_seq(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(
+        query_scalar("select coalesce(max(seq), 0) from cvsync.cv_change")
+            .fetch_one(tx)
+            .await?,
+    )
+}
+
 /// Deletes within the last day, and since a person last approved some.
 pub async fn deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(query_scalar(

@@ -82,6 +82,24 @@ pub async fn longest_unseen(
     Ok(ids.into_iter().map(CvId).collect())
 }
 
+/// How many tombstones there are, and for each of `quantiles` how many seconds ago documents were confirmed. Reads the whole
+/// table.
+pub async fn ages(
+    tx: &mut PgConnection,
+    quantiles: &[f64],
+) -> Result<(i64, Option<Vec<f64>>), StoreError> {
+    Ok(query_as(
+        "select count(*) filter (where gone),
+                percentile_disc($1::float8[]) within group (
+                    order by extract(epoch from now() - as_of)::float8
+                ) filter (where not gone)
+           from cvsync.cv_seen",
+    )
+    .bind(quantiles)
+    .fetch_one(tx)
+    .await?)
+}
+
 /// Those among `ids` whose state is known as of `since` or later, and whether they are gone.
 pub async fn known(
     tx: &mut PgConnection,

@@ -24,6 +24,20 @@ pub enum StoreError {
     Broken(String),
 }
 
+impl StoreError {
+    /// A word for metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Passing(_) => "passing",
+            Self::ReadOnly(_) => "read_only",
+            Self::Data(_) => "data",
+            Self::Fenced => "fenced",
+            Self::Broken(_) => "broken",
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {

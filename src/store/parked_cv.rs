@@ -41,6 +41,16 @@ pub async fn park(
     Ok(())
 }
 
+/// For how many seconds the one that waits longest has waited; 0 if none does.
+pub async fn oldest_age(tx: &mut PgConnection) -> Result<f64, StoreError> {
+    Ok(query_scalar(
+        "select coalesce(extract(epoch from now() - min(first_failed_at)), 0)::float8
+           from cvsync.parked_cv",
+    )
+    .fetch_one(tx)
+    .await?)
+}
+
 /// Takes ids off that succeeded, by whatever path, with an answer as of then or later.
 pub async fn clear(
     tx: &mut PgConnection,

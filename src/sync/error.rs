@@ -15,6 +15,21 @@ pub enum SetupError {
     Store(#[from] StoreError),
 }
 
+impl SyncError {
+    /// A word for it, for traces.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::List { error, .. } | Self::Fetch(error) => error.class(),
+            Self::Store { error, .. } => error.class(),
+            Self::Empty { .. } => "empty",
+            Self::Stalled(_) => "stalled",
+            Self::Overdue { .. } => "overdue",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// A run that did not come to its end. Nothing is lost by it: the watermark stands before what is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {

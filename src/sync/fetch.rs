@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender};
+use tracing::{Instrument, field};
 
 use super::hand::{Hand, Place};
 use super::{Done, End, Item, Pipeline, SyncError, Work};
 use crate::model::{Fate, Outcome, ParkClass};
+use crate::telemetry;
 use crate::vdab::{ApiError, Detail, Pauses, Remedy};
 
 /// For each worker so many more CVs may wait for their next attempt without holding it.
-const WAITING_PER_WORKER: usize = 4;
+pub(super) const WAITING_PER_WORKER: usize = 4;
 
 /// So often the gate may close for one CV while others succeed; then it is the CV.
 const REFUSALS: u32 = 8;
@@ -31,30 +33,30 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn run(
     pipeline: &Pipeline,
     hand: &Hand,
+    workers: &Semaphore,
     mut work: Receiver<Work>,
     outcomes: Sender<Done>,
 ) -> Result<(), SyncError> {
-    let workers = Semaphore::new(pipeline.settings.workers);
     let at_once = pipeline.settings.workers * (1 + WAITING_PER_WORKER);
-    let (workers, outcomes) = (&workers, &outcomes);
+    let outcomes = &outcomes;
     stream::poll_fn(move |context| work.poll_recv(context))
         .take_until(pin!(pipeline.token.cancelled()))
         .map(Ok)
         .try_for_each_concurrent(at_once, |work| async move {
-            let (end, place) = match work {
-                Work::Listed(listed) => (End::Listed(listed), None),
-                Work::Known(outcome, listed_at) => (End::Outcome(outcome, listed_at), None),
+            let (end, place, span) = match work {
+                Work::Listed(listed) => (End::Listed(listed), None, None),
+                Work::Known(outcome, listed_at) => (End::Outcome(outcome, listed_at), None, None),
                 Work::Fetch(item) => {
                     let Some((outcome, place)) =
-                        fetch_in_time(pipeline, hand, workers, item).await?
+                        fetch_in_time(pipeline, hand, workers, &item).await?
                     else {
                         return Ok(());
                     };
-                    (End::Outcome(outcome, item.listed_at), place)
+                    (End::Outcome(outcome, item.listed_at), place, item.span)
                 }
             };
             // A closed channel means that the writer failed, and its error ends the run.
-            let _ = outcomes.send(Done { end, place }).await;
+            let _ = outcomes.send(Done { end, place, span }).await;
             Ok(())
         })
         .await
@@ -65,7 +67,7 @@ async fn fetch_in_time(
     pipeline: &Pipeline,
     hand: &Hand,
     workers: &Semaphore,
-    item: Item,
+    item: &Item,
 ) -> Result<Option<(Outcome, Option<Place>)>, SyncError> {
     let too_late = async {
         pipeline.token.cancelled().await;
@@ -81,7 +83,7 @@ async fn fetch(
     pipeline: &Pipeline,
     hand: &Hand,
     workers: &Semaphore,
-    item: Item,
+    item: &Item,
 ) -> Result<Option<(Outcome, Option<Place>)>, SyncError> {
     let outcome = |place, as_of, fate| {
         let outcome = Outcome {
@@ -106,6 +108,7 @@ async fn fetch(
     };
     let mut pauses = Pauses::for_one_request();
     let mut failing_since = None;
+    let mut first_failure = None;
     let mut refusals = 0;
     loop {
         let place = hand.place().await;
@@ -135,14 +138,18 @@ async fn fetch(
             Remedy::Stop => return Err(SyncError::Fetch(error)),
             Remedy::Retry(class) => {
                 let since = *failing_since.get_or_insert(asked);
+                // Before it there may have been a long wait for the gate or the quota, in which nothing was tried.
+                let first_failure = *first_failure.get_or_insert_with(Instant::now);
                 if since.elapsed() >= retry_for {
                     // Is it this CV that fails, or the source?
                     let others_succeed =
                         pipeline.vdab.detail_healthy_since(since) || pipeline.vdab.answers().await;
-                    if others_succeed {
+                    if !others_succeed {
+                        return Err(SyncError::Fetch(error));
+                    }
+                    if first_failure.elapsed() >= retry_for {
                         return park(asked, class);
                     }
-                    return Err(SyncError::Fetch(error));
                 }
                 let pause = tokio::time::sleep(pauses.next_pause());
                 tokio::select! {
@@ -157,9 +164,26 @@ async fn fetch(
 async fn attempt(
     pipeline: &Pipeline,
     workers: &Semaphore,
-    item: Item,
+    item: &Item,
 ) -> Result<crate::vdab::Answer<Detail>, ApiError> {
     // Never closed.
     let _worker = workers.acquire().await;
-    pipeline.vdab.detail(item.id).await
+    let Some(parent) = &item.span else {
+        return pipeline.vdab.detail(item.id).await;
+    };
+    let span = tracing::debug_span!(
+        parent: parent,
+        "request",
+        otel.name = "GET /kandidaten/{id}",
+        otel.kind = "client",
+        http.request.method = "GET",
+        url.template = "/kandidaten/{id}",
+        error.type = field::Empty,
+        otel.status_code = field::Empty,
+    );
+    let answer = pipeline.vdab.detail(item.id).instrument(span.clone()).await;
+    if let Err(error) = &answer {
+        telemetry::failed(&span, error.class());
+    }
+    answer
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Up to this quota a minute one answer for each worker is room enough: more would make nothing faster.
+/// Up to this quota a minute one answer for each worker is room enough, unless calls or commits take half a second: then more
+/// workers use what is left of the quota.
 const QUICK: u32 = 30_000;
 
 /// A run without such a quota has little in hand until it has written so much: then a crash, even one after another, costs
@@ -46,6 +47,11 @@ impl Hand {
     /// Answers that there is room for.
     pub fn size(&self) -> usize {
         self.size.load(Ordering::Relaxed)
+    }
+
+    /// Answers that are in hand, and calls whose answers have a place already.
+    pub fn taken(&self) -> usize {
+        self.size().saturating_sub(self.room.available_permits())
     }
 
     /// Waits for a place; `None` never comes, since the room is never closed.

@@ -4,19 +4,22 @@
 //! pages are read from the last one down to the first, so that what leaves the window only moves rows into pages still to
 //! come (design, "Paging that cannot skip").
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc::Sender;
+use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
 use super::plan::{Plan, Planned};
 use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
+use crate::model::window::instant;
 use crate::model::{CvId, Difference, Standing, Window};
 use crate::store::{StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window};
+use crate::telemetry;
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage, Pauses, Remedy};
 
 /// How many differences are looked up at a time.
@@ -30,6 +33,9 @@ const MOST_PAGES: u64 = 1_000;
 
 /// The source takes windows of this width, whatever else it takes.
 const NARROWEST: TimeDelta = TimeDelta::minutes(1);
+
+/// Of so many CVs one is traced: where each is, a trace is a mass of spans that nobody reads.
+const TRACED: u32 = 100;
 
 /// Lists the windows of `plan` until its goal. May be dropped at any time: a window whose listing did not come to its
 /// end is never settled.
@@ -114,7 +120,19 @@ impl Lister<'_> {
         while !self.stopped()
             && let Some(planned) = plan.next(self.settled(self.pipeline.vdab.time().now()))
         {
-            self.window(&mut plan, planned).await?;
+            let span = tracing::debug_span!(
+                "window",
+                window.van = %instant(planned.window.van()),
+                window.tot = %instant(planned.window.tot()),
+                window.fresh = planned.fresh,
+                error.type = field::Empty,
+                otel.status_code = field::Empty,
+            );
+            let listed = self
+                .window(&mut plan, planned)
+                .instrument(span.clone())
+                .await;
+            listed.inspect_err(|error| telemetry::failed(&span, error.class()))?;
         }
         Ok(())
     }
@@ -170,7 +188,9 @@ impl Lister<'_> {
         if listed.ids > 0 {
             self.horizon.get_or_insert(planned.window.tot());
         }
-        self.pipeline.progress.listed(planned.window, listed.ids);
+        self.pipeline
+            .progress
+            .listed(planned.window, listed.ids, listed.skipped);
         self.send(Work::Listed(listed)).await;
         Ok(())
     }
@@ -230,7 +250,9 @@ impl Lister<'_> {
             if now == total {
                 return Ok(());
             }
-            tracing::info!(%window, from = total, to = now, "a window grew while it was listed; listing it again");
+            let kind = if now > total { "grew" } else { "shrank" };
+            self.pipeline.metrics.page_drifted(kind, 1);
+            tracing::info!(%window, from = total, to = now, "a window {kind} while it was listed; listing it again");
             total = now;
         }
     }
@@ -257,10 +279,22 @@ impl Lister<'_> {
         let begun = Instant::now();
         loop {
             let size = self.pipeline.settings.page_size;
-            let error = match self.pipeline.vdab.bulk(window, offset, size).await {
+            let span = tracing::debug_span!(
+                "request",
+                otel.name = "GET /kandidaten/bulk",
+                otel.kind = "client",
+                http.request.method = "GET",
+                url.template = "/kandidaten/bulk",
+                page.offset = offset,
+                error.type = field::Empty,
+                otel.status_code = field::Empty,
+            );
+            let page = self.pipeline.vdab.bulk(window, offset, size);
+            let error = match page.instrument(span.clone()).await {
                 Ok(page) => return Ok(page),
                 Err(error) => error,
             };
+            telemetry::failed(&span, error.class());
             self.pipeline.metrics.retry("list", error.class());
             match error.remedy() {
                 Remedy::WaitForGate => {}
@@ -288,7 +322,14 @@ impl Lister<'_> {
         let listed_at = Instant::now();
         let mut labels = HashMap::<_, u64>::new();
         let mut news = Vec::new();
+        let mut on_page = HashSet::new();
+        self.pipeline.progress.taken(page.value.items.len() as u64);
         for item in &page.value.items {
+            if let Some(id) = &item.cv_id
+                && !on_page.insert(id)
+            {
+                self.pipeline.metrics.page_drifted("duplicate", 1);
+            }
             *labels.entry(sift::label(item, words)).or_default() += 1;
             listed.ids += 1;
             let decision = sift(item, listed.seq, page.as_of, &knowledge, words);
@@ -304,6 +345,7 @@ impl Lister<'_> {
                     id,
                     window: Some(listed.seq),
                     listed_at,
+                    span: traced(),
                 }),
                 Decision::Known(outcome) => Work::Known(outcome, listed_at),
             };
@@ -380,6 +422,7 @@ impl Lister<'_> {
         let items = &page.value.items;
         listed.ids += items.len() as u64;
         listed.skipped += items.len() as u64;
+        self.pipeline.progress.taken(items.len() as u64);
         let (ids, gone): (Vec<_>, Vec<_>) = items
             .iter()
             .filter_map(|item| {
@@ -527,11 +570,13 @@ impl Lister<'_> {
     /// Sends CVs on their way that no window lists.
     async fn fetch(&self, ids: Vec<CvId>) {
         let listed_at = Instant::now();
+        self.pipeline.progress.taken(ids.len() as u64);
         for id in ids {
             let item = Item {
                 id,
                 window: None,
                 listed_at,
+                span: traced(),
             };
             self.send(Work::Fetch(item)).await;
         }
@@ -572,4 +617,11 @@ fn may_be_too_wide(error: &SyncError) -> bool {
         return false;
     };
     matches!(error, ApiError::Refused { status: 400, .. }) && window.width() > NARROWEST
+}
+
+/// The span of a CV, for some in a hundred of them; without its id, which is somebody's.
+fn traced() -> Option<Span> {
+    (fastrand::u32(..TRACED) == 0)
+        .then(|| tracing::debug_span!("cv"))
+        .filter(|span| !span.is_disabled())
 }

@@ -18,16 +18,18 @@ mod watchdog;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 pub use self::error::{SetupError, SyncError};
-pub use self::progress::{Progress, Snapshot};
-pub use self::queues::{Queue, Queues};
+pub use self::progress::{Pending, Progress, Snapshot};
+pub use self::queues::{Queue, Queues, Workers};
 pub use self::request::Request;
 
 use self::hand::{Hand, Place};
@@ -39,7 +41,7 @@ use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
 use crate::store::{
     Store, StoreError, cv, cv_seen, job_success, reconcile, sync_window, watermark,
 };
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use crate::vdab::{Client, Pauses};
 
 /// Outcomes that wait to be batched; batches are bounded apart.
@@ -92,12 +94,14 @@ pub struct Pipeline {
 }
 
 /// An id whose detail has to be asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Item {
     id: CvId,
     /// Its window's place in the run; `None` for a parked CV that is tried again.
     window: Option<u64>,
     listed_at: Instant,
+    /// Of some in a hundred: from listed to written.
+    span: Option<Span>,
 }
 
 /// From `list` to `fetch`.
@@ -114,6 +118,8 @@ struct Done {
     end: End,
     /// Kept until it is written.
     place: Option<Place>,
+    /// Likewise.
+    span: Option<Span>,
 }
 
 #[derive(Debug)]
@@ -216,7 +222,10 @@ impl Pipeline {
             piped = Box::pin(self.pipe(task)) => piped,
             stalled = watchdog::watch(self) => Err(stalled),
         };
-        let mut summary = piped.inspect_err(|_| self.metrics.window_ended("failed", 1))?;
+        let mut summary = piped.inspect_err(|error| {
+            self.metrics.window_ended("failed", 1);
+            telemetry::failed(&Span::current(), error.class());
+        })?;
         if let Some(difference) = &mut summary.difference {
             // Only what the answers confirmed is one: the rest changed while it was compared.
             difference.missing = summary.tally.inserted;
@@ -299,8 +308,9 @@ impl Pipeline {
         let (work, waiting_work) = mpsc::channel(self.settings.channel_capacity);
         let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
         let (batches, waiting_batches) = mpsc::channel(1);
-        self.queues.watch(&work, &outcomes);
-        let hand = Hand::new(self.settings.workers, self.vdab.per_minute());
+        let workers = Arc::new(Semaphore::new(self.settings.workers));
+        let hand = Arc::new(Hand::new(self.settings.workers, self.vdab.per_minute()));
+        self.queues.watch(&work, &outcomes, &workers, &hand);
         let list = async {
             tokio::select! {
                 listed = list::run(self, task, work) => listed,
@@ -309,7 +319,7 @@ impl Pipeline {
         };
         let (difference, (), (), summary) = tokio::try_join!(
             list,
-            fetch::run(self, &hand, waiting_work, outcomes),
+            fetch::run(self, &hand, &workers, waiting_work, outcomes),
             async {
                 batch::run(&hand, waiting_outcomes, batches).await;
                 Ok(())
@@ -371,9 +381,12 @@ impl Pipeline {
         let begun = Instant::now();
         let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
+            let asked = Instant::now();
             let answer = tokio::time::timeout(limit, op())
                 .await
                 .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())));
+            let class = answer.as_ref().err().map(StoreError::class);
+            self.metrics.queried(stage, asked.elapsed(), class);
             let error = match answer {
                 Ok(value) => {
                     if self.trouble.borrow().is_some() {
@@ -398,10 +411,12 @@ impl Pipeline {
                 self.store.connect_anew();
             }
             self.trouble.send_replace(Some(error));
+            self.metrics.retry("write", "database");
             tokio::select! {
                 () = tokio::time::sleep(pauses.next_pause()) => {}
                 () = self.token.cancelled() => {}
             }
+            self.metrics.gate_closed("database", asked.elapsed());
         }
     }
 }

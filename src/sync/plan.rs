@@ -34,7 +34,8 @@ pub struct Plan {
 /// Into about so many pieces the overlap is cut at most, however often syncs run: each costs a call.
 const PIECES: i32 = 30;
 
-/// Leaves out ends that are closer together than `cell`, but for those within a cell of the watermark.
+/// Leaves out ends that are closer together than `cell`, but for those within a cell of the watermark and all that lie ahead of
+/// it: after a rewind, what was fetched for these is known to be up to date only window by window.
 ///
 /// Which one stays does not depend on when it is asked, so pieces are the same from run to run. A CV of a piece that is
 /// wider than its window was is fetched once more, and then known to be up to date.
@@ -126,7 +127,9 @@ impl Plan {
                 fresh,
             });
         }
-        self.ends.retain(|end| *end > self.cursor);
+        while self.ends.front().is_some_and(|end| *end <= self.cursor) {
+            self.ends.pop_front();
+        }
         let known = self
             .ends
             .front()

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::model::{Tally, Window};
@@ -20,6 +20,7 @@ struct State {
     /// Up to where windows have been listed, and the first of them that held anything.
     listed_to: Option<DateTime<Utc>>,
     first_ids_at: Option<DateTime<Utc>>,
+    windows_listed: u64,
     windows: u64,
     tally: Tally,
 }
@@ -39,6 +40,17 @@ pub struct Snapshot {
     pub eta_seconds: Option<u64>,
     /// Up to where the source has been listed.
     pub listed_to: Option<DateTime<Utc>>,
+}
+
+/// Windows that are not settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Not asked for yet; fewer than it will be where they have to be halved.
+    pub planned: u64,
+    /// Being listed.
+    pub listing: u64,
+    /// Listed, with ids that wait to be fetched or written.
+    pub applying: u64,
 }
 
 /// A run under way.
@@ -74,11 +86,17 @@ impl Progress {
         self.lock().span.get_or_insert((from, to));
     }
 
-    /// A window was listed.
-    pub fn listed(&self, window: Window, ids: u64) {
+    /// So many ids are about to be passed on.
+    pub fn taken(&self, ids: u64) {
+        self.lock().tally.listed += ids;
+    }
+
+    /// A window was listed: so many ids, of which some need nothing.
+    pub fn listed(&self, window: Window, ids: u64, skipped: u64) {
         let mut state = self.lock();
         state.listed_to = Some(window.tot());
-        state.tally.listed += ids;
+        state.windows_listed += 1;
+        state.tally.skipped += skipped;
         if ids > 0 {
             state.first_ids_at.get_or_insert(window.van());
         }
@@ -92,6 +110,27 @@ impl Progress {
     /// Windows settled.
     pub fn settled(&self, windows: u64) {
         self.lock().windows += windows;
+    }
+
+    /// Windows of the run under way that are not settled, those ahead being `width` wide.
+    #[must_use]
+    pub fn pending(&self, width: Duration) -> Pending {
+        let state = self.lock();
+        let ahead = match (state.started, state.span, state.listed_to) {
+            (Some(_), Some((from, to)), listed_to) => to - listed_to.unwrap_or(from).max(from),
+            _ => TimeDelta::zero(),
+        };
+        let width = i64::try_from(width.as_millis()).unwrap_or(i64::MAX).max(1);
+        let ahead = u64::try_from(ahead.num_milliseconds()).unwrap_or(0);
+        let ahead = ahead.div_ceil(width.unsigned_abs());
+        Pending {
+            planned: ahead.saturating_sub(1),
+            listing: ahead.min(1),
+            applying: match state.started {
+                Some(_) => state.windows_listed.saturating_sub(state.windows),
+                None => 0,
+            },
+        }
     }
 
     /// What can be told now; `None` while no run is under way.
@@ -165,14 +204,37 @@ mod tests {
         assert!(progress.snapshot().is_none());
         let running = progress.start();
         progress.goal(at(0), at(1_000));
-        progress.listed(Window::new(at(0), at(800)).unwrap(), 0);
+        progress.taken(0);
+        progress.listed(Window::new(at(0), at(800)).unwrap(), 0, 0);
         assert_eq!(progress.snapshot().unwrap().expected, 0);
-        progress.listed(Window::new(at(800), at(900)).unwrap(), 50);
+        progress.taken(50);
+        progress.listed(Window::new(at(800), at(900)).unwrap(), 50, 0);
         assert_eq!(progress.snapshot().unwrap().expected, 100);
-        progress.listed(Window::new(at(900), at(1_000)).unwrap(), 30);
+        progress.taken(30);
+        progress.listed(Window::new(at(900), at(1_000)).unwrap(), 30, 0);
         assert_eq!(progress.snapshot().unwrap().expected, 80);
         drop(running);
         assert!(progress.snapshot().is_none());
+    }
+
+    #[test]
+    fn windows_ahead() {
+        let progress = Progress::default();
+        let width = Duration::from_secs(100);
+        assert_eq!(progress.pending(width), Pending::default());
+        let _running = progress.start();
+        progress.goal(at(0), at(1_000));
+        progress.taken(10);
+        progress.listed(Window::new(at(0), at(650)).unwrap(), 10, 0);
+        progress.taken(10);
+        progress.listed(Window::new(at(650), at(700)).unwrap(), 10, 0);
+        progress.settled(1);
+        let expected = Pending {
+            planned: 2,
+            listing: 1,
+            applying: 1,
+        };
+        assert_eq!(progress.pending(width), expected);
     }
 
     #[test]

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use super::fetch::WAITING_PER_WORKER;
 use super::{Pipeline, SyncError};
+use crate::config;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Nothing of ours is silent for longer: requests and statements have limits of their own far below it.
+/// Nothing of ours is silent for longer, unless a request may take so long: statements have limits far below it.
 const SILENCE: Duration = Duration::from_mins(10);
 
-/// What a window may take besides its calls: pages that are read again, CVs that are retried until they are parked.
+/// What a window may take besides its calls.
 const WINDOW: Duration = Duration::from_mins(30);
 
 /// What a run may take besides its calls.
@@ -18,6 +20,31 @@ const RUN: Duration = Duration::from_hours(2);
 
 /// So many times what its calls take at the full quota.
 const FACTOR: u32 = 4;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    silence: Duration,
+    /// What one id adds, at worst: its part of the quota, or of the workers when each call takes as long as it may, and of
+    /// those who retry until they give up.
+    id: Duration,
+    /// The last one may be retried until it is parked.
+    retries: Duration,
+}
+
+impl Limits {
+    fn new(per_minute: u32, timeout: Duration, settings: &config::Sync) -> Self {
+        let workers = u32::try_from(settings.workers).unwrap_or(u32::MAX).max(1);
+        let waiting = u32::try_from(WAITING_PER_WORKER + 1).unwrap_or(1);
+        let quota = Duration::from_mins(1) * FACTOR / per_minute.max(1);
+        let retries = settings.retry_max_elapsed;
+        Self {
+            silence: SILENCE.max(timeout * 2 + Duration::from_mins(1)),
+            id: quota.max(timeout / workers) + retries / workers.saturating_mul(waiting),
+            retries,
+        }
+    }
+}
 
 /// How far the run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +62,7 @@ struct Sight {
 /// Counts time, but for that in which the source or the database is away: that is waited for without a limit.
 #[derive(Debug, Default)]
 struct Watchdog {
-    per_minute: u32,
+    limits: Limits,
     last: Sight,
     /// Since anything moved.
     silent: Duration,
@@ -61,8 +88,8 @@ impl Watchdog {
         self.window.0 += passed;
         self.run += passed;
         let ahead = now.listed.saturating_sub(self.window.1);
-        if self.silent > SILENCE {
-            Some(SyncError::Stalled(SILENCE))
+        if self.silent > self.limits.silence {
+            Some(SyncError::Stalled(self.silent))
         } else if self.window.0 > self.deadline(WINDOW, ahead) {
             Some(SyncError::Overdue {
                 what: "a window",
@@ -79,15 +106,19 @@ impl Watchdog {
     }
 
     fn deadline(&self, base: Duration, ids: u64) -> Duration {
-        let calls = Duration::from_mins(1) * FACTOR / self.per_minute.max(1);
-        base + calls.saturating_mul(u32::try_from(ids).unwrap_or(u32::MAX))
+        let ids = u32::try_from(ids).unwrap_or(u32::MAX);
+        base + self.limits.retries + self.limits.id.saturating_mul(ids)
     }
 }
 
 /// Returns when the run has to end.
 pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {
     let mut watchdog = Watchdog {
-        per_minute: pipeline.vdab.per_minute(),
+        limits: Limits::new(
+            pipeline.vdab.per_minute(),
+            pipeline.vdab.timeout(),
+            &pipeline.settings,
+        ),
         ..Watchdog::default()
     };
     let mut looked = tokio::time::Instant::now();
@@ -116,7 +147,12 @@ mod tests {
 
     fn watchdog() -> Watchdog {
         Watchdog {
-            per_minute: 60,
+            limits: Limits {
+                silence: 10 * MINUTE,
+                // As at a quota of 60.
+                id: Duration::from_secs(4),
+                retries: Duration::ZERO,
+            },
             ..Watchdog::default()
         }
     }
@@ -128,6 +164,24 @@ mod tests {
             let (away, sight) = sight(minute);
             Some((minute, watchdog.look(MINUTE, away, sight)?))
         })
+    }
+
+    #[test]
+    fn an_id_may_take_its_part_of_whatever_is_slowest() {
+        let config = config::Config::load(&config::Env::new([
+            ("CVSYNC_API_KEY", "k"),
+            ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
+        ]))
+        .unwrap();
+        let limits = |per_minute, timeout| {
+            Limits::new(per_minute, Duration::from_secs(timeout), &config.sync)
+        };
+        // 16 workers, and five CVs for each that wait for two minutes at most.
+        let retries = Duration::from_millis(1_500);
+        assert_eq!(limits(2_000, 30).id, Duration::from_millis(1_875) + retries);
+        assert_eq!(limits(1, 30).id, Duration::from_mins(4) + retries);
+        assert_eq!(limits(1, 600).silence, Duration::from_mins(21));
+        assert_eq!(limits(2_000, 30).silence, SILENCE);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use tokio::sync::mpsc::Receiver;
+use tracing::{Instrument, Span, field};
 
 use super::hand::Hand;
 use super::settle::{Settled, Settlement};
 use super::{Done, End, Pipeline, Summary, SyncError};
 use crate::model::{Fate, Outcome, ParkClass, Tally};
 use crate::store::{Applied, StoreError, sync_window, watermark};
+use crate::telemetry;
 
 /// Writes until the last batch has come.
 pub async fn run(
@@ -20,9 +22,10 @@ pub async fn run(
     let mut summary = Summary::default();
     while let Some(batch) = batches.recv().await {
         let (mut outcomes, mut listed_at) = (Vec::new(), Vec::new());
-        let mut places = Vec::new();
-        for Done { end, place } in batch {
+        let (mut places, mut spans) = (Vec::new(), Vec::new());
+        for Done { end, place, span } in batch {
             places.extend(place);
+            spans.extend(span);
             match end {
                 End::Listed(listed) => settlement.listed(listed),
                 End::Outcome(outcome, at) => {
@@ -31,7 +34,7 @@ pub async fn run(
                 }
             }
         }
-        let applied = write(pipeline, &mut outcomes).await?;
+        let applied = write_traced(pipeline, &mut outcomes, &spans).await?;
         hand.written(places.len());
         drop(places);
         for ((outcome, end), listed_at) in outcomes.iter().zip(&applied).zip(&listed_at) {
@@ -58,6 +61,27 @@ pub async fn run(
         finish(pipeline, settlement.take_settled(), &mut summary).await?;
     }
     Ok(summary)
+}
+
+/// One batch has CVs of many windows: it says with which of the traced ones it has to do.
+async fn write_traced(
+    pipeline: &Pipeline,
+    outcomes: &mut [Outcome],
+    cvs: &[Span],
+) -> Result<Vec<Applied>, SyncError> {
+    let span = tracing::debug_span!(
+        "batch",
+        otel.kind = "client",
+        batch.size = outcomes.len(),
+        db.system.name = "postgresql",
+        error.type = field::Empty,
+        otel.status_code = field::Empty,
+    );
+    for cv in cvs {
+        telemetry::link(&span, cv);
+    }
+    let written = write(pipeline, outcomes).instrument(span.clone()).await;
+    written.inspect_err(|error| telemetry::failed(&span, error.class()))
 }
 
 /// Writes all of `outcomes`. One that PostgreSQL refuses is found by halving, and parked; the rest is written.
@@ -144,7 +168,12 @@ async fn finish(
             listed = tally.listed,
             "window settled"
         );
-        pipeline.metrics.window_ended("settled", 1);
+        let outcome = if listed.planned.fresh {
+            "settled"
+        } else {
+            "relisted"
+        };
+        pipeline.metrics.window_ended(outcome, 1);
         pipeline.metrics.window_took(listed.started.elapsed());
         pipeline.metrics.tally(&tally);
         pipeline.progress.settled(1);

@@ -1,13 +1,18 @@
-//! Logs: text for people at a terminal, JSON for machines, both on stderr.
+//! Logs: text for people at a terminal, JSON for machines, both on stderr. And spans, where traces are pushed.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::MultiProgress;
+use opentelemetry::trace::TracerProvider;
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat};
+use super::otlp::{self, Traces};
+use crate::config::{Log, LogFormat, Otel};
 
 /// No news for an operator: PostgreSQL's remarks on migrations that are there already, and a scheduler's on its start.
 const QUIET: [&str; 2] = ["sqlx::postgres::notice=warn", "tokio_cron_scheduler=warn"];
@@ -16,11 +21,11 @@ const QUIET: [&str; 2] = ["sqlx::postgres::notice=warn", "tokio_cron_scheduler=w
 #[derive(Clone, Debug, Default)]
 pub struct Screen(pub MultiProgress);
 
-/// Sends everything that is logged from now on to `screen`.
+/// Sends everything that is logged from now on to `screen`, and spans to where `otel` says, until what this returns is dropped.
 ///
 /// # Errors
-/// If logging was installed before.
-pub fn install(log: &Log, screen: &Screen) -> anyhow::Result<()> {
+/// If logging was installed before, or traces cannot be pushed as the standard variables have it.
+pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option<Traces>> {
     let format = log.format.unwrap_or(if io::stderr().is_terminal() {
         LogFormat::Text
     } else {
@@ -30,18 +35,41 @@ pub fn install(log: &Log, screen: &Screen) -> anyhow::Result<()> {
     for directive in QUIET {
         filter = filter.add_directive(directive.parse()?);
     }
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(screen.clone());
-    match format {
+    let lines = fmt::layer().with_writer(screen.clone());
+    let lines = match format {
         LogFormat::Text => lines
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
-            .finish()
-            .try_init()?,
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
-    }
-    Ok(())
+            .boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+    };
+    let traces = otlp::traces(otel)?;
+    let Some(Traces(provider)) = &traces else {
+        tracing_subscriber::registry()
+            .with(lines)
+            .with(filter)
+            .try_init()?;
+        return Ok(None);
+    };
+    // Dynamic, so that it is asked each time. Where all filters have answered for good, tracing-subscriber goes by what it
+    // remembers of the question before, which may have been `enabled!` about another line: spans and lines got lost by it.
+    let ours = dynamic_filter_fn(|metadata, _| is_traced(metadata))
+        .with_max_level_hint(LevelFilter::DEBUG);
+    let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("cvsync"));
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(spans.with_filter(ours))
+        .try_init()?;
+    Ok(traces)
+}
+
+/// Spans of ours. Not those of the client that pushes them, and no log lines: these may hold the id of a CV.
+fn is_traced(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.target().starts_with("cvsync")
 }
 
 impl Write for Screen {

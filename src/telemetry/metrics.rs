@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_otlp::MetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
+
+/// Of what source, where the build was told.
+const COMMIT: &str = match option_env!("CVSYNC_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// Bounds in seconds, from OpenTelemetry's conventions for HTTP durations, and on to a minute.
 const SECONDS: [f64; 16] = [
@@ -17,6 +23,9 @@ const SECONDS: [f64; 16] = [
 const LONG_SECONDS: [f64; 12] = [
     0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 604_800.0,
 ];
+
+/// Bounds in seconds, from OpenTelemetry's conventions for database calls.
+const QUERY_SECONDS: [f64; 9] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 /// A gauge that is read when somebody scrapes: name, unit, meaning.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +65,58 @@ pub const DELETES_WITHHELD: Watched = Watched(
     "",
     "Deletes that the brake holds back until a person decides",
 );
+/// Alert on this, not on how many there are.
+pub const PARKED_OLDEST: Watched = Watched(
+    "cvsync.parked.oldest.age",
+    "s",
+    "How long ago the parked CV that waits longest failed for the first time; 0 if there is none",
+);
+/// What holds everything up, at sight.
+pub const WORKERS: Watched = Watched(
+    "cvsync.workers",
+    "",
+    "Workers by what they are at: idle, waiting for the quota or a gate, fetching, or waiting for the writer",
+);
+/// Work ahead.
+pub const WINDOWS_PENDING: Watched = Watched(
+    "cvsync.windows.pending",
+    "",
+    "Windows of the run under way that are not settled: planned, being listed, or being applied",
+);
+/// How long ago documents were last confirmed.
+pub const VERIFIED_AGE: Watched = Watched(
+    "cvsync.verified.age",
+    "s",
+    "How long ago the source last confirmed documents, by quantile",
+);
+/// Where the feed stands.
+pub const FEED_SEQ: Watched = Watched(
+    "cvsync.feed.seq",
+    "",
+    "The latest number given out in the change feed",
+);
+/// So that alerts fit any schedule.
+pub const SCHEDULE_INTERVAL: Watched = Watched(
+    "cvsync.schedule.interval",
+    "s",
+    "Time between two ticks of this job's schedule",
+);
+/// Against what is usual.
+pub const CHANGES_LATELY: Watched = Watched(
+    "cvsync.changes.lately",
+    "",
+    "Changes that VDAB listed in the six hours before the watermark",
+);
+/// The same hours of the weeks before.
+pub const CHANGES_USUAL: Watched = Watched(
+    "cvsync.changes.usual",
+    "",
+    "Changes that are usual in these hours of the week; absent while that is not known",
+);
+/// A person wanted it so.
+pub const PAUSED: Watched = Watched("cvsync.paused", "", "Whether runs are paused");
+/// As `/readyz` says.
+pub const READY: Watched = Watched("cvsync.ready", "", "Whether this instance can do its work");
 /// 0 is the goal.
 pub const RECONCILE_DIFFERENCE: Watched = Watched(
     "cvsync.reconcile.difference",
@@ -81,6 +142,7 @@ pub struct Metrics {
     /// Keeps the instruments alive.
     _provider: SdkMeterProvider,
     http_request: Histogram<f64>,
+    query: Histogram<f64>,
     http_served: Histogram<f64>,
     apply_delay: Histogram<f64>,
     window_duration: Histogram<f64>,
@@ -90,6 +152,7 @@ pub struct Metrics {
     retries: Counter<u64>,
     late_arrivals: Counter<u64>,
     late_arrival_delay: Histogram<f64>,
+    page_drift: Counter<u64>,
     gate_closed: Counter<f64>,
     quota_limit: Gauge<u64>,
     quota_remaining: Gauge<u64>,
@@ -101,19 +164,26 @@ impl Metrics {
     /// # Errors
     /// Only if two instruments have the same name.
     pub fn new() -> anyhow::Result<Self> {
+        Self::pushed(None)
+    }
+
+    /// The same, pushed by `reader` too.
+    ///
+    /// # Errors
+    /// Only if two instruments have the same name.
+    pub fn pushed(reader: Option<PeriodicReader<MetricExporter>>) -> anyhow::Result<Self> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .scope_info_enabled(false)
             .build()?;
-        let resource = Resource::builder()
-            .with_service_name("cvsync")
-            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-            .build();
-        let provider = SdkMeterProvider::builder()
+        let mut provider = SdkMeterProvider::builder()
             .with_reader(exporter)
-            .with_resource(resource)
-            .build();
+            .with_resource(super::resource());
+        if let Some(reader) = reader {
+            provider = provider.with_reader(reader);
+        }
+        let provider = provider.build();
         let meter = provider.meter("cvsync");
         let seconds = |name: &'static str, bounds: &[f64], description: &'static str| {
             meter
@@ -136,12 +206,23 @@ impl Metrics {
             .u64_gauge("cvsync.build.info")
             .with_description("Always 1; the version is a label")
             .build()
-            .record(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
+            .record(
+                1,
+                &[
+                    KeyValue::new("version", env!("CARGO_PKG_VERSION")),
+                    KeyValue::new("commit", COMMIT),
+                ],
+            );
         let metrics = Self {
             http_request: seconds(
                 "http.client.request.duration",
                 &SECONDS,
                 "Requests to VDAB, each attempt",
+            ),
+            query: seconds(
+                "db.client.operation.duration",
+                &QUERY_SECONDS,
+                "Transactions in PostgreSQL, by what they are for",
             ),
             http_served: seconds(
                 "http.server.request.duration",
@@ -173,6 +254,10 @@ impl Metrics {
                 &LONG_SECONDS,
                 "How long after its time a change was not visible yet",
             ),
+            page_drift: count(
+                "cvsync.page.drift",
+                "How often paging by offset moved under the reader",
+            ),
             retries: count("cvsync.retries", "Attempts that had to be repeated"),
             gate_closed: meter
                 .f64_counter("cvsync.gate.closed")
@@ -194,11 +279,20 @@ impl Metrics {
 
     /// A counter that is absent until its first event cannot be alerted on.
     fn start_at_zero(&self) {
-        for outcome in ["settled", "failed"] {
+        for outcome in ["settled", "relisted", "failed"] {
             self.window_ended(outcome, 0);
         }
+        for kind in ["grew", "shrank", "duplicate"] {
+            self.page_drifted(kind, 0);
+        }
+        for status in ["live", "gone", "unknown", "invalid_id"] {
+            self.listed(status, 0);
+        }
+        for horizon in ["overlap", "relist"] {
+            self.arrived_late(horizon, 0, None);
+        }
         self.tally(&crate::model::Tally::default());
-        for reason in ["rate_limit", "auth", "outage"] {
+        for reason in ["rate_limit", "auth", "outage", "database", "paused"] {
             self.gate_closed(reason, Duration::ZERO);
         }
     }
@@ -221,32 +315,52 @@ impl Metrics {
             .build();
     }
 
-    /// One attempt to VDAB: its template, its status or the class of its error.
+    /// One attempt to VDAB: its host and template, its status if an answer came, and the class of its error if it is one.
+    /// That a CV is gone is none.
     pub fn http_request(
         &self,
+        host: &str,
         template: &'static str,
         took: Duration,
-        end: Result<u16, &'static str>,
+        status: Option<u16>,
+        error: Option<&'static str>,
     ) {
-        let end = match end {
-            Ok(status) => KeyValue::new("http.response.status_code", i64::from(status)),
-            Err(class) => KeyValue::new("error.type", class),
-        };
-        let labels = [
+        let mut labels = vec![
             KeyValue::new("http.request.method", "GET"),
+            KeyValue::new("server.address", host.to_owned()),
             KeyValue::new("url.template", template),
-            end,
         ];
+        labels.extend(
+            status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))),
+        );
+        labels.extend(error.map(|class| KeyValue::new("error.type", class)));
         self.http_request.record(took.as_secs_f64(), &labels);
     }
 
     /// One request answered by this daemon.
-    pub fn http_served(&self, route: String, took: Duration, status: u16) {
+    pub fn http_served(&self, method: &'static str, route: String, took: Duration, status: u16) {
         let labels = [
+            KeyValue::new("http.request.method", method),
             KeyValue::new("http.route", route),
             KeyValue::new("http.response.status_code", i64::from(status)),
+            KeyValue::new("url.scheme", "http"),
         ];
         self.http_served.record(took.as_secs_f64(), &labels);
+    }
+
+    /// One transaction in PostgreSQL: what it was for, and the class of its error.
+    pub fn queried(&self, what: &'static str, took: Duration, error: Option<&'static str>) {
+        let mut labels = vec![
+            KeyValue::new("db.system.name", "postgresql"),
+            KeyValue::new("db.operation.name", what),
+        ];
+        labels.extend(error.map(|class| KeyValue::new("error.type", class)));
+        self.query.record(took.as_secs_f64(), &labels);
+    }
+
+    /// Paging by offset moved under the reader: the window `grew` or `shrank`, or an id came twice (`duplicate`).
+    pub fn page_drifted(&self, kind: &'static str, times: u64) {
+        self.page_drift.add(times, &[KeyValue::new("kind", kind)]);
     }
 
     /// One CV, from listed to committed; `kind` is `upsert` or `delete`.
@@ -255,7 +369,7 @@ impl Metrics {
             .record(delay.as_secs_f64(), &[KeyValue::new("kind", kind)]);
     }
 
-    /// So many windows ended: `settled` or `failed`.
+    /// So many windows ended: `settled`, `relisted` (settled as well, but listed before) or `failed`.
     pub fn window_ended(&self, outcome: &'static str, windows: u64) {
         self.windows
             .add(windows, &[KeyValue::new("outcome", outcome)]);
@@ -330,52 +444,91 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    #[test]
-    fn names_are_those_that_dashboards_hang_on() {
+    const WATCHED: [Watched; 21] = [
+        WATERMARK,
+        SOURCE_LAG,
+        LAST_SUCCESS,
+        CLOCK_OFFSET,
+        PARKED,
+        PARKED_OLDEST,
+        LEADER,
+        DELETES_WITHHELD,
+        RECONCILE_DIFFERENCE,
+        STORED,
+        QUEUE_DEPTH,
+        QUEUE_CAPACITY,
+        WORKERS,
+        WINDOWS_PENDING,
+        VERIFIED_AGE,
+        FEED_SEQ,
+        SCHEDULE_INTERVAL,
+        CHANGES_LATELY,
+        CHANGES_USUAL,
+        PAUSED,
+        READY,
+    ];
+
+    /// Everything that is ever told, in Prometheus' words.
+    fn everything() -> String {
         let metrics = Metrics::new().unwrap();
-        metrics.http_request("/kandidaten/{id}", Duration::from_millis(7), Ok(200));
-        metrics.http_served("/livez".into(), Duration::from_millis(1), 200);
+        let short = Duration::from_millis(7);
+        metrics.http_request("localhost", "/kandidaten/{id}", short, Some(200), None);
+        metrics.http_served("GET", "/livez".into(), short, 200);
+        metrics.queried("writing a batch", short, None);
         metrics.applied("upsert", Duration::from_secs(2));
         metrics.window_took(Duration::from_secs(3));
         metrics.listed("live", 2);
+        metrics.arrived_late("relist", 1, Some(Duration::from_mins(90)));
         metrics.retry("fetch", "incomplete");
         metrics.quota("detail", 2_000, Some(1_999));
-        for watched in [
-            WATERMARK,
-            SOURCE_LAG,
-            LAST_SUCCESS,
-            CLOCK_OFFSET,
-            PARKED,
-            QUEUE_DEPTH,
-            QUEUE_CAPACITY,
-        ] {
+        for watched in WATCHED {
             metrics.watch(watched, || vec![(1.0, vec![])]);
         }
-        let text = metrics.render().unwrap();
-        for name in [
-            "cvsync_build_info{",
+        metrics.render().unwrap()
+    }
+
+    #[test]
+    fn the_page_about_metrics_lists_them_all_and_no_others() {
+        let told = everything();
+        let told: BTreeSet<_> = told
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        let page = include_str!("../../docs/metrics.md");
+        let listed: BTreeSet<_> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split(['`', '{']).next())
+            .collect();
+        assert_eq!(told, listed);
+    }
+
+    #[test]
+    fn units_buckets_and_labels_are_those_that_dashboards_hang_on() {
+        let text = everything();
+        for line in [
+            r#"cvsync_build_info{commit=""#,
             "cvsync_watermark_timestamp_seconds 1",
             "cvsync_source_lag_seconds 1",
-            "cvsync_last_success_timestamp_seconds 1",
-            "cvsync_source_clock_offset_seconds 1",
-            "cvsync_parked 1",
-            "cvsync_queue_depth 1",
-            "cvsync_queue_capacity 1",
             r#"cvsync_apply_delay_seconds_bucket{kind="upsert",le="5"} 1"#,
-            "cvsync_window_duration_seconds_bucket{",
             r#"cvsync_windows_total{outcome="settled"} 0"#,
+            r#"cvsync_windows_total{outcome="relisted"} 0"#,
             r#"cvsync_listed_total{status="live"} 2"#,
             r#"cvsync_records_total{result="parked"} 0"#,
             r#"cvsync_retries_total{error_type="incomplete",stage="fetch"} 1"#,
             r#"cvsync_gate_closed_seconds_total{reason="auth"} 0"#,
+            r#"cvsync_gate_closed_seconds_total{reason="paused"} 0"#,
+            r#"cvsync_page_drift_total{kind="grew"} 0"#,
             r#"cvsync_quota_limit{operation="detail"} 2000"#,
             r#"cvsync_quota_remaining{operation="detail"} 1999"#,
             "http_client_request_duration_seconds_bucket{",
             "http_server_request_duration_seconds_bucket{",
+            r#"db_system_name="postgresql""#,
         ] {
-            assert!(text.contains(name), "{name} is missing from\n{text}");
+            assert!(text.contains(line), "{line} is missing from\n{text}");
         }
     }
 }

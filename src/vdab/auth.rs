@@ -101,10 +101,15 @@ impl Auth {
     }
 
     fn read_key_again(&self) {
-        let renewed = self
-            .key_file
-            .as_ref()
-            .and_then(|file| header(&file.read()?));
+        let Some(file) = &self.key_file else {
+            return;
+        };
+        let renewed = file.read().as_ref().and_then(header);
+        if renewed.is_none() {
+            tracing::warn!(
+                "CVSYNC_API_KEY_FILE holds no key that can be sent: the one read before is kept"
+            );
+        }
         let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(renewed) = renewed.filter(|renewed| *renewed != *key) {
             tracing::info!("the file of CVSYNC_API_KEY holds another key: it is used from now on");

@@ -2,6 +2,7 @@
 
 use super::answer::Raw;
 use super::error::ApiError;
+use super::headers;
 use crate::model::{CvId, Document, JsonPointer, Standing, StatusWords, Unreadable};
 
 /// The most that is read of a document: a typical one has 4 to 20 kB.
@@ -47,7 +48,7 @@ pub fn classify(
 
 fn refused(answer: &Raw, status: u16, message: String) -> Result<Detail, ApiError> {
     let says = |words: &str| message.to_lowercase().contains(words);
-    if says("geen bestaande") {
+    if says("geen bestaande") && headers::is_json(&answer.headers) {
         Ok(Detail::Gone)
     } else if says("no resources match") {
         Err(ApiError::NotAnAnswer("the gateway does not know the path"))
@@ -167,6 +168,12 @@ mod tests {
                 JSON,
                 &*gateway("422", "dit is Geen bestaande kandidaat"),
                 "gone",
+            ),
+            (
+                400,
+                HTML,
+                &*gateway("400", "x is geen bestaande kandidaat"),
+                "refused",
             ),
             (400, JSON, &*gateway("400", "something else"), "refused"),
             (400, HTML, "<html>", "refused"),

@@ -60,6 +60,8 @@ struct State {
     /// Failures since the last success.
     suspects: u32,
     last_healthy: Option<Instant>,
+    /// Callers that wait before it.
+    waiting: usize,
     /// Time spent closed that nobody has counted yet.
     uncounted: Vec<(Reason, Duration)>,
 }
@@ -103,6 +105,7 @@ impl Gate {
     /// [`ApiError::GaveUp`] as soon as it is clear that the gate stays closed for longer than `patience`; a refused key
     /// does so at once. Without `patience` it waits for as long as it takes.
     pub async fn pass(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
+        let mut waiter = None;
         loop {
             let changed = self.changed.notified();
             let until = {
@@ -123,7 +126,12 @@ impl Gate {
                         probe: true,
                     });
                 }
-                closed.until
+                let until = closed.until;
+                waiter.get_or_insert_with(|| {
+                    state.waiting += 1;
+                    Waiter(self)
+                });
+                until
             };
             let wake = until.max(Instant::now() + Duration::from_millis(50));
             tokio::select! {
@@ -139,12 +147,16 @@ impl Gate {
         self.lock().last_healthy.is_some_and(|at| at > instant)
     }
 
-    /// The gate as an operator sees it; `None` while it is open.
+    /// The gate as an operator sees it; `None` while it is open, and where its time is over and nobody wants to pass: it is the
+    /// next caller that finds out.
     #[must_use]
     pub fn closed(&self) -> Option<ClosedGate> {
         let state = self.lock();
         let closed = state.closed.as_ref()?;
         let now = Instant::now();
+        if state.is_forgotten(closed, now) {
+            return None;
+        }
         Some(ClosedGate {
             reason: closed.reason,
             message: closed.why.to_string(),
@@ -225,7 +237,21 @@ impl Drop for Pass<'_> {
     }
 }
 
+/// A caller that waits, until it passes or is dropped.
+struct Waiter<'a>(&'a Gate);
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.0.lock().waiting -= 1;
+    }
+}
+
 impl State {
+    /// Whether its time is over and nobody wants to know what is behind it.
+    fn is_forgotten(&self, closed: &Closed, now: Instant) -> bool {
+        closed.until <= now && !closed.probing && self.waiting == 0
+    }
+
     fn close(&mut self, reason: Reason, asked: Option<Duration>, why: &ApiError, probe: bool) {
         let now = Instant::now();
         self.count(now);
@@ -283,10 +309,15 @@ impl State {
     }
 
     fn count(&mut self, now: Instant) {
+        let forgotten = self
+            .closed
+            .as_ref()
+            .is_some_and(|closed| self.is_forgotten(closed, now));
         if let Some(closed) = &mut self.closed {
+            let end = if forgotten { closed.until } else { now };
             self.uncounted.push((
                 closed.reason,
-                now.saturating_duration_since(closed.counted_to),
+                end.saturating_duration_since(closed.counted_to),
             ));
             closed.counted_to = now;
             // Nobody may be counting: keep the sum, not the parts.
@@ -353,6 +384,20 @@ mod tests {
         assert!(passes(&gate).await);
         let counted: Duration = gate.take_closed_time().iter().map(|(_, time)| *time).sum();
         assert!(counted >= Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn one_whose_time_is_over_is_closed_only_while_somebody_wants_to_pass() {
+        let gate = Gate::default();
+        let pass = gate.pass(None).await.unwrap();
+        pass.report_last(Duration::from_secs(1));
+        assert!(gate.closed().is_some());
+        tokio::time::sleep(Duration::from_millis(2_000)).await;
+        assert!(gate.closed().is_none());
+        let counted: Duration = gate.take_closed_time().iter().map(|(_, time)| *time).sum();
+        assert!(counted < Duration::from_millis(1_900), "{counted:?}");
+        let probe = gate.pass(None).await.unwrap();
+        assert!(probe.is_probe() && gate.closed().is_some());
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ mod source_time;
 mod wire;
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,7 @@ pub struct Client {
     words: StatusWords,
     exclude: Vec<JsonPointer>,
     per_minute: NonZeroU32,
+    timeout: Duration,
     patience: Option<Duration>,
     time: SourceTime,
     metrics: Metrics,
@@ -72,9 +73,25 @@ struct Operation {
     template: &'static str,
     quota: Quota,
     gate: Gate,
+    /// Calls that have no answer yet.
+    under_way: AtomicUsize,
+}
+
+/// A call that has no answer yet; over when this is dropped, whatever drops it.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Operation {
+    fn begin(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(&self.under_way)
+    }
+
     /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
     async fn admit(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
         loop {
@@ -129,6 +146,7 @@ impl Client {
             template,
             quota: Quota::new(api.rate_per_minute),
             gate: Gate::default(),
+            under_way: AtomicUsize::new(0),
         };
         let client = Self {
             http: request::client(api).map_err(ClientError::Tls)?,
@@ -137,6 +155,7 @@ impl Client {
             words: api.statuses.clone(),
             exclude,
             per_minute: api.rate_per_minute,
+            timeout: api.timeout,
             patience,
             time: SourceTime::new(clock),
             metrics,
@@ -255,6 +274,12 @@ impl Client {
         Ok(answer)
     }
 
+    /// How long one request may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The quota of each operation.
     #[must_use]
     pub fn per_minute(&self) -> u32 {
@@ -265,6 +290,12 @@ impl Client {
     #[must_use]
     pub fn answers_received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// Detail calls that have no answer yet.
+    #[must_use]
+    pub fn details_under_way(&self) -> usize {
+        self.detail.under_way.load(Ordering::Relaxed)
     }
 
     /// Whether any detail call succeeded since `instant`: then a CV that keeps failing fails by itself.
@@ -315,14 +346,25 @@ impl Client {
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
     ) -> Result<Answer<T>, ApiError> {
         let asked = Instant::now();
+        let under_way = operation.begin();
         let raw = match self.auth.sign(&self.http, request).await {
             Ok(request) => request::send(request, limit).await,
             Err(error) => Err(error),
         };
+        drop(under_way);
         let received = Instant::now();
         self.received.fetch_add(1, Ordering::Relaxed);
-        self.observe(operation, &raw, asked, received);
+        if let Ok(raw) = &raw {
+            self.observe(operation, raw, asked, received);
+        }
         let outcome = raw.as_ref().map_err(Clone::clone).and_then(classify);
+        self.metrics.http_request(
+            self.base_url.host_str().unwrap_or_default(),
+            operation.template,
+            received - asked,
+            raw.as_ref().ok().map(|raw| raw.status.as_u16()),
+            outcome.as_ref().err().map(ApiError::class),
+        );
         match (&outcome, raw.as_ref().ok().and_then(nothing_left)) {
             (Ok(_), Some(wait)) => pass.report_last(wait),
             (outcome, _) => pass.report(outcome.as_ref().err()),
@@ -336,27 +378,13 @@ impl Client {
         })
     }
 
-    fn observe(
-        &self,
-        operation: &Operation,
-        raw: &Result<Raw, ApiError>,
-        asked: Instant,
-        received: Instant,
-    ) {
-        let end = match raw {
-            Ok(raw) => {
-                if let Some(date) = headers::date(&raw.headers) {
-                    self.time.learn(date, asked, received);
-                }
-                let remaining = headers::rate_limit_remaining(&raw.headers);
-                self.metrics
-                    .quota(operation.name, self.per_minute.get(), remaining);
-                Ok(raw.status.as_u16())
-            }
-            Err(error) => Err(error.class()),
-        };
+    fn observe(&self, operation: &Operation, raw: &Raw, asked: Instant, received: Instant) {
+        if let Some(date) = headers::date(&raw.headers) {
+            self.time.learn(date, asked, received);
+        }
+        let remaining = headers::rate_limit_remaining(&raw.headers);
         self.metrics
-            .http_request(operation.template, received - asked, end);
+            .quota(operation.name, self.per_minute.get(), remaining);
     }
 
     fn url(&self, segments: &[&str]) -> Url {

@@ -5,18 +5,31 @@ use serde_json::Value;
 
 /// A page of a bulk answer.
 #[derive(Debug, Deserialize)]
+#[serde(from = "Page")]
 pub struct BulkPage {
-    /// The total in the window. `aantal` in this API, `totaalAantalResultaten` in the sister API's v4; absent in neither's.
-    #[serde(
-        alias = "totaalAantalResultaten",
-        rename = "aantal",
-        default,
-        deserialize_with = "count"
-    )]
+    /// The total in the window: the larger one where the answer has two.
     pub total: Option<u64>,
     /// The ids on this page.
-    #[serde(rename = "resultaten")]
     pub items: Vec<BulkItem>,
+}
+
+/// As VDAB writes it: the total is `aantal` in this API, and `totaalAantalResultaten` in the sister API's v4.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default, deserialize_with = "count")]
+    aantal: Option<u64>,
+    #[serde(rename = "totaalAantalResultaten", default, deserialize_with = "count")]
+    of_sister: Option<u64>,
+    resultaten: Vec<BulkItem>,
+}
+
+impl From<Page> for BulkPage {
+    fn from(page: Page) -> Self {
+        Self {
+            total: page.aantal.max(page.of_sister),
+            items: page.resultaten,
+        }
+    }
 }
 
 /// One listed CV.
@@ -105,6 +118,10 @@ mod tests {
             (r#"{"aantal":2,"resultaten":[]}"#, Some(2)),
             (r#"{"totaalAantalResultaten":3,"resultaten":[]}"#, Some(3)),
             (r#"{"aantal":"4","resultaten":[]}"#, Some(4)),
+            (
+                r#"{"aantal":2,"totaalAantalResultaten":7,"resultaten":[]}"#,
+                Some(7),
+            ),
             (r#"{"aantal":-1,"resultaten":[]}"#, None),
             (r#"{"aantal":1e99,"resultaten":[]}"#, None),
             (r#"{"aantal":null,"resultaten":[]}"#, None),

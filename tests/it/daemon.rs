@@ -1,5 +1,7 @@
 //! The daemon as a process: what it serves, how it follows, what it waits for, how it ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cvsync::simulator::{Fault, Operation};
@@ -86,6 +88,37 @@ async fn listed_ids_are_all_accounted_for_in_the_metrics() {
     assert!((sum("cvsync_listed_total{") - 300.0).abs() < 0.5);
     assert!((sum("cvsync_records_total{") - 300.0).abs() < 0.5);
     assert!((sum("cvsync_records_total{result=\"parked\"}") - 1.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn each_sync_that_came_to_its_end_is_told_to_the_dead_mans_switch() {
+    let world = World::new(20).await;
+    let pings = Arc::new(AtomicU64::new(0));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/canary-uuid", listener.local_addr().unwrap());
+    let router = axum::Router::new().route(
+        "/canary-uuid",
+        axum::routing::get({
+            let pings = Arc::clone(&pings);
+            move || async move {
+                pings.fetch_add(1, Ordering::Relaxed);
+                axum::http::StatusCode::SERVICE_UNAVAILABLE
+            }
+        }),
+    );
+    let receiver = tokio::spawn(async move { axum::serve(listener, router).await });
+    let daemon = Process::run(&world, &[OFTEN, ("CVSYNC_PING_URL", &url)]);
+    while pings.load(Ordering::Relaxed) < 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Neither a receiver that refuses nor one that is gone stops anything.
+    receiver.abort();
+    let now = world.source.calls(Operation::Bulk);
+    while world.source.calls(Operation::Bulk) < now + 3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(daemon.log().contains("CVSYNC_PING_URL"));
+    assert!(!daemon.log().contains("canary-uuid"));
 }
 
 #[tokio::test]

@@ -31,4 +31,5 @@ mod seed_page;
 mod source_faults;
 mod store;
 mod tls;
+mod traces;
 mod world;

@@ -34,7 +34,7 @@ pub async fn output<'a>(
     (done.status.code(), text(done.stdout), text(done.stderr))
 }
 
-/// A daemon that runs.
+/// A process that runs, mostly a daemon.
 pub struct Process {
     child: Child,
     address: String,
@@ -45,9 +45,14 @@ pub struct Process {
 impl Process {
     /// `cvsync run` between the world's source and its database, with these variables besides.
     pub fn run(world: &World, env: &[(&str, &str)]) -> Self {
+        Self::start(world, &["run"], env)
+    }
+
+    /// Any other command, likewise.
+    pub fn start(world: &World, args: &[&str], env: &[(&str, &str)]) -> Self {
         let address = free_address();
         let base = world.environment();
-        let mut command = cvsync(&["run"], base.iter().map(|(n, v)| (*n, v.as_str())));
+        let mut command = cvsync(args, base.iter().map(|(n, v)| (*n, v.as_str())));
         command.env("CVSYNC_HTTP_ADDR", &address);
         for (name, value) in env {
             command.env(name, value);

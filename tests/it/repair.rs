@@ -135,7 +135,7 @@ async fn what_became_visible_late_is_found_by_the_second_listing() {
     let metrics = world.metrics.render().unwrap();
     let late = metrics
         .lines()
-        .find(|line| line.starts_with("cvsync_late_arrivals_total{"));
+        .find(|line| line.starts_with("cvsync_late_arrivals_total{horizon=\"relist\"}"));
     assert!(late.is_some_and(|line| line.ends_with(" 1")), "{late:?}");
 }
 

@@ -130,11 +130,19 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// What a client says that trusts `authority`, or none but the system's.
-    async fn asked(&self, authority: Option<PathBuf>) -> String {
-        while tokio::net::TcpStream::connect(&self.address).await.is_err() {
+    async fn listens(&self) {
+        for _ in 0..250 {
+            if tokio::net::TcpStream::connect(&self.address).await.is_ok() {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        panic!("openssl s_server does not listen");
+    }
+
+    /// What a client says that trusts `authority`, or none but the system's.
+    async fn asked(&self, authority: Option<PathBuf>) -> String {
+        self.listens().await;
         let mut env = vec![
             ("CVSYNC_API_BASE_URL", self.url.clone()),
             ("CVSYNC_API_KEY", "key".to_owned()),
@@ -199,6 +207,16 @@ async fn nothing_older_than_tls_1_2_is_spoken() {
     authority.issue("localhost", 1);
     let new = authority.serve(&["-tls1_2"]);
     assert_eq!(new.asked(Some(authority.pem())).await, "not_an_answer");
-    let old = authority.serve(&["-tls1_1", "-cipher", "DEFAULT:@SECLEVEL=0"]);
+    let all_ciphers = ["-cipher", "DEFAULT:@SECLEVEL=0"];
+    let old = authority.serve(&[&["-tls1_1"], &all_ciphers[..]].concat());
+    old.listens().await;
+    let other = Command::new("openssl")
+        .args(["s_client", "-tls1_1", "-connect", &old.address])
+        .args(all_ciphers)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&other.stdout);
+    assert!(said.contains("TLSv1.1"), "it speaks it to whoever wants to");
     assert_eq!(old.asked(Some(authority.pem())).await, "no connection");
 }

@@ -1,0 +1,121 @@
+//! Traces and metrics, pushed by OTLP. What cannot be delivered is dropped: an exporter has a thread and a bounded queue of its
+//! own, and neither slows nor stops a sync.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::PeriodicReader;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter as Exporter};
+
+use crate::config::{Otel, Protocol};
+
+/// How long the end of the process waits for what has not been delivered.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
+
+/// Who tells: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before what we say ourselves.
+pub fn resource() -> Resource {
+    let named = std::env::var_os("OTEL_SERVICE_NAME").is_some();
+    let resource = Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .with_attribute(KeyValue::new("service.instance.id", host()));
+    if named {
+        resource.build()
+    } else {
+        resource.with_service_name("cvsync").build()
+    }
+}
+
+/// The machine's name, or the container's or the pod's.
+#[must_use]
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// What pushes metrics, if they are to be pushed. Within a runtime, which gRPC needs.
+///
+/// # Errors
+/// What is wrong with the standard variables.
+pub fn metrics(otel: &Otel) -> anyhow::Result<Option<PeriodicReader<MetricExporter>>> {
+    let builder = MetricExporter::builder();
+    let exporter = match otel.metrics {
+        None => return Ok(None),
+        Some(Protocol::Http) => builder.with_http().build(),
+        Some(Protocol::Grpc) => builder.with_tonic().build(),
+    };
+    let exporter = exporter.context("metrics cannot be pushed: look at the OTEL_… variables")?;
+    Ok(Some(PeriodicReader::builder(exporter).build()))
+}
+
+/// What makes spans and pushes them, if they are to be pushed. Within a runtime, which gRPC needs.
+///
+/// # Errors
+/// What is wrong with the standard variables.
+pub fn traces(otel: &Otel) -> anyhow::Result<Option<Traces>> {
+    let builder = SpanExporter::builder();
+    let exporter = match otel.traces {
+        None => return Ok(None),
+        Some(Protocol::Http) => builder.with_http().build(),
+        Some(Protocol::Grpc) => builder.with_tonic().build(),
+    };
+    let exporter = exporter.context("traces cannot be pushed: look at the OTEL_… variables")?;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(Told {
+            exporter,
+            failing: AtomicBool::new(false),
+        })
+        .with_resource(resource())
+        .build();
+    Ok(Some(Traces(provider)))
+}
+
+/// Makes spans until it is dropped; then what is left is delivered, or given up soon.
+#[derive(Debug)]
+pub struct Traces(pub SdkTracerProvider);
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        // Nobody is left who could be told.
+        let _ = self.0.shutdown_with_timeout(LAST_FLUSH);
+    }
+}
+
+/// An exporter that says so when it begins to fail, and when it works again: once each, and not at every try.
+#[derive(Debug)]
+struct Told<E> {
+    exporter: E,
+    failing: AtomicBool,
+}
+
+impl<E: Exporter> Exporter for Told<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.exporter.export(batch).await;
+        let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        match &result {
+            // The error's own words may hold an address with a password.
+            Err(_) if !failed => tracing::warn!(
+                "traces cannot be delivered, and are dropped; is OTEL_EXPORTER_OTLP_ENDPOINT right? Syncs go on"
+            ),
+            Ok(()) if failed => tracing::info!("traces are delivered again"),
+            _ => {}
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

@@ -1,0 +1,288 @@
+//! What is pushed by OTLP, to real receivers over both protocols; and to one that is down, or never answers.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::routing::post;
+use cvsync::simulator::{Fault, Operation};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use tokio::net::TcpListener;
+use tonic::{Request, Response, Status};
+
+use crate::process::{Process, free_address};
+use crate::world::World;
+
+/// What has been received.
+#[derive(Clone, Default)]
+struct Received(
+    Arc<
+        Mutex<(
+            Vec<ExportTraceServiceRequest>,
+            Vec<ExportMetricsServiceRequest>,
+        )>,
+    >,
+);
+
+impl Received {
+    fn spans(&self) -> Vec<Span> {
+        let received = self.0.lock().unwrap();
+        let scopes = received.0.iter().flat_map(|r| &r.resource_spans);
+        scopes
+            .flat_map(|resource| &resource.scope_spans)
+            .flat_map(|scope| scope.spans.clone())
+            .collect()
+    }
+
+    fn text(&self) -> String {
+        format!("{:?}", self.0.lock().unwrap())
+    }
+
+    fn metrics(&self) -> Vec<String> {
+        let received = self.0.lock().unwrap();
+        let scopes = received.1.iter().flat_map(|r| &r.resource_metrics);
+        scopes
+            .flat_map(|resource| &resource.scope_metrics)
+            .flat_map(|scope| scope.metrics.iter().map(|metric| metric.name.clone()))
+            .collect()
+    }
+}
+
+async fn http_receiver(received: Received) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new()
+        .route(
+            "/v1/traces",
+            post(|State(received): State<Received>, body: Bytes| async move {
+                let request = ExportTraceServiceRequest::decode(body).unwrap();
+                received.0.lock().unwrap().0.push(request);
+            }),
+        )
+        .route(
+            "/v1/metrics",
+            post(|State(received): State<Received>, body: Bytes| async move {
+                let request = ExportMetricsServiceRequest::decode(body).unwrap();
+                received.0.lock().unwrap().1.push(request);
+            }),
+        )
+        .with_state(received);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    url
+}
+
+#[tonic::async_trait]
+impl TraceService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.0.lock().unwrap().0.push(request.into_inner());
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        self.0.lock().unwrap().1.push(request.into_inner());
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+async fn grpc_receiver(received: Received) -> String {
+    let address = free_address();
+    let server = tonic::transport::Server::builder()
+        .add_service(TraceServiceServer::new(received.clone()))
+        .add_service(MetricsServiceServer::new(received))
+        .serve(address.parse().unwrap());
+    tokio::spawn(server);
+    format!("http://{address}")
+}
+
+fn attribute(span: &Span, name: &str) -> Option<String> {
+    let found = span.attributes.iter().find(|one| one.key == name)?;
+    Some(format!("{:?}", found.value))
+}
+
+/// The traces of one sync, as they should be: one trace, its parts in their places, and nobody's id anywhere.
+async fn assert_a_run_is_one_trace(world: &World, received: &Received) {
+    let spans = received.spans();
+    let named =
+        |name: &str| -> Vec<&Span> { spans.iter().filter(|span| span.name == name).collect() };
+    let runs = named("sync");
+    let names: BTreeSet<_> = spans.iter().map(|span| &span.name).collect();
+    assert_eq!(runs.len(), 1, "{names:?}");
+    let (run, trace) = (&runs[0].span_id, &runs[0].trace_id);
+    assert!(runs[0].parent_span_id.is_empty());
+    for span in &spans {
+        assert_eq!(&span.trace_id, trace, "{}", span.name);
+    }
+    let windows = named("window");
+    assert!(!windows.is_empty());
+    let is_window = |id: &Vec<u8>| windows.iter().any(|window| window.span_id == *id);
+    assert!(windows.iter().all(|window| window.parent_span_id == *run));
+    let pages = named("GET /kandidaten/bulk");
+    assert!(!pages.is_empty());
+    assert!(pages.iter().all(|page| is_window(&page.parent_span_id)));
+    let cvs = named("cv");
+    assert!(
+        !cvs.is_empty() && cvs.len() < 100,
+        "{} of 1,500 CVs",
+        cvs.len()
+    );
+    assert!(cvs.iter().all(|cv| is_window(&cv.parent_span_id)));
+    let details = named("GET /kandidaten/{id}");
+    assert!(details.len() >= cvs.len());
+    let batches = named("batch");
+    let links: usize = batches.iter().map(|batch| batch.links.len()).sum();
+    assert_eq!(links, cvs.len(), "each traced CV is linked to by its batch");
+    let failed: Vec<_> = spans
+        .iter()
+        .filter_map(|span| attribute(span, "error.type"))
+        .collect();
+    assert!(
+        failed.iter().any(|class| class.contains("server_error")),
+        "{failed:?}"
+    );
+    let text = received.text();
+    assert!(text.contains("service.name") && text.contains("cvsync"));
+    for id in world.documents().await.keys() {
+        assert!(!text.contains(&id.to_string()), "an id in a trace");
+    }
+}
+
+async fn synced(world: &World, variables: &[(&str, &str)]) -> Duration {
+    let begun = Instant::now();
+    let mut sync = Process::start(world, &["sync"], variables);
+    let status = sync.ended_within(Duration::from_secs(60)).await;
+    assert!(status.success(), "{}", sync.log());
+    begun.elapsed()
+}
+
+async fn world() -> World {
+    let world = World::new(1_500).await;
+    world
+        .source
+        .script(Operation::Bulk, [Fault::Http500, Fault::Pass]);
+    world
+}
+
+#[tokio::test]
+async fn a_run_is_one_trace_over_http() {
+    let (world, received) = (world().await, Received::default());
+    let url = http_receiver(received.clone()).await;
+    synced(&world, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
+    assert_a_run_is_one_trace(&world, &received).await;
+}
+
+#[tokio::test]
+async fn a_run_is_one_trace_over_grpc() {
+    let (world, received) = (world().await, Received::default());
+    let url = grpc_receiver(received.clone()).await;
+    let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    synced(&world, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url), grpc]).await;
+    assert_a_run_is_one_trace(&world, &received).await;
+}
+
+#[tokio::test]
+async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_trace() {
+    let (world, received) = (World::new(50).await, Received::default());
+    let url = http_receiver(received.clone()).await;
+    let mut daemon = Process::run(
+        &world,
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
+        ],
+    );
+    daemon.until_synced().await;
+    while !received
+        .metrics()
+        .iter()
+        .any(|name| name == "cvsync.source.lag")
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    daemon.signal("-TERM");
+    assert!(daemon.ended_within(Duration::from_secs(10)).await.success());
+    let run = received
+        .spans()
+        .into_iter()
+        .find(|span| span.name == "sync")
+        .unwrap();
+    let id: String = run
+        .trace_id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let log = daemon.log();
+    let line = log.lines().find(|line| line.contains("\"done\"")).unwrap();
+    assert!(line.contains(&id), "{id} is not in {line}");
+    let names = received.metrics();
+    for name in ["cvsync.records", "http.client.request.duration"] {
+        assert!(
+            names.iter().any(|found| found == name),
+            "{name} is not in {names:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_away_or_never_answers_holds_nothing_up() {
+    let world = World::new(300).await;
+    let nobody = format!("http://{}", free_address());
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    for url in [nobody, silent] {
+        for protocol in ["http/protobuf", "grpc"] {
+            let took = synced(
+                &world,
+                &[
+                    ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+                    ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                ],
+            )
+            .await;
+            assert!(took < Duration::from_secs(20), "{protocol}: {took:?}");
+        }
+    }
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_protocol_that_nobody_speaks_is_refused_at_once() {
+    let world = World::new(1).await;
+    let mut sync = Process::start(
+        &world,
+        &["sync"],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon"),
+        ],
+    );
+    let status = sync.ended_within(Duration::from_secs(10)).await;
+    assert_eq!(status.code(), Some(2));
+    while !sync.log().contains("OTEL_EXPORTER_OTLP_PROTOCOL") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
