@@ -1,6 +1,7 @@
 //! The numbers that only the database knows, read every few seconds, so that no answer has to wait for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,10 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Admin, Phase};
 use crate::model::volume;
+use crate::store::instance::Instance;
 use crate::store::lease::Leader;
+use crate::store::reconcile::ReconcileRun;
+use crate::store::run_request::RunRequest;
+use crate::store::sync_window::SyncWindow;
 use crate::store::{
-    Store, StoreError, cv, held_delete, job_success, lease, parked_cv, reconcile, sync_window,
-    watermark,
+    Store, StoreError, cv, held_delete, instance, job_success, lease, parked_cv, reconcile,
+    run_request, sync_window, watermark,
 };
 
 /// How often.
@@ -27,6 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Changes of so many hours are compared with those of so many weeks before.
 const HOURS: TimeDelta = TimeDelta::hours(6);
 const WEEKS: i64 = 4;
+
+/// Lines of the ledger, and of what was asked for, on the page.
+const WINDOWS: i64 = 12;
+const ASKED: i64 = 5;
 
 /// What the database holds.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +56,21 @@ pub struct Numbers {
     pub leader: Option<Leader>,
     /// CVs stored; an estimate where they are many.
     pub stored: i64,
+    /// What the page shows besides.
+    pub page: Arc<PageNumbers>,
+}
+
+/// What only the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct PageNumbers {
+    /// The latest lines of the ledger.
+    pub windows: Vec<SyncWindow>,
+    /// The latest comparison.
+    pub reconciled: Option<ReconcileRun>,
+    /// Who runs.
+    pub instances: Vec<Instance>,
+    /// What was asked for lately.
+    pub asked: Vec<RunRequest>,
 }
 
 /// Reads the numbers until `token` is cancelled.
@@ -62,6 +86,7 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
         admin.board.set_sample(sample);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
+            () = admin.board.look.notified() => {}
             () = token.cancelled() => return,
         }
     }
@@ -79,9 +104,19 @@ async fn read(store: &Store) -> Result<Numbers, StoreError> {
         difference: reconcile::last(&mut tx).await?,
         leader: lease::leader(&mut tx).await?,
         stored: cv::count(&mut tx).await?,
+        page: Arc::new(page(&mut tx).await?),
     };
     tx.commit().await?;
     Ok(numbers)
+}
+
+async fn page(tx: &mut PgConnection) -> Result<PageNumbers, StoreError> {
+    Ok(PageNumbers {
+        windows: sync_window::latest(&mut *tx, WINDOWS).await?,
+        reconciled: reconcile::latest(&mut *tx).await?,
+        instances: instance::all(&mut *tx).await?,
+        asked: run_request::latest(&mut *tx, ASKED).await?,
+    })
 }
 
 /// Compares the hours before the watermark with the same hours of the weeks before.

@@ -42,6 +42,8 @@ pub struct Config {
     pub http: Http,
     /// What is logged, and how.
     pub log: Log,
+    /// All of it as `cvsync config show` shows it.
+    pub shown: Vec<Shown>,
 }
 
 impl Config {
@@ -59,6 +61,7 @@ impl Config {
                 sync: sync?,
                 http: http?,
                 log: log?,
+                shown: shown(env),
             })
         })
     }

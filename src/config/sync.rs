@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -54,6 +54,19 @@ pub struct Schedule {
     pub cron: Cron,
     /// Where its hours are.
     pub zone: Tz,
+}
+
+impl Schedule {
+    /// From the first tick behind `now` to the second.
+    #[must_use]
+    pub fn period(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let next = self
+            .cron
+            .find_next_occurrence(&now.with_timezone(&self.zone), false)
+            .ok()?;
+        let later = self.cron.find_next_occurrence(&next, false).ok()?;
+        Some(later - next)
+    }
 }
 
 impl Sync {
