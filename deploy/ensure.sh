@@ -41,6 +41,13 @@ packages_of_pgbouncer() { echo pgbouncer; }
 has_openssl() { command -v openssl >/dev/null; }
 packages_of_openssl() { echo openssl; }
 
+has_chromium() { command -v chromium >/dev/null && command -v chromedriver >/dev/null; }
+packages_of_chromium() { printf '%s\n' chromium chromium-driver; }
+
+# Fetches axe, which judges the status page.
+has_npm() { command -v npm >/dev/null; }
+packages_of_npm() { echo npm; }
+
 install_packages() {
     local root=()
     command -v apt-get >/dev/null || return 1

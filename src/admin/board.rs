@@ -1,13 +1,15 @@
 //! What the daemon writes down for those who look.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use super::sample::Numbers;
 use crate::model::Tally;
 use crate::store::StoreError;
+use crate::store::history::Minute;
 use crate::store::pause::Pause;
 use crate::sync::{Summary, SyncError};
 
@@ -39,7 +41,11 @@ pub struct LastRun {
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<State>);
+pub struct Board {
+    state: Mutex<State>,
+    /// The numbers are worth a look before their time.
+    pub(super) look: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -48,6 +54,10 @@ struct State {
     pause: Option<Pause>,
     last_run: Option<LastRun>,
     total: Tally,
+    name: String,
+    /// What all runs of any kind did, whatever their end.
+    done: Tally,
+    history: Arc<[Minute]>,
     sample: Option<Result<Numbers, StoreError>>,
 }
 
@@ -78,6 +88,20 @@ impl Board {
             summary: result.as_ref().ok().copied(),
             error: result.as_ref().err().map(ToString::to_string),
         });
+    }
+
+    /// Tells what became of the ids of a run of any kind that is over.
+    pub fn did(&self, tally: Tally) {
+        self.lock().done += tally;
+    }
+
+    /// Tells this instance's name.
+    pub fn set_name(&self, name: &str) {
+        name.clone_into(&mut self.lock().name);
+    }
+
+    pub(super) fn set_history(&self, history: Vec<Minute>) {
+        self.lock().history = history.into();
     }
 
     pub(super) fn set_sample(&self, sample: Result<Numbers, StoreError>) {
@@ -114,6 +138,24 @@ impl Board {
         self.lock().total
     }
 
+    /// What all runs of any kind that are over did.
+    #[must_use]
+    pub fn done(&self) -> Tally {
+        self.lock().done
+    }
+
+    /// This instance's name; empty until it has one.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.lock().name.clone()
+    }
+
+    /// The last day, as it was last read.
+    #[must_use]
+    pub fn history(&self) -> Arc<[Minute]> {
+        Arc::clone(&self.lock().history)
+    }
+
     /// What the database said when it was last asked, if it was.
     #[must_use]
     pub fn sample(&self) -> Option<Result<Numbers, StoreError>> {
@@ -121,6 +163,6 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -111,8 +111,8 @@ pub fn watch(admin: &Arc<Admin>) {
         let reconcile = ("reconcile", settings.reconcile_schedule.as_ref());
         let now = admin.pipeline.vdab.time().now();
         let intervals = [sync, reconcile].into_iter().filter_map(|(job, schedule)| {
-            let interval = schedule?.interval(now)?.as_secs_f64();
-            Some((interval, vec![KeyValue::new("job", job)]))
+            let interval = schedule?.interval(now)?.num_milliseconds();
+            Some((as_f64(interval) / 1e3, vec![KeyValue::new("job", job)]))
         });
         Some(intervals.collect())
     });

@@ -1,11 +1,17 @@
-//! What the daemon serves over HTTP: health, metrics, status. It looks, and runs nothing itself.
+//! What the daemon serves over HTTP: health, metrics, status, the page. It looks, and runs nothing itself: what is asked for
+//! is a row in the database, which the leading instance takes up.
 //!
 //! Invariant: whatever is served without the admin token holds no personal data.
 
+mod actions;
 mod board;
+mod guard;
 mod health;
+mod history;
 mod metrics;
+mod page;
 mod sample;
+mod serve;
 mod status;
 
 use std::sync::Arc;
@@ -13,7 +19,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
@@ -21,10 +27,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::board::{Board, LastRun, Phase};
+pub use self::guard::Guard;
+pub use self::history::keep_history_until;
 pub use self::metrics::watch;
-pub use self::sample::{Numbers, sample_until};
+pub use self::sample::{Numbers, PageNumbers, sample_until};
 pub use self::status::{Status, status};
 
+use crate::config::Shown;
 use crate::sync::Pipeline;
 
 /// What there is to look at.
@@ -34,6 +43,10 @@ pub struct Admin {
     pub pipeline: Arc<Pipeline>,
     /// What the daemon is doing.
     pub board: Arc<Board>,
+    /// Who may do what.
+    pub guard: Guard,
+    /// The configuration, secrets masked.
+    pub shown: Vec<Shown>,
 }
 
 impl Admin {
@@ -49,17 +62,8 @@ impl Admin {
 }
 
 /// Answers until `token` is cancelled.
-///
-/// # Errors
-/// If the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    admin: Arc<Admin>,
-    token: CancellationToken,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(admin))
-        .with_graceful_shutdown(token.cancelled_owned())
-        .await
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>, token: CancellationToken) {
+    serve::run(listener, router(admin), token).await;
 }
 
 fn router(admin: Arc<Admin>) -> Router {
@@ -68,6 +72,16 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/api/status", get(status::answer))
+        .merge(page::router(&admin))
+        .merge(actions::router(&admin))
+        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
+        .method_not_allowed_fallback(async || {
+            (StatusCode::METHOD_NOT_ALLOWED, "not with this method\n")
+        })
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&admin),
+            guard::bounded,
+        ))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), observe))
         .with_state(admin)
 }

@@ -10,10 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Admin, Phase};
 use crate::model::volume;
+use crate::store::instance::Instance;
 use crate::store::lease::Leader;
+use crate::store::reconcile::ReconcileRun;
+use crate::store::run_request::RunRequest;
+use crate::store::sync_window::SyncWindow;
 use crate::store::{
-    Store, StoreError, cv, cv_change, cv_seen, held_delete, job_success, lease, parked_cv,
-    reconcile, sync_window, watermark,
+    Store, StoreError, cv, cv_change, cv_seen, held_delete, instance, job_success, lease,
+    parked_cv, reconcile, run_request, sync_window, watermark,
 };
 
 /// How often.
@@ -34,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Changes of so many hours are compared with those of so many weeks before.
 const HOURS: TimeDelta = TimeDelta::hours(6);
 const WEEKS: i64 = 4;
+
+/// Lines of the ledger, and of what was asked for, on the page.
+const WINDOWS: i64 = 12;
+const ASKED: i64 = 5;
 
 /// What the database holds.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +70,8 @@ pub struct Numbers {
     pub changes: Option<(i64, Option<i64>)>,
     /// What takes a look at the whole table, and is read now and then.
     pub ages: Arc<Ages>,
+    /// What the page shows besides.
+    pub page: Arc<PageNumbers>,
 }
 
 /// What is read now and then.
@@ -71,6 +81,19 @@ pub struct Ages {
     pub tombstones: i64,
     /// For each of [`QUANTILES`] how many seconds ago documents were confirmed; empty without documents.
     pub verified: Vec<f64>,
+}
+
+/// What only the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct PageNumbers {
+    /// The latest lines of the ledger.
+    pub windows: Vec<SyncWindow>,
+    /// The latest comparison.
+    pub reconciled: Option<ReconcileRun>,
+    /// Who runs.
+    pub instances: Vec<Instance>,
+    /// What was asked for lately.
+    pub asked: Vec<RunRequest>,
 }
 
 /// Reads the numbers until `token` is cancelled.
@@ -92,6 +115,7 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
         admin.board.set_sample(sample);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
+            () = admin.board.look.notified() => {}
             () = token.cancelled() => return,
         }
     }
@@ -133,9 +157,19 @@ async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
         difference: reconcile::last(&mut tx).await?,
         leader: lease::leader(&mut tx).await?,
         stored: cv::count(&mut tx).await?,
+        page: Arc::new(page(&mut tx).await?),
     };
     tx.commit().await?;
     Ok(numbers)
+}
+
+async fn page(tx: &mut PgConnection) -> Result<PageNumbers, StoreError> {
+    Ok(PageNumbers {
+        windows: sync_window::latest(&mut *tx, WINDOWS).await?,
+        reconciled: reconcile::latest(&mut *tx).await?,
+        instances: instance::all(&mut *tx).await?,
+        asked: run_request::latest(&mut *tx, ASKED).await?,
+    })
 }
 
 /// How many changes were listed in the hours before the watermark, and in the same hours of the weeks before; none while there is

@@ -46,6 +46,8 @@ pub struct Config {
     pub log: Log,
     /// What is pushed by OTLP, and how.
     pub otel: Otel,
+    /// All of it as `cvsync config show` shows it.
+    pub shown: Vec<Shown>,
 }
 
 impl Config {
@@ -66,6 +68,7 @@ impl Config {
                 http: http?,
                 log: log?,
                 otel: otel?,
+                shown: shown(env),
             })
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -59,11 +59,10 @@ pub struct Schedule {
 impl Schedule {
     /// The time between two of the next ticks: the longer of the next two, since a pattern may be uneven.
     #[must_use]
-    pub fn interval(&self, now: DateTime<Utc>) -> Option<Duration> {
+    pub fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         let mut ticks = self.cron.iter_after(now.with_timezone(&self.zone));
         let (first, second, third) = (ticks.next()?, ticks.next()?, ticks.next()?);
-        let longer = (second.clone() - first).max(third - second);
-        longer.to_std().ok()
+        Some((second.clone() - first).max(third - second))
     }
 }
 

@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Leader {
     store: Store,
-    name: String,
+    /// That no other has.
+    pub name: String,
     /// The pause that holds, as the leader last read it.
     pub pause: watch::Sender<Option<Pause>>,
 }

@@ -1,6 +1,7 @@
 //! The daemon: migrate, serve, sync at start and on schedule, until it is asked to stop.
 
 mod agenda;
+mod asked;
 mod leader;
 mod ping;
 mod schedule;
@@ -22,7 +23,7 @@ use self::agenda::Agenda;
 use self::leader::Leader;
 use self::ping::Ping;
 use self::schedule::Bell;
-use crate::admin::{self, Admin, Board, Phase};
+use crate::admin::{self, Admin, Board, Guard, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::sync::{Pipeline, Request};
@@ -67,12 +68,14 @@ impl Daemon {
         let ping = config.http.ping_url.clone().map(Ping::new).transpose()?;
         Ok(Self {
             ping,
-            config,
             clock,
             admin: Arc::new(Admin {
                 pipeline: Arc::new(pipeline),
                 board: Arc::new(Board::default()),
+                guard: Guard::new(&config.http),
+                shown: config.shown.clone(),
             }),
+            config,
             listener,
             token,
         })
@@ -95,11 +98,19 @@ impl Daemon {
         if let Some(listener) = self.listener.take() {
             tracing::info!(address = ?listener.local_addr().ok(), "serving health, metrics and status");
             let (admin, token) = (Arc::clone(&self.admin), watching.clone());
-            parts.spawn(async move { Ok(admin::serve(listener, admin, token).await?) });
+            parts.spawn(async move {
+                admin::serve(listener, admin, token).await;
+                Ok(())
+            });
         }
         let (admin, token) = (Arc::clone(&self.admin), watching.clone());
         parts.spawn(async move {
             admin::sample_until(token, &admin).await;
+            Ok(())
+        });
+        let (admin, token) = (Arc::clone(&self.admin), watching.clone());
+        parts.spawn(async move {
+            admin::keep_history_until(token, &admin).await;
             Ok(())
         });
         let ended = tokio::select! {
@@ -122,12 +133,15 @@ impl Daemon {
     }
 
     async fn work(&self) -> anyhow::Result<()> {
-        let Admin { pipeline, board } = &*self.admin;
+        let Admin {
+            pipeline, board, ..
+        } = &*self.admin;
         match pipeline.migrate().await {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             migrated => migrated?,
         }
         let leader = Leader::new(pipeline.store.clone());
+        board.set_name(&leader.name);
         let bell = Bell::hang().await?;
         while !self.token.is_cancelled() {
             let epoch = tokio::select! {
@@ -168,7 +182,9 @@ impl Daemon {
                 continue;
             }
             let now = self.clock.now();
-            let Some(request) = agenda.due(now) else {
+            let asked = asked::take(&self.admin.pipeline.store).await;
+            let request = asked.as_ref().map(|asked| asked.request.clone());
+            let Some(request) = request.or_else(|| agenda.due(now)) else {
                 board.set_next_run(agenda.next_sync());
                 let spare = agenda.may_recheck(now);
                 let rechecked = tokio::select! {
@@ -184,7 +200,13 @@ impl Daemon {
             };
             board.set_next_run(None);
             tokio::select! {
-                failed = self.carry_out(request.clone()) => agenda.done(&request, self.clock.now(), failed),
+                failed = self.carry_out(request.clone()) => {
+                    agenda.done(&request, self.clock.now(), failed);
+                    // The next leader makes what the end of this one cut short.
+                    if let Some(asked) = asked.filter(|_| !self.token.is_cancelled()) {
+                        asked.done(&self.admin.pipeline.store, failed).await;
+                    }
+                }
                 // A pause drops what is in hand; the next run begins there.
                 _ = pause.changed() => {}
             }
@@ -198,9 +220,12 @@ impl Daemon {
     }
 
     async fn carry_out_traced(&self, request: Request) -> bool {
-        let Admin { pipeline, board } = &*self.admin;
+        let Admin {
+            pipeline, board, ..
+        } = &*self.admin;
         let what = request.name();
         let result = pipeline.carry_out(request.clone()).await;
+        board.did(pipeline.progress.counts().1);
         if request == Request::UpToNow {
             board.ran(self.clock.now(), &result);
             let whole = result.as_ref().is_ok_and(|summary| !summary.interrupted);
@@ -231,7 +256,10 @@ impl Daemon {
         loop {
             bell.rings().await;
             let now = self.clock.now();
-            if agenda.due(now).is_some() || (!spare && agenda.may_recheck(now)) {
+            if agenda.due(now).is_some()
+                || (!spare && agenda.may_recheck(now))
+                || asked::waits(&self.admin.pipeline.store).await
+            {
                 return;
             }
         }

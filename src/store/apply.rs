@@ -125,6 +125,10 @@ async fn hold_back(
         return Ok(HashSet::new());
     }
     let (ids, as_of) = cv_seen::would_delete(tx, &ids, &as_of).await?;
+    let approved = held_delete::approved_among(tx, &ids).await?;
+    let unapproved = ids.into_iter().zip(as_of);
+    let (ids, as_of): (Vec<_>, Vec<_>) =
+        unapproved.filter(|(id, _)| !approved.contains(id)).unzip();
     if ids.is_empty() {
         return Ok(HashSet::new());
     }

@@ -17,6 +17,8 @@ pub struct HeldDelete {
     pub as_of: DateTime<Utc>,
     /// Since when it waits.
     pub held_at: DateTime<Utc>,
+    /// Since when a person wants it: it waits for VDAB to confirm it.
+    pub approved_at: Option<DateTime<Utc>>,
 }
 
 /// Holds deletes, each id at most once.
@@ -69,17 +71,54 @@ pub async fn discard(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreEr
     .rows_affected())
 }
 
-/// How many wait.
+/// How many wait for a person.
 pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    Ok(query_scalar("select count(*) from cvsync.held_delete")
-        .fetch_one(tx)
-        .await?)
+    Ok(
+        query_scalar("select count(*) from cvsync.held_delete where approved_at is null")
+            .fetch_one(tx)
+            .await?,
+    )
+}
+
+/// Lets these pass the brake once VDAB confirms them; returns how many there were.
+pub async fn approve(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
+    Ok(query(
+        "update cvsync.held_delete
+            set approved_at = now()
+          where cv_id = any($1)",
+    )
+    .bind(ids)
+    .execute(tx)
+    .await?
+    .rows_affected())
+}
+
+/// Those that a person wants and VDAB has not confirmed yet.
+pub async fn approved(tx: &mut PgConnection) -> Result<Vec<Uuid>, StoreError> {
+    Ok(
+        query_scalar("select cv_id from cvsync.held_delete where approved_at is not null")
+            .fetch_all(tx)
+            .await?,
+    )
+}
+
+/// Those among `ids` that a person wants.
+pub async fn approved_among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    Ok(query_scalar(
+        "select cv_id
+           from cvsync.held_delete
+          where cv_id = any($1)
+            and approved_at is not null",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?)
 }
 
 /// Those that wait, the longest first.
 pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, StoreError> {
     Ok(query_as(
-        "select cv_id, as_of, held_at
+        "select cv_id, as_of, held_at, approved_at
            from cvsync.held_delete
           order by held_at, cv_id
           limit $1",

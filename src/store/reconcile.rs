@@ -145,3 +145,30 @@ pub async fn last(tx: &mut PgConnection) -> Result<Option<(i64, i64)>, StoreErro
             .await?,
     )
 }
+
+/// A comparison that came to its end.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct ReconcileRun {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// And ended.
+    pub finished_at: DateTime<Utc>,
+    /// CVs that the source listed.
+    pub listed: i64,
+    /// Of which were not here.
+    pub missing: i64,
+    /// Were here, and are not at the source.
+    pub extra: i64,
+}
+
+/// The latest comparison.
+pub async fn latest(tx: &mut PgConnection) -> Result<Option<ReconcileRun>, StoreError> {
+    Ok(query_as(
+        "select started_at, finished_at, listed, missing, extra
+           from cvsync.reconcile_run
+          order by id desc
+          limit 1",
+    )
+    .fetch_optional(tx)
+    .await?)
+}

@@ -11,8 +11,10 @@
     reason = "a test's own look at a database leaves nothing to PgBouncer, and a test may ask the time"
 )]
 
+mod actions;
 mod architecture;
 mod bad_answers;
+mod browser;
 mod commands;
 mod daemon;
 mod database_faults;
@@ -20,6 +22,7 @@ mod docs;
 mod fuzz;
 mod histories;
 mod leadership;
+mod page;
 mod pgbouncer;
 mod pipeline;
 mod process;

@@ -1,0 +1,315 @@
+//! What the admin token opens: runs that the leading instance is asked for, and what a person decides. Each is logged.
+//!
+//! Any instance takes an action: it is a row in the database, which the one that leads sees within seconds. The writes are
+//! a person's and not a leader's, so they hold no epoch.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::Admin;
+use super::guard::{Peer, with_token};
+use crate::model::CvId;
+use crate::model::window::instant;
+use crate::store::held_delete::{self, HeldDelete};
+use crate::store::parked_cv::{self, ParkedCv};
+use crate::store::run_request::{self, APPROVE, RESYNC, SYNC};
+use crate::store::{StoreError, pause};
+
+/// No body that makes sense is longer.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// A list that a person reads ends somewhere.
+const LONGEST_LIST: i64 = 500;
+
+/// A reason is a sentence.
+const LONGEST_REASON: usize = 200;
+
+/// Everything behind the token.
+pub fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/api/sync", post(sync))
+        .route("/api/resync/{id}", post(resync))
+        .route("/api/parked", get(parked))
+        .route("/api/parked/retry", post(retry))
+        .route("/api/deletes", get(deletes))
+        .route("/api/deletes/approve", post(approve))
+        .route("/api/deletes/discard", post(discard))
+        .route("/api/pause", post(begin_pause))
+        .route("/api/resume", post(resume))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(admin),
+            with_token,
+        ))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+}
+
+/// A sentence about what was done, or why nothing was.
+type Said = Result<(StatusCode, String), Refusal>;
+
+/// Nothing was done.
+struct Refusal(StatusCode, String);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.0, self.1 + "\n").into_response()
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let text = format!("nothing was done: the database cannot be used: {error}");
+        Self(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+}
+
+/// What a transaction of its own brings about, and a line in the log whatever it is.
+async fn act(
+    admin: &Admin,
+    Extension(Peer(peer)): Extension<Peer>,
+    action: &'static str,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Said,
+) -> Said {
+    let said = async {
+        let mut tx = admin.pipeline.store.begin().await?;
+        let said = work(&mut tx).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(said)
+    }
+    .await;
+    let (status, outcome) = match &said {
+        Ok((status, text)) | Err(Refusal(status, text)) => (status.as_u16(), text),
+    };
+    tracing::info!(action, %peer, status, outcome, "asked for over HTTP");
+    admin.board.look.notify_one();
+    said.map(|(status, text)| (status, text + "\n"))
+}
+
+fn refused(status: StatusCode, text: impl Into<String>) -> Refusal {
+    Refusal(status, text.into())
+}
+
+/// No body is an empty one.
+fn body<T: DeserializeOwned + Default>(bytes: &Bytes, example: &str) -> Result<T, Refusal> {
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    // What serde says may repeat what was sent.
+    serde_json::from_slice(bytes).map_err(|_| {
+        let text = format!("nothing was done: the body is not like {example}");
+        refused(StatusCode::BAD_REQUEST, text)
+    })
+}
+
+/// Asks for a run, unless a pause holds.
+async fn ask(tx: &mut PgConnection, what: &str, ids: &[Uuid]) -> Result<(), Refusal> {
+    if let Some(pause) = pause::current(tx).await? {
+        let until = pause
+            .until
+            .map_or_else(String::new, |until| format!(" until {}", instant(until)));
+        let text = format!(
+            "nothing was done: paused{until} ({}); resume first",
+            pause.reason
+        );
+        return Err(refused(StatusCode::CONFLICT, text));
+    }
+    run_request::ask(tx, what, ids).await?;
+    Ok(())
+}
+
+fn accepted(text: impl Into<String>) -> (StatusCode, String) {
+    (StatusCode::ACCEPTED, text.into())
+}
+
+async fn sync(State(admin): State<Arc<Admin>>, peer: Extension<Peer>) -> Said {
+    act(&admin, peer, "sync", async |tx: &mut PgConnection| {
+        ask(tx, SYNC, &[]).await?;
+        Ok(accepted(
+            "a sync is asked for: the leading instance begins within seconds",
+        ))
+    })
+    .await
+}
+
+async fn resync(
+    State(admin): State<Arc<Admin>>,
+    peer: Extension<Peer>,
+    Path(id): Path<String>,
+) -> Said {
+    act(&admin, peer, "resync", async |tx: &mut PgConnection| {
+        let id = CvId::parse(&id).ok_or_else(|| {
+            refused(
+                StatusCode::BAD_REQUEST,
+                "nothing was done: this is no id of a CV",
+            )
+        })?;
+        ask(tx, RESYNC, &[id.0]).await?;
+        Ok(accepted(format!(
+            "{id} is asked for at VDAB within seconds"
+        )))
+    })
+    .await
+}
+
+/// The whole body of a retry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retry {
+    /// All where there are none.
+    #[serde(default)]
+    ids: Vec<String>,
+}
+
+async fn retry(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: Bytes) -> Said {
+    act(
+        &admin,
+        peer,
+        "parked retry",
+        async |tx: &mut PgConnection| {
+            let Retry { ids } = body(&bytes, r#"{"ids": ["…"]}"#)?;
+            let found = parked_cv::retry(tx, &ids).await?;
+            if !ids.is_empty() && found != ids.len() as u64 {
+                let text = format!(
+                    "nothing was done: only {found} of these {} are parked",
+                    ids.len()
+                );
+                return Err(refused(StatusCode::NOT_FOUND, text));
+            }
+            ask(tx, SYNC, &[]).await?;
+            Ok(accepted(format!(
+                "{found} parked CVs are tried again within seconds"
+            )))
+        },
+    )
+    .await
+}
+
+/// Which held deletes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Which {
+    #[serde(default)]
+    ids: Vec<Uuid>,
+    /// All, which are so many as far as the person knows who decides.
+    all: Option<i64>,
+}
+
+const WHICH: &str = r#"{"ids": ["…"]}, or {"all": 1200} where 1200 are held back"#;
+
+async fn chosen(tx: &mut PgConnection, bytes: &Bytes) -> Result<Vec<Uuid>, Refusal> {
+    let Which { ids, all } = body(bytes, WHICH)?;
+    let held = held_delete::list(tx, i64::MAX).await?;
+    let undecided = held.into_iter().filter(|held| held.approved_at.is_none());
+    let held: Vec<Uuid> = undecided.map(|held| held.cv_id).collect();
+    match all {
+        Some(all) if ids.is_empty() && usize::try_from(all) == Ok(held.len()) => Ok(held),
+        Some(_) if ids.is_empty() => {
+            let text = format!(
+                "nothing was done: {} are held back by now; look again",
+                held.len()
+            );
+            Err(refused(StatusCode::CONFLICT, text))
+        }
+        None if !ids.is_empty() => {
+            if ids.iter().all(|id| held.contains(id)) {
+                return Ok(ids);
+            }
+            let text = "nothing was done: one of these is not held back";
+            Err(refused(StatusCode::NOT_FOUND, text))
+        }
+        _ => {
+            let text = format!("nothing was done: the body is not like {WHICH}");
+            Err(refused(StatusCode::BAD_REQUEST, text))
+        }
+    }
+}
+
+async fn approve(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: Bytes) -> Said {
+    act(&admin, peer, "deletes approve", async |tx: &mut PgConnection| {
+        let ids = chosen(tx, &bytes).await?;
+        let approved = held_delete::approve(tx, &ids).await?;
+        ask(tx, APPROVE, &[]).await?;
+        Ok(accepted(format!(
+            "{approved} deletes are approved: VDAB is asked again within seconds, and those that are gone there are deleted"
+        )))
+    })
+    .await
+}
+
+async fn discard(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: Bytes) -> Said {
+    act(
+        &admin,
+        peer,
+        "deletes discard",
+        async |tx: &mut PgConnection| {
+            let ids = chosen(tx, &bytes).await?;
+            let discarded = held_delete::discard(tx, &ids).await?;
+            let text = format!("{discarded} deletes are discarded: the next listing decides anew");
+            Ok((StatusCode::OK, text))
+        },
+    )
+    .await
+}
+
+/// Why, and until when.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begin {
+    reason: Option<String>,
+    until: Option<DateTime<Utc>>,
+}
+
+async fn begin_pause(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: Bytes) -> Said {
+    act(&admin, peer, "pause", async |tx: &mut PgConnection| {
+        let example = r#"{"reason": "…", "until": "2026-02-13T12:00:00Z"}"#;
+        let Begin { reason, until } = body(&bytes, example)?;
+        let reason: String = reason
+            .filter(|reason| !reason.trim().is_empty())
+            .unwrap_or_else(|| "by hand".to_owned())
+            .chars()
+            .filter(|char| !char.is_control())
+            .take(LONGEST_REASON)
+            .collect();
+        pause::begin(tx, &reason, until).await?;
+        let text = "paused, on all instances: what is under way ends within seconds";
+        Ok((StatusCode::OK, text.to_owned()))
+    })
+    .await
+}
+
+async fn resume(State(admin): State<Arc<Admin>>, peer: Extension<Peer>) -> Said {
+    act(&admin, peer, "resume", async |tx: &mut PgConnection| {
+        let text = if pause::end(tx).await? {
+            "resumed"
+        } else {
+            "it was not paused"
+        };
+        Ok((StatusCode::OK, text.to_owned()))
+    })
+    .await
+}
+
+async fn parked(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<ParkedCv>>, Refusal> {
+    let mut tx = admin.pipeline.store.begin().await?;
+    let parked = parked_cv::list(&mut tx, LONGEST_LIST).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Json(parked))
+}
+
+async fn deletes(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<HeldDelete>>, Refusal> {
+    let mut tx = admin.pipeline.store.begin().await?;
+    let held = held_delete::list(&mut tx, LONGEST_LIST).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Json(held))
+}

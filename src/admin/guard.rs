@@ -1,0 +1,305 @@
+//! Who may do what over HTTP: the admin token, no other site's scripts, and bounds for what a client may send.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+
+use super::Admin;
+use crate::config;
+
+/// An answer that is not ready by then is none: neither a slow client nor a slow database holds a connection for longer.
+const LONGEST: Duration = Duration::from_secs(15);
+
+/// Refusals are logged no more often; what came between is counted.
+const BETWEEN_LINES: Duration = Duration::from_secs(1);
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Guard {
+    /// Of the admin token: comparing hashes takes as long whatever was sent.
+    token: Option<[u8; 32]>,
+    /// Whether only this machine can connect.
+    loopback: bool,
+    refusals: Mutex<Refusals>,
+}
+
+#[derive(Debug, Default)]
+struct Refusals {
+    logged: Option<Instant>,
+    unlogged: u64,
+}
+
+impl Guard {
+    /// As configured.
+    #[must_use]
+    pub fn new(http: &config::Http) -> Self {
+        Self {
+            token: http
+                .admin_token
+                .as_ref()
+                .map(|token| hash(token.expose_secret().as_bytes())),
+            loopback: http.addr.is_some_and(|addr| addr.ip().is_loopback()),
+            refusals: Mutex::default(),
+        }
+    }
+
+    /// Whether anybody can do anything.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let given = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.as_bytes().split_at_checked(7))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
+            .map_or([0; 32], |(_, token)| hash(token));
+        let token = self.token.unwrap_or_default();
+        let differences = given.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
+        self.token.is_some() && differences == 0
+    }
+
+    /// On loopback a name that is not this machine's is another site's, which had it resolved to 127.0.0.1 so that a browser
+    /// takes our answers for its own.
+    fn is_host_ours(&self, headers: &HeaderMap) -> bool {
+        let Some(host) = host(headers) else {
+            return false;
+        };
+        let name = host.host().trim_matches(['[', ']']);
+        !self.loopback
+            || name.eq_ignore_ascii_case("localhost")
+            || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+
+    fn log_refusal(&self, peer: Option<Peer>, route: &str, status: StatusCode) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals
+            .logged
+            .is_some_and(|at| at.elapsed() < BETWEEN_LINES)
+        {
+            refusals.unlogged += 1;
+            return;
+        }
+        let unlogged = std::mem::take(&mut refusals.unlogged);
+        refusals.logged = Some(Instant::now());
+        drop(refusals);
+        tracing::warn!(
+            peer = peer.map(|peer| peer.0.to_string()),
+            route,
+            status = status.as_u16(),
+            unlogged,
+            "refused a request over HTTP"
+        );
+    }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+/// The one `Host` that a request must have.
+fn host(headers: &HeaderMap) -> Option<Authority> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next()?.to_str().ok()?.parse().ok()?;
+    hosts.next().is_none().then_some(host)
+}
+
+/// A browser says where a script came from; what is no browser says nothing, and has the token.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let foreign_origin = headers.get(ORIGIN).is_some_and(|origin| {
+        let authority = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"))
+            .and_then(|(_, authority)| authority.parse::<Authority>().ok());
+        authority.is_none() || authority != host(headers)
+    });
+    let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
+    foreign_origin || site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
+}
+
+/// For what people look at with a browser.
+pub async fn page_alone(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    if admin.guard.is_host_ours(request.headers()) {
+        next.run(request).await
+    } else {
+        misdirected()
+    }
+}
+
+/// For what changes something, or shows what not everybody may see.
+pub async fn with_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if !admin.guard.is_host_ours(headers) {
+        misdirected()
+    } else if is_cross_site(headers) {
+        let text = "refused: this request comes from another site's page\n";
+        (StatusCode::FORBIDDEN, text).into_response()
+    } else if admin.guard.knows(headers) {
+        next.run(request).await
+    } else {
+        let ask = [(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+        (StatusCode::UNAUTHORIZED, ask, "the admin token is needed\n").into_response()
+    }
+}
+
+fn misdirected() -> Response {
+    let text = "refused: this Host is not served here; where cvsync listens on loopback it answers to localhost\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
+
+/// Bounds the time of an answer, takes note of what is refused, and adds the headers that hold for every answer.
+pub async fn bounded(
+    State(admin): State<Arc<Admin>>,
+    peer: Option<Extension<Peer>>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = tokio::time::timeout(LONGEST, next.run(request))
+        .await
+        .unwrap_or_else(|_| (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response());
+    let status = response.status();
+    if status.is_client_error() {
+        // Never the raw path, which may hold an id.
+        let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+        let peer = peer.map(|Extension(peer)| peer);
+        admin.guard.log_refusal(peer, route, status);
+    }
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(addr: &str, token: Option<&str>) -> Guard {
+        Guard::new(&config::Http {
+            addr: Some(addr.parse().unwrap()),
+            admin_token: token.map(|token| token.to_owned().into()),
+            ping_url: None,
+        })
+    }
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn only_the_token_opens() {
+        let guard = guard("127.0.0.1:8080", Some("sesame"));
+        let knows = |value| guard.knows(&headers(&[(AUTHORIZATION, value)]));
+        assert!(knows("Bearer sesame"));
+        assert!(knows("bearer sesame"));
+        for wrong in [
+            "Bearer sesam",
+            "Bearer sesame ",
+            "Basic sesame",
+            "sesame",
+            "Bearer ",
+            "",
+        ] {
+            assert!(!knows(wrong), "{wrong:?}");
+        }
+        assert!(!guard.knows(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn without_a_token_nothing_opens() {
+        let guard = guard("127.0.0.1:8080", None);
+        for value in ["Bearer ", "Bearer x", ""] {
+            assert!(!guard.knows(&headers(&[(AUTHORIZATION, value)])));
+        }
+        assert!(!guard.knows(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn on_loopback_only_this_machine_s_names() {
+        let guard = guard("127.0.0.1:8080", None);
+        let ours = |host| guard.is_host_ours(&headers(&[(HOST, host)]));
+        for host in [
+            "localhost",
+            "LOCALHOST:1",
+            "127.0.0.1:8080",
+            "127.3.2.1",
+            "[::1]:8080",
+        ] {
+            assert!(ours(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:8080",
+            "10.0.0.1",
+            "",
+            "a b",
+        ] {
+            assert!(!ours(host), "{host}");
+        }
+        assert!(!guard.is_host_ours(&HeaderMap::new()));
+        let two = headers(&[(HOST, "localhost"), (HOST, "localhost")]);
+        assert!(!guard.is_host_ours(&two));
+    }
+
+    #[test]
+    fn elsewhere_any_name_but_one() {
+        let guard = guard("0.0.0.0:8080", None);
+        assert!(guard.is_host_ours(&headers(&[(HOST, "cvsync.example:8080")])));
+        assert!(!guard.is_host_ours(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn another_site_is_told_by_its_origin_or_by_the_browser() {
+        let cross = |pairs: &[(HeaderName, &str)]| {
+            let mut all = vec![(HOST, "127.0.0.1:8080")];
+            all.extend_from_slice(pairs);
+            is_cross_site(&headers(&all))
+        };
+        assert!(!cross(&[]));
+        assert!(!cross(&[(ORIGIN, "http://127.0.0.1:8080")]));
+        assert!(!cross(&[(SEC_FETCH_SITE, "same-origin")]));
+        for (name, value) in [
+            (ORIGIN, "http://evil.example"),
+            (ORIGIN, "http://127.0.0.1:8081"),
+            (ORIGIN, "null"),
+            (ORIGIN, ""),
+            (SEC_FETCH_SITE, "cross-site"),
+            (SEC_FETCH_SITE, "same-site"),
+        ] {
+            assert!(cross(&[(name.clone(), value)]), "{name}: {value}");
+        }
+    }
+}

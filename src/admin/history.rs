@@ -1,0 +1,142 @@
+//! What happened in each minute, for the plots: written by the instance that leads, read by all. And who is here.
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::status::watermark;
+use super::{Admin, Phase};
+use crate::model::Tally;
+use crate::store::history::{self, Minute};
+use crate::store::{StoreError, instance};
+
+/// How often the lag is looked at, and how often each instance says that it is here.
+const PERIOD: Duration = Duration::from_secs(15);
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// How often it looks whether there are tables yet.
+const BEFORE_THE_FIRST: Duration = Duration::from_millis(100);
+
+/// The plots can do without a minute; they wait for no database.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The minute under way.
+#[derive(Debug)]
+struct Under {
+    since: Instant,
+    lag_seconds: Option<i64>,
+    /// The counts when it began.
+    done: Tally,
+    calls: u64,
+}
+
+/// Writes and reads until `token` is cancelled.
+pub async fn keep_history_until(token: CancellationToken, admin: &Admin) {
+    while admin.phase() == Phase::Starting && !token.is_cancelled() {
+        tokio::time::sleep(BEFORE_THE_FIRST).await;
+    }
+    let mut under = Under {
+        // Whatever was done before the first look belongs to the first minute.
+        done: Tally::default(),
+        calls: 0,
+        ..Under::begin(admin)
+    };
+    bounded(read(admin)).await;
+    loop {
+        bounded(here(admin)).await;
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = token.cancelled() => break,
+        }
+        under.lag_seconds = under.lag_seconds.max(lag(admin));
+        if under.since.elapsed() >= MINUTE {
+            if admin.phase() == Phase::Leading {
+                bounded(write(admin, &under)).await;
+            }
+            under = Under::begin(admin);
+            bounded(read(admin)).await;
+        }
+    }
+    bounded(gone(admin)).await;
+}
+
+impl Under {
+    fn begin(admin: &Admin) -> Self {
+        Self {
+            since: Instant::now(),
+            lag_seconds: lag(admin),
+            done: done(admin),
+            calls: admin.pipeline.vdab.answers_received(),
+        }
+    }
+}
+
+fn lag(admin: &Admin) -> Option<i64> {
+    let lag = admin.pipeline.vdab.time().now() - watermark(admin)?;
+    Some(lag.num_seconds())
+}
+
+/// What all runs did, with the one under way.
+fn done(admin: &Admin) -> Tally {
+    let mut done = admin.board.done();
+    if let Some(run) = admin.pipeline.progress.snapshot() {
+        done += run.tally;
+    }
+    done
+}
+
+async fn write(admin: &Admin, under: &Under) -> Result<(), StoreError> {
+    let now = done(admin);
+    // A run that a pause drops takes its counts with it.
+    let more =
+        |now: u64, before: u64| i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX);
+    let numbers = admin
+        .board
+        .sample()
+        .and_then(Result::ok)
+        .unwrap_or_default();
+    let minute = Minute {
+        lag_seconds: under.lag_seconds,
+        upserted: more(
+            now.inserted + now.updated,
+            under.done.inserted + under.done.updated,
+        ),
+        deleted: more(now.deleted, under.done.deleted),
+        calls: more(admin.pipeline.vdab.answers_received(), under.calls),
+        parked: numbers.parked.values().sum(),
+        stored: numbers.stored,
+        ..Minute::default()
+    };
+    let mut tx = admin.pipeline.store.begin().await?;
+    history::record(&mut tx, &minute).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn read(admin: &Admin) -> Result<(), StoreError> {
+    let mut tx = admin.pipeline.store.begin().await?;
+    let minutes = history::last_day(&mut tx).await?;
+    tx.commit().await?;
+    admin.board.set_history(minutes);
+    Ok(())
+}
+
+async fn here(admin: &Admin) -> Result<(), StoreError> {
+    let mut tx = admin.pipeline.store.begin().await?;
+    instance::seen(&mut tx, &admin.board.name(), env!("CARGO_PKG_VERSION")).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn gone(admin: &Admin) -> Result<(), StoreError> {
+    let mut tx = admin.pipeline.store.begin().await?;
+    instance::gone(&mut tx, &admin.board.name()).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn bounded(work: impl Future<Output = Result<(), StoreError>>) {
+    let ended = tokio::time::timeout(PATIENCE, work).await;
+    // That the database is away is told elsewhere.
+    if let Ok(Err(error)) = ended {
+        tracing::debug!("the history of a minute is lost: {error}");
+    }
+}

@@ -1,0 +1,40 @@
+//! What the page loads: a style sheet, a script, an icon. From this binary, with a tag that tells whether they changed.
+
+use axum::extract::Path;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+const ASSETS: [(&str, &str, &str); 3] = [
+    (
+        "style.css",
+        "text/css; charset=utf-8",
+        include_str!("style.css"),
+    ),
+    (
+        "page.js",
+        "text/javascript; charset=utf-8",
+        include_str!("page.js"),
+    ),
+    ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
+];
+
+/// Asked for anew each time, since another instance may be of another version; unchanged, it is not sent again.
+pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    let Some((_, kind, text)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
+        return (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
+    };
+    let tag = format!("\"{:x}\"", Sha256::digest(text));
+    let known = headers.get(IF_NONE_MATCH);
+    let about = [
+        (ETAG, &*tag),
+        (CACHE_CONTROL, "no-cache"),
+        (CONTENT_TYPE, kind),
+    ];
+    if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        (StatusCode::NOT_MODIFIED, about).into_response()
+    } else {
+        (about, *text).into_response()
+    }
+}

@@ -1,0 +1,214 @@
+//! `/`: the status page. What an operator who is woken at night wants to know, from the top down.
+//!
+//! Rendered here from what is known already: it asks neither the database nor VDAB, so it is there when they are not. It
+//! works without a script; with one it keeps itself up to date, and its buttons work.
+
+mod assets;
+mod plot;
+mod plots;
+mod sections;
+mod sentence;
+mod words;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use chrono::TimeDelta;
+use maud::{DOCTYPE, Markup, html};
+use serde::Deserialize;
+
+use self::sentence::{Sentence, sentence};
+use self::words::Now;
+use super::sample::PageNumbers;
+use super::{Admin, Status, guard, status};
+use crate::config::Shown;
+use crate::store::history::Minute;
+use crate::store::lease::Leader;
+
+/// A watermark of so many runs ago is not in step, as long as that is between these.
+const RUNS: i32 = 3;
+const IN_STEP: (TimeDelta, TimeDelta) = (TimeDelta::minutes(16), TimeDelta::days(3));
+
+/// Nothing from elsewhere, nothing inline, in nobody's frame.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Everything that the sections show.
+struct View<'a> {
+    status: Status,
+    sentence: Sentence,
+    now: Now,
+    limit: TimeDelta,
+    page: Arc<PageNumbers>,
+    leader: Option<Leader>,
+    history: Arc<[Minute]>,
+    shown: &'a [Shown],
+    name: String,
+    can_act: bool,
+    per_minute: u32,
+}
+
+/// The page and what belongs to it.
+pub fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/", get(page))
+        .route("/assets/{name}", get(assets::asset))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(admin),
+            guard::page_alone,
+        ))
+}
+
+#[derive(Debug, Deserialize)]
+struct Part {
+    /// `main` for what changes alone.
+    part: Option<String>,
+}
+
+async fn page(State(admin): State<Arc<Admin>>, Query(Part { part }): Query<Part>) -> Response {
+    let view = View::of(&admin);
+    let html = if part.as_deref() == Some("main") {
+        main(&view)
+    } else {
+        whole(&view)
+    };
+    let policy = (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    );
+    ([policy], Html(html.into_string())).into_response()
+}
+
+impl<'a> View<'a> {
+    fn of(admin: &'a Admin) -> Self {
+        let status = status(admin);
+        let schedule = &admin.pipeline.settings.schedule;
+        let now = Now {
+            at: admin.pipeline.vdab.time().now(),
+            zone: schedule.zone,
+        };
+        let runs = schedule.interval(now.at).unwrap_or_default() * RUNS;
+        let limit = (runs + TimeDelta::minutes(1)).clamp(IN_STEP.0, IN_STEP.1);
+        let trouble = admin.pipeline.trouble.borrow().clone();
+        let sample = admin.board.sample();
+        let trouble = trouble.or_else(|| sample.clone()?.err());
+        let numbers = sample.and_then(Result::ok).unwrap_or_default();
+        Self {
+            sentence: sentence(
+                &status,
+                limit,
+                trouble.map(|error| error.to_string()).as_deref(),
+                now,
+            ),
+            status,
+            now,
+            limit,
+            page: numbers.page,
+            leader: numbers.leader,
+            history: admin.board.history(),
+            shown: &admin.shown,
+            name: admin.board.name(),
+            can_act: admin.guard.has_token(),
+            per_minute: admin.pipeline.vdab.per_minute(),
+        }
+    }
+}
+
+fn whole(view: &View) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (view.sentence.text) " cvsync" }
+                link rel="icon" type="image/svg+xml" href="/assets/icon.svg";
+                link rel="stylesheet" href="/assets/style.css";
+                script type="module" src="/assets/page.js" {}
+                noscript { meta http-equiv="refresh" content="10"; }
+            }
+            body {
+                a .skip href="#main" { "To the state" }
+                header {
+                    p .brand { "cvsync" span .quiet { " keeps this database in step with VDAB's CVs" } }
+                    @if view.can_act { (token()) }
+                }
+                p #lost role="alert" hidden {}
+                (main(view))
+                p #announce .unseen role="status" {}
+                p #said role="status" hidden {}
+                dialog #ask aria-labelledby="ask-text" {
+                    p #ask-text {}
+                    div .buttons {
+                        button type="button" #ask-no { "No" }
+                        button type="button" #ask-yes { "Yes" }
+                    }
+                }
+                footer {
+                    p {
+                        "cvsync " (view.status.version) ". The same for machines: "
+                        a href="/api/status" { "status" } ", " a href="/readyz" { "readiness" } ", "
+                        a href="/metrics" { "metrics" } "."
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Typed once, kept by the tab, sent with actions alone.
+fn token() -> Markup {
+    html! {
+        form #token .needs-script {
+            label for="token-field" { "Admin token" }
+            span .field {
+                input #token-field type="password" autocomplete="off" required;
+                button { "Use" }
+            }
+        }
+        p #token-held hidden {
+            "Actions are on in this tab. "
+            button type="button" #token-forget { "Forget the token" }
+        }
+    }
+}
+
+fn main(view: &View) -> Markup {
+    let Sentence { state, tone, text } = &view.sentence;
+    html! {
+        main #main tabindex="-1" data-state=(state) data-tone=(tone.as_str()) {
+            section #state {
+                h1 { span .light aria-hidden="true" {} (text) }
+                @if !view.status.reasons.is_empty() {
+                    ul #reasons { @for reason in &view.status.reasons { li { (reason) } } }
+                }
+            }
+            (sections::figures(view))
+            (sections::run(view))
+            (sections::actions(view))
+            section #history aria-labelledby="history-title" {
+                h2 #history-title { "The last day" }
+                (plots::plots(&view.history, view.now, view.limit, view.per_minute))
+            }
+            div .pair {
+                (sections::parked(view))
+                (sections::held(view))
+            }
+            (sections::windows(view))
+            div .pair {
+                (sections::instances(view))
+                (sections::reconciled(view))
+            }
+            (sections::configuration(view))
+            p .quiet {
+                "As of " (view.now.time(view.now.at)) ". Times are those of " (view.now.zone.name()) "."
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Sockets: HTTP/1.1 by hyper itself, with bounds on how many clients there are and how slow they may be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::guard::Peer;
+
+/// More wait in the kernel until one of these is over.
+const CONNECTIONS: usize = 128;
+
+/// A request whose head takes longer is none.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// A connection that has lived so long ends with its answer: a client that reads nothing cannot hold one for ever.
+const CONNECTION: Duration = Duration::from_mins(2);
+
+/// And the answer under way then may take so long.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
+/// Room for a request's head; hyper answers 431 to what is larger.
+const HEAD_BYTES: usize = 16 * 1024;
+
+/// Answers until `token` is cancelled.
+pub async fn run(listener: TcpListener, router: Router, token: CancellationToken) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let connections = TaskTracker::new();
+    loop {
+        let next = async {
+            let place = Arc::clone(&room).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let Some((accepted, place)) = token.run_until_cancelled(next).await else {
+            break;
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (router, token) = (router.clone(), token.clone());
+                connections.spawn(async move {
+                    let _place = place;
+                    connection(stream, Peer(peer), router, token).await;
+                });
+            }
+            // Out of file descriptors, say: wait for some to come back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn connection(stream: TcpStream, peer: Peer, router: Router, token: CancellationToken) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        let router = TowerToHyperService::new(router.clone());
+        hyper::service::Service::call(&router, request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    tokio::select! {
+        _ = &mut connection => return,
+        () = token.cancelled() => {}
+        () = tokio::time::sleep(CONNECTION) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
+}

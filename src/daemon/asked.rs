@@ -1,0 +1,82 @@
+//! Runs that a person asked for over HTTP, of whichever instance: taken up one at a time by the one that leads.
+
+use std::time::Duration;
+
+use crate::model::CvId;
+use crate::store::cv_change::APPROVED;
+use crate::store::run_request::{self, RESYNC, SYNC};
+use crate::store::{Store, StoreError, held_delete, job_success};
+use crate::sync::Request;
+
+/// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A run that was asked for and is taken up.
+#[derive(Debug)]
+pub struct Asked {
+    id: i64,
+    /// What it is.
+    pub request: Request,
+    approves: bool,
+}
+
+/// Whether any waits.
+pub async fn waits(store: &Store) -> bool {
+    bounded(async {
+        let mut tx = store.begin().await?;
+        let any = run_request::any(&mut tx).await?;
+        tx.commit().await?;
+        Ok(any)
+    })
+    .await
+    .unwrap_or(false)
+}
+
+/// The one that has waited longest.
+pub async fn take(store: &Store) -> Option<Asked> {
+    let asked = bounded(async {
+        let mut tx = store.begin_write().await?;
+        let Some(row) = run_request::take(&mut tx).await? else {
+            return Ok(None);
+        };
+        let cvs = |ids: Vec<_>| Request::These(ids.into_iter().map(CvId).collect());
+        let request = match &*row.what {
+            SYNC => Request::UpToNow,
+            RESYNC => cvs(row.ids),
+            _ => cvs(held_delete::approved(&mut tx).await?),
+        };
+        tx.commit().await?;
+        Ok(Some(Asked {
+            id: row.id,
+            request,
+            approves: row.what == run_request::APPROVE,
+        }))
+    });
+    asked.await.unwrap_or_else(|error| {
+        tracing::debug!("cannot look for runs that were asked for: {error}");
+        None
+    })
+}
+
+impl Asked {
+    /// It came to its end. Where that cannot be written down it is made once more, which does no harm.
+    pub async fn done(self, store: &Store, failed: bool) {
+        let recorded = bounded(async {
+            let mut tx = store.begin_write().await?;
+            if self.approves && !failed {
+                job_success::record(&mut tx, APPROVED).await?;
+            }
+            run_request::done(&mut tx, self.id, failed).await?;
+            tx.commit().await
+        });
+        if let Err(error) = recorded.await {
+            tracing::warn!("a run that was asked for is made once more: {error}");
+        }
+    }
+}
+
+async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
+}

@@ -1,0 +1,107 @@
+//! The table `run_request`: runs that a person asked for, until the instance that leads has made them.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::StoreError;
+use super::sql::{query, query_as, query_scalar};
+
+/// The words in `what`.
+pub const SYNC: &str = "sync";
+/// These CVs.
+pub const RESYNC: &str = "resync";
+/// Held deletes that are approved.
+pub const APPROVE: &str = "approve";
+
+/// How long what is done is remembered.
+const KEPT: &str = "30 days";
+
+/// A run that was asked for.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct RunRequest {
+    /// Its number.
+    pub id: i64,
+    /// [`SYNC`], [`RESYNC`] or [`APPROVE`].
+    pub what: String,
+    /// For [`RESYNC`].
+    pub ids: Vec<Uuid>,
+    /// When.
+    pub requested_at: DateTime<Utc>,
+    /// When it was last taken up.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// When it came to its end.
+    pub done_at: Option<DateTime<Utc>>,
+    /// And whether that was a failure.
+    pub failed: bool,
+}
+
+/// Asks for a run; for the same as one that nobody has taken up yet, once. Returns how many wait now.
+pub async fn ask(tx: &mut PgConnection, what: &str, ids: &[Uuid]) -> Result<i64, StoreError> {
+    query(
+        "insert into cvsync.run_request (what, ids)
+         select $1, $2
+          where not exists (select
+                              from cvsync.run_request
+                             where what = $1
+                               and ids = $2
+                               and taken_at is null)",
+    )
+    .bind(what)
+    .bind(ids)
+    .execute(&mut *tx)
+    .await?;
+    query("delete from cvsync.run_request where done_at < now() - $1::interval")
+        .bind(KEPT)
+        .execute(&mut *tx)
+        .await?;
+    Ok(
+        query_scalar("select count(*) from cvsync.run_request where done_at is null")
+            .fetch_one(tx)
+            .await?,
+    )
+}
+
+/// Whether any waits.
+pub async fn any(tx: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(
+        query_scalar("select exists (select from cvsync.run_request where done_at is null)")
+            .fetch_one(tx)
+            .await?,
+    )
+}
+
+/// Takes up the one that has waited longest, also where another leader took it up and did not come to its end.
+pub async fn take(tx: &mut PgConnection) -> Result<Option<RunRequest>, StoreError> {
+    Ok(query_as(
+        "update cvsync.run_request
+            set taken_at = now()
+          where id = (select min(id) from cvsync.run_request where done_at is null)
+         returning id, what, ids, requested_at, taken_at, done_at, failed",
+    )
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// It came to its end.
+pub async fn done(tx: &mut PgConnection, id: i64, failed: bool) -> Result<(), StoreError> {
+    query("update cvsync.run_request set done_at = now(), failed = $2 where id = $1")
+        .bind(id)
+        .bind(failed)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// The latest, newest first.
+pub async fn latest(tx: &mut PgConnection, limit: i64) -> Result<Vec<RunRequest>, StoreError> {
+    Ok(query_as(
+        "select id, what, ids, requested_at, taken_at, done_at, failed
+           from cvsync.run_request
+          order by id desc
+          limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
+}
