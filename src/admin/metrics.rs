@@ -30,6 +30,13 @@ pub async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
 
 /// Registers the gauges that are read when somebody scrapes.
 pub fn watch(admin: &Arc<Admin>) {
+    watch_state(admin);
+    watch_stored(admin);
+    watch_work(admin);
+}
+
+/// Is it in step?
+fn watch_state(admin: &Arc<Admin>) {
     let stream = || vec![KeyValue::new("stream", KANDIDATEN)];
     register(admin, WATERMARK, move |admin| {
         let at = watermark(admin)?;
@@ -50,6 +57,21 @@ pub fn watch(admin: &Arc<Admin>) {
                 .collect(),
         )
     });
+    register(admin, PAUSED, |admin| {
+        Some(vec![(flag(admin.board.pause().is_some()), vec![])])
+    });
+    register(admin, READY, |admin| {
+        let ready = readiness(admin).blocked.is_empty();
+        Some(vec![(flag(ready), vec![])])
+    });
+    register(admin, LEADER, |admin| {
+        let leads = admin.board.phase() == Phase::Leading;
+        Some(vec![(flag(leads), vec![])])
+    });
+}
+
+/// What the database holds.
+fn watch_stored(admin: &Arc<Admin>) {
     register(admin, PARKED, |admin| {
         let parked = numbers(admin)?.parked.into_iter();
         Some(
@@ -88,13 +110,21 @@ pub fn watch(admin: &Arc<Admin>) {
     register(admin, CHANGES_USUAL, |admin| {
         Some(vec![(as_f64(numbers(admin)?.changes?.1?), vec![])])
     });
-    register(admin, PAUSED, |admin| {
-        Some(vec![(flag(admin.board.pause().is_some()), vec![])])
+    register(admin, DELETES_WITHHELD, |admin| {
+        Some(vec![(as_f64(numbers(admin)?.held_deletes), vec![])])
     });
-    register(admin, READY, |admin| {
-        let ready = readiness(admin).blocked.is_empty();
-        Some(vec![(flag(ready), vec![])])
+    register(admin, RECONCILE_DIFFERENCE, |admin| {
+        let (missing, extra) = numbers(admin)?.difference?;
+        let kind = |kind| vec![KeyValue::new("kind", kind)];
+        Some(vec![
+            (as_f64(missing), kind("missing")),
+            (as_f64(extra), kind("extra")),
+        ])
     });
+}
+
+/// What is under way, and when the next of it comes.
+fn watch_work(admin: &Arc<Admin>) {
     register(admin, WORKERS, |admin| Some(workers(admin)));
     register(admin, WINDOWS_PENDING, |admin| {
         let pipeline = &admin.pipeline;
@@ -115,21 +145,6 @@ pub fn watch(admin: &Arc<Admin>) {
             Some((as_f64(interval) / 1e3, vec![KeyValue::new("job", job)]))
         });
         Some(intervals.collect())
-    });
-    register(admin, DELETES_WITHHELD, |admin| {
-        Some(vec![(as_f64(numbers(admin)?.held_deletes), vec![])])
-    });
-    register(admin, RECONCILE_DIFFERENCE, |admin| {
-        let (missing, extra) = numbers(admin)?.difference?;
-        let kind = |kind| vec![KeyValue::new("kind", kind)];
-        Some(vec![
-            (as_f64(missing), kind("missing")),
-            (as_f64(extra), kind("extra")),
-        ])
-    });
-    register(admin, LEADER, |admin| {
-        let leads = admin.board.phase() == Phase::Leading;
-        Some(vec![(flag(leads), vec![])])
     });
     register(admin, QUEUE_DEPTH, |admin| Some(queues(admin, |q| q.depth)));
     register(admin, QUEUE_CAPACITY, |admin| {

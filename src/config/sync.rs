@@ -62,7 +62,7 @@ impl Schedule {
     pub fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         let mut ticks = self.cron.iter_after(now.with_timezone(&self.zone));
         let (first, second, third) = (ticks.next()?, ticks.next()?, ticks.next()?);
-        Some((second.clone() - first).max(third - second))
+        Some((second - first).max(third - second))
     }
 }
 

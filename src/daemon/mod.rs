@@ -63,7 +63,7 @@ impl Daemon {
             })?),
             None => None,
         };
-        let metrics = Metrics::pushed(telemetry::pushed_metrics(&config.otel)?)?;
+        let metrics = Metrics::pushed(telemetry::pushed_metrics(config.otel)?)?;
         let pipeline = Pipeline::new(&config, None, clock.clone(), metrics, token.clone())?;
         let ping = config.http.ping_url.clone().map(Ping::new).transpose()?;
         Ok(Self {

@@ -202,17 +202,7 @@ impl Metrics {
         let gauge = |name: &'static str, description: &'static str| {
             meter.u64_gauge(name).with_description(description).build()
         };
-        meter
-            .u64_gauge("cvsync.build.info")
-            .with_description("Always 1; the version is a label")
-            .build()
-            .record(
-                1,
-                &[
-                    KeyValue::new("version", env!("CARGO_PKG_VERSION")),
-                    KeyValue::new("commit", COMMIT),
-                ],
-            );
+        tell_what_runs(&meter);
         let metrics = Self {
             http_request: seconds(
                 "http.client.request.duration",
@@ -440,6 +430,18 @@ impl Metrics {
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn tell_what_runs(meter: &Meter) {
+    let labels = [
+        KeyValue::new("version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("commit", COMMIT),
+    ];
+    meter
+        .u64_gauge("cvsync.build.info")
+        .with_description("Always 1; the version is a label")
+        .build()
+        .record(1, &labels);
 }
 
 #[cfg(test)]

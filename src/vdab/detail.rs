@@ -107,6 +107,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table")]
     fn every_row_of_the_contract() {
         let document = |status: &str| format!(r#"{{"cvId":"{ID}","status":"{status}"}}"#);
         let without_status = format!(r#"{{"cvId":"{ID}"}}"#);

@@ -109,7 +109,7 @@ impl MetricsService for Received {
     }
 }
 
-async fn grpc_receiver(received: Received) -> String {
+fn grpc_receiver(received: Received) -> String {
     let address = free_address();
     let server = tonic::transport::Server::builder()
         .add_service(TraceServiceServer::new(received.clone()))
@@ -130,8 +130,8 @@ async fn assert_a_run_is_one_trace(world: &World, received: &Received) {
     let named =
         |name: &str| -> Vec<&Span> { spans.iter().filter(|span| span.name == name).collect() };
     let runs = named("sync");
-    let names: BTreeSet<_> = spans.iter().map(|span| &span.name).collect();
-    assert_eq!(runs.len(), 1, "{names:?}");
+    let all: BTreeSet<_> = spans.iter().map(|span| &span.name).collect();
+    assert_eq!(runs.len(), 1, "{all:?}");
     let (run, trace) = (&runs[0].span_id, &runs[0].trace_id);
     assert!(runs[0].parent_span_id.is_empty());
     for span in &spans {
@@ -174,7 +174,7 @@ async fn assert_a_run_is_one_trace(world: &World, received: &Received) {
 async fn synced(world: &World, variables: &[(&str, &str)]) -> Duration {
     let begun = Instant::now();
     let mut sync = Process::start(world, &["sync"], variables);
-    let status = sync.ended_within(Duration::from_secs(60)).await;
+    let status = sync.ended_within(Duration::from_mins(1)).await;
     assert!(status.success(), "{}", sync.log());
     begun.elapsed()
 }
@@ -198,7 +198,7 @@ async fn a_run_is_one_trace_over_http() {
 #[tokio::test]
 async fn a_run_is_one_trace_over_grpc() {
     let (world, received) = (world().await, Received::default());
-    let url = grpc_receiver(received.clone()).await;
+    let url = grpc_receiver(received.clone());
     let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     synced(&world, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url), grpc]).await;
     assert_a_run_is_one_trace(&world, &received).await;
@@ -230,11 +230,8 @@ async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_tra
         .into_iter()
         .find(|span| span.name == "sync")
         .unwrap();
-    let id: String = run
-        .trace_id
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = u128::from_be_bytes(run.trace_id.try_into().unwrap());
+    let id = format!("{id:032x}");
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains("\"done\"")).unwrap();
     assert!(line.contains(&id), "{id} is not in {line}");
