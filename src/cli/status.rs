@@ -1,20 +1,27 @@
 //! `cvsync status`
 
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::output::say;
 use super::tool::database;
 use super::{Failed, Output};
 use crate::clock::Clock;
-use crate::config::Env;
+use crate::config::{self, Env, Schedule};
+use crate::daemon::cancel_on_signal;
 use crate::model::window::instant;
 use crate::store::pause::{self, Pause};
-use crate::store::{cv, held_delete, job_success, lease, parked_cv, watermark};
+use crate::store::{Store, cv, held_delete, job_success, lease, parked_cv, watermark};
 
-/// A watermark further back is not in step: three runs of the usual schedule.
-const IN_STEP: TimeDelta = TimeDelta::minutes(16);
+/// Between two looks with --watch.
+const PERIOD: Duration = Duration::from_secs(2);
+
+/// Where a terminal's screen begins, and nothing on it.
+const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Watermark, lag, leader, parked CVs, held deletes; exits with 0 only if in step
 ///
@@ -22,6 +29,9 @@ const IN_STEP: TimeDelta = TimeDelta::minutes(16);
 /// running daemon is at, its gates and its progress, is on its /api/status.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Look again every two seconds, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -41,13 +51,37 @@ struct Status {
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
+    let schedule = config::Sync::load(env)?.schedule;
+    let token = cancel_on_signal()?;
+    loop {
+        let status = read(&store, &schedule).await?;
+        if args.watch && io::stdout().is_terminal() {
+            say(CLEAR);
+        }
+        args.output.print(&status, text);
+        if args.watch {
+            let again = tokio::time::sleep(PERIOD);
+            if token.run_until_cancelled(again).await.is_some() {
+                continue;
+            }
+        }
+        return if status.in_step {
+            Ok(())
+        } else {
+            Err(Failed.into())
+        };
+    }
+}
+
+async fn read(store: &Store, schedule: &Schedule) -> anyhow::Result<Status> {
     let mut tx = store.begin().await?;
     let watermark = watermark::read(&mut tx).await?;
-    let lag = watermark.map(|at| Clock::default().now() - at);
+    let now = Clock::default().now();
+    let lag = watermark.map(|at| now - at);
     let leader = lease::leader(&mut tx).await?.filter(|leader| leader.alive);
     let pause = pause::current(&mut tx).await?;
     let status = Status {
-        in_step: lag.is_some_and(|lag| lag < IN_STEP) && pause.is_none(),
+        in_step: lag.is_some_and(|lag| lag < schedule.in_step_within(now)) && pause.is_none(),
         watermark,
         lag_seconds: lag.map(|lag| lag.num_seconds()),
         leader: leader.map(|leader| leader.holder),
@@ -58,12 +92,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         last_success: job_success::all(&mut tx).await?.into_iter().collect(),
     };
     tx.commit().await?;
-    args.output.print(&status, text);
-    if status.in_step {
-        Ok(())
-    } else {
-        Err(Failed.into())
-    }
+    Ok(status)
 }
 
 fn text(status: &Status) -> String {

@@ -9,6 +9,7 @@ use croner::parser::{CronParser, Seconds, Year};
 
 use super::reader::Reader;
 use super::rules::{self, LONGEST, days, duration, unless_off, whole};
+use super::{Env, Problems, load};
 use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::JsonPointer;
 
@@ -57,6 +58,14 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// How far the watermark may be behind, where syncs run on this schedule, and count as in step: three runs and some, but no
+    /// less than a quarter of an hour and no more than three days.
+    #[must_use]
+    pub fn in_step_within(&self, now: DateTime<Utc>) -> TimeDelta {
+        let runs = self.interval(now).unwrap_or_default() * 3;
+        (runs + TimeDelta::minutes(1)).clamp(TimeDelta::minutes(16), TimeDelta::days(3))
+    }
+
     /// The time between two of the next ticks: the longer of the next two, since a pattern may be uneven.
     #[must_use]
     pub fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
@@ -67,6 +76,11 @@ impl Schedule {
 }
 
 impl Sync {
+    /// Reads this part alone.
+    pub fn load(env: &Env) -> Result<Self, Problems> {
+        load(env, Self::read)
+    }
+
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         const SECOND: Duration = Duration::from_secs(1);
         let from = reader.required("CVSYNC_SYNC_FROM", instant);

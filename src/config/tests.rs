@@ -148,6 +148,7 @@ const BAD: &[(&str, &[&str])] = &[
     ("CVSYNC_TOMBSTONE_RETENTION", &["off", "1y"]),
     ("CVSYNC_HTTP_ADDR", &["8080", ":8080", "example.com:80"]),
     ("CVSYNC_ADMIN_TOKEN", &["with space"]),
+    ("CVSYNC_PING_URL", &["ftp://example.com", "x"]),
     ("CVSYNC_LOG", &["inof", "cvsync=loud", "info,verbose"]),
     ("CVSYNC_LOG_FORMAT", &["xml", "JSON"]),
 ];

@@ -191,8 +191,12 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
 
-    /// What axe has against the page as it is shown.
+    /// What axe has against the page as it is shown. Where `.ci/run` has found that it cannot be fetched, nothing; and it says so
+    /// in its last lines.
     pub async fn violations(&self) -> Vec<String> {
+        if std::env::var_os("CVSYNC_TEST_WITHOUT_AXE").is_some() {
+            return Vec::new();
+        }
         // By the protocol, which the page's own policy does not bind.
         let axe = std::fs::read_to_string(axe().await).unwrap();
         self.devtools("Runtime.evaluate", json!({ "expression": axe }))

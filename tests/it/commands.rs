@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::process::{cvsync, free_address, output};
+use crate::process::{Process, cvsync, free_address, output};
 use crate::world::{World, new_database};
 
 fn pairs<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
@@ -239,4 +239,20 @@ async fn a_reader_that_went_away_is_no_crash() {
         "{}",
         String::from_utf8_lossy(&done.stderr)
     );
+}
+
+#[tokio::test]
+async fn status_is_watched_until_somebody_has_seen_enough() {
+    let world = World::new(20).await;
+    world.sync().await;
+    let mut status = Process::start(&world, &["status", "--watch", "--json"], &[]);
+    while status.log().lines().count() < 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    status.signal("-INT");
+    let ended = status.ended_within(Duration::from_secs(5)).await;
+    assert!(ended.success(), "it is in step: {}", status.log());
+    let line = status.log().lines().next().unwrap().to_owned();
+    let told: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(told["in_step"], true);
 }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-const CASES: u32 = 3_000;
+const CASES: u32 = 1_500;
 
 /// What is done to a seed.
 #[derive(Clone, Debug)]

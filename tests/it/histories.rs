@@ -15,7 +15,7 @@ use crate::running::Running;
 use crate::world::World;
 
 /// How many histories are played where nobody says otherwise.
-const HISTORIES: u64 = 48;
+const HISTORIES: u64 = 32;
 
 /// As many at once as a small machine bears.
 const AT_ONCE: usize = 6;

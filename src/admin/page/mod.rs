@@ -30,10 +30,6 @@ use crate::config::Shown;
 use crate::store::history::Minute;
 use crate::store::lease::Leader;
 
-/// A watermark of so many runs ago is not in step, as long as that is between these.
-const RUNS: i32 = 3;
-const IN_STEP: (TimeDelta, TimeDelta) = (TimeDelta::minutes(16), TimeDelta::days(3));
-
 /// Nothing from elsewhere, nothing inline, in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -92,8 +88,7 @@ impl<'a> View<'a> {
             at: admin.pipeline.vdab.time().now(),
             zone: schedule.zone,
         };
-        let runs = schedule.interval(now.at).unwrap_or_default() * RUNS;
-        let limit = (runs + TimeDelta::minutes(1)).clamp(IN_STEP.0, IN_STEP.1);
+        let limit = schedule.in_step_within(now.at);
         let trouble = admin.pipeline.trouble.borrow().clone();
         let sample = admin.board.sample();
         let trouble = trouble.or_else(|| sample.clone()?.err());
