@@ -321,7 +321,7 @@ impl Lister<'_> {
         let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
         let listed_at = Instant::now();
         let mut labels = HashMap::<_, u64>::new();
-        let mut news = Vec::new();
+        let (mut news, mut work) = (Vec::new(), Vec::new());
         let mut on_page = HashSet::new();
         self.pipeline.progress.taken(page.value.items.len() as u64);
         for item in &page.value.items {
@@ -336,32 +336,33 @@ impl Lister<'_> {
             if let Decision::Fetch(id) = decision {
                 news.push(id.0);
             }
-            let work = match decision {
-                Decision::Skip => {
-                    listed.skipped += 1;
-                    continue;
-                }
-                Decision::Fetch(id) => Work::Fetch(Item {
+            match decision {
+                Decision::Skip => listed.skipped += 1,
+                Decision::Fetch(id) => work.push(Work::Fetch(Item {
                     id,
                     window: Some(listed.seq),
                     listed_at,
                     span: traced(),
-                }),
-                Decision::Known(outcome) => Work::Known(outcome, listed_at),
-            };
-            if !self.send(work).await {
-                break;
+                })),
+                Decision::Known(outcome) => work.push(Work::Known(outcome, listed_at)),
             }
         }
         for (label, ids) in labels {
             self.pipeline.metrics.listed(label, ids);
         }
-        match self.late {
-            Some(horizon) if !news.is_empty() && !listed.planned.fresh => {
-                self.arrived_late(listed, horizon, &news).await
-            }
-            _ => Ok(()),
+        if let Some(horizon) = self.late
+            && !news.is_empty()
+            && !listed.planned.fresh
+        {
+            // Before they are on their way: once they are written, nothing tells what was known of them.
+            self.arrived_late(listed, horizon, &news).await?;
         }
+        for work in work {
+            if !self.send(work).await {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Counts ids that a settled window shows and that were not fetched since it was listed: they became visible late.
