@@ -124,8 +124,7 @@ async fn ask(tx: &mut PgConnection, what: &str, ids: &[Uuid]) -> Result<(), Refu
         );
         return Err(refused(StatusCode::CONFLICT, text));
     }
-    run_request::ask(tx, what, ids).await?;
-    Ok(())
+    Ok(run_request::ask(tx, what, ids).await?)
 }
 
 fn accepted(text: impl Into<String>) -> (StatusCode, String) {

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::{Admin, Phase};
+use crate::model::volume;
 use crate::model::window::instant;
 use crate::store::pause::Pause;
 use crate::vdab::Reason;
@@ -81,7 +82,9 @@ pub fn readiness(admin: &Admin) -> Readiness {
                 numbers.held_deletes
             ));
         }
-        if let Some((lately, usual)) = numbers.quiet {
+        if let Some((lately, Some(usual))) = numbers.changes
+            && volume::is_quiet(lately, usual)
+        {
             readiness.notes.push(format!(
                 "VDAB listed {lately} changes in six hours, where {usual} are usual at this time of the week; has the key lost its rights?"
             ));

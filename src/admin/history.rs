@@ -15,9 +15,6 @@ const PERIOD: Duration = Duration::from_secs(15);
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// How often it looks whether there are tables yet.
-const BEFORE_THE_FIRST: Duration = Duration::from_millis(100);
-
 /// The plots can do without a minute; they wait for no database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -33,9 +30,7 @@ struct Under {
 
 /// Writes and reads until `token` is cancelled.
 pub async fn keep_history_until(token: CancellationToken, admin: &Admin) {
-    while admin.phase() == Phase::Starting && !token.is_cancelled() {
-        tokio::time::sleep(BEFORE_THE_FIRST).await;
-    }
+    admin.has_tables(&token).await;
     let mut under = Under {
         // Whatever was done before the first look belongs to the first minute.
         done: Tally::default(),

@@ -114,11 +114,12 @@ fn watch_stored(admin: &Arc<Admin>) {
         Some(vec![(as_f64(numbers(admin)?.held_deletes), vec![])])
     });
     register(admin, RECONCILE_DIFFERENCE, |admin| {
-        let (missing, extra) = numbers(admin)?.difference?;
+        let numbers = numbers(admin)?;
+        let run = numbers.page.reconciled.as_ref()?;
         let kind = |kind| vec![KeyValue::new("kind", kind)];
         Some(vec![
-            (as_f64(missing), kind("missing")),
-            (as_f64(extra), kind("extra")),
+            (as_f64(run.missing), kind("missing")),
+            (as_f64(run.extra), kind("extra")),
         ])
     });
 }

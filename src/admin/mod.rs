@@ -15,7 +15,7 @@ mod serve;
 mod status;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -49,7 +49,17 @@ pub struct Admin {
     pub shown: Vec<Shown>,
 }
 
+/// How often it looks whether the schema is there.
+const UNTIL_STARTED: Duration = Duration::from_millis(100);
+
 impl Admin {
+    /// Waits until the database is migrated, or `token` is cancelled: before that there may be no tables to read.
+    async fn has_tables(&self, token: &CancellationToken) {
+        while self.phase() == Phase::Starting && !token.is_cancelled() {
+            tokio::time::sleep(UNTIL_STARTED).await;
+        }
+    }
+
     /// What the daemon is at.
     #[must_use]
     pub fn phase(&self) -> Phase {

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Phase};
+use super::Admin;
 use crate::model::volume;
 use crate::store::instance::Instance;
 use crate::store::lease::Leader;
@@ -17,7 +17,7 @@ use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
     Store, StoreError, cv, cv_change, cv_seen, held_delete, instance, job_success, lease,
-    parked_cv, reconcile, run_request, sync_window, watermark,
+    parked_cv, reconcile, run_request, sync_window, watermark, within,
 };
 
 /// How often.
@@ -28,9 +28,6 @@ const AGES_PERIOD: Duration = Duration::from_mins(5);
 
 /// The median, the hundredth that was confirmed longest ago, and the one that was.
 pub const QUANTILES: [f64; 3] = [0.5, 0.99, 1.0];
-
-/// How often it looks whether there is anything to read yet.
-const BEFORE_THE_FIRST: Duration = Duration::from_millis(100);
 
 /// An answer that takes longer counts as none.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,10 +51,6 @@ pub struct Numbers {
     pub parked: BTreeMap<String, i64>,
     /// Deletes that the brake holds back.
     pub held_deletes: i64,
-    /// What the latest comparison with the source found: missing and extra.
-    pub difference: Option<(i64, i64)>,
-    /// How many changes were listed lately, and how many are usual, where that is far more.
-    pub quiet: Option<(i64, i64)>,
     /// Who leads.
     pub leader: Option<Leader>,
     /// CVs stored; an estimate where they are many.
@@ -98,20 +91,17 @@ pub struct PageNumbers {
 
 /// Reads the numbers until `token` is cancelled.
 pub async fn sample_until(token: CancellationToken, admin: &Admin) {
-    while admin.phase() == Phase::Starting && !token.is_cancelled() {
-        // There may be no tables yet.
-        tokio::time::sleep(BEFORE_THE_FIRST).await;
-    }
+    admin.has_tables(&token).await;
     let mut ages = Arc::new(Ages::default());
     let mut ages_at: Option<Instant> = None;
     loop {
         if ages_at.is_none_or(|at| at.elapsed() >= AGES_PERIOD)
-            && let Ok(read) = bounded(read_ages(&admin.pipeline.store)).await
+            && let Ok(read) = within(PATIENCE, read_ages(&admin.pipeline.store)).await
         {
             ages = Arc::new(read);
             ages_at = Some(Instant::now());
         }
-        let sample = bounded(read(&admin.pipeline.store, &ages)).await;
+        let sample = within(PATIENCE, read(&admin.pipeline.store, &ages)).await;
         admin.board.set_sample(sample);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
@@ -119,12 +109,6 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
             () = token.cancelled() => return,
         }
     }
-}
-
-async fn bounded<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(PATIENCE, read)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
 }
 
 async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
@@ -140,21 +124,15 @@ async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
 async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
     let mut tx = store.begin().await?;
     let watermark = watermark::read(&mut tx).await?;
-    let counts = changes(&mut tx, watermark).await?;
-    let changes = counts.split_first();
     let numbers = Numbers {
         watermark,
-        quiet: changes.and_then(|(lately, earlier)| {
-            volume::missed(*lately, earlier).map(|usual| (*lately, usual))
-        }),
-        changes: changes.map(|(lately, earlier)| (*lately, volume::usual(earlier))),
+        changes: changes(&mut tx, watermark).await?,
         parked_oldest_age: parked_cv::oldest_age(&mut tx).await?,
         feed_seq: cv_change::last_seq(&mut tx).await?,
         ages: Arc::clone(ages),
         last_success: job_success::all(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
         held_deletes: held_delete::count(&mut tx).await?,
-        difference: reconcile::last(&mut tx).await?,
         leader: lease::leader(&mut tx).await?,
         stored: cv::count(&mut tx).await?,
         page: Arc::new(page(&mut tx).await?),
@@ -172,19 +150,19 @@ async fn page(tx: &mut PgConnection) -> Result<PageNumbers, StoreError> {
     })
 }
 
-/// How many changes were listed in the hours before the watermark, and in the same hours of the weeks before; none while there is
-/// no watermark.
+/// How many changes were listed in the hours before the watermark, and how many are usual: those of the same hours of the weeks
+/// before.
 async fn changes(
     tx: &mut PgConnection,
     watermark: Option<DateTime<Utc>>,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Option<(i64, Option<i64>)>, StoreError> {
+    let Some(now) = watermark else {
+        return Ok(None);
+    };
     let mut counts = Vec::new();
-    for (now, weeks) in watermark
-        .iter()
-        .flat_map(|now| (0..=WEEKS).map(move |weeks| (now, weeks)))
-    {
-        let end = *now - TimeDelta::weeks(weeks);
+    for weeks in 0..=WEEKS {
+        let end = now - TimeDelta::weeks(weeks);
         counts.push(sync_window::listed_between(&mut *tx, end - HOURS, end).await?);
     }
-    Ok(counts)
+    Ok(Some((counts[0], volume::usual(&counts[1..]))))
 }

@@ -5,8 +5,8 @@ use super::resync::ids;
 use super::tool::{Tool, database, text};
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
+use crate::model::CvId;
 use crate::model::window::instant;
-use crate::model::{Brake, CvId};
 use crate::store::cv_change::APPROVED;
 use crate::store::held_delete::{self, HeldDelete};
 use crate::store::job_success;
@@ -45,10 +45,11 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             output.print(&held, |held| show(held));
         }
         Command::Approve(which) => {
-            let mut tool = Tool::prepare(env, false).await?;
-            tool.pipeline.brake = Brake::released();
-            let mut tx = tool.pipeline.store.begin().await?;
+            let tool = Tool::prepare(env, false).await?;
+            let mut tx = tool.pipeline.store.begin_write().await?;
             let held = chosen(&which, held_delete::list(&mut tx, i64::MAX).await?)?;
+            let ids: Vec<_> = held.iter().map(|id| id.0).collect();
+            held_delete::approve(&mut tx, &ids).await?;
             tx.commit().await?;
             let summary = tool.carry_out(Request::These(held)).await?;
             let mut tx = tool.pipeline.store.begin_write().await?;

@@ -7,8 +7,9 @@ use crate::telemetry::{self, Screen};
 
 /// The daemon: migrate, sync at start and on schedule, until SIGTERM or SIGINT
 ///
-/// Serves a status page, /livez, /readyz, /metrics and /api/status on CVSYNC_HTTP_ADDR. A source or a database that is away is waited
-/// for; what is in hand when a signal comes is finished or dropped whole within 10 seconds. A second signal stops at once.
+/// Serves a status page, /livez, /readyz, /metrics and /api/status on CVSYNC_HTTP_ADDR. A source or a database that is
+/// away is waited for; what is in hand when a signal comes is finished or dropped whole within 10 seconds. A second signal
+/// stops at once.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

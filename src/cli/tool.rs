@@ -68,7 +68,7 @@ impl Tool {
 
     /// One run, with its progress shown.
     pub async fn carry_out(&self, request: Request) -> anyhow::Result<Summary> {
-        let span = request.span();
+        let span = telemetry::run_span(request.name());
         let run = Box::pin(self.pipeline.carry_out(request).instrument(span));
         let work = terminal::shown(&self.screen, &self.pipeline.progress, run);
         Ok(drained(&self.token, work)

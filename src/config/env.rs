@@ -14,7 +14,8 @@ const FOR_TESTS: &str = "CVSYNC_TEST_";
 /// What OpenTelemetry's standard variables start with.
 const STANDARD: &str = "OTEL_";
 
-/// The variables of the environment that start with `CVSYNC_`, and the standard ones of OpenTelemetry. Tests make one without touching the process.
+/// The variables of the environment that start with `CVSYNC_`, and the standard ones of OpenTelemetry. Tests make one without
+/// touching the process.
 ///
 /// Holds values as the system gave them: one that is no Unicode is reported with everything else.
 #[derive(Clone, Default)]

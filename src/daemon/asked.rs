@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::CvId;
 use crate::store::cv_change::APPROVED;
 use crate::store::run_request::{self, RESYNC, SYNC};
-use crate::store::{Store, StoreError, held_delete, job_success};
+use crate::store::{Store, held_delete, job_success, within};
 use crate::sync::Request;
 
 /// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
@@ -22,7 +22,7 @@ pub struct Asked {
 
 /// Whether any waits.
 pub async fn waits(store: &Store) -> bool {
-    bounded(async {
+    within(PATIENCE, async {
         let mut tx = store.begin().await?;
         let any = run_request::any(&mut tx).await?;
         tx.commit().await?;
@@ -34,7 +34,7 @@ pub async fn waits(store: &Store) -> bool {
 
 /// The one that has waited longest.
 pub async fn take(store: &Store) -> Option<Asked> {
-    let asked = bounded(async {
+    let asked = within(PATIENCE, async {
         let mut tx = store.begin_write().await?;
         let Some(row) = run_request::take(&mut tx).await? else {
             return Ok(None);
@@ -61,7 +61,7 @@ pub async fn take(store: &Store) -> Option<Asked> {
 impl Asked {
     /// It came to its end. Where that cannot be written down it is made once more, which does no harm.
     pub async fn done(self, store: &Store, failed: bool) {
-        let recorded = bounded(async {
+        let recorded = within(PATIENCE, async {
             let mut tx = store.begin_write().await?;
             if self.approves && !failed {
                 job_success::record(&mut tx, APPROVED).await?;
@@ -73,10 +73,4 @@ impl Asked {
             tracing::warn!("a run that was asked for is made once more: {error}");
         }
     }
-}
-
-async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
 }

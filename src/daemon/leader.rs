@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::admin::{Board, Phase};
 use crate::store::pause::{self, Pause};
-use crate::store::{Store, StoreError, lease};
+use crate::store::{Store, StoreError, lease, within};
 use crate::telemetry;
 
 /// How often the leader renews, and how often the others try: with the lease's time together below 15 s.
@@ -42,7 +42,7 @@ impl Leader {
     /// Waits until this instance leads; returns its epoch.
     pub async fn stand_by(&self, board: &Board) -> i64 {
         loop {
-            match bounded(self.take()).await {
+            match within(PATIENCE, self.take()).await {
                 Ok((Some(epoch), pause)) => {
                     self.pause.send_replace(pause);
                     self.store.lead(epoch);
@@ -64,7 +64,7 @@ impl Leader {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
-            match bounded(self.renew(epoch)).await {
+            match within(PATIENCE, self.renew(epoch)).await {
                 Ok((true, pause)) => {
                     renewed = Instant::now();
                     self.pause.send_if_modified(|known| {
@@ -89,7 +89,7 @@ impl Leader {
 
     /// Lets another instance lead at once.
     pub async fn give_up(&self, epoch: i64) {
-        let given_up = bounded(async {
+        let given_up = within(PATIENCE, async {
             let mut tx = self.store.begin().await?;
             lease::give_up(&mut tx, epoch).await?;
             Ok(tx.commit().await?)
@@ -121,10 +121,4 @@ impl Leader {
         tx.commit().await?;
         Ok((kept, pause))
     }
-}
-
-async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(PATIENCE, work)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
 }

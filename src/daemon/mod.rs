@@ -215,7 +215,7 @@ impl Daemon {
 
     /// One run; true if it failed.
     async fn carry_out(&self, request: Request) -> bool {
-        let span = request.span();
+        let span = telemetry::run_span(request.name());
         self.carry_out_traced(request).instrument(span).await
     }
 

@@ -6,7 +6,7 @@ const FLOOR: u64 = 1_000;
 /// How much may go within a day.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Brake {
-    share: Option<f64>,
+    share: f64,
 }
 
 /// What would go, next to what there is.
@@ -26,25 +26,16 @@ impl Brake {
     /// Holds where more than this share of the table would go within a day, and more than 1,000 rows.
     #[must_use]
     pub fn on(share: f64) -> Self {
-        Self { share: Some(share) }
-    }
-
-    /// Holds nothing: a person has decided.
-    #[must_use]
-    pub fn released() -> Self {
-        Self { share: None }
+        Self { share }
     }
 
     /// Whether the deletes at hand are to wait. Once some wait, all do: half of a glitch is a glitch.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn holds(&self, load: DeleteLoad) -> bool {
-        let Some(share) = self.share else {
-            return false;
-        };
         let in_a_day = load.done + load.wanted;
         let there_were = load.stored + load.done;
-        load.held > 0 || (in_a_day > FLOOR && in_a_day as f64 > share * there_were as f64)
+        load.held > 0 || (in_a_day > FLOOR && in_a_day as f64 > self.share * there_were as f64)
     }
 }
 
@@ -74,11 +65,5 @@ mod tests {
     #[test]
     fn what_follows_waits_too_until_a_person_decides() {
         assert!(holds(1, 0, 1, 1_000_000));
-        let load = DeleteLoad {
-            wanted: 5_000,
-            held: 9,
-            ..DeleteLoad::default()
-        };
-        assert!(!Brake::released().holds(load));
     }
 }

@@ -6,14 +6,13 @@ const ENOUGH: i64 = 20;
 /// A tenth of the usual is too little.
 const PART: i64 = 10;
 
-/// What is usual, where `now` is far below it. `earlier` are the same hours of the weeks before, those without a sync left
-/// out; one week alone is no custom.
+/// Whether so few changes are far below what is usual.
 #[must_use]
-pub fn missed(now: i64, earlier: &[i64]) -> Option<i64> {
-    usual(earlier).filter(|usual| *usual >= ENOUGH && now.saturating_mul(PART) < *usual)
+pub fn is_quiet(now: i64, usual: i64) -> bool {
+    usual >= ENOUGH && now.saturating_mul(PART) < usual
 }
 
-/// What is usual; `None` where too few weeks are known.
+/// What is usual. `earlier` are the same hours of the weeks before, those without a sync left out; one week alone is no custom.
 #[must_use]
 pub fn usual(earlier: &[i64]) -> Option<i64> {
     let mut earlier: Vec<_> = earlier.iter().copied().filter(|count| *count > 0).collect();
@@ -31,20 +30,17 @@ mod tests {
 
     #[test]
     fn far_below_the_usual() {
-        assert_eq!(missed(0, &[300, 320, 280, 310]), Some(300));
-        assert_eq!(missed(29, &[300, 320, 280, 310]), Some(300));
-        assert_eq!(missed(31, &[300, 320, 280, 310]), None);
-        assert_eq!(
-            missed(30, &[300, 90_000]),
-            None,
-            "a mass change is not usual"
-        );
+        assert_eq!(usual(&[300, 320, 280, 310]), Some(300));
+        assert!(is_quiet(0, 300) && is_quiet(29, 300));
+        assert!(!is_quiet(31, 300));
+        let after_a_mass_change = usual(&[300, 90_000]).unwrap();
+        assert!(!is_quiet(30, after_a_mass_change), "it is not usual");
     }
 
     #[test]
     fn too_little_is_known() {
-        assert_eq!(missed(0, &[]), None);
-        assert_eq!(missed(0, &[500, 0, 0, 0]), None, "one week is no custom");
-        assert_eq!(missed(0, &[12, 15, 9]), None, "a quiet hour is quiet");
+        assert_eq!(usual(&[]), None);
+        assert_eq!(usual(&[500, 0, 0, 0]), None, "one week is no custom");
+        assert!(!is_quiet(0, 12), "a quiet hour is quiet");
     }
 }

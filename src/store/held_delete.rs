@@ -128,12 +128,15 @@ pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, 
     .await?)
 }
 
-/// Those among `ids` that wait.
+/// Those among `ids` that wait for a person.
 pub async fn among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
-    Ok(
-        query_scalar("select cv_id from cvsync.held_delete where cv_id = any($1)")
-            .bind(ids)
-            .fetch_all(tx)
-            .await?,
+    Ok(query_scalar(
+        "select cv_id
+               from cvsync.held_delete
+              where cv_id = any($1)
+                and approved_at is null",
     )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?)
 }

@@ -221,9 +221,7 @@ impl Store {
             connection.close().await?;
             Ok(())
         };
-        tokio::time::timeout(ACQUIRE, asked)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
+        within(ACQUIRE, asked).await
     }
 
     /// What an operator should know of this database before cvsync works in it.
@@ -375,6 +373,19 @@ fn migration_error(error: sqlx::migrate::MigrateError) -> StoreError {
         )),
         _ => StoreError::Broken("its migrations cannot be read".to_owned()),
     }
+}
+
+/// What `work` brings about; an answer that comes later than `limit` counts as none.
+///
+/// # Errors
+/// As `work`, or [`StoreError::Passing`] when the time is over.
+pub async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
 }
 
 #[cfg(test)]

@@ -137,15 +137,6 @@ pub async fn conclude(
     Ok(())
 }
 
-/// What the latest comparison found: missing and extra.
-pub async fn last(tx: &mut PgConnection) -> Result<Option<(i64, i64)>, StoreError> {
-    Ok(
-        query_as("select missing, extra from cvsync.reconcile_run order by id desc limit 1")
-            .fetch_optional(tx)
-            .await?,
-    )
-}
-
 /// A comparison that came to its end.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct ReconcileRun {

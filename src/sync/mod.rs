@@ -39,7 +39,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
 use crate::store::{
-    Store, StoreError, cv, cv_seen, job_success, reconcile, sync_window, watermark,
+    Store, StoreError, cv, cv_seen, job_success, reconcile, sync_window, watermark, within,
 };
 use crate::telemetry::{self, Metrics};
 use crate::vdab::{Client, Pauses};
@@ -382,9 +382,7 @@ impl Pipeline {
         let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let asked = Instant::now();
-            let answer = tokio::time::timeout(limit, op())
-                .await
-                .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())));
+            let answer = within(limit, Box::pin(op())).await;
             let class = answer.as_ref().err().map(StoreError::class);
             self.metrics.queried(stage, asked.elapsed(), class);
             let error = match answer {
@@ -411,7 +409,7 @@ impl Pipeline {
                 self.store.connect_anew();
             }
             self.trouble.send_replace(Some(error));
-            self.metrics.retry("write", "database");
+            self.metrics.retry("database", class.unwrap_or("passing"));
             tokio::select! {
                 () = tokio::time::sleep(pauses.next_pause()) => {}
                 () = self.token.cancelled() => {}

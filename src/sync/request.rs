@@ -1,13 +1,11 @@
 //! What a run may be asked for, and what that means for its first stage; pure.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::{Span, field};
 
 use super::delta;
 use super::plan::Plan;
 use crate::config;
 use crate::model::{CvId, Window};
-use crate::telemetry;
 
 /// What a run is to do. Only [`UpToNow`](Self::UpToNow) moves the watermark.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,23 +56,6 @@ impl Request {
             Self::These(_) => "resync",
             Self::Reconcile => "reconcile",
         }
-    }
-
-    /// The span of a run, with the trace's id for log lines.
-    #[must_use]
-    pub fn span(&self) -> Span {
-        let span = tracing::info_span!(
-            "run",
-            otel.name = self.name(),
-            run = self.name(),
-            trace_id = field::Empty,
-            error.type = field::Empty,
-            otel.status_code = field::Empty,
-        );
-        if let Some(id) = telemetry::trace_id(&span) {
-            span.record("trace_id", id);
-        }
-        span
     }
 
     /// The name of the job in `job_success`, for those whose silence is worth an alarm.

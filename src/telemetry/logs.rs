@@ -47,7 +47,7 @@ pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option
             .with_span_list(false)
             .boxed(),
     };
-    let traces = otlp::traces(*otel)?;
+    let traces = otlp::pushed_traces(*otel)?;
     let Some(Traces(provider)) = &traces else {
         tracing_subscriber::registry()
             .with(lines)

@@ -399,7 +399,7 @@ impl Metrics {
         }
     }
 
-    /// An attempt of `stage` (`list`, `fetch`, `write`) that has to be repeated.
+    /// An attempt of `stage` (`list`, `fetch`, `database`) that has to be repeated.
     pub fn retry(&self, stage: &'static str, error: &'static str) {
         let labels = [
             KeyValue::new("stage", stage),

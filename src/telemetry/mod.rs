@@ -7,7 +7,7 @@ mod spans;
 
 pub use self::logs::{Screen, install};
 pub use self::metrics::*;
-pub use self::otlp::{Traces, host, metrics as pushed_metrics};
+pub use self::otlp::{Traces, host, pushed_metrics};
+pub use self::spans::{failed, link, run_span};
 
 use self::otlp::resource;
-pub use self::spans::{failed, link, trace_id};

@@ -41,7 +41,7 @@ pub fn host() -> String {
 ///
 /// # Errors
 /// What is wrong with the standard variables.
-pub fn metrics(otel: Otel) -> anyhow::Result<Option<PeriodicReader<MetricExporter>>> {
+pub fn pushed_metrics(otel: Otel) -> anyhow::Result<Option<PeriodicReader<MetricExporter>>> {
     let builder = MetricExporter::builder();
     let exporter = match otel.metrics {
         None => return Ok(None),
@@ -56,7 +56,7 @@ pub fn metrics(otel: Otel) -> anyhow::Result<Option<PeriodicReader<MetricExporte
 ///
 /// # Errors
 /// What is wrong with the standard variables.
-pub fn traces(otel: Otel) -> anyhow::Result<Option<Traces>> {
+pub fn pushed_traces(otel: Otel) -> anyhow::Result<Option<Traces>> {
     let builder = SpanExporter::builder();
     let exporter = match otel.traces {
         None => return Ok(None),

@@ -88,7 +88,9 @@ fn waiting(status: &Status, now: Now) -> Option<Sentence> {
         })
     };
     if let Some(probe) = gate(Reason::Auth) {
-        let text = format!("VDAB refuses the key: set a new CVSYNC_API_KEY and restart; {probe}");
+        let text = format!(
+            "VDAB refuses the key: put a new one into the file of CVSYNC_API_KEY_FILE, or set CVSYNC_API_KEY and restart; {probe}"
+        );
         return Some(say("key", Tone::Bad, text));
     }
     if let Some(pause) = &status.pause {
@@ -352,7 +354,7 @@ mod tests {
                 Reason::Auth,
                 "key",
                 Tone::Bad,
-                "VDAB refuses the key: set a new CVSYNC_API_KEY and restart; asked again in 40 s.",
+                "VDAB refuses the key: put a new one into the file of CVSYNC_API_KEY_FILE, or set CVSYNC_API_KEY and restart; asked again in 40 s.",
             ),
             (
                 Reason::Outage,
