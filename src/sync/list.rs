@@ -17,13 +17,10 @@ use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
 use crate::model::window::instant;
-use crate::model::{CvId, Difference, Standing, Window};
-use crate::store::{StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window};
+use crate::model::{CvId, Difference, Window};
+use crate::store::{StoreError, cv_seen, held_delete, parked_cv, sync_window};
 use crate::telemetry;
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage, Pauses, Remedy};
-
-/// How many differences are looked up at a time.
-const DIFFERENCES: i64 = 1_000;
 
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
@@ -77,8 +74,8 @@ pub async fn run(
     }
 }
 
-struct Lister<'a> {
-    pipeline: &'a Pipeline,
+pub(super) struct Lister<'a> {
+    pub(super) pipeline: &'a Pipeline,
     work: Sender<Work>,
     /// The comparison for which listed ids are only taken note of.
     compares: Option<i64>,
@@ -91,16 +88,7 @@ struct Lister<'a> {
     /// Where the run's first fresh window starts.
     begun: Option<DateTime<Utc>>,
     /// The end of the first window that held anything: the source may tell nothing of what lies before it.
-    horizon: Option<DateTime<Utc>>,
-}
-
-/// On which side alone a CV is.
-#[derive(Clone, Copy)]
-enum Side {
-    /// The source's.
-    Missing,
-    /// Ours.
-    Extra,
+    pub(super) horizon: Option<DateTime<Utc>>,
 }
 
 /// How the first answer covers its window.
@@ -412,103 +400,6 @@ impl Lister<'_> {
         Ok(())
     }
 
-    /// Takes note of a page, for the comparison once all is listed.
-    async fn note(
-        &self,
-        run: i64,
-        listed: &mut Listed,
-        page: &Answer<BulkPage>,
-    ) -> Result<(), SyncError> {
-        let words = self.pipeline.vdab.words();
-        let items = &page.value.items;
-        listed.ids += items.len() as u64;
-        listed.skipped += items.len() as u64;
-        self.pipeline.progress.taken(items.len() as u64);
-        let (ids, gone): (Vec<_>, Vec<_>) = items
-            .iter()
-            .filter_map(|item| {
-                let id = CvId::parse(item.cv_id.as_deref()?)?;
-                let gone = words.standing(item.status.as_deref()) == Standing::Gone;
-                Some((id.0, gone))
-            })
-            .unzip();
-        self.pipeline
-            .persist("taking note of a page", || async {
-                // Not undone by a dry run: it is no result.
-                let mut tx = self.pipeline.store.begin().await?;
-                reconcile::note(&mut tx, run, &ids, &gone).await?;
-                Ok(tx.commit().await?)
-            })
-            .await
-    }
-
-    /// Fetches what only one side has, a page at a time: what the source says about each decides.
-    async fn differences(&self, run: i64) -> Result<Difference, SyncError> {
-        let (listed, stored) = self.sizes(run).await?;
-        if listed == 0 && stored > 0 {
-            return Err(SyncError::Empty { stored });
-        }
-        Ok(Difference {
-            listed: u64::try_from(listed).unwrap_or(0),
-            missing: self.fetch_side(run, Side::Missing).await?,
-            extra: self.fetch_side(run, Side::Extra).await?,
-        })
-    }
-
-    /// How many CVs the source lists, and how many are stored.
-    async fn sizes(&self, run: i64) -> Result<(i64, i64), SyncError> {
-        self.pipeline
-            .persist("counting both sides", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                let sizes = (
-                    reconcile::listed(&mut tx, run).await?,
-                    cv::count(&mut tx).await?,
-                );
-                tx.commit().await?;
-                Ok(sizes)
-            })
-            .await
-    }
-
-    async fn fetch_side(&self, run: i64, side: Side) -> Result<u64, SyncError> {
-        let horizon = self.horizon.unwrap_or_default().date_naive();
-        let (mut after, mut count) = (Uuid::nil(), 0);
-        loop {
-            let page = self
-                .pipeline
-                .persist("comparing", || async {
-                    let mut tx = self.pipeline.store.begin().await?;
-                    let page = match side {
-                        Side::Missing => {
-                            reconcile::missing(&mut tx, run, after, DIFFERENCES).await?
-                        }
-                        Side::Extra => {
-                            reconcile::extra(&mut tx, run, after, horizon, DIFFERENCES).await?
-                        }
-                    };
-                    tx.commit().await?;
-                    Ok(page)
-                })
-                .await?;
-            let Some(last) = page.last() else {
-                return Ok(count);
-            };
-            after = last.0;
-            count += page.len() as u64;
-            self.fetch(page).await;
-        }
-    }
-
-    async fn forget(&self, run: i64) -> Result<(), SyncError> {
-        self.pipeline
-            .persist("forgetting what was listed", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                reconcile::forget(&mut tx, run).await?;
-                Ok(tx.commit().await?)
-            })
-            .await
-    }
-
     async fn knowledge(
         &self,
         planned: Planned,
@@ -569,7 +460,7 @@ impl Lister<'_> {
     }
 
     /// Sends CVs on their way that no window lists.
-    async fn fetch(&self, ids: Vec<CvId>) {
+    pub(super) async fn fetch(&self, ids: Vec<CvId>) {
         let listed_at = Instant::now();
         self.pipeline.progress.taken(ids.len() as u64);
         for id in ids {

@@ -4,6 +4,7 @@
 //! unneeded or parked. A stage that fails ends the run; the next one begins at the watermark.
 
 mod batch;
+mod compare;
 mod error;
 mod fetch;
 mod hand;
