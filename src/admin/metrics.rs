@@ -120,6 +120,7 @@ fn watch_stored(admin: &Arc<Admin>) {
         Some(vec![
             (as_f64(run.missing), kind("missing")),
             (as_f64(run.extra), kind("extra")),
+            (as_f64(run.stale), kind("stale")),
         ])
     });
 }

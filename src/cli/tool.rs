@@ -115,8 +115,8 @@ pub fn text(summary: &Summary) -> String {
     parts.push(format!("{} calls", summary.calls));
     parts.extend(summary.difference.map(|difference| {
         format!(
-            "the source has {}, of which {} were missing here, and {} were here that it does not list",
-            difference.listed, difference.missing, difference.extra
+            "the source has {}, of which {} were missing and {} out of date here, and {} were here that it does not list",
+            difference.listed, difference.missing, difference.stale, difference.extra
         )
     }));
     let watermark = summary.watermark;

@@ -112,7 +112,7 @@ impl AddAssign for Tally {
     }
 }
 
-/// What a comparison of the whole source with the database found; 0 missing and 0 extra is the goal.
+/// What a comparison of the whole source with the database found, up to the watermark; 0 of each is the goal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// CVs that the source lists.
@@ -121,4 +121,6 @@ pub struct Difference {
     pub missing: u64,
     /// Held, but not listed as there.
     pub extra: u64,
+    /// Held as it was before its latest change.
+    pub stale: u64,
 }

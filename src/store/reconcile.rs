@@ -23,51 +23,64 @@ pub async fn forget(tx: &mut PgConnection, run: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes note of a page. An id that comes again stands as it was listed last.
+/// Takes note of a page of a window that began at `van`; `pending` if the next sync is to bring what changed in it. An id that
+/// comes again stands as it was listed last.
 pub async fn note(
     tx: &mut PgConnection,
     run: i64,
+    van: DateTime<Utc>,
+    pending: bool,
     ids: &[Uuid],
     gone: &[bool],
 ) -> Result<(), StoreError> {
     query(
-        "insert into cvsync.reconcile_listed (run, cv_id, gone)
-         select $3, cv_id, bool_and(gone)
+        "insert into cvsync.reconcile_listed (run, cv_id, gone, van, pending)
+         select $3, cv_id, bool_and(gone), $4, $5
            from unnest($1::uuid[], $2::boolean[]) as listed (cv_id, gone)
           group by cv_id
          on conflict (run, cv_id) do update
-            set gone = excluded.gone",
+            set gone = excluded.gone,
+                van = excluded.van,
+                pending = excluded.pending",
     )
     .bind(ids)
     .bind(gone)
     .bind(run)
+    .bind(van)
+    .bind(pending)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// The next ids behind `after` that the source lists as there and that we do not hold. Those that are parked are known
-/// to be missing.
+/// The next ids behind `after` that the source lists as there and that we do not hold, or hold as they were before the window that
+/// lists them. Those that are parked are known to be missing.
 pub async fn missing(
     tx: &mut PgConnection,
     run: i64,
     after: Uuid,
+    pending: bool,
     limit: i64,
 ) -> Result<Vec<CvId>, StoreError> {
     let ids: Vec<Uuid> = query_scalar(
-        "select cv_id
+        "select listed.cv_id
            from cvsync.reconcile_listed as listed
-          where run = $3
-            and cv_id > $1
-            and not gone
-            and not exists (select from cvsync.cv where cv.cv_id = listed.cv_id)
+           left join cvsync.cv_seen as seen
+             on seen.cv_id = listed.cv_id
+          where listed.run = $3
+            and listed.cv_id > $1
+            and not listed.gone
+            and listed.pending = $4
+            and (seen.as_of < listed.van
+                 or not exists (select from cvsync.cv where cv.cv_id = listed.cv_id))
             and not exists (select from cvsync.parked_cv where parked_cv.cv_id = listed.cv_id::text)
-          order by cv_id
+          order by listed.cv_id
           limit $2",
     )
     .bind(after)
     .bind(limit)
     .bind(run)
+    .bind(pending)
     .fetch_all(tx)
     .await?;
     Ok(ids.into_iter().map(CvId).collect())
@@ -80,6 +93,7 @@ pub async fn extra(
     run: i64,
     after: Uuid,
     horizon: NaiveDate,
+    pending: bool,
     limit: i64,
 ) -> Result<Vec<CvId>, StoreError> {
     let ids: Vec<Uuid> = query_scalar(
@@ -89,8 +103,9 @@ pub async fn extra(
              on listed.run = $4
             and listed.cv_id = cv.cv_id
           where cv.cv_id > $1
-            and (listed.gone
+            and ((listed.gone and listed.pending = $5)
                  or (listed.cv_id is null
+                     and not $5
                      and (wijzigings_datum is null or wijzigings_datum > $2)))
           order by cv.cv_id
           limit $3",
@@ -99,6 +114,7 @@ pub async fn extra(
     .bind(horizon)
     .bind(limit)
     .bind(run)
+    .bind(pending)
     .fetch_all(tx)
     .await?;
     Ok(ids.into_iter().map(CvId).collect())
@@ -123,13 +139,14 @@ pub async fn conclude(
 ) -> Result<(), StoreError> {
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     query(
-        "insert into cvsync.reconcile_run (started_at, listed, missing, extra, inserted, deleted)
-         values ($1, $2, $3, $4, $5, $6)",
+        "insert into cvsync.reconcile_run (started_at, listed, missing, extra, stale, inserted, deleted)
+         values ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(started_at)
     .bind(count(difference.listed))
     .bind(count(difference.missing))
     .bind(count(difference.extra))
+    .bind(count(difference.stale))
     .bind(count(tally.inserted))
     .bind(count(tally.deleted))
     .execute(tx)
@@ -150,12 +167,14 @@ pub struct ReconcileRun {
     pub missing: i64,
     /// Were here, and are not at the source.
     pub extra: i64,
+    /// Were here as they had been before their latest change.
+    pub stale: i64,
 }
 
 /// The latest comparison.
 pub async fn latest(tx: &mut PgConnection) -> Result<Option<ReconcileRun>, StoreError> {
     Ok(query_as(
-        "select started_at, finished_at, listed, missing, extra
+        "select started_at, finished_at, listed, missing, extra, stale
            from cvsync.reconcile_run
           order by id desc
           limit 1",

@@ -3,9 +3,11 @@
 
 use uuid::Uuid;
 
-use super::SyncError;
 use super::list::Lister;
+use super::plan::Plan;
+use super::request::Comparison;
 use super::settle::Listed;
+use super::{SyncError, delta};
 use crate::model::{CvId, Difference, Standing};
 use crate::store::{cv, reconcile};
 use crate::vdab::{Answer, BulkPage};
@@ -13,20 +15,33 @@ use crate::vdab::{Answer, BulkPage};
 /// How many differences are looked up at a time.
 const DIFFERENCES: i64 = 1_000;
 
-/// On which side alone a CV is.
+/// Which side has more of a CV.
 #[derive(Clone, Copy)]
 enum Side {
-    /// The source's.
+    /// The source: it is not here, or not as it is there.
     Missing,
-    /// Ours.
+    /// Ours: it is not there.
     Extra,
 }
 
 impl Lister<'_> {
+    /// What changed while the whole was listed, and has left the windows that were listed last.
+    pub(super) fn changed_since(&self, comparison: Comparison) -> Plan {
+        let now = self.pipeline.vdab.time().now();
+        let since = comparison.began - self.settle_lag();
+        Plan::again(
+            since,
+            now,
+            self.settle_lag(),
+            &[],
+            delta(self.pipeline.settings.window),
+        )
+    }
+
     /// Takes note of a page, for the comparison once all is listed.
     pub(super) async fn note(
         &self,
-        run: i64,
+        comparison: Comparison,
         listed: &mut Listed,
         page: &Answer<BulkPage>,
     ) -> Result<(), SyncError> {
@@ -43,27 +58,43 @@ impl Lister<'_> {
                 Some((id.0, gone))
             })
             .unzip();
+        let window = listed.planned.window;
+        let pending = comparison.watermark.is_some_and(|at| window.tot() > at);
+        let run = comparison.run();
         self.pipeline
             .persist("taking note of a page", || async {
                 // Not undone by a dry run: it is no result.
                 let mut tx = self.pipeline.store.begin().await?;
-                reconcile::note(&mut tx, run, &ids, &gone).await?;
+                reconcile::note(&mut tx, run, window.van(), pending, &ids, &gone).await?;
                 Ok(tx.commit().await?)
             })
             .await
     }
 
-    /// Fetches what only one side has, a page at a time: what the source says about each decides.
-    pub(super) async fn differences(&self, run: i64) -> Result<Difference, SyncError> {
+    /// Fetches what differs, a page at a time: what the source says about each decides whether it is a difference.
+    pub(super) async fn differences(
+        &self,
+        comparison: Comparison,
+    ) -> Result<Difference, SyncError> {
+        let run = comparison.run();
         let (listed, stored) = self.sizes(run).await?;
         if listed == 0 && stored > 0 {
             return Err(SyncError::Empty { stored });
         }
+        self.fetch_side(run, Side::Missing, false).await?;
+        self.fetch_side(run, Side::Extra, false).await?;
         Ok(Difference {
             listed: u64::try_from(listed).unwrap_or(0),
-            missing: self.fetch_side(run, Side::Missing).await?,
-            extra: self.fetch_side(run, Side::Extra).await?,
+            ..Difference::default()
         })
+    }
+
+    /// Fetches what changed behind the watermark, and ends the comparison.
+    pub(super) async fn rest(&self, comparison: Comparison) -> Result<(), SyncError> {
+        let run = comparison.run();
+        self.fetch_side(run, Side::Missing, true).await?;
+        self.fetch_side(run, Side::Extra, true).await?;
+        self.forget(run).await
     }
 
     /// How many CVs the source lists, and how many are stored.
@@ -81,9 +112,9 @@ impl Lister<'_> {
             .await
     }
 
-    async fn fetch_side(&self, run: i64, side: Side) -> Result<u64, SyncError> {
+    async fn fetch_side(&self, run: i64, side: Side, pending: bool) -> Result<(), SyncError> {
         let horizon = self.horizon.unwrap_or_default().date_naive();
-        let (mut after, mut count) = (Uuid::nil(), 0);
+        let mut after = Uuid::nil();
         loop {
             let page = self
                 .pipeline
@@ -91,10 +122,11 @@ impl Lister<'_> {
                     let mut tx = self.pipeline.store.begin().await?;
                     let page = match side {
                         Side::Missing => {
-                            reconcile::missing(&mut tx, run, after, DIFFERENCES).await?
+                            reconcile::missing(&mut tx, run, after, pending, DIFFERENCES).await?
                         }
                         Side::Extra => {
-                            reconcile::extra(&mut tx, run, after, horizon, DIFFERENCES).await?
+                            reconcile::extra(&mut tx, run, after, horizon, pending, DIFFERENCES)
+                                .await?
                         }
                     };
                     tx.commit().await?;
@@ -102,15 +134,14 @@ impl Lister<'_> {
                 })
                 .await?;
             let Some(last) = page.last() else {
-                return Ok(count);
+                return Ok(());
             };
             after = last.0;
-            count += page.len() as u64;
             self.fetch(page).await;
         }
     }
 
-    pub(super) async fn forget(&self, run: i64) -> Result<(), SyncError> {
+    async fn forget(&self, run: i64) -> Result<(), SyncError> {
         self.pipeline
             .persist("forgetting what was listed", || async {
                 let mut tx = self.pipeline.store.begin().await?;

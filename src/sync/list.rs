@@ -13,6 +13,7 @@ use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
 use super::plan::{Plan, Planned};
+use super::request::Comparison;
 use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
@@ -45,7 +46,7 @@ pub async fn run(
         pipeline,
         work,
         compares: match task {
-            Task::Compare(_, run) => Some(run),
+            Task::Compare(_, comparison) => Some(comparison),
             _ => None,
         },
         late: None,
@@ -65,11 +66,14 @@ pub async fn run(
             lister.fetch(ids).await;
             Ok(None)
         }
-        Task::Compare(plan, run) => {
+        Task::Compare(plan, comparison) => {
             lister.windows(plan).await?;
-            let difference = lister.differences(run).await?;
-            lister.forget(run).await?;
-            Ok(Some(difference))
+            lister.windows(lister.changed_since(comparison)).await?;
+            Ok(Some(lister.differences(comparison).await?))
+        }
+        Task::Rest(comparison) => {
+            lister.rest(comparison).await?;
+            Ok(None)
         }
     }
 }
@@ -78,7 +82,7 @@ pub(super) struct Lister<'a> {
     pub(super) pipeline: &'a Pipeline,
     work: Sender<Work>,
     /// The comparison for which listed ids are only taken note of.
-    compares: Option<i64>,
+    compares: Option<Comparison>,
     /// The word under which late arrivals are counted.
     late: Option<&'static str>,
     /// The next window's place in the run.
@@ -302,8 +306,8 @@ impl Lister<'_> {
 
     /// Passes on the ids of a page that need it, and counts all of them.
     async fn feed(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
-        if let Some(run) = self.compares {
-            return self.note(run, listed, page).await;
+        if let Some(comparison) = self.compares {
+            return self.note(comparison, listed, page).await;
         }
         let words = self.pipeline.vdab.words();
         let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
@@ -495,7 +499,7 @@ impl Lister<'_> {
         now - self.settle_lag()
     }
 
-    fn settle_lag(&self) -> TimeDelta {
+    pub(super) fn settle_lag(&self) -> TimeDelta {
         delta(self.pipeline.settings.settle_lag)
     }
 }

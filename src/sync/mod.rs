@@ -218,19 +218,18 @@ impl Pipeline {
         let began = self.vdab.time().now();
         let calls = self.vdab.answers_received();
         let task = self.task(request).await?;
-        let _running = self.progress.start();
-        let piped = tokio::select! {
-            piped = Box::pin(self.pipe(task)) => piped,
-            stalled = watchdog::watch(self) => Err(stalled),
+        let rest = match task {
+            Task::Compare(_, comparison) => Some(Task::Rest(comparison)),
+            _ => None,
         };
-        let mut summary = piped.inspect_err(|error| {
-            self.metrics.window_ended("failed", 1);
-            telemetry::failed(&Span::current(), error.class());
-        })?;
-        if let Some(difference) = &mut summary.difference {
+        let _running = self.progress.start();
+        let mut summary = self.pipe_watched(task).await?;
+        if let (Some(difference), Some(rest)) = (&mut summary.difference, rest) {
             // Only what the answers confirmed is one: the rest changed while it was compared.
             difference.missing = summary.tally.inserted;
             difference.extra = summary.tally.deleted;
+            difference.stale = summary.tally.updated;
+            summary.tally += self.pipe_watched(rest).await?.tally;
         }
         summary.calls = self.vdab.answers_received() - calls;
         summary.interrupted = self.token.is_cancelled();
@@ -302,6 +301,17 @@ impl Pipeline {
             })
         })
         .await
+    }
+
+    async fn pipe_watched(&self, task: Task) -> Result<Summary, SyncError> {
+        let piped = tokio::select! {
+            piped = Box::pin(self.pipe(task)) => piped,
+            stalled = watchdog::watch(self) => Err(stalled),
+        };
+        piped.inspect_err(|error| {
+            self.metrics.window_ended("failed", 1);
+            telemetry::failed(&Span::current(), error.class());
+        })
     }
 
     /// One future: if a stage fails, the others are dropped with it and the open transaction rolls back.

@@ -30,8 +30,19 @@ pub(super) enum Task {
     List(Plan, Option<&'static str>),
     /// Fetch these.
     Fetch(Vec<CvId>),
-    /// List these windows, then fetch what only one side has. The number tells comparisons apart.
-    Compare(Plan, i64),
+    /// List these windows, then fetch what differs.
+    Compare(Plan, Comparison),
+    /// Fetch what the comparison saw and left to the next sync.
+    Rest(Comparison),
+}
+
+/// A comparison of the whole source with the database.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Comparison {
+    /// When it began, in the source's time: tells comparisons apart.
+    pub began: DateTime<Utc>,
+    /// What changed behind it is the next sync's, and no difference.
+    pub watermark: Option<DateTime<Utc>>,
 }
 
 /// What the database knows of earlier runs.
@@ -43,6 +54,13 @@ pub(super) struct Marks {
     pub ends: Vec<DateTime<Utc>>,
     /// CVs that should be there.
     pub canaries: Vec<CvId>,
+}
+
+impl Comparison {
+    /// Its number in the database.
+    pub(super) fn run(self) -> i64 {
+        self.began.timestamp_millis()
+    }
 }
 
 impl Request {
@@ -97,8 +115,13 @@ impl Request {
             Self::These(ids) => Task::Fetch(ids),
             Self::Reconcile => {
                 // Up to now: what the source does not list although it has it would be asked for in vain.
-                let tot = now;
-                Task::Compare(again(settings.from.min(tot), tot), now.timestamp_millis())
+                let cut = marks.watermark.as_slice();
+                let plan = Plan::again(settings.from.min(now), now, overlap, cut, width);
+                let comparison = Comparison {
+                    began: now,
+                    watermark: marks.watermark,
+                };
+                Task::Compare(plan, comparison)
             }
         }
     }

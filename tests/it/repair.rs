@@ -96,6 +96,46 @@ async fn what_the_source_merely_stopped_listing_is_kept() {
 }
 
 #[tokio::test]
+async fn what_the_next_sync_would_bring_is_brought_and_is_no_difference() {
+    let mut world = World::new(200).await;
+    world.sync_again().await;
+    let gone = world.any_live_id();
+    world.source.world(|w| {
+        w.add();
+        assert!(w.remove(gone));
+    });
+    let summary = world.request(Request::Reconcile).await;
+    let difference = summary.difference.unwrap();
+    assert_eq!((difference.missing, difference.extra), (0, 0));
+    assert_eq!((summary.tally.inserted, summary.tally.deleted), (1, 1));
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn reconcile_finds_what_is_older_than_its_latest_change() {
+    let mut world = World::new(200).await;
+    let id = world.any_live_id();
+    world.source.world(|w| assert!(w.update(id)));
+    world.settle();
+    world.sync_again().await;
+    sqlx::query("update cvsync.cv set document = '{}', content_hash = '' where cv_id = $1")
+        .bind(id)
+        .execute(&world.database)
+        .await
+        .unwrap();
+    sqlx::query("update cvsync.cv_seen set as_of = now() - interval '40 days' where cv_id = $1")
+        .bind(id)
+        .execute(&world.database)
+        .await
+        .unwrap();
+    let summary = world.request(Request::Reconcile).await;
+    assert_eq!(summary.difference.unwrap().stale, 1);
+    world.assert_database_equals_source().await;
+    let again = world.request(Request::Reconcile).await;
+    assert_eq!(again.difference.unwrap().stale, 0);
+}
+
+#[tokio::test]
 async fn a_source_that_lists_nothing_at_all_is_not_believed() {
     let mut world = World::new(100).await;
     world.sync_again().await;

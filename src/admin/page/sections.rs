@@ -367,7 +367,7 @@ pub fn reconciled(view: &View) -> Markup {
                 Some(run) => p {
                     "The whole of VDAB was compared with the database " (view.now.ago(run.finished_at)) " ("
                     (view.now.time(run.finished_at)) "): " (count(run.listed, "CV")) " listed, "
-                    (number(run.missing)) " missing here, " (number(run.extra)) " too many. It took "
+                    (number(run.missing)) " missing here, " (number(run.extra)) " too many, " (number(run.stale)) " out of date. It took "
                     (span(run.finished_at - run.started_at)) "."
                 },
                 None => p { "The whole of VDAB has not been compared with the database yet; that is done each night." },
