@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Checks what is in deploy/, and the runbook, without Docker and without a cluster. Runs all steps, so that one run shows all
 # failures; what could not be checked stands at the end by name. What it needs and does not find it fetches into a cache of its
-# own, and installs nothing: an installed Prometheus would start with the machine.
+# own, and installs nothing.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." || exit 1
 
-cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cvsync-check
+. deploy/ensure.sh
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=()
@@ -20,22 +20,6 @@ step() {
 }
 
 unchecked() { unchecked+=("NOT CHECKED: $1"); }
-
-# Whether a program is there: in the machine, or unpacked from its Debian package.
-have() {
-    local program=$1 package=$2 folder=$cache/$2
-    PATH=$PATH:$folder/usr/bin
-    ! command -v "$program" >/dev/null || return 0
-    command -v apt-get >/dev/null || return 1
-    echo "$program is missing: unpacking Debian's package $package into $folder" >&2
-    mkdir -p "$folder"
-    (
-        cd "$folder" || exit 1
-        apt-get -qq download "$package" 2>/dev/null || { apt-get -qq update && apt-get -qq download "$package"; } || exit 1
-        dpkg-deb -x "$package"_*.deb . && rm -f "$package"_*.deb
-    ) >&2
-    command -v "$program" >/dev/null
-}
 
 # Docker Compose as a library, and Kubernetes' schemas: fixed versions, so that only a change of ours can break a check.
 have_python_tools() {
@@ -103,7 +87,7 @@ systemd() {
     [ -z "$complaints" ] || { echo "$complaints"; return 1; }
 }
 
-if have promtool prometheus; then
+if unpacked promtool prometheus; then
     step "alert rules" rules
     step "expressions of the dashboard" expressions
     step "the dashboard's sentence of state" states
@@ -115,7 +99,7 @@ step "runbook, links, names of metrics" links_and_names
 
 if have_python_tools; then
     step compose compose
-    if have kubectl kubernetes-client; then
+    if unpacked kubectl kubernetes-client; then
         step kubernetes kubernetes
     else
         unchecked "kubernetes (no kubectl to render it)"

@@ -65,3 +65,22 @@ install_packages() {
     fi
     "${apt[@]}" install -y --no-install-recommends "$@" >&2
 }
+
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cvsync-check
+
+# Whether a program is there: in the machine, or unpacked from its Debian package into a cache of our own and on the path from now
+# on. For what must not be installed: an installed Prometheus would start with the machine.
+unpacked() {
+    local program=$1 package=$2 folder=$cache/$2
+    PATH=$PATH:$folder/usr/bin
+    ! command -v "$program" >/dev/null || return 0
+    command -v apt-get >/dev/null || return 1
+    echo "$program is missing: unpacking Debian's package $package into $folder" >&2
+    mkdir -p "$folder"
+    (
+        cd "$folder" || exit 1
+        apt-get -qq download "$package" 2>/dev/null || { apt-get -qq update && apt-get -qq download "$package"; } || exit 1
+        dpkg-deb -x "$package"_*.deb . && rm -f "$package"_*.deb
+    ) >&2
+    command -v "$program" >/dev/null
+}

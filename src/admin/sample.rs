@@ -95,7 +95,8 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
     let mut ages = Arc::new(Ages::default());
     let mut ages_at: Option<Instant> = None;
     loop {
-        if ages_at.is_none_or(|at| at.elapsed() >= AGES_PERIOD)
+        // Without documents it is soon read, and read again until there are some.
+        if ages_at.is_none_or(|at| ages.verified.is_empty() || at.elapsed() >= AGES_PERIOD)
             && let Ok(read) = within(PATIENCE, read_ages(&admin.pipeline.store)).await
         {
             ages = Arc::new(read);

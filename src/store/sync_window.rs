@@ -15,13 +15,15 @@ pub async fn ends_after(
     after: DateTime<Utc>,
 ) -> Result<Vec<DateTime<Utc>>, StoreError> {
     Ok(query_scalar(
-        "select tot
+        // Windows have whole milliseconds, whoever wrote the row: an end between two of them would leave no window before it.
+        "select date_trunc('milliseconds', tot) as tot
            from cvsync.sync_window
           where fresh
             and state = 'settled'
             and tot > $1
           union
-         select min(tot)
+         select date_trunc('milliseconds', min(tot))
+
            from cvsync.sync_window
           where fresh
             and state = 'abandoned'

@@ -12,6 +12,7 @@
 )]
 
 mod actions;
+mod alerts;
 mod architecture;
 mod bad_answers;
 mod browser;
@@ -27,6 +28,7 @@ mod pgbouncer;
 mod pipeline;
 mod process;
 mod process_faults;
+mod prometheus;
 mod proxy;
 mod repair;
 mod running;
