@@ -15,8 +15,8 @@ use crate::store::watermark::KANDIDATEN;
 use crate::telemetry::{
     CHANGES_LATELY, CHANGES_USUAL, CLOCK_OFFSET, DELETES_WITHHELD, FEED_SEQ, LAST_SUCCESS, LEADER,
     PARKED, PARKED_OLDEST, PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE,
-    SCHEDULE_INTERVAL, SOURCE_LAG, STORED, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING, WORKERS,
-    Watched,
+    SCHEDULE_INTERVAL, SCHEMA_DRIFT, SOURCE_LAG, STORED, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING,
+    WORKERS, Watched,
 };
 
 /// Everything, as of now.
@@ -112,6 +112,19 @@ fn watch_stored(admin: &Arc<Admin>) {
     });
     register(admin, DELETES_WITHHELD, |admin| {
         Some(vec![(as_f64(numbers(admin)?.held_deletes), vec![])])
+    });
+    register(admin, SCHEMA_DRIFT, |admin| {
+        let seen = admin.pipeline.vdab.drift().into_iter();
+        let count = |names: usize| as_f64(i64::try_from(names).unwrap_or(i64::MAX));
+        Some(
+            seen.map(|(kind, names)| {
+                (
+                    count(names.len()),
+                    vec![KeyValue::new("kind", kind.as_str())],
+                )
+            })
+            .collect(),
+        )
     });
     register(admin, RECONCILE_DIFFERENCE, |admin| {
         let numbers = numbers(admin)?;

@@ -13,7 +13,7 @@ use super::{Admin, LastRun, Phase};
 use crate::model::Tally;
 use crate::store::pause::Pause;
 use crate::sync::Snapshot;
-use crate::vdab::ClosedGate;
+use crate::vdab::{ClosedGate, Seen};
 
 /// Everything that a person who is paged wants to know first.
 #[derive(Clone, Debug, Serialize)]
@@ -56,6 +56,8 @@ pub struct Status {
     pub closed_gates: BTreeMap<&'static str, ClosedGate>,
     /// What CVSYNC_WINDOW_OVERLAP should be, as far as late changes have shown.
     pub better_overlap_hours: Option<u64>,
+    /// Paths of fields and status words that the contract does not have, as this process has seen them.
+    pub schema_drift: Seen,
     /// How far this machine's clock is ahead of VDAB's.
     pub clock_ahead_seconds: Option<i64>,
 }
@@ -102,6 +104,7 @@ pub fn status(admin: &Admin) -> Status {
             .unwrap_or_default(),
         closed_gates: admin.pipeline.vdab.closed_gates().into_iter().collect(),
         better_overlap_hours: *admin.pipeline.better_overlap_hours.borrow(),
+        schema_drift: admin.pipeline.vdab.drift(),
         clock_ahead_seconds: time.local_clock_ahead().map(|ahead| ahead.num_seconds()),
     }
 }

@@ -7,6 +7,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::shape::{self, DriftKind};
+
 /// The id of a CV at VDAB, a UUID (contract, "GET /kandidaten/{id}").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CvId(pub Uuid);
@@ -99,6 +101,7 @@ pub struct Document {
     hash: [u8; 32],
     status: Option<String>,
     wijzigings_datum: Option<NaiveDate>,
+    drift: Vec<(DriftKind, String)>,
 }
 
 /// Why an answer is no document that can be stored. Holds no content.
@@ -126,6 +129,7 @@ impl Document {
         let status = text_field(&value, "status");
         let wijzigings_datum =
             text_field(&value, "wijzigingsDatum").and_then(|text| text.parse().ok());
+        let drift = shape::drift(&value);
         for pointer in exclude {
             pointer.remove_from(&mut value);
         }
@@ -138,6 +142,7 @@ impl Document {
                 hash,
                 status,
                 wijzigings_datum,
+                drift,
             },
         ))
     }
@@ -152,6 +157,12 @@ impl Document {
     #[must_use]
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
+    }
+
+    /// Where it is not as the contract has it.
+    #[must_use]
+    pub fn drift(&self) -> &[(DriftKind, String)] {
+        &self.drift
     }
 
     /// The status word as VDAB gave it.

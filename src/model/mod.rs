@@ -3,6 +3,7 @@
 pub mod brake;
 pub mod cv;
 pub mod outcome;
+pub mod shape;
 pub mod status;
 pub mod volume;
 pub mod window;
@@ -10,5 +11,6 @@ pub mod window;
 pub use brake::{Brake, DeleteLoad};
 pub use cv::{CvId, Document, JsonPointer, Unreadable};
 pub use outcome::{Difference, Fate, Outcome, ParkClass, Tally};
+pub use shape::DriftKind;
 pub use status::{Standing, StatusWords};
 pub use window::Window;

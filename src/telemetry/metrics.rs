@@ -123,6 +123,12 @@ pub const RECONCILE_DIFFERENCE: Watched = Watched(
     "",
     "What the latest comparison of the whole source with the database found",
 );
+/// By name in `/api/status`.
+pub const SCHEMA_DRIFT: Watched = Watched(
+    "cvsync.schema.drift",
+    "",
+    "Fields, status words and types that the contract does not have, seen since the process began",
+);
 /// An estimate where they are many.
 pub const STORED: Watched = Watched("cvsync.stored", "", "CVs in the database, by their state");
 /// Ids that wait for a worker, and outcomes that wait for the writer.
@@ -450,7 +456,7 @@ mod tests {
 
     use super::*;
 
-    const WATCHED: [Watched; 21] = [
+    const WATCHED: [Watched; 22] = [
         WATERMARK,
         SOURCE_LAG,
         LAST_SUCCESS,
@@ -460,6 +466,7 @@ mod tests {
         LEADER,
         DELETES_WITHHELD,
         RECONCILE_DIFFERENCE,
+        SCHEMA_DRIFT,
         STORED,
         QUEUE_DEPTH,
         QUEUE_CAPACITY,

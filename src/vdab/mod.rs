@@ -9,6 +9,7 @@ pub mod answer;
 mod auth;
 pub mod bulk;
 pub mod detail;
+mod drift;
 mod error;
 mod gate;
 pub mod headers;
@@ -27,6 +28,7 @@ use chrono::{DateTime, Utc};
 use url::Url;
 
 pub use self::detail::Detail;
+pub use self::drift::Seen;
 pub use self::error::{ApiError, Remedy};
 pub use self::gate::{ClosedGate, Reason};
 pub use self::retry::Pauses;
@@ -35,12 +37,13 @@ pub use self::wire::{BulkItem, BulkPage};
 
 use self::answer::Raw;
 use self::auth::Auth;
+use self::drift::Drift;
 use self::gate::{Gate, Pass};
 use self::quota::Quota;
 use crate::clock::Clock;
 use crate::config;
 use crate::model::window::instant;
-use crate::model::{CvId, JsonPointer, StatusWords, Window};
+use crate::model::{CvId, JsonPointer, Standing, StatusWords, Window, shape};
 use crate::telemetry::Metrics;
 
 /// So many CVs are remembered to probe a closed gate with: any one of them may be one that fails by itself.
@@ -64,6 +67,7 @@ pub struct Client {
     received: AtomicU64,
     /// CVs that are known to be there, the latest answer first: their details tell whether the source answers.
     canaries: Mutex<Vec<CvId>>,
+    drift: Drift,
 }
 
 /// What an operation has for itself: VDAB counts the calls of each apart.
@@ -163,6 +167,7 @@ impl Client {
             detail: operation("detail", "/kandidaten/{id}"),
             received: AtomicU64::new(0),
             canaries: Mutex::new(Vec::new()),
+            drift: Drift::default(),
         };
         for operation in client.operations() {
             client
@@ -191,14 +196,14 @@ impl Client {
         ];
         let request = self.http.get(url).query(&query);
         let pass = self.bulk.admit(self.patience).await?;
-        self.call(
-            &self.bulk,
-            pass,
-            request,
-            bulk::LARGEST_PAGE,
-            bulk::classify,
-        )
-        .await
+        let limit = bulk::LARGEST_PAGE;
+        let page = self
+            .call(&self.bulk, pass, request, limit, bulk::classify)
+            .await?;
+        for item in &page.value.items {
+            self.note_status(item.status.as_deref());
+        }
+        Ok(page)
     }
 
     /// The document of a CV, or that it is gone.
@@ -265,13 +270,27 @@ impl Client {
                 detail::classify(answer, id, &self.words, &self.exclude)
             })
             .await?;
-        if let Detail::Live(_) = answer.value {
+        if let Detail::Live(document) = &answer.value {
+            self.drift.note(document.drift().iter().cloned());
+            self.note_status(document.status());
             let mut canaries = self.lock_canaries();
             canaries.retain(|canary| *canary != id);
             canaries.insert(0, id);
             canaries.truncate(CANARIES);
         }
         Ok(answer)
+    }
+
+    fn note_status(&self, word: Option<&str>) {
+        if self.words.standing(word) == Standing::Unknown {
+            self.drift.note(word.map(shape::new_status));
+        }
+    }
+
+    /// How the answers so far depart from the contract.
+    #[must_use]
+    pub fn drift(&self) -> Seen {
+        self.drift.seen()
     }
 
     /// How long one request may take.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use cvsync::simulator::{Fault, Operation};
-use serde_json::Value;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::process::{Process, free_address, output};
 use crate::world::World;
@@ -88,6 +90,29 @@ async fn listed_ids_are_all_accounted_for_in_the_metrics() {
     assert!((sum("cvsync_listed_total{") - 300.0).abs() < 0.5);
     assert!((sum("cvsync_records_total{") - 300.0).abs() < 0.5);
     assert!((sum("cvsync_records_total{result=\"parked\"}") - 1.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn what_vdab_added_is_stored_counted_and_named() {
+    let world = World::new(0).await;
+    world.source.world(|w| {
+        let (id, at) = (Uuid::new_v4(), w.now() - TimeDelta::days(1));
+        let document = format!(r#"{{"cvId":"{id}","status":"GEPAUZEERD","loon":{{"Jan Janssens":1}},"ervaringen":"geen"}}"#);
+        w.put(id, document, at);
+    });
+    let daemon = Process::run(&world, &[]);
+    daemon.until_synced().await;
+    world.assert_database_equals_source().await;
+    let status = daemon.get("/api/status").await.unwrap().1;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let expected =
+        json!({"new_field": ["loon"], "new_status": ["GEPAUZEERD"], "type": ["ervaringen"]});
+    assert_eq!(status["schema_drift"], expected);
+    let metrics = daemon.get("/metrics").await.unwrap().1;
+    assert!(metrics.contains("cvsync_schema_drift{kind=\"new_field\"} 1"));
+    let page = daemon.get("/").await.unwrap().1;
+    assert!(page.contains("<code>loon</code>"));
+    assert!(!(page + &metrics + &daemon.log()).contains("Janssens"));
 }
 
 #[tokio::test]

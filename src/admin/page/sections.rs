@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::View;
 use super::words::{count, number, span};
 use crate::admin::Phase;
-use crate::model::Tally;
+use crate::model::{DriftKind, Tally};
 use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::sync::Snapshot;
@@ -374,6 +374,20 @@ pub fn reconciled(view: &View) -> Markup {
             }
             @if let Some(at) = done("relist") {
                 p { "The second listing, for late changes, was last done " (view.now.ago(at)) "." }
+            }
+            @for (kind, names) in view.status.schema_drift.iter().filter(|(_, names)| !names.is_empty()) {
+                p {
+                    (match kind {
+                        DriftKind::NewField => "New fields in VDAB's documents, stored like all others: ",
+                        DriftKind::NewStatus => "Status words that nobody told cvsync; the documents decide: ",
+                        DriftKind::Type => "Of another type than the contract says, and stored as they are: ",
+                    })
+                    @for (at, name) in names.iter().enumerate() {
+                        @if at > 0 { ", " }
+                        code { (name) }
+                    }
+                    "."
+                }
             }
         }
     }

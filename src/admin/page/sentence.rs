@@ -225,6 +225,7 @@ mod tests {
             last_success: BTreeMap::new(),
             closed_gates: BTreeMap::new(),
             better_overlap_hours: None,
+            schema_drift: std::collections::BTreeMap::new(),
             clock_ahead_seconds: None,
         }
     }

@@ -1,0 +1,236 @@
+//! What is in a document that the contract does not name; pure. It is stored all the same: this is for people to know.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// How an answer of VDAB departs from the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriftKind {
+    /// A field that the contract does not have.
+    NewField,
+    /// A status word that nobody told us.
+    NewStatus,
+    /// A list, an object or a plain value where the contract has another of the three.
+    Type,
+}
+
+impl DriftKind {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::NewField, Self::NewStatus, Self::Type];
+
+    /// Its name in metrics and status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NewField => "new_field",
+            Self::NewStatus => "new_status",
+            Self::Type => "type",
+        }
+    }
+}
+
+/// What the contract has at a place. Numbers come as text at times, so plain values are one.
+enum Shape {
+    Plain,
+    /// Its fields are named nowhere.
+    Open,
+    Fields(&'static [(&'static str, Shape)]),
+    List(&'static Shape),
+}
+
+use Shape::{Fields, List, Open, Plain};
+
+const ADRES: Shape = Fields(&[
+    ("straat", Plain),
+    ("huisnummer", Plain),
+    ("busnummer", Plain),
+    ("postcode", Plain),
+    ("gemeente", Plain),
+    ("land", Plain),
+]);
+
+/// Contract, "GET /kandidaten/{id}".
+const CV: Shape = Fields(&[
+    ("cvId", Plain),
+    ("status", Plain),
+    ("wijzigingsDatum", Plain),
+    ("iklId", Plain),
+    ("persoonlijkeInteresse", Open),
+    (
+        "natuurlijkPersoon",
+        Fields(&[
+            ("gsm", Plain),
+            ("officieelAdres", ADRES),
+            ("contactAdres", ADRES),
+            ("email", Plain),
+            ("achternaam", Plain),
+            ("voornaam", Plain),
+            ("roepnaam", Plain),
+            ("website", Plain),
+            ("geslacht", Plain),
+            ("nationaliteit", Plain),
+            ("geboortedatum", Plain),
+        ]),
+    ),
+    (
+        "ervaringen",
+        List(&Fields(&[
+            ("type", Plain),
+            ("functieTitel", Plain),
+            ("van", Plain),
+            ("tot", Plain),
+            ("werkgever", Fields(&[("naam", Plain)])),
+        ])),
+    ),
+    (
+        "opleidingen",
+        List(&Fields(&[
+            ("type", Plain),
+            ("info", Plain),
+            ("behaaldOp", Plain),
+            ("behaaldIn", Plain),
+            ("diploma", Plain),
+            ("naam", Plain),
+        ])),
+    ),
+    (
+        "attesteringen",
+        List(&Fields(&[
+            ("type", Plain),
+            ("code", Plain),
+            ("eigenWagen", Plain),
+        ])),
+    ),
+    (
+        "competenties",
+        List(&Fields(&[
+            ("type", Plain),
+            ("code", Plain),
+            ("niveau", Plain),
+            ("score", Plain),
+            ("naam", Plain),
+            ("beschrijving", Plain),
+        ])),
+    ),
+    (
+        "gewensteJob",
+        Fields(&[
+            ("arbeidsRegimes", List(&Plain)),
+            ("arbeidsStelsels", List(&Plain)),
+            ("regios", List(&Plain)),
+            (
+                "functies",
+                List(&Fields(&[
+                    ("titel", Plain),
+                    ("ervaring", Plain),
+                    ("beroepsprofiel", Fields(&[("code", Plain)])),
+                ])),
+            ),
+        ]),
+    ),
+]);
+
+/// The places of a document that are not as the contract has them, as paths such as `ervaringen[].loon`; mostly none.
+#[must_use]
+pub fn drift(document: &Value) -> Vec<(DriftKind, String)> {
+    let mut found = Vec::new();
+    compare(&CV, document, &mut Vec::new(), &mut found);
+    found
+}
+
+fn compare<'a>(
+    shape: &Shape,
+    value: &'a Value,
+    path: &mut Vec<&'a str>,
+    found: &mut Vec<(DriftKind, String)>,
+) {
+    match (shape, value) {
+        (_, Value::Null)
+        | (Open, _)
+        | (Plain, Value::Bool(_) | Value::Number(_) | Value::String(_)) => {}
+        (Fields(known), Value::Object(fields)) => {
+            for (name, value) in fields {
+                path.push(name);
+                match known.iter().find(|(known, _)| known == name) {
+                    Some((_, shape)) => compare(shape, value, path, found),
+                    None => found.push((DriftKind::NewField, text(path))),
+                }
+                path.pop();
+            }
+        }
+        (List(shape), Value::Array(items)) => {
+            path.push("[]");
+            for item in items {
+                compare(shape, item, path, found);
+            }
+            path.pop();
+        }
+        _ => found.push((DriftKind::Type, text(path))),
+    }
+}
+
+/// The drift of a status word that nobody told us.
+#[must_use]
+pub fn new_status(word: &str) -> (DriftKind, String) {
+    (DriftKind::NewStatus, shown(word).to_owned())
+}
+
+fn text(path: &[&str]) -> String {
+    let names: Vec<_> = path.iter().map(|name| shown(name)).collect();
+    names.join(".").replace(".[]", "[]")
+}
+
+/// A name is shown only if it looks like one of an API: it could be anything, somebody's name too.
+fn shown(name: &str) -> &str {
+    let is_name = name.len() <= 40
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if is_name || name == "[]" { name } else { "?" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(document: &Value) -> Vec<(&'static str, String)> {
+        let found = drift(document).into_iter();
+        found.map(|(kind, path)| (kind.as_str(), path)).collect()
+    }
+
+    #[test]
+    fn vdabs_own_documents_are_as_the_contract_has_them() {
+        for text in [
+            include_str!("../../tests/it/seed/cv.json"),
+            include_str!("../../tests/it/seed/cv-in-part.json"),
+        ] {
+            assert_eq!(found(&serde_json::from_str(text).unwrap()), []);
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_named_and_what_could_be_somebodys_name_is_not() {
+        let document = json!({
+            "cvId": 7,
+            "status": null,
+            "ervaringen": [{}, {"loon": 3}, "x"],
+            "opleidingen": {"naam": "x"},
+            "competenties": [{"score": 43, "naam": ["x"]}],
+            "persoonlijkeInteresse": {"Jan Janssens": 1},
+            "natuurlijkPersoon": {"Jan Janssens": 1},
+        });
+        let mut found = found(&document);
+        found.sort_unstable();
+        let expected = [
+            ("new_field", "ervaringen[].loon"),
+            ("new_field", "natuurlijkPersoon.?"),
+            ("type", "competenties[].naam"),
+            ("type", "ervaringen[]"),
+            ("type", "opleidingen"),
+        ];
+        assert_eq!(found, expected.map(|(kind, path)| (kind, path.to_owned())));
+    }
+}
