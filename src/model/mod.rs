@@ -2,6 +2,7 @@
 
 pub mod brake;
 pub mod cv;
+pub mod dialect;
 pub mod outcome;
 pub mod status;
 pub mod volume;
@@ -9,6 +10,7 @@ pub mod window;
 
 pub use brake::{Brake, DeleteLoad};
 pub use cv::{CvId, Document, JsonPointer, Unreadable};
+pub use dialect::{Dialect, Names, Paging};
 pub use outcome::{Difference, Fate, Outcome, ParkClass, Tally};
 pub use status::{Standing, StatusWords};
 pub use window::Window;
