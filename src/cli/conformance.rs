@@ -12,8 +12,8 @@ use crate::telemetry::{self, Screen};
 /// which variable to set to what), or cannot be told from a handful of calls (and why). It asks for lists and for a few
 /// CVs, prints none of their data, changes nothing and needs no database.
 ///
-/// Exit code: 0 if nothing is left to be set; 1 if something is, if something differs that no variable can help, or if
-/// nothing could be told.
+/// Exit code: 0 if nothing is left to be set; 1 if something is, if something differs that no variable can help, or if no CV
+/// was listed, so that too little could be told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -36,7 +36,9 @@ fn text(report: &Report) -> String {
     let mut lines: Vec<_> = report.findings.iter().map(line).collect();
     let count = |verdict| {
         let findings = report.findings.iter();
-        findings.filter(|finding| finding.verdict == verdict).count()
+        findings
+            .filter(|finding| finding.verdict == verdict)
+            .count()
     };
     lines.push(format!(
         "\n{} hold, {} differ and are tolerated or configured, {} differ, {} cannot be told; {} calls",
@@ -48,7 +50,12 @@ fn text(report: &Report) -> String {
     ));
     if !report.set.is_empty() {
         lines.push("\nSet these, and run this again:".to_owned());
-        lines.extend(report.set.iter().map(|setting| format!("  {}", assignment(setting))));
+        lines.extend(
+            report
+                .set
+                .iter()
+                .map(|setting| format!("  {}", assignment(setting))),
+        );
     }
     lines.join("\n")
 }

@@ -61,7 +61,8 @@ fn pair(text: &str) -> Result<(&'static str, String), String> {
 
 /// What can be a parameter's or a field's name without a surprise.
 fn is_name(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '[' | ']');
+    let plain =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '[' | ']');
     !text.is_empty() && text.len() <= 64 && text.chars().all(plain)
 }
 
@@ -73,7 +74,11 @@ fn time_format(text: &str) -> Result<String, String> {
         let at = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         at.format_with_items(items.iter()).to_string()
     };
-    if is_pattern && [1, 60, 3_600, 86_400, 86_400 * 366].iter().all(|s| written(0) != written(*s)) {
+    if is_pattern
+        && [1, 60, 3_600, 86_400, 86_400 * 366]
+            .iter()
+            .all(|s| written(0) != written(*s))
+    {
         Ok(text.to_owned())
     } else {
         Err("is no pattern of strftime that tells dates, hours and seconds".to_owned())

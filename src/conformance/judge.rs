@@ -81,7 +81,8 @@ impl Eye<'_> {
     /// Names that were found, against the contract's and the configured ones.
     fn names(&self, ours: &[&'static str]) -> Judgement {
         let (found, configured) = (&self.seen.dialect.names, &self.source.api.dialect.names);
-        let same = |one: &Names, other: &Names| ours.iter().all(|name| one.of(name) == other.of(name));
+        let same =
+            |one: &Names, other: &Names| ours.iter().all(|name| one.of(name) == other.of(name));
         let seen: Vec<_> = ours.iter().map(|name| found.of(name)).collect();
         let seen = format!("answers to {}", seen.join(", "));
         let is_set = same(found, configured);
@@ -134,22 +135,30 @@ impl Eye<'_> {
     }
 
     pub(super) fn key_refusal(&self) -> Judgement {
-        CannotTell("no wrong key is shown on purpose; 401 and 403 both count as a refusal".to_owned())
+        CannotTell(
+            "no wrong key is shown on purpose; 401 and 403 both count as a refusal".to_owned(),
+        )
     }
 
     fn limit(&self) -> Option<u64> {
-        self.seen.quota.values().filter_map(|quota| quota.limit).min()
+        self.seen
+            .quota
+            .values()
+            .filter_map(|quota| quota.limit)
+            .min()
     }
 
-    /// Whether detail calls found the quota used by the bulk calls before them.
+    /// Whether the first detail call found what the bulk call before it had left. Others may use the key at the same time,
+    /// the daemon for one.
     fn is_shared(&self) -> Option<bool> {
         let detail = self.seen.quota.get(&Endpoint::Detail)?;
-        let used = detail.limit?.checked_sub(detail.first_remaining?)?;
-        match used {
-            0..=2 => Some(false),
-            _ if used + 2 >= detail.calls_before && detail.calls_before > 4 => Some(true),
-            _ => None,
+        let (left, before) = (detail.first_remaining?, detail.left_before?);
+        if detail.limit?.saturating_sub(left) <= 2 || before.abs_diff(left) > 200 {
+            return Some(false);
         }
+        (1..=3)
+            .contains(&before.saturating_sub(left))
+            .then_some(true)
     }
 
     /// What to set the quota to: some of a shared one is left for the other endpoints.
@@ -159,7 +168,10 @@ impl Eye<'_> {
             Some(true) => limit - limit / 10,
             _ => limit,
         };
-        Some((rate, u64::from(self.source.api.rate_per_minute.get()) <= rate))
+        Some((
+            rate,
+            u64::from(self.source.api.rate_per_minute.get()) <= rate,
+        ))
     }
 
     pub(super) fn quota(&self) -> Judgement {
@@ -198,7 +210,9 @@ impl Eye<'_> {
     }
 
     pub(super) fn over_quota(&self) -> Judgement {
-        CannotTell("the quota is not used up on purpose; with or without Retry-After all wait".to_owned())
+        CannotTell(
+            "the quota is not used up on purpose; with or without Retry-After all wait".to_owned(),
+        )
     }
 
     pub(super) fn errors(&self) -> Judgement {
@@ -253,7 +267,9 @@ impl Eye<'_> {
         if let Some(refused) = &self.seen.refused {
             let names = setting("CVSYNC_API_NAMES", None);
             return differs(
-                format!("bulk calls are refused: {refused}; see what VDAB's specification calls the parameters"),
+                format!(
+                    "bulk calls are refused: {refused}; see what VDAB's specification calls the parameters"
+                ),
                 names,
                 false,
             );
@@ -281,7 +297,11 @@ impl Eye<'_> {
         if is_set && found == TIME_FORMAT {
             return Holds(seen);
         }
-        differs(seen, setting("CVSYNC_API_TIME_FORMAT", found.clone()), is_set)
+        differs(
+            seen,
+            setting("CVSYNC_API_TIME_FORMAT", found.clone()),
+            is_set,
+        )
     }
 
     pub(super) fn window_width(&self) -> Judgement {
@@ -298,7 +318,9 @@ impl Eye<'_> {
             }
         );
         if width >= TimeDelta::days(5) && self.sample().is_none() {
-            return CannotTell(format!("{seen}, but with too few CVs to tell whether whole"));
+            return CannotTell(format!(
+                "{seen}, but with too few CVs to tell whether whole"
+            ));
         }
         if width >= TimeDelta::days(5) {
             return Holds(seen);
@@ -323,7 +345,10 @@ impl Eye<'_> {
     pub(super) fn paging_parameters(&self) -> Judgement {
         let ours = ["vanaf", "aantal"];
         let unheeded = [
-            (self.seen.heeds_size, "a page holds more than aantal asks for"),
+            (
+                self.seen.heeds_size,
+                "a page holds more than aantal asks for",
+            ),
             (self.seen.heeds_offset, "vanaf changes nothing"),
         ];
         if let Some((_, seen)) = unheeded.iter().find(|(heeds, _)| *heeds == Some(false)) {
@@ -346,7 +371,8 @@ impl Eye<'_> {
             (None, 0) => return no_cvs(),
             (None, _) => (
                 Paging::OffsetFrom1,
-                "0 is refused; whether results or pages are counted shows where there are CVs".to_owned(),
+                "0 is refused; whether results or pages are counted shows where there are CVs"
+                    .to_owned(),
             ),
         };
         let is_set = found == self.source.api.dialect.paging;
@@ -406,7 +432,10 @@ impl Eye<'_> {
             },
             Some(sample) if sample.garbage == sample.items => {
                 let fields: Vec<_> = sample.fields.iter().map(String::as_str).collect();
-                Differs(format!("items have {}, none an id", fields.join(", ")), Vec::new())
+                Differs(
+                    format!("items have {}, none an id", fields.join(", ")),
+                    Vec::new(),
+                )
             }
             Some(_) => names,
         }
@@ -415,9 +444,9 @@ impl Eye<'_> {
     pub(super) fn list_status(&self) -> Judgement {
         match self.sample() {
             None => no_cvs(),
-            Some(sample) if sample.words.keys().all(Option::is_none) => {
-                Tolerated("there is none: the detail decides, at a call for each CV that is gone".to_owned())
-            }
+            Some(sample) if sample.words.keys().all(Option::is_none) => Tolerated(
+                "there is none: the detail decides, at a call for each CV that is gone".to_owned(),
+            ),
             Some(_) => self.names(&["status"]),
         }
     }
@@ -459,10 +488,11 @@ impl Eye<'_> {
     /// What the details of a listed word say: that its CVs are there, or gone.
     fn standing(&self, word: &str) -> Option<Standing> {
         let told = self.seen.details.iter();
-        let told: Vec<_> = told.filter(|told| told.listed.as_deref() == Some(word)).collect();
-        let all = |is: &dyn Fn(&Kind) -> bool| {
-            !told.is_empty() && told.iter().all(|told| is(&told.kind))
-        };
+        let told: Vec<_> = told
+            .filter(|told| told.listed.as_deref() == Some(word))
+            .collect();
+        let all =
+            |is: &dyn Fn(&Kind) -> bool| !told.is_empty() && told.iter().all(|told| is(&told.kind));
         if all(&|kind| matches!(kind, Kind::Gone | Kind::Bare { .. })) {
             Some(Standing::Gone)
         } else if all(&|kind| matches!(kind, Kind::Document { .. })) {
@@ -474,7 +504,11 @@ impl Eye<'_> {
 
     /// Words of lists that are configured as `configured`, and turn out to be `found`.
     fn found(&self, configured: Standing, found: Standing) -> Vec<&str> {
-        let words = self.seen.sample.iter().flat_map(|sample| sample.words.keys());
+        let words = self
+            .seen
+            .sample
+            .iter()
+            .flat_map(|sample| sample.words.keys());
         words
             .filter_map(Option::as_deref)
             .filter(|word| self.words().standing(Some(word)) == configured)
@@ -535,9 +569,17 @@ impl Eye<'_> {
             return differs(seen, setting(VARIABLE, joined(words)), false);
         }
         if !new.is_empty() {
-            return differs(seen, setting(VARIABLE, joined(configured().chain(new))), false);
+            return differs(
+                seen,
+                setting(VARIABLE, joined(configured().chain(new))),
+                false,
+            );
         }
-        let is_contracts = |word: &&str| CONTRACTS.iter().any(|other| other.eq_ignore_ascii_case(word));
+        let is_contracts = |word: &&str| {
+            CONTRACTS
+                .iter()
+                .any(|other| other.eq_ignore_ascii_case(word))
+        };
         match known[..] {
             [] => CannotTell(format!("{seen}: none that turned out to be gone")),
             _ if known.iter().all(is_contracts) => Holds(seen),
@@ -563,19 +605,22 @@ impl Eye<'_> {
             _ => None,
         });
         match not_understood {
-            Some((told, what)) if self.is_listed_as_gone(told) => {
-                Tolerated(format!("{what}: no proof by itself, but the list says that it is gone"))
-            }
+            Some((told, what)) if self.is_listed_as_gone(told) => Tolerated(format!(
+                "{what}: no proof by itself, but the list says that it is gone"
+            )),
             Some((_, what)) => Differs(
                 format!("{what}, for a CV that is not listed as gone: it would be parked"),
                 Vec::new(),
             ),
             None if proven.is_empty() => CannotTell(format!(
                 "no CV that is gone was seen{}",
-                self.seen.unknown_id.as_ref().map_or_else(String::new, |sight| format!(
-                    "; an id that never was gives status {}",
-                    sight.status
-                ))
+                self.seen
+                    .unknown_id
+                    .as_ref()
+                    .map_or_else(String::new, |sight| format!(
+                        "; an id that never was gives status {}",
+                        sight.status
+                    ))
             )),
             None => {
                 let statuses: Vec<_> = proven.iter().map(ToString::to_string).collect();
@@ -606,14 +651,23 @@ impl Eye<'_> {
         let Some(leading) = leading else {
             return no_cvs();
         };
-        let missing: Vec<_> = [("status", &leading.status), ("wijzigingsDatum", &leading.date)]
-            .into_iter()
-            .filter(|(_, found)| found.is_none())
-            .map(|(name, _)| name)
-            .collect();
-        let names = ["document.cvId", "document.status", "document.wijzigingsDatum"];
+        let missing: Vec<_> = [
+            ("status", &leading.status),
+            ("wijzigingsDatum", &leading.date),
+        ]
+        .into_iter()
+        .filter(|(_, found)| found.is_none())
+        .map(|(name, _)| name)
+        .collect();
+        let names = [
+            "document.cvId",
+            "document.status",
+            "document.wijzigingsDatum",
+        ];
         match self.names(&names) {
-            Holds(_) if !missing.is_empty() => Tolerated(format!("there is no {}", missing.join(", "))),
+            Holds(_) if !missing.is_empty() => {
+                Tolerated(format!("there is no {}", missing.join(", ")))
+            }
             judgement => judgement,
         }
     }
@@ -650,7 +704,9 @@ impl Eye<'_> {
                 } else if one == 0 || other == 0 {
                     CannotTell(seen)
                 } else {
-                    Tolerated(format!("{seen}: only one is heeded; try them separated by a comma"))
+                    Tolerated(format!(
+                        "{seen}: only one is heeded; try them separated by a comma"
+                    ))
                 }
             }
             (None, trouble) => CannotTell(searching(trouble.as_deref())),
@@ -666,7 +722,9 @@ impl Eye<'_> {
             return Holds(format!("all {} are there", LISTS.len() + 1));
         }
         let missing = reference.missing.iter();
-        let missing: Vec<_> = missing.map(|(list, status)| format!("{list} (status {status})")).collect();
+        let missing: Vec<_> = missing
+            .map(|(list, status)| format!("{list} (status {status})"))
+            .collect();
         differs(
             format!("not there: {}", missing.join(", ")),
             setting("CVSYNC_REFERENCE_LISTS", None),
@@ -678,15 +736,28 @@ impl Eye<'_> {
         let fields = &self.seen.reference.fields;
         let seen: Vec<_> = fields.iter().map(String::as_str).collect();
         let seen = format!("entries have {}", seen.join(", "));
-        let usual = ["label", "naam", "beschrijving", "waarde", "description", "name"];
-        let mut others = fields.iter().map(String::as_str).filter(|name| *name != "code");
+        let usual = [
+            "label",
+            "naam",
+            "beschrijving",
+            "waarde",
+            "description",
+            "name",
+        ];
+        let mut others = fields
+            .iter()
+            .map(String::as_str)
+            .filter(|name| *name != "code");
         if fields.is_empty() {
             return CannotTell("no entry was seen".to_owned());
         }
         if fields.contains("omschrijving") {
             return Holds(seen);
         }
-        let found = usual.into_iter().find(|name| fields.contains(*name)).or_else(|| others.next());
+        let found = usual
+            .into_iter()
+            .find(|name| fields.contains(*name))
+            .or_else(|| others.next());
         let label = found.map(str::to_owned);
         differs(seen, setting("CVSYNC_REFERENCE_LABEL_FIELD", label), false)
     }
@@ -720,5 +791,163 @@ fn written(width: TimeDelta) -> String {
         (0, _) => format!("{}d", seconds / 86_400),
         (_, 0) => format!("{}h", seconds / 3_600),
         _ => format!("{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::seen::{Leading, Quota, Trouble};
+    use super::super::{ASSUMPTIONS, Report};
+    use super::*;
+    use crate::config::Env;
+
+    fn source(env: &[(&str, &str)]) -> Source {
+        let key = [("CVSYNC_API_KEY", "k")];
+        Source::load(&Env::new(key.iter().chain(env).copied())).unwrap()
+    }
+
+    fn report(seen: &Seen, source: &Source) -> Report {
+        let eye = Eye { seen, source };
+        let findings = ASSUMPTIONS.iter().map(|assumption| eye.judge(assumption));
+        Report::new(findings.collect(), seen.calls)
+    }
+
+    fn finding<'a>(report: &'a Report, name: &str) -> &'a Finding {
+        report
+            .findings
+            .iter()
+            .find(|finding| finding.assumption == name)
+            .unwrap()
+    }
+
+    fn settings(report: &Report) -> Vec<(&str, Option<&str>)> {
+        let set = report.set.iter();
+        set.map(|setting| (setting.variable, setting.value.as_deref()))
+            .collect()
+    }
+
+    fn told(listed: &str, kind: Kind) -> Told {
+        Told {
+            listed: Some(listed.to_owned()),
+            status: 200,
+            kind,
+        }
+    }
+
+    fn document(word: &str) -> Kind {
+        Kind::Document {
+            word: Some(word.to_owned()),
+            names: Leading::default(),
+        }
+    }
+
+    fn listed(words: &[&str]) -> Seen {
+        let words = words.iter().map(|word| (Some((*word).to_owned()), 1));
+        Seen {
+            sample: Some(Sample {
+                items: 9,
+                words: words.collect(),
+                ..Sample::default()
+            }),
+            ..Seen::default()
+        }
+    }
+
+    #[test]
+    fn nothing_seen_tells_nothing_and_is_not_good() {
+        let report = report(&Seen::default(), &source(&[]));
+        assert!(!report.is_good());
+        assert_eq!(finding(&report, "list-fields").verdict, Verdict::CannotTell);
+        assert_eq!(finding(&report, "page-size").verdict, Verdict::CannotTell);
+    }
+
+    #[test]
+    fn trouble_is_told_once_and_nothing_else_is() {
+        let seen = Seen {
+            trouble: Some(Trouble {
+                what: "status 404".to_owned(),
+                variables: vec!["CVSYNC_API_BASE_URL"],
+                key: false,
+            }),
+            ..Seen::default()
+        };
+        let report = report(&seen, &source(&[]));
+        assert_eq!(settings(&report), [("CVSYNC_API_BASE_URL", None)]);
+        let others = report
+            .findings
+            .iter()
+            .filter(|finding| finding.assumption != "answers");
+        assert!(
+            others
+                .clone()
+                .all(|finding| finding.verdict == Verdict::CannotTell)
+        );
+        assert!(others.count() > 30);
+    }
+
+    #[test]
+    fn a_word_is_what_the_details_of_its_cvs_say_and_only_if_they_agree() {
+        let source = source(&[]);
+        let mut seen = listed(&["OPEN", "INACTIEF", "WACHT", "VERWIJDERD"]);
+        seen.details = vec![
+            told("OPEN", document("OPEN")),
+            told("INACTIEF", Kind::Bare { word: None }),
+            told("INACTIEF", Kind::Gone),
+            told("WACHT", Kind::Gone),
+            told("WACHT", document("WACHT")),
+            told("VERWIJDERD", Kind::Gone),
+        ];
+        let told_of = report(&seen, &source);
+        let gone = Some("VERWIJDERD,GESLOTEN,AFGESLOTEN,INACTIEF");
+        assert_eq!(settings(&told_of), [("CVSYNC_API_GONE_STATUSES", gone)]);
+        assert_eq!(finding(&told_of, "live-words").verdict, Verdict::Holds);
+        // A word for gone whose CVs are all there would delete them.
+        seen.details.pop();
+        seen.details
+            .push(told("VERWIJDERD", document("VERWIJDERD")));
+        let gone = Some("GESLOTEN,AFGESLOTEN,INACTIEF");
+        assert_eq!(
+            settings(&report(&seen, &source)),
+            [("CVSYNC_API_GONE_STATUSES", gone)]
+        );
+    }
+
+    #[test]
+    fn what_is_set_already_is_configured_and_what_is_set_wrongly_differs() {
+        let mut seen = listed(&[]);
+        seen.dialect.names.set("cvId", "id");
+        let of = |value: &str| {
+            let source = source(&[("CVSYNC_API_NAMES", value)]);
+            let report = report(&seen, &source);
+            (finding(&report, "list-fields").verdict, report.is_good())
+        };
+        assert_eq!(of("cvId=id"), (Verdict::Configured, true));
+        assert_eq!(of(""), (Verdict::Differs, false));
+        assert_eq!(of("cvId=uuid"), (Verdict::Differs, false));
+    }
+
+    #[test]
+    fn a_quota_is_shared_where_one_endpoint_goes_on_from_what_another_left() {
+        let shared = |left_before, first_remaining| {
+            let quota = Quota {
+                calls: 1,
+                limit: Some(2_000),
+                first_remaining: Some(first_remaining),
+                left_before: Some(left_before),
+            };
+            let seen = Seen {
+                quota: [(Endpoint::Detail, quota)].into(),
+                ..Seen::default()
+            };
+            finding(&report(&seen, &source(&[])), "quota-apart").verdict
+        };
+        assert_eq!(shared(1_970, 1_999), Verdict::Holds);
+        assert_eq!(shared(1_970, 1_969), Verdict::Differs);
+        assert_eq!(
+            shared(1_970, 500),
+            Verdict::Holds,
+            "the daemon fetches meanwhile"
+        );
+        assert_eq!(shared(1_970, 1_950), Verdict::CannotTell);
     }
 }

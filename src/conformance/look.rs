@@ -26,12 +26,25 @@ const ENDS: &[(&str, &str)] = &[
 
 /// What `vanaf` may be called.
 const OFFSETS: &[&str] = &[
-    "vanaf", "offset", "start", "skip", "from", "page", "pagina", "paginaNummer",
+    "vanaf",
+    "offset",
+    "start",
+    "skip",
+    "from",
+    "page",
+    "pagina",
+    "paginaNummer",
 ];
 
 /// What `aantal` may be called.
 const SIZES: &[&str] = &[
-    "aantal", "limit", "size", "count", "pageSize", "rows", "aantalPerPagina",
+    "aantal",
+    "limit",
+    "size",
+    "count",
+    "pageSize",
+    "rows",
+    "aantalPerPagina",
 ];
 
 /// How an instant may be written.
@@ -46,7 +59,13 @@ const TIME_FORMATS: &[&str] = &[
 
 /// What `moreInformation` may be called.
 const MESSAGES: &[&str] = &[
-    "message", "error", "errorMessage", "detail", "description", "omschrijving", "title",
+    "message",
+    "error",
+    "errorMessage",
+    "detail",
+    "description",
+    "omschrijving",
+    "title",
 ];
 
 /// Widths of windows and sizes of pages to fall back to, in hours and items.
@@ -173,17 +192,18 @@ impl<'a> Looker<'a> {
         let mut query = vec![(name("van"), van), (name("tot"), tot)];
         query.extend(vanaf.map(|vanaf| (name("vanaf"), vanaf.to_string())));
         query.extend(aantal.map(|aantal| (name("aantal"), aantal.to_string())));
-        self.get(Endpoint::Bulk, &["kandidaten", "bulk"], &query).await
+        self.get(Endpoint::Bulk, &["kandidaten", "bulk"], &query)
+            .await
     }
 
     /// What any answer tells.
     fn note(&mut self, endpoint: Endpoint, sight: &Sight) {
         let seen = &mut self.seen;
-        let calls: u64 = seen.quota.values().map(|quota| quota.calls).sum();
+        let left_before = std::mem::replace(&mut seen.left, sight.remaining);
         let quota = seen.quota.entry(endpoint).or_default();
         if quota.calls == 0 {
             quota.first_remaining = sight.remaining;
-            quota.calls_before = calls;
+            quota.left_before = left_before;
         }
         quota.calls += 1;
         quota.limit = sight.limit.or(quota.limit);
@@ -192,7 +212,11 @@ impl<'a> Looker<'a> {
             (200, _) => seen.content_types.extend(sight.content_type.clone()),
             (400..=499, Some(fields)) if sight.is_json => {
                 let names = &mut seen.dialect.names;
-                let known = [names.of("moreInformation"), "moreInformation", "httpMessage"];
+                let known = [
+                    names.of("moreInformation"),
+                    "moreInformation",
+                    "httpMessage",
+                ];
                 if !known.iter().any(|name| fields.contains_key(*name))
                     && let Some(name) = MESSAGES.iter().find(|name| is_text(fields.get(**name)))
                 {
@@ -287,7 +311,9 @@ impl<'a> Looker<'a> {
             self.seen.heeds_offset = (!named).then_some(false);
             return Ok(true);
         }
-        self.seen.refused = Some(format!("status {status} ({said}), and so is what else was tried"));
+        self.seen.refused = Some(format!(
+            "status {status} ({said}), and so is what else was tried"
+        ));
         Ok(false)
     }
 
@@ -561,7 +587,9 @@ impl<'a> Looker<'a> {
         let window = window(self.tot - self.widest(), self.tot)?;
         let sight = self.bulk(window, Some(self.first), None).await?;
         let more = self.seen.sample.as_ref().map_or(0, |sample| {
-            sample.items.max(sample.total.as_ref().map_or(0, |(_, total)| *total))
+            sample
+                .items
+                .max(sample.total.as_ref().map_or(0, |(_, total)| *total))
         });
         self.seen.default_page = self
             .rows(&sight)
@@ -581,7 +609,10 @@ impl<'a> Looker<'a> {
             .map(|(name, _)| name.as_str())
             .collect();
         let named = [names.of("resultaten").to_owned(), "resultaten".to_owned()];
-        let known = named.iter().map(String::as_str).find(|name| lists.contains(name));
+        let known = named
+            .iter()
+            .map(String::as_str)
+            .find(|name| lists.contains(name));
         let name = known.or(match lists[..] {
             [only] => Some(only),
             _ => None,
@@ -635,15 +666,23 @@ impl<'a> Looker<'a> {
 
     async fn details(&mut self) -> Result<(), ApiError> {
         let never = Uuid::new_v4().to_string();
-        let unknown = self.get(Endpoint::Detail, &["kandidaten", &never], &[]).await?;
+        let unknown = self
+            .get(Endpoint::Detail, &["kandidaten", &never], &[])
+            .await?;
         self.seen.unknown_id = Some(unknown);
-        let malformed = self.get(Endpoint::Detail, &["kandidaten", "NOT_FOUND"], &[]).await?;
+        let malformed = self
+            .get(Endpoint::Detail, &["kandidaten", "NOT_FOUND"], &[])
+            .await?;
         self.seen.malformed_id = Some(malformed);
         let size = self.seen.page_size.unwrap_or(10);
         let sight = self.page(self.widest(), size).await?;
         let rows = self.rows(&sight).unwrap_or_default();
         let has_status = rows.iter().any(|row| self.word(row).is_some());
-        let most = if has_status { DETAILS } else { DETAILS_WITHOUT_STATUS };
+        let most = if has_status {
+            DETAILS
+        } else {
+            DETAILS_WITHOUT_STATUS
+        };
         let mut asked = BTreeMap::<_, usize>::new();
         for row in &rows {
             let (Some(id), listed) = (self.id(row), self.word(row)) else {
@@ -673,7 +712,9 @@ impl<'a> Looker<'a> {
                 let find = |ours: &str, is: &dyn Fn(&Shape) -> bool| {
                     let contracts = ours.strip_prefix("document.").unwrap_or(ours);
                     let known = [names.of(ours), contracts];
-                    let known = known.into_iter().find(|name| fields.get(*name).is_some_and(is));
+                    let known = known
+                        .into_iter()
+                        .find(|name| fields.get(*name).is_some_and(is));
                     let mut others = fields.iter().filter(|(_, value)| is(value));
                     known
                         .or_else(|| others.next().map(|(name, _)| name.as_str()))
@@ -687,7 +728,10 @@ impl<'a> Looker<'a> {
                 if leading.id.is_none() {
                     return Kind::Other("a document without its id".to_owned());
                 }
-                let word = leading.status.as_ref().and_then(|name| word(fields.get(name)));
+                let word = leading
+                    .status
+                    .as_ref()
+                    .and_then(|name| word(fields.get(name)));
                 if fields.len() <= BARE {
                     return Kind::Bare { word };
                 }
@@ -707,9 +751,13 @@ impl<'a> Looker<'a> {
             }
             (status @ 400..=499, Some(fields)) if sight.is_json => {
                 let says = sight.message.to_lowercase().contains("geen bestaande");
-                let is_error = [names.of("moreInformation"), "moreInformation", "httpMessage"]
-                    .iter()
-                    .any(|name| is_text(fields.get(*name)));
+                let is_error = [
+                    names.of("moreInformation"),
+                    "moreInformation",
+                    "httpMessage",
+                ]
+                .iter()
+                .any(|name| is_text(fields.get(*name)));
                 if says || matches!(status, 404 | 410) && is_error {
                     Kind::Gone
                 } else {
@@ -724,12 +772,23 @@ impl<'a> Looker<'a> {
 
     async fn search(&mut self) -> Result<(), ApiError> {
         let regio = |at: usize| ("gewensteRegios", REGIOS[at].to_owned());
-        let velden = ["cvId", "status", "wijzigingsDatum", "iklId", "attesteringen", "competenties"];
+        let velden = [
+            "cvId",
+            "status",
+            "wijzigingsDatum",
+            "iklId",
+            "attesteringen",
+            "competenties",
+        ];
         let few = ("aantal", "1".to_owned());
         let mut statuses = Vec::new();
         for count in [5, 6] {
             let mut query = vec![regio(0), few.clone()];
-            query.extend(velden[..count].iter().map(|veld| ("velden", (*veld).to_owned())));
+            query.extend(
+                velden[..count]
+                    .iter()
+                    .map(|veld| ("velden", (*veld).to_owned())),
+            );
             statuses.push(self.found(&query).await?.0);
         }
         if matches!(statuses[0], 401 | 403 | 404) {
@@ -779,7 +838,9 @@ impl<'a> Looker<'a> {
             }
         }
         let keyword = [("trefwoord", "master".to_owned())];
-        let sight = self.get(Endpoint::Reference, &["diplomas"], &keyword).await?;
+        let sight = self
+            .get(Endpoint::Reference, &["diplomas"], &keyword)
+            .await?;
         self.seen.reference.diplomas = entries(&sight).map(<[_]>::len);
         if self.seen.reference.diplomas.is_none() {
             self.seen.reference.missing.push(("diplomas", sight.status));
@@ -789,7 +850,9 @@ impl<'a> Looker<'a> {
 }
 
 fn window(van: DateTime<Utc>, tot: DateTime<Utc>) -> Result<Window, ApiError> {
-    Window::new(van, tot).ok_or(ApiError::NotAnAnswer("this machine's clock is out of range"))
+    Window::new(van, tot).ok_or(ApiError::NotAnAnswer(
+        "this machine's clock is out of range",
+    ))
 }
 
 fn with_ends(dialect: &Dialect, (van, tot): (&str, &str)) -> Dialect {

@@ -51,6 +51,8 @@ pub struct Seen {
     pub error: Option<Sight>,
     /// An error that is no JSON.
     pub error_page: Option<u16>,
+    /// What the latest answer said is left of the quota.
+    pub left: Option<u64>,
     /// What the headers of each endpoint's answers told of the quota.
     pub quota: BTreeMap<Endpoint, Quota>,
     /// Whether answers tell the time, and how far this machine is ahead of it in seconds.
@@ -135,8 +137,8 @@ pub struct Quota {
     pub limit: Option<u64>,
     /// After the first call to it.
     pub first_remaining: Option<u64>,
-    /// Calls to all endpoints up to that one.
-    pub calls_before: u64,
+    /// What the call before that one had left, to whatever endpoint.
+    pub left_before: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -210,7 +210,10 @@ mod tests {
 
     #[test]
     fn the_contracts_instant_is_the_default() {
-        let (dialect, window) = (Dialect::default(), window(1_700_000_000_123, 1_700_000_001_000));
+        let (dialect, window) = (
+            Dialect::default(),
+            window(1_700_000_000_123, 1_700_000_001_000),
+        );
         let expected = super::super::window::instant(window.van());
         assert_eq!(dialect.instant(window.van()), expected);
     }

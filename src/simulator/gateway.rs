@@ -73,7 +73,9 @@ impl Gateway {
         let Some(limit) = limit else {
             return self.serve(call);
         };
-        let standing = self.quota.take(self.quirks.counted_as(call.operation), limit as usize, at);
+        let standing = self
+            .quota
+            .take(self.quirks.counted_as(call.operation), limit as usize, at);
         let (answer, fault) = if standing.granted {
             self.serve(call)
         } else {

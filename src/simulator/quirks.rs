@@ -148,7 +148,9 @@ impl Quirks {
             let token = json!({"access_token": TOKEN, "token_type": "bearer", "expires_in": 900});
             return Some(Answer::json(&token));
         }
-        let shown = headers.get(AUTHORIZATION).and_then(|shown| shown.to_str().ok());
+        let shown = headers
+            .get(AUTHORIZATION)
+            .and_then(|shown| shown.to_str().ok());
         (shown != Some(&format!("Bearer {TOKEN}"))).then(|| {
             Answer::from(GatewayError::unauthorized())
                 .with("www-authenticate", "Bearer realm=\"vdab\"")
@@ -218,7 +220,12 @@ impl Quirks {
                     let body = json!({"code": answer.status, "error": "Dat is niet gelukt"});
                     answer.body = body.to_string().into();
                 }
-                Quirk::ContentType if answer.headers.iter().all(|(name, _)| name != "content-type") => {
+                Quirk::ContentType
+                    if answer
+                        .headers
+                        .iter()
+                        .all(|(name, _)| name != "content-type") =>
+                {
                     let json = "application/vnd.vdab.v1+json".to_owned();
                     answer.headers.push(("content-type".to_owned(), json));
                 }
@@ -310,10 +317,15 @@ impl Quirk {
         match self {
             Self::NewestFirst => relist(world, call, answer, |items| items.reverse()),
             Self::ListedPerChange => relist(world, call, answer, |items| {
-                *items = items.iter().flat_map(|item| [item.clone(), item.clone()]).collect();
+                *items = items
+                    .iter()
+                    .flat_map(|item| [item.clone(), item.clone()])
+                    .collect();
             }),
             Self::TotalOfSister => {
-                edit(answer, |page| rename(page, &[("aantal", "totaalAantalResultaten")]));
+                edit(answer, |page| {
+                    rename(page, &[("aantal", "totaalAantalResultaten")])
+                });
             }
             Self::NoTotal => edit(answer, |page| {
                 page.as_object_mut().map(|page| page.remove("aantal"));
@@ -324,7 +336,9 @@ impl Quirk {
             Self::GoneWord => each_item(answer, |item| reword(item, VERWIJDERD, INACTIEF)),
             Self::LiveWord => each_item(answer, |item| reword(item, OPEN, ACTIEF)),
             Self::ListFields => {
-                each_item(answer, |item| rename(item, &[("cvId", "id"), ("status", "state")]));
+                each_item(answer, |item| {
+                    rename(item, &[("cvId", "id"), ("status", "state")])
+                });
                 edit(answer, |page| rename(page, &[("resultaten", "results")]));
             }
             _ => {}
@@ -335,7 +349,11 @@ impl Quirk {
         match self {
             Self::LiveWord => edit(answer, |document| reword(document, OPEN, ACTIEF)),
             Self::DocumentFields => edit(answer, |document| {
-                let names = [("cvId", "id"), ("status", "state"), ("wijzigingsDatum", "modified")];
+                let names = [
+                    ("cvId", "id"),
+                    ("status", "state"),
+                    ("wijzigingsDatum", "modified"),
+                ];
                 rename(document, &names);
             }),
             _ => {}
@@ -419,7 +437,9 @@ fn set(call: &mut Call, name: &str, value: String) {
 }
 
 fn ends(call: &Call) -> impl Iterator<Item = &str> {
-    ["van", "tot"].into_iter().filter_map(|name| call.value(name))
+    ["van", "tot"]
+        .into_iter()
+        .filter_map(|name| call.value(name))
 }
 
 fn moment(call: &Call, name: &str) -> Option<DateTime<Utc>> {

@@ -33,11 +33,12 @@ pub fn classify(
         Err(ApiError::Refused { status, message }) => return refused(answer, status, message),
         Err(error) => return Err(error),
     };
-    let (cv_id, document) = Document::read_as(body, exclude, names).map_err(|error| match error {
-        Unreadable::NotJson => ApiError::NotAnAnswer("it is no complete JSON"),
-        Unreadable::NoCvId => ApiError::NotAnAnswer("it has no cvId"),
-        Unreadable::Unstorable => ApiError::Unstorable,
-    })?;
+    let (cv_id, document) =
+        Document::read_as(body, exclude, names).map_err(|error| match error {
+            Unreadable::NotJson => ApiError::NotAnAnswer("it is no complete JSON"),
+            Unreadable::NoCvId => ApiError::NotAnAnswer("it has no cvId"),
+            Unreadable::Unstorable => ApiError::Unstorable,
+        })?;
     if CvId::parse(&cv_id) != Some(asked) {
         return Err(ApiError::NotAnAnswer("it is the document of another CV"));
     }

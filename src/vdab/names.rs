@@ -59,7 +59,11 @@ mod tests {
 
     #[test]
     fn what_has_another_name_gets_ours_and_the_rest_stays() {
-        let pairs = [("resultaten", "results"), ("cvId", "id"), ("status", "state")];
+        let pairs = [
+            ("resultaten", "results"),
+            ("cvId", "id"),
+            ("status", "state"),
+        ];
         assert_eq!(
             renamed(
                 r#"{"aantal":1,"results":[{"id":"x","state":"OPEN","status":"ok"},7]}"#,

@@ -186,7 +186,11 @@ impl Probe {
         let value = std::str::from_utf8(&raw.body).ok();
         let value = value.and_then(|text| serde_json::from_str(text).ok());
         // A document is looked at no deeper than its own fields.
-        let depth = if endpoint == Endpoint::Detail { 1 } else { LIST };
+        let depth = if endpoint == Endpoint::Detail {
+            1
+        } else {
+            LIST
+        };
         Sight {
             status: raw.status.as_u16(),
             content_type: headers::content_type(headers).map(str::to_owned),
@@ -211,7 +215,11 @@ impl Probe {
             Value::Object(fields) if depth > 0 => self.fields(fields, depth - 1, new_words),
             Value::Array(items) if depth > 0 => {
                 let items = items.iter();
-                Shape::List(items.map(|item| self.shape(item, depth - 1, new_words)).collect())
+                Shape::List(
+                    items
+                        .map(|item| self.shape(item, depth - 1, new_words))
+                        .collect(),
+                )
             }
             Value::String(text) => self.text(text.trim(), new_words),
             // At the top of a list it is a count; a document's may be somebody's.
@@ -311,7 +319,11 @@ mod tests {
     async fn a_page_shows_its_ids_as_numbers_and_its_words() {
         let id = "30dbfef1-59df-4521-a111-964bf0208e68";
         let item = format!(r#"{{"id":"{id}","state":"ACTIEF"}}"#);
-        let page = sight(Endpoint::Bulk, 200, &format!(r#"{{"results":[{item},{item}]}}"#));
+        let page = sight(
+            Endpoint::Bulk,
+            200,
+            &format!(r#"{{"results":[{item},{item}]}}"#),
+        );
         let rows = page.body.field("results").and_then(Shape::items).unwrap();
         assert_eq!(rows[0].field("id"), Some(&Shape::Id(0)));
         assert_eq!(rows[0], rows[1]);
