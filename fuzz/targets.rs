@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta};
 use cvsync::config::{Config, Env, VARIABLES};
-use cvsync::model::{CvId, Document, JsonPointer, StatusWords};
+use cvsync::model::{CvId, Document, JsonPointer, Names, StatusWords};
 use cvsync::vdab::answer::Raw;
 use cvsync::vdab::{Detail, bulk, detail, headers};
 use reqwest::StatusCode;
@@ -40,7 +40,7 @@ pub fn detail_answer(data: &[u8]) {
     let asked = CvId::parse(ID).expect("it is an id");
     let claims = serde_json::from_slice::<Value>(&raw.body).ok();
     let field = |name: &str| claims.as_ref()?.get(name)?.as_str();
-    match detail::classify(&raw, asked, &words, &[]) {
+    match detail::classify(&raw, asked, &words, &[], &Names::default()) {
         Ok(Detail::Live(document)) => {
             assert_eq!(raw.status, 200);
             assert!(headers::is_json(&raw.headers));

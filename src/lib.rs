@@ -4,6 +4,7 @@ pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod conformance;
 pub mod contract;
 pub mod daemon;
 pub mod demo;

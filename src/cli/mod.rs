@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod completions;
 mod config;
+mod conformance;
 mod deletes;
 mod demo;
 mod explain;
@@ -70,6 +71,7 @@ enum Command {
     Rewind(rewind::Args),
     Migrate(migrate::Args),
     Check(check::Args),
+    Conformance(conformance::Args),
     /// Look at the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -134,6 +136,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Rewind(args) => block_on(rewind::run(args, &env)),
         Command::Migrate(args) => block_on(migrate::run(args, &env)),
         Command::Check(args) => block_on(check::run(args, &env)),
+        Command::Conformance(args) => block_on(conformance::run(args, &env)),
         Command::Simulate(args) => block_on(simulate::run(args, &env)),
         Command::Demo(args) => block_on(demo::run(args, &env)),
         Command::Healthcheck(args) => block_on(healthcheck::run(args, &env)),

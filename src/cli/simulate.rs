@@ -10,7 +10,7 @@ use super::output;
 use crate::clock::Clock;
 use crate::config::{Env, Log, Otel};
 use crate::daemon::cancel_on_signal;
-use crate::simulator::{FaultShare, Options, Simulator};
+use crate::simulator::{FaultShare, Options, Quirk, Simulator};
 use crate::telemetry::{self, Screen};
 
 /// A stand-in for VDAB's API with synthetic CVs: VDAB has no test environment
@@ -45,6 +45,9 @@ pub struct Args {
     /// reset, stall, truncate, html-200, garbage-id, unknown-status, missing-detail
     #[arg(long, value_name = "KIND=SHARE")]
     fault: Vec<FaultShare>,
+    /// Which assumption of the contract is turned round; can be repeated
+    #[arg(long, value_name = "NAME", long_help = quirks())]
+    quirk: Vec<Quirk>,
     /// When the changes begin, so that a simulator that is started again comes to the same state; now by default
     #[arg(long, value_name = "TIME")]
     epoch: Option<DateTime<Utc>>,
@@ -62,6 +65,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         history: TimeDelta::from_std(args.history).context("--history is too long")?,
         rate_per_minute: Some(args.rate_per_minute),
         faults: args.fault,
+        quirks: args.quirk,
         epoch: args.epoch,
     };
     let simulator = Simulator::start(options, Clock::default())
@@ -71,6 +75,18 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     token.cancelled().await;
     simulator.shutdown().await;
     Ok(())
+}
+
+/// The quirks, a line each.
+fn quirks() -> String {
+    let mut text = "Which assumption of the contract is turned round; can be repeated:".to_owned();
+    for (name, _, meaning) in Quirk::ALL {
+        text.push_str("\n  ");
+        text.push_str(name);
+        text.push_str(": ");
+        text.push_str(meaning);
+    }
+    text
 }
 
 /// A number of changes a second.

@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::reader::Reader;
-use super::{file, rules, urls};
-use crate::model::StatusWords;
+use super::{dialect, file, rules, urls};
+use crate::model::{Dialect, StatusWords};
 
 /// How to reach VDAB.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Api {
     pub statuses: StatusWords,
     /// A Bearer token next to the key.
     pub oauth: Option<OAuth>,
+    /// How it speaks where it differs from the contract.
+    pub dialect: Dialect,
 }
 
 /// OAuth 2 client credentials.
@@ -68,6 +70,7 @@ impl Api {
         );
         let statuses = read_statuses(reader);
         let oauth = OAuth::read(reader);
+        let dialect = dialect::read(reader);
         Some(Self {
             base_url: base_url?,
             key: key?.into(),
@@ -77,6 +80,7 @@ impl Api {
             timeout: timeout?,
             statuses: statuses?,
             oauth: oauth?,
+            dialect: dialect?,
         })
     }
 }

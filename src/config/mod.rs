@@ -2,6 +2,7 @@
 
 mod api;
 mod database;
+mod dialect;
 mod env;
 mod file;
 mod http;
@@ -69,6 +70,33 @@ impl Config {
                 log: log?,
                 otel: otel?,
                 shown: shown(env),
+            })
+        })
+    }
+}
+
+/// What a look at the source alone needs.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// How to reach it.
+    pub api: Api,
+    /// How wide it is asked, and how large its pages are.
+    pub sync: Sync,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+impl Source {
+    /// Reads these parts; no database is needed.
+    pub fn load(env: &Env) -> Result<Self, Problems> {
+        load(env, |reader| {
+            let api = Api::read(reader);
+            let sync = Sync::read(reader);
+            let log = Log::read(reader);
+            Some(Self {
+                api: api?,
+                sync: sync?,
+                log: log?,
             })
         })
     }

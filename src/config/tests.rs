@@ -119,6 +119,25 @@ const BAD: &[(&str, &[&str])] = &[
     ("CVSYNC_API_LIVE_STATUSES", &[",", "OPEN,"]),
     ("CVSYNC_API_GONE_STATUSES", &["A,,B", "A,open"]),
     (
+        "CVSYNC_API_NAMES",
+        &[
+            "van",
+            "van=",
+            "=from",
+            "vann=from",
+            "van=a b",
+            "van=from,",
+            "van=from,van=since",
+            "van=at,tot=at",
+            "aantal=van",
+        ],
+    ),
+    (
+        "CVSYNC_API_TIME_FORMAT",
+        &["iso", "%Y-%m-%d", "%H:%M:%S", "%Y-%m-%dT%H:%M", "%Q", "%"],
+    ),
+    ("CVSYNC_API_PAGING", &["offset", "page", "offset-from-2"]),
+    (
         "CVSYNC_SYNC_FROM",
         &["yesterday", "2015-13-01", "1969-12-31"],
     ),

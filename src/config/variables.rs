@@ -1,5 +1,7 @@
 //! The one table of variables: what `cvsync` reads from its environment, in the order in which people are shown it.
 
+use crate::model::dialect::TIME_FORMAT;
+
 /// What each of our names begins with.
 pub const PREFIX: &str = "CVSYNC_";
 
@@ -59,6 +61,21 @@ pub const VARIABLES: &[Variable] = &[
         "CVSYNC_API_GONE_STATUSES",
         "VERWIJDERD,GESLOTEN,AFGESLOTEN",
         "statuses of CVs that are deleted without a detail call, comma-separated",
+    ),
+    optional(
+        "CVSYNC_API_NAMES",
+        "resultaten=results,cvId=id",
+        "names that differ at VDAB, as ours=theirs, comma-separated; `cvsync conformance` tells them",
+    ),
+    setting(
+        "CVSYNC_API_TIME_FORMAT",
+        TIME_FORMAT,
+        "how VDAB takes an instant, in UTC, as strftime has it",
+    ),
+    setting(
+        "CVSYNC_API_PAGING",
+        "offset-from-0",
+        "what VDAB counts pages by: offset-from-0, offset-from-1, page-from-0 or page-from-1",
     ),
     optional(
         "CVSYNC_OAUTH_TOKEN_URL",

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::Names;
 use super::shape::{self, DriftKind};
 
 /// The id of a CV at VDAB, a UUID (contract, "GET /kandidaten/{id}").
@@ -121,15 +122,25 @@ pub enum Unreadable {
 impl Document {
     /// Reads the body of a detail answer: the `cvId` that it claims, and the document without `exclude`.
     pub fn read(body: &[u8], exclude: &[JsonPointer]) -> Result<(String, Self), Unreadable> {
+        Self::read_as(body, exclude, &Names::default())
+    }
+
+    /// The same of a source that has its own names for the fields that lead a document.
+    pub fn read_as(
+        body: &[u8],
+        exclude: &[JsonPointer],
+        names: &Names,
+    ) -> Result<(String, Self), Unreadable> {
         let mut value: Value = serde_json::from_slice(body).map_err(|_| Unreadable::NotJson)?;
-        let cv_id = text_field(&value, "cvId").ok_or(Unreadable::NoCvId)?;
+        let cv_id = text_field(&value, names.of("document.cvId")).ok_or(Unreadable::NoCvId)?;
         if !storable(&value) {
             return Err(Unreadable::Unstorable);
         }
-        let status = text_field(&value, "status");
-        let wijzigings_datum =
-            text_field(&value, "wijzigingsDatum").and_then(|text| text.parse().ok());
-        let drift = shape::drift(&value);
+        let status = text_field(&value, names.of("document.status"));
+        let wijzigings_datum = text_field(&value, names.of("document.wijzigingsDatum"))
+            .and_then(|text| text.parse().ok());
+        let mut drift = shape::drift(&value);
+        drift.retain(|(_, path)| !names.lead_document(path));
         for pointer in exclude {
             pointer.remove_from(&mut value);
         }

@@ -2,6 +2,7 @@
 
 pub mod brake;
 pub mod cv;
+pub mod dialect;
 pub mod outcome;
 pub mod shape;
 pub mod status;
@@ -10,6 +11,7 @@ pub mod window;
 
 pub use brake::{Brake, DeleteLoad};
 pub use cv::{CvId, Document, JsonPointer, Unreadable};
+pub use dialect::{Dialect, Names, Paging};
 pub use outcome::{Difference, Fate, Outcome, ParkClass, Tally};
 pub use shape::DriftKind;
 pub use status::{Standing, StatusWords};

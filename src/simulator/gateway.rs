@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::answer::Answer;
 use super::call::{Call, CallLog, CallRecord, Operation};
 use super::faults::{Fault, Faults};
+use super::quirks::Quirks;
 use super::quota::{Quota, Standing};
 use super::routes;
 use super::world::World;
@@ -40,6 +41,7 @@ pub(super) struct Gateway {
     pub(super) hook: Option<Hook>,
     pub(super) rewrite: Option<(Operation, Rewrite)>,
     pub(super) quota: Quota,
+    pub(super) quirks: Quirks,
 }
 
 impl Gateway {
@@ -52,7 +54,8 @@ impl Gateway {
     ) -> (Answer, Fault) {
         let at = Instant::now();
         self.world.advance(now);
-        let (answer, fault) = self.decide(call, key, at);
+        let (mut answer, fault) = self.decide(call, key, at);
+        self.quirks.send(&mut answer);
         self.log.record(CallRecord {
             at,
             operation: call.operation,
@@ -70,7 +73,9 @@ impl Gateway {
         let Some(limit) = limit else {
             return self.serve(call);
         };
-        let standing = self.quota.take(call.operation, limit as usize, at);
+        let standing = self
+            .quota
+            .take(self.quirks.counted_as(call.operation), limit as usize, at);
         let (answer, fault) = if standing.granted {
             self.serve(call)
         } else {
@@ -88,7 +93,7 @@ impl Gateway {
             hook(call, &mut self.world);
         }
         let fault = self.faults.next(call);
-        let mut answer = routes::answer(&self.world, call, &fault, self.settings.max_window);
+        let mut answer = self.answer(call, &fault);
         if let Some((operation, rewrite)) = &mut self.rewrite
             && *operation == call.operation
             && answer.status == 200
@@ -96,6 +101,17 @@ impl Gateway {
             rewrite(&mut answer);
         }
         (answer, fault)
+    }
+
+    /// The answer as the contract has it, or as a quirk does.
+    pub(super) fn answer(&self, call: &Call, fault: &Fault) -> Answer {
+        let mut call = call.clone();
+        if let Err(refused) = self.quirks.ask(&mut call) {
+            return refused.into();
+        }
+        let mut answer = routes::answer(&self.world, &call, fault, self.settings.max_window);
+        self.quirks.answer(&self.world, &call, &mut answer);
+        answer
     }
 }
 

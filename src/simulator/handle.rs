@@ -1,6 +1,10 @@
 //! What a test holds in its hand while the simulator runs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::Shared;
 use super::answer::Answer;
@@ -23,6 +27,23 @@ impl Handle {
         let mut gateway = self.0.lock();
         gateway.world.advance(self.0.clock.now());
         work(&mut gateway.world)
+    }
+
+    /// What a perfect copy holds: each document that is there, as it is answered.
+    #[must_use]
+    pub fn documents(&self) -> BTreeMap<Uuid, Value> {
+        let mut gateway = self.0.lock();
+        gateway.world.advance(self.0.clock.now());
+        let answered = |id: Uuid| {
+            let call = Call {
+                operation: Operation::Detail,
+                id: Some(id.to_string()),
+                query: Vec::new(),
+            };
+            let answer = gateway.answer(&call, &Fault::Pass);
+            Some((id, serde_json::from_slice(&answer.body).ok()?))
+        };
+        gateway.world.live_ids().filter_map(answered).collect()
     }
 
     /// Changes key, quota and limits.

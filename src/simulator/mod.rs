@@ -13,6 +13,7 @@ mod handle;
 mod json;
 mod listing;
 mod persoon;
+mod quirks;
 mod quota;
 mod reference;
 mod routes;
@@ -37,6 +38,7 @@ pub use call::{Call, CallRecord, Operation};
 pub use faults::{Fault, FaultKind, FaultShare, FaultShareError, Target};
 pub use gateway::Settings;
 pub use handle::Handle;
+pub use quirks::{Quirk, QuirkError};
 pub use world::World;
 
 use crate::clock::Clock;
@@ -44,6 +46,7 @@ use crate::contract::MAX_WINDOW_DAYS;
 use call::CallLog;
 use faults::Faults;
 use gateway::Gateway;
+use quirks::Quirks;
 use quota::Quota;
 use world::Origin;
 
@@ -66,6 +69,8 @@ pub struct Options {
     pub rate_per_minute: Option<u32>,
     /// What goes wrong, and how often.
     pub faults: Vec<FaultShare>,
+    /// Which assumptions of the contract are turned round.
+    pub quirks: Vec<Quirk>,
     /// When the changes begin; now if `None`. A restart with the same epoch comes to the same state.
     pub epoch: Option<DateTime<Utc>>,
 }
@@ -82,6 +87,7 @@ impl Default for Options {
             history: TimeDelta::days(30),
             rate_per_minute: None,
             faults: Vec::new(),
+            quirks: Vec::new(),
             epoch: None,
         }
     }
@@ -168,14 +174,16 @@ fn gateway(options: Options, now: DateTime<Utc>) -> Gateway {
         changes_per_second: options.changes_per_second,
     });
     world.advance(now);
+    let mut settings = Settings {
+        key: options.key,
+        rate_per_minute: options.rate_per_minute,
+        max_window: TimeDelta::days(MAX_WINDOW_DAYS),
+        send_date: true,
+    };
     Gateway {
+        quirks: Quirks::new(options.quirks, &mut settings, &mut world),
         world,
-        settings: Settings {
-            key: options.key,
-            rate_per_minute: options.rate_per_minute,
-            max_window: TimeDelta::days(MAX_WINDOW_DAYS),
-            send_date: true,
-        },
+        settings,
         faults: Faults::new(options.faults, options.seed),
         log: CallLog::default(),
         hook: None,

@@ -96,6 +96,10 @@ fn decide<B>(
     let uri = request.uri();
     let mut gateway = shared.lock();
     let send_date = gateway.settings.send_date;
+    let headers = request.headers();
+    if let Some(answer) = gateway.quirks.token(request.method(), uri.path(), headers) {
+        return (answer, Fault::Pass, send_date);
+    }
     let Some(call) = Call::read(uri.path(), uri.query().unwrap_or_default()) else {
         return (
             GatewayError::new(404, "No resources match requested URI").into(),
@@ -110,7 +114,7 @@ fn decide<B>(
             send_date,
         );
     }
-    let key = request.headers().get(KEY_HEADER).map(HeaderValue::as_bytes);
+    let key = headers.get(KEY_HEADER).map(HeaderValue::as_bytes);
     let (answer, fault) = gateway.handle(&call, key, now);
     (answer, fault, send_date)
 }

@@ -211,7 +211,7 @@ impl Lister<'_> {
             Some(_) if got < size => self.page(window, got).await?.value.items.is_empty(),
             Some(_) => false,
         };
-        Ok(match (whole, window.halves()) {
+        Ok(match (whole, self.pipeline.vdab.halves(window)) {
             (true, _) => Cover::Whole,
             (false, Some((older, newer))) => Cover::Halves(older, newer),
             (false, None) => Cover::Pages,

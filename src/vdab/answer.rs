@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::{headers, wire};
 
 /// One answer as it came over the wire, its body whole and within its limit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raw {
     /// The status line's.
     pub status: StatusCode,
@@ -54,7 +54,7 @@ impl Raw {
     }
 
     /// The gateway's words, short and printable.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         wire::failure_message(&self.body)
             .filter(|message| !message.is_empty())
             .map_or_else(

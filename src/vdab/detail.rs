@@ -3,7 +3,7 @@
 use super::answer::Raw;
 use super::error::ApiError;
 use super::headers;
-use crate::model::{CvId, Document, JsonPointer, Standing, StatusWords, Unreadable};
+use crate::model::{CvId, Document, JsonPointer, Names, Standing, StatusWords, Unreadable};
 
 /// The most that is read of a document: a typical one has 4 to 20 kB.
 pub const LARGEST_DOCUMENT: usize = 2 << 20;
@@ -26,17 +26,19 @@ pub fn classify(
     asked: CvId,
     words: &StatusWords,
     exclude: &[JsonPointer],
+    names: &Names,
 ) -> Result<Detail, ApiError> {
     let body = match answer.json() {
         Ok(body) => body,
         Err(ApiError::Refused { status, message }) => return refused(answer, status, message),
         Err(error) => return Err(error),
     };
-    let (cv_id, document) = Document::read(body, exclude).map_err(|error| match error {
-        Unreadable::NotJson => ApiError::NotAnAnswer("it is no complete JSON"),
-        Unreadable::NoCvId => ApiError::NotAnAnswer("it has no cvId"),
-        Unreadable::Unstorable => ApiError::Unstorable,
-    })?;
+    let (cv_id, document) =
+        Document::read_as(body, exclude, names).map_err(|error| match error {
+            Unreadable::NotJson => ApiError::NotAnAnswer("it is no complete JSON"),
+            Unreadable::NoCvId => ApiError::NotAnAnswer("it has no cvId"),
+            Unreadable::Unstorable => ApiError::Unstorable,
+        })?;
     if CvId::parse(&cv_id) != Some(asked) {
         return Err(ApiError::NotAnAnswer("it is the document of another CV"));
     }
@@ -90,7 +92,13 @@ mod tests {
                 .collect(),
             body: body.into(),
         };
-        classify(&answer, CvId::parse(ID).unwrap(), &words, &[])
+        classify(
+            &answer,
+            CvId::parse(ID).unwrap(),
+            &words,
+            &[],
+            &Names::default(),
+        )
     }
 
     fn gateway(code: &str, message: &str) -> String {

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 
 /// The `Date` header: the source's time in whole seconds, rounded down.
 #[must_use]
@@ -28,26 +28,47 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// `X-RateLimit-Reset: name=rate-limit,22`: seconds until the quota is whole again.
 #[must_use]
 pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
-    rate_limit(headers, "x-ratelimit-reset").map(Duration::from_secs)
+    rate_limit_number(headers, "x-ratelimit-reset").map(Duration::from_secs)
 }
 
 /// `X-RateLimit-Remaining: name=rate-limit,1999`: calls left.
 #[must_use]
 pub fn rate_limit_remaining(headers: &HeaderMap) -> Option<u64> {
-    rate_limit(headers, "x-ratelimit-remaining")
+    rate_limit_number(headers, "x-ratelimit-remaining")
+}
+
+/// `X-RateLimit-Limit: name=rate-limit,2000`: the quota.
+#[must_use]
+pub fn rate_limit(headers: &HeaderMap) -> Option<u64> {
+    rate_limit_number(headers, "x-ratelimit-limit")
+}
+
+/// Whether a refusal asks for a Bearer token.
+#[must_use]
+pub fn asks_for_token(headers: &HeaderMap) -> bool {
+    text(headers, WWW_AUTHENTICATE.as_str())
+        .is_some_and(|value| value.to_ascii_lowercase().contains("bearer"))
+}
+
+/// The content type without its parameters.
+#[must_use]
+pub fn content_type(headers: &HeaderMap) -> Option<&str> {
+    text(headers, CONTENT_TYPE.as_str())?
+        .split(';')
+        .next()
+        .map(str::trim)
 }
 
 /// Whether the body claims to be JSON.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {
-    text(headers, CONTENT_TYPE.as_str()).is_some_and(|value| {
-        let essence = value.split(';').next().unwrap_or_default().trim();
+    content_type(headers).is_some_and(|essence| {
         essence.eq_ignore_ascii_case("application/json")
             || essence.to_ascii_lowercase().ends_with("+json")
     })
 }
 
-fn rate_limit(headers: &HeaderMap, name: &str) -> Option<u64> {
+fn rate_limit_number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?
         .rsplit([',', '='])
         .next()?

@@ -13,6 +13,8 @@ mod drift;
 mod error;
 mod gate;
 pub mod headers;
+mod names;
+pub mod probe;
 mod quota;
 mod request;
 mod retry;
@@ -42,8 +44,7 @@ use self::gate::{Gate, Pass};
 use self::quota::Quota;
 use crate::clock::Clock;
 use crate::config;
-use crate::model::window::instant;
-use crate::model::{CvId, JsonPointer, Standing, StatusWords, Window, shape};
+use crate::model::{CvId, Dialect, JsonPointer, Standing, StatusWords, Window, shape};
 use crate::telemetry::Metrics;
 
 /// So many CVs are remembered to probe a closed gate with: any one of them may be one that fails by itself.
@@ -57,6 +58,7 @@ pub struct Client {
     auth: Auth,
     words: StatusWords,
     exclude: Vec<JsonPointer>,
+    dialect: Dialect,
     per_minute: NonZeroU32,
     timeout: Duration,
     patience: Option<Duration>,
@@ -91,6 +93,16 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Operation {
+    fn new(name: &'static str, template: &'static str, per_minute: NonZeroU32) -> Self {
+        Self {
+            name,
+            template,
+            quota: Quota::new(per_minute),
+            gate: Gate::default(),
+            under_way: AtomicUsize::new(0),
+        }
+    }
+
     fn begin(&self) -> UnderWay<'_> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(&self.under_way)
@@ -145,19 +157,14 @@ impl Client {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, ClientError> {
-        let operation = |name, template| Operation {
-            name,
-            template,
-            quota: Quota::new(api.rate_per_minute),
-            gate: Gate::default(),
-            under_way: AtomicUsize::new(0),
-        };
+        let operation = |name, template| Operation::new(name, template, api.rate_per_minute);
         let client = Self {
             http: request::client(api).map_err(ClientError::Tls)?,
             base_url: api.base_url.clone(),
             auth: Auth::new(api).ok_or(ClientError::Key)?,
             words: api.statuses.clone(),
             exclude,
+            dialect: api.dialect.clone(),
             per_minute: api.rate_per_minute,
             timeout: api.timeout,
             patience,
@@ -188,11 +195,13 @@ impl Client {
         size: u16,
     ) -> Result<Answer<BulkPage>, ApiError> {
         let url = self.url(&["kandidaten", "bulk"]);
+        let Dialect { names, paging, .. } = &self.dialect;
+        let (van, tot) = self.dialect.ends(window);
         let query = [
-            ("van", instant(window.van())),
-            ("tot", instant(window.tot())),
-            ("vanaf", offset.to_string()),
-            ("aantal", size.to_string()),
+            (names.of("van"), van),
+            (names.of("tot"), tot),
+            (names.of("vanaf"), paging.number(offset, size).to_string()),
+            (names.of("aantal"), size.to_string()),
         ];
         let request = self.http.get(url).query(&query);
         let pass = self.bulk.admit(self.patience).await?;
@@ -267,7 +276,8 @@ impl Client {
         let limit = detail::LARGEST_DOCUMENT;
         let answer = self
             .call(&self.detail, pass, request, limit, |answer| {
-                detail::classify(answer, id, &self.words, &self.exclude)
+                let names = &self.dialect.names;
+                detail::classify(answer, id, &self.words, &self.exclude, names)
             })
             .await?;
         if let Detail::Live(document) = &answer.value {
@@ -291,6 +301,12 @@ impl Client {
     #[must_use]
     pub fn drift(&self) -> Seen {
         self.drift.seen()
+    }
+
+    /// Both halves of a window; `None` where the source could not tell them apart.
+    #[must_use]
+    pub fn halves(&self, window: Window) -> Option<(Window, Window)> {
+        self.dialect.halves(window)
     }
 
     /// How long one request may take.
@@ -376,6 +392,12 @@ impl Client {
         if let Ok(raw) = &raw {
             self.observe(operation, raw, asked, received);
         }
+        // A document is kept as it is: its reader knows the names.
+        let is_document = |raw: &Raw| raw.status == 200 && operation.name == self.detail.name;
+        let raw = raw.map(|raw| match &self.dialect.names {
+            names if names.is_empty() || is_document(&raw) => raw,
+            names => names::in_ours(raw, names),
+        });
         let outcome = raw.as_ref().map_err(Clone::clone).and_then(classify);
         self.metrics.http_request(
             self.base_url.host_str().unwrap_or_default(),

@@ -52,6 +52,7 @@ async fn wrong_use_exits_with_2_and_help_with_0() {
         "sync",
         "migrate",
         "check",
+        "conformance",
         "config",
         "simulate",
         "demo",

@@ -1,6 +1,7 @@
 //! What the documents say is what the code does.
 
 use cvsync::config::VARIABLES;
+use cvsync::conformance::ASSUMPTIONS;
 
 const README: &str = include_str!("../../README.md");
 
@@ -21,6 +22,27 @@ fn the_readme_lists_every_variable_as_it_is() {
     assert!(
         README.contains(&table),
         "put this table into the README:\n{table}"
+    );
+}
+
+#[test]
+fn the_assumptions_are_listed_as_they_are() {
+    let mut table = "| assumption | what the contract says | origin | how it is looked at | variable |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    for assumption in ASSUMPTIONS {
+        let row = format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            assumption.name,
+            assumption.claim,
+            assumption.origin,
+            assumption.how,
+            assumption.variable
+        );
+        table.push_str(&row);
+    }
+    let page = include_str!("../../docs/conformance.md");
+    assert!(
+        page.contains(&table),
+        "put this table into docs/conformance.md:\n{table}"
     );
 }
 

@@ -17,6 +17,7 @@ mod architecture;
 mod bad_answers;
 mod browser;
 mod commands;
+mod conformance;
 mod daemon;
 mod database_faults;
 mod docs;

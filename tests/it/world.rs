@@ -123,8 +123,15 @@ impl World {
 
     /// Changes a variable of the environment. What a test has changed in the configuration itself is undone by it.
     pub fn set(&mut self, variable: &'static str, value: String) {
-        self.environment.retain(|(name, _)| *name != variable);
-        self.environment.push((variable, value));
+        self.set_all(vec![(variable, value)]);
+    }
+
+    /// Changes several at once, which may need each other.
+    pub fn set_all(&mut self, variables: Vec<(&'static str, String)>) {
+        for (variable, value) in variables {
+            self.environment.retain(|(name, _)| *name != variable);
+            self.environment.push((variable, value));
+        }
         self.config = Config::load(&Env::new(self.environment.clone())).unwrap();
     }
 

@@ -1,0 +1,253 @@
+//! How a source speaks where it differs from the contract: its names, the face of its clock, how it counts pages; pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Window;
+
+/// What the source calls what the contract names otherwise. Empty where it speaks as the contract does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names(BTreeMap<&'static str, String>);
+
+impl Names {
+    /// The contract's names that can differ: parameters, fields of lists and errors, fields that lead a document.
+    pub const OURS: &[&str] = &[
+        "van",
+        "tot",
+        "vanaf",
+        "aantal",
+        "resultaten",
+        "cvId",
+        "status",
+        "moreInformation",
+        "document.cvId",
+        "document.status",
+        "document.wijzigingsDatum",
+    ];
+
+    /// Those that stand side by side, and so have to differ.
+    const TOGETHER: &[&[&str]] = &[
+        &["van", "tot", "vanaf", "aantal"],
+        &["cvId", "status"],
+        &[
+            "document.cvId",
+            "document.status",
+            "document.wijzigingsDatum",
+        ],
+    ];
+
+    /// What the source says for one of [`OURS`](Self::OURS).
+    #[must_use]
+    pub fn of<'a>(&'a self, ours: &'a str) -> &'a str {
+        match self.0.get(ours) {
+            Some(theirs) => theirs,
+            None => ours.strip_prefix("document.").unwrap_or(ours),
+        }
+    }
+
+    /// Whether one of the fields that lead a document is called so.
+    #[must_use]
+    pub fn lead_document(&self, theirs: &str) -> bool {
+        let mut leading = Self::OURS
+            .iter()
+            .filter(|ours| ours.starts_with("document."));
+        leading.any(|ours| self.of(ours) == theirs)
+    }
+
+    /// Takes note that the source says `theirs` for one of [`OURS`](Self::OURS).
+    pub fn set(&mut self, ours: &'static str, theirs: &str) {
+        self.0.remove(ours);
+        if self.of(ours) != theirs {
+            self.0.insert(ours, theirs.to_owned());
+        }
+    }
+
+    /// Whether the source speaks as the contract does.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Two of our names that would be the same one of theirs, in one place.
+    #[must_use]
+    pub fn clash(&self) -> Option<(&'static str, &'static str)> {
+        Self::TOGETHER.iter().find_map(|together| {
+            together.iter().enumerate().find_map(|(at, one)| {
+                let same = |other: &&&'static str| self.of(other) == self.of(one);
+                Some((*one, *together[at + 1..].iter().find(same)?))
+            })
+        })
+    }
+}
+
+/// As `CVSYNC_API_NAMES` has it.
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (ours, theirs)) in self.0.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            write!(f, "{comma}{ours}={theirs}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What the parameter `vanaf` counts, and from which number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paging {
+    /// Results, the first is 0.
+    #[default]
+    OffsetFrom0,
+    /// Results, the first is 1.
+    OffsetFrom1,
+    /// Pages, the first is 0.
+    PageFrom0,
+    /// Pages, the first is 1.
+    PageFrom1,
+}
+
+impl Paging {
+    /// Each with its word in `CVSYNC_API_PAGING`.
+    pub const ALL: &[(&str, Self)] = &[
+        ("offset-from-0", Self::OffsetFrom0),
+        ("offset-from-1", Self::OffsetFrom1),
+        ("page-from-0", Self::PageFrom0),
+        ("page-from-1", Self::PageFrom1),
+    ];
+
+    /// What to ask for where results from `offset` on are wanted, `size` to a page. An offset within a page is rounded up:
+    /// what lies on it and before it is known already.
+    #[must_use]
+    pub fn number(self, offset: u64, size: u16) -> u64 {
+        let pages = offset.div_ceil(u64::from(size.max(1)));
+        match self {
+            Self::OffsetFrom0 => offset,
+            Self::OffsetFrom1 => offset + 1,
+            Self::PageFrom0 => pages,
+            Self::PageFrom1 => pages + 1,
+        }
+    }
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let word = Self::ALL.iter().find(|(_, paging)| *paging == self);
+        word.map_or("", |(word, _)| word)
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds, as the contract has it.
+pub const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
+
+/// How a source speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// What it calls things.
+    pub names: Names,
+    /// How it writes an instant: a pattern of strftime that is known to be one, and tells seconds apart.
+    pub time_format: String,
+    /// How it counts pages.
+    pub paging: Paging,
+}
+
+impl Default for Dialect {
+    /// As the contract has it.
+    fn default() -> Self {
+        Self {
+            names: Names::default(),
+            time_format: TIME_FORMAT.to_owned(),
+            paging: Paging::default(),
+        }
+    }
+}
+
+impl Dialect {
+    /// An instant as the source takes it.
+    #[must_use]
+    pub fn instant(&self, at: DateTime<Utc>) -> String {
+        at.format(&self.time_format).to_string()
+    }
+
+    /// The ends of a window as the source takes them. Where it cannot tell them apart, the window is a second wider.
+    #[must_use]
+    pub fn ends(&self, window: Window) -> (String, String) {
+        let (van, tot) = (self.instant(window.van()), self.instant(window.tot()));
+        if van == tot {
+            return (van, self.instant(window.tot() + TimeDelta::seconds(1)));
+        }
+        (van, tot)
+    }
+
+    /// Both halves of a window, if the source can tell their ends apart.
+    #[must_use]
+    pub fn halves(&self, window: Window) -> Option<(Window, Window)> {
+        let apart = |half: &Window| self.instant(half.van()) != self.instant(half.tot());
+        window
+            .halves()
+            .filter(|(older, newer)| apart(older) && apart(newer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(van: i64, tot: i64) -> Window {
+        let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
+        Window::new(at(van), at(tot)).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_ours_until_it_is_told() {
+        let mut names = Names::default();
+        assert_eq!(names.of("document.cvId"), "cvId");
+        names.set("van", "van");
+        names.set("document.cvId", "cvId");
+        assert!(names.is_empty());
+        names.set("van", "from");
+        names.set("document.cvId", "id");
+        assert_eq!(
+            (names.of("van"), names.of("document.cvId"), names.of("cvId")),
+            ("from", "id", "cvId")
+        );
+        assert_eq!(names.to_string(), "document.cvId=id,van=from");
+        assert_eq!(names.clash(), None);
+        names.set("aantal", "tot");
+        assert_eq!(names.clash(), Some(("tot", "aantal")));
+    }
+
+    #[test]
+    fn the_contracts_instant_is_the_default() {
+        let (dialect, window) = (
+            Dialect::default(),
+            window(1_700_000_000_123, 1_700_000_001_000),
+        );
+        let expected = super::super::window::instant(window.van());
+        assert_eq!(dialect.instant(window.van()), expected);
+    }
+
+    #[test]
+    fn a_clock_without_milliseconds_leaves_no_gap_and_no_empty_window() {
+        let coarse = Dialect {
+            time_format: "%s".to_owned(),
+            ..Dialect::default()
+        };
+        assert_eq!(coarse.ends(window(300, 2_700)), ("0".into(), "2".into()));
+        assert_eq!(coarse.ends(window(300, 700)), ("0".into(), "1".into()));
+        assert_eq!(coarse.halves(window(300, 1_300)), None);
+        assert!(coarse.halves(window(0, 2_000)).is_some());
+        assert!(Dialect::default().halves(window(0, 2)).is_some());
+    }
+
+    #[test]
+    fn pages_are_counted_from_what_is_known() {
+        let numbers = |offset| {
+            let of = |(_, paging): &(_, Paging)| paging.number(offset, 100);
+            Paging::ALL.iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(0), [0, 1, 0, 1]);
+        assert_eq!(numbers(200), [200, 201, 2, 3]);
+        assert_eq!(numbers(150), [150, 151, 2, 3]);
+    }
+}

@@ -1,0 +1,474 @@
+//! Assumptions of the contract turned round, one a quirk: what VDAB may turn out to do instead.
+//!
+//! The rest of the simulator stays the contract. A quirk changes a call before it is answered as the contract has it, or
+//! the answer after that.
+
+use std::str::FromStr;
+
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::call::{Call, Operation};
+use super::gateway::Settings;
+use super::world::World;
+use crate::contract::{DEFAULT_BULK_PAGE, GatewayError, MAX_VELDEN, OPEN, VERWIJDERD};
+
+macro_rules! quirks {
+    ($($quirk:ident $name:literal $meaning:literal)+) => {
+        /// What VDAB may do otherwise than the contract has it.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Quirk {
+            $(#[doc = $meaning] $quirk,)+
+        }
+
+        impl Quirk {
+            /// Each, with its name and what it does.
+            pub const ALL: &[(&str, Self, &str)] = &[$(($name, Self::$quirk, $meaning),)+];
+        }
+    };
+}
+
+quirks! {
+    TotalOfSister "total-of-sister" "the total is called totaalAantalResultaten"
+    NoTotal "no-total" "lists have no total"
+    NoStatus "no-status" "list items have no status"
+    ListFields "list-fields" "resultaten, cvId and status are called results, id and state in bulk lists"
+    DocumentFields "document-fields" "cvId, status and wijzigingsDatum are called id, state and modified in documents"
+    WindowParameters "window-parameters" "van and tot are called from and until"
+    PagingParameters "paging-parameters" "vanaf and aantal are called offset and limit; unknown ones are ignored"
+    StrictParameters "strict-parameters" "vanaf and aantal are called start and size; unknown ones are refused"
+    ErrorFields "error-fields" "errors are {code, error}, and say nothing of records that do not exist"
+    WholeSeconds "whole-seconds" "van and tot have no milliseconds"
+    TimeOffset "time-offset" "van and tot end with +00:00"
+    EpochMillis "epoch-millis" "van and tot are milliseconds since 1970"
+    WindowNarrow "window-narrow" "windows of more than a day are refused"
+    WindowCut "window-cut" "of windows of more than a day the last day is answered, without a word"
+    WindowWide "window-wide" "windows may be as wide as one likes"
+    PageSmall "page-small" "pages of more than 500 are refused"
+    PageCapped "page-capped" "pages hold 50 at most, without a word"
+    DefaultPage "default-page" "a page holds 20 where aantal is not given"
+    OffsetFrom1 "offset-from-1" "vanaf counts results from 1"
+    PageFrom0 "page-from-0" "vanaf counts pages from 0"
+    PageFrom1 "page-from-1" "vanaf counts pages from 1"
+    EndsInclusive "ends-inclusive" "a window holds both its ends"
+    EndsLate "ends-late" "a window holds its end and not its beginning"
+    NewestFirst "newest-first" "the newest change comes first"
+    ListedPerChange "listed-per-change" "a CV is listed once for each of its changes"
+    Late "late" "changes are listed half a minute late"
+    GoneStatus410 "gone-410" "a CV that is gone is answered with 410"
+    GonePlain404 "gone-plain-404" "a CV that is gone is answered with 404 and no word of records"
+    GoneMessage "gone-message" "a CV that is gone is answered with 422 and a message"
+    GoneDocument "gone-document" "a CV that is gone is answered with 200 and a status"
+    GoneWord "gone-word" "the word for gone is INACTIEF, in lists and in what is left of the document"
+    LiveWord "live-word" "the word for live is ACTIEF"
+    MalformedId "malformed-id" "a malformed id is answered with 404"
+    QuotaLower "quota-lower" "the quota is 1,200 calls a minute"
+    QuotaShared "quota-shared" "all endpoints share one quota, of 1,500 calls a minute"
+    NoQuotaHeaders "no-quota-headers" "answers do not tell the quota"
+    KeyRefused403 "key-403" "a wrong key is refused with 403 and a body of another shape"
+    OAuth "oauth" "a Bearer token is needed next to the key; /oauth2/token gives it to any client"
+    NoDate "no-date" "answers do not tell the time"
+    ContentType "content-type" "the content type is application/vnd.vdab.v1+json"
+    VeldenFewer "velden-fewer" "velden takes 3 fields at most"
+    VeldenMore "velden-more" "velden takes as many fields as one likes"
+    SearchPageSmall "search-page-small" "a page of search results holds 100 at most"
+    SearchComma "search-comma" "several values of a filter are separated by commas"
+    ReferenceMissing "reference-missing" "attesten and jobdomeinen are not where they are looked for"
+    ReferenceLabel "reference-label" "the label of a code is called label"
+}
+
+/// A name that is no quirk's.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no such quirk; there are {}", names())]
+pub struct QuirkError;
+
+fn names() -> String {
+    let names: Vec<_> = Quirk::ALL.iter().map(|(name, ..)| *name).collect();
+    names.join(", ")
+}
+
+impl FromStr for Quirk {
+    type Err = QuirkError;
+
+    fn from_str(text: &str) -> Result<Self, QuirkError> {
+        let found = Self::ALL.iter().find(|(name, ..)| *name == text);
+        found.map(|(_, quirk, _)| *quirk).ok_or(QuirkError)
+    }
+}
+
+const LATE: TimeDelta = TimeDelta::seconds(30);
+const SMALL_PAGE: usize = 500;
+const CAPPED_PAGE: usize = 50;
+const INACTIEF: &str = "INACTIEF";
+const ACTIEF: &str = "ACTIEF";
+const TOKEN: &str = "token-of-the-simulator";
+
+/// Those that a simulator has.
+pub(super) struct Quirks(Vec<Quirk>);
+
+impl Quirks {
+    pub(super) fn new(quirks: Vec<Quirk>, settings: &mut Settings, world: &mut World) -> Self {
+        for quirk in &quirks {
+            match quirk {
+                Quirk::WindowNarrow => settings.max_window = TimeDelta::days(1),
+                Quirk::WindowWide => settings.max_window = TimeDelta::days(100_000),
+                Quirk::QuotaLower => settings.rate_per_minute = Some(1_200),
+                Quirk::QuotaShared => settings.rate_per_minute = Some(1_500),
+                Quirk::NoDate => settings.send_date = false,
+                Quirk::Late => world.delay_listing(LATE),
+                _ => {}
+            }
+        }
+        Self(quirks)
+    }
+
+    fn has(&self, quirk: Quirk) -> bool {
+        self.0.contains(&quirk)
+    }
+
+    /// Which quota a call counts for.
+    pub(super) fn counted_as(&self, operation: Operation) -> Operation {
+        if self.has(Quirk::QuotaShared) {
+            Operation::Bulk
+        } else {
+            operation
+        }
+    }
+
+    /// What is answered for want of a token, or where a token is asked for.
+    pub(super) fn token(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Answer> {
+        if !self.has(Quirk::OAuth) {
+            return None;
+        }
+        if path == "/oauth2/token" && method == Method::POST {
+            let token = json!({"access_token": TOKEN, "token_type": "bearer", "expires_in": 900});
+            return Some(Answer::json(&token));
+        }
+        let shown = headers
+            .get(AUTHORIZATION)
+            .and_then(|shown| shown.to_str().ok());
+        (shown != Some(&format!("Bearer {TOKEN}"))).then(|| {
+            Answer::from(GatewayError::unauthorized())
+                .with("www-authenticate", "Bearer realm=\"vdab\"")
+        })
+    }
+
+    /// Turns a call into the one that the contract has for it, or answers it at once.
+    pub(super) fn ask(&self, call: &mut Call) -> Result<(), GatewayError> {
+        match call.operation {
+            Operation::Bulk => {
+                for quirk in &self.0 {
+                    quirk.ask_for_page(call)?;
+                }
+                Ok(())
+            }
+            Operation::Search => self.0.iter().try_for_each(|quirk| quirk.search(call)),
+            Operation::Reference("attesten" | "jobdomeinen")
+                if self.has(Quirk::ReferenceMissing) =>
+            {
+                Err(GatewayError::new(404, "No resources match requested URI"))
+            }
+            Operation::Detail | Operation::Reference(_) => Ok(()),
+        }
+    }
+
+    /// Turns the contract's answer to `call` into the quirk's.
+    pub(super) fn answer(&self, world: &World, call: &Call, answer: &mut Answer) {
+        for quirk in &self.0 {
+            match (call.operation, answer.status) {
+                (Operation::Bulk, 200) => quirk.page(world, call, answer),
+                (Operation::Detail, 200) => quirk.document(answer),
+                (Operation::Detail, status) => {
+                    let id = call.id.as_deref().unwrap_or_default();
+                    let was_there =
+                        Uuid::try_parse(id).is_ok_and(|id| world.by_id.contains_key(&id));
+                    if status == 404 && was_there {
+                        quirk.gone(id, answer);
+                    } else if status == 400 && *quirk == Quirk::MalformedId {
+                        *answer = GatewayError::new(404, "Not found").into();
+                    }
+                }
+                (Operation::Reference(_), 200) if *quirk == Quirk::ReferenceLabel => {
+                    edit(answer, |list| {
+                        for entry in list.as_array_mut().into_iter().flatten() {
+                            rename(entry, &[("omschrijving", "label")]);
+                        }
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What is done to each answer on its way out, those of the gateway among them.
+    pub(super) fn send(&self, answer: &mut Answer) {
+        for quirk in &self.0 {
+            match quirk {
+                Quirk::NoQuotaHeaders => {
+                    let is_quota = |name: &str| name.starts_with("x-ratelimit");
+                    answer.headers.retain(|(name, _)| !is_quota(name));
+                }
+                Quirk::KeyRefused403 if answer.status == 401 => {
+                    answer.status = 403;
+                    answer.body = r#"{"fout":"geen toegang"}"#.into();
+                }
+                Quirk::ErrorFields if answer.status >= 400 => {
+                    let body = json!({"code": answer.status, "error": "Dat is niet gelukt"});
+                    answer.body = body.to_string().into();
+                }
+                Quirk::ContentType
+                    if answer
+                        .headers
+                        .iter()
+                        .all(|(name, _)| name != "content-type") =>
+                {
+                    let json = "application/vnd.vdab.v1+json".to_owned();
+                    answer.headers.push(("content-type".to_owned(), json));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Quirk {
+    fn ask_for_page(self, call: &mut Call) -> Result<(), GatewayError> {
+        match self {
+            Self::WindowParameters => renamed(call, &[("from", "van"), ("until", "tot")]),
+            Self::PagingParameters => renamed(call, &[("offset", "vanaf"), ("limit", "aantal")]),
+            Self::StrictParameters => {
+                refuse(call.value("vanaf").is_some() || call.value("aantal").is_some())?;
+                renamed(call, &[("start", "vanaf"), ("size", "aantal")]);
+            }
+            Self::WholeSeconds => refuse(ends(call).any(|end| end.contains('.')))?,
+            Self::TimeOffset => refuse(ends(call).any(|end| !end.ends_with("+00:00")))?,
+            Self::EpochMillis => {
+                for name in ["van", "tot"] {
+                    let millis = call.value(name).and_then(|text| text.parse().ok());
+                    let at = millis.and_then(DateTime::from_timestamp_millis);
+                    set(call, name, at.map(written).unwrap_or_default());
+                }
+            }
+            Self::WindowCut => {
+                let (van, tot) = (moment(call, "van"), moment(call, "tot"));
+                if let (Some(van), Some(tot)) = (van, tot) {
+                    set(call, "van", written(van.max(tot - TimeDelta::days(1))));
+                }
+            }
+            Self::EndsInclusive => later(call, "tot"),
+            Self::EndsLate => {
+                later(call, "van");
+                later(call, "tot");
+            }
+            Self::PageSmall => refuse(number(call, "aantal") > Some(SMALL_PAGE))?,
+            Self::PageCapped => {
+                let size = number(call, "aantal").unwrap_or(DEFAULT_BULK_PAGE);
+                set(call, "aantal", size.min(CAPPED_PAGE).to_string());
+            }
+            Self::DefaultPage if call.value("aantal").is_none() => {
+                set(call, "aantal", "20".to_owned());
+            }
+            Self::OffsetFrom1 | Self::PageFrom0 | Self::PageFrom1 => {
+                let first = usize::from(self != Self::PageFrom0);
+                let size = number(call, "aantal").unwrap_or(DEFAULT_BULK_PAGE);
+                let step = if self == Self::OffsetFrom1 { 1 } else { size };
+                let number = number(call, "vanaf").unwrap_or(first);
+                let vanaf = number.checked_sub(first);
+                let vanaf = vanaf.ok_or_else(|| bad_request("vanaf begint bij 1"))?;
+                set(call, "vanaf", vanaf.saturating_mul(step).to_string());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn search(self, call: &mut Call) -> Result<(), GatewayError> {
+        match self {
+            Self::VeldenFewer => refuse(call.values("velden").count() > 3)?,
+            Self::VeldenMore => {
+                let mut velden = 0;
+                call.query.retain(|(name, _)| {
+                    velden += usize::from(name == "velden");
+                    name != "velden" || velden <= MAX_VELDEN
+                });
+            }
+            Self::SearchPageSmall => refuse(number(call, "aantal") > Some(100))?,
+            Self::SearchComma => {
+                let query = std::mem::take(&mut call.query);
+                for (at, (name, value)) in query.iter().enumerate() {
+                    // Of one that is repeated the last is heeded.
+                    if query[at + 1..].iter().all(|(other, _)| other != name) {
+                        let values = value.split(',');
+                        let pairs = values.map(|value| (name.clone(), value.to_owned()));
+                        call.query.extend(pairs);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn page(self, world: &World, call: &Call, answer: &mut Answer) {
+        match self {
+            Self::NewestFirst => relist(world, call, answer, |items| items.reverse()),
+            Self::ListedPerChange => relist(world, call, answer, |items| {
+                *items = items
+                    .iter()
+                    .flat_map(|item| [item.clone(), item.clone()])
+                    .collect();
+            }),
+            Self::TotalOfSister => {
+                edit(answer, |page| {
+                    rename(page, &[("aantal", "totaalAantalResultaten")])
+                });
+            }
+            Self::NoTotal => edit(answer, |page| {
+                page.as_object_mut().map(|page| page.remove("aantal"));
+            }),
+            Self::NoStatus => each_item(answer, |item| {
+                item.as_object_mut().map(|item| item.remove("status"));
+            }),
+            Self::GoneWord => each_item(answer, |item| reword(item, VERWIJDERD, INACTIEF)),
+            Self::LiveWord => each_item(answer, |item| reword(item, OPEN, ACTIEF)),
+            Self::ListFields => {
+                each_item(answer, |item| {
+                    rename(item, &[("cvId", "id"), ("status", "state")])
+                });
+                edit(answer, |page| rename(page, &[("resultaten", "results")]));
+            }
+            _ => {}
+        }
+    }
+
+    fn document(self, answer: &mut Answer) {
+        match self {
+            Self::LiveWord => edit(answer, |document| reword(document, OPEN, ACTIEF)),
+            Self::DocumentFields => edit(answer, |document| {
+                let names = [
+                    ("cvId", "id"),
+                    ("status", "state"),
+                    ("wijzigingsDatum", "modified"),
+                ];
+                rename(document, &names);
+            }),
+            _ => {}
+        }
+    }
+
+    fn gone(self, id: &str, answer: &mut Answer) {
+        *answer = match self {
+            Self::GoneStatus410 => GatewayError::new(410, "Gone").into(),
+            Self::GonePlain404 => GatewayError::new(404, "Not found").into(),
+            Self::GoneMessage => Answer {
+                status: 422,
+                ..GatewayError::no_such_cv(id).into()
+            },
+            Self::GoneDocument => Answer::json(&json!({"cvId": id, "status": VERWIJDERD})),
+            Self::GoneWord => Answer::json(&json!({"cvId": id, "status": INACTIEF})),
+            _ => return,
+        };
+    }
+}
+
+/// The page anew, out of the whole window as `order` puts it.
+fn relist(world: &World, call: &Call, answer: &mut Answer, order: impl FnOnce(&mut Vec<Value>)) {
+    let (Some(van), Some(tot)) = (moment(call, "van"), moment(call, "tot")) else {
+        return;
+    };
+    let window = world.bulk(van, tot, 0, usize::MAX);
+    let mut items: Vec<Value> = window.resultaten.iter().map(|item| json!(item)).collect();
+    order(&mut items);
+    let vanaf = number(call, "vanaf").unwrap_or(0);
+    let size = number(call, "aantal").unwrap_or(DEFAULT_BULK_PAGE);
+    let page: Vec<_> = items.iter().skip(vanaf).take(size).collect();
+    *answer = Answer::json(&json!({"aantal": items.len(), "resultaten": page}));
+}
+
+fn edit(answer: &mut Answer, change: impl FnOnce(&mut Value)) {
+    if let Ok(mut body) = serde_json::from_slice(&answer.body) {
+        change(&mut body);
+        answer.body = body.to_string().into();
+    }
+}
+
+fn each_item(answer: &mut Answer, change: impl Fn(&mut Value)) {
+    edit(answer, |page| {
+        let items = page["resultaten"].as_array_mut();
+        items.into_iter().flatten().for_each(change);
+    });
+}
+
+fn rename(object: &mut Value, names: &[(&str, &str)]) {
+    let Some(object) = object.as_object_mut() else {
+        return;
+    };
+    for (ours, theirs) in names {
+        if let Some(value) = object.remove(*ours) {
+            object.insert((*theirs).to_owned(), value);
+        }
+    }
+}
+
+fn reword(object: &mut Value, ours: &str, theirs: &str) {
+    if object["status"] == ours {
+        object["status"] = theirs.into();
+    }
+}
+
+/// Theirs become the contract's; the contract's own are ignored.
+fn renamed(call: &mut Call, names: &[(&str, &str)]) {
+    call.query
+        .retain(|(name, _)| names.iter().all(|(_, ours)| ours != name));
+    for (name, _) in &mut call.query {
+        if let Some((_, ours)) = names.iter().find(|(theirs, _)| theirs == name) {
+            (*ours).clone_into(name);
+        }
+    }
+}
+
+fn set(call: &mut Call, name: &str, value: String) {
+    call.query.retain(|(other, _)| other != name);
+    call.query.push((name.to_owned(), value));
+}
+
+fn ends(call: &Call) -> impl Iterator<Item = &str> {
+    ["van", "tot"]
+        .into_iter()
+        .filter_map(|name| call.value(name))
+}
+
+fn moment(call: &Call, name: &str) -> Option<DateTime<Utc>> {
+    let moment = DateTime::parse_from_rfc3339(call.value(name)?).ok()?;
+    Some(moment.to_utc())
+}
+
+fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A millisecond later.
+fn later(call: &mut Call, name: &str) {
+    if let Some(at) = moment(call, name) {
+        set(call, name, written(at + TimeDelta::milliseconds(1)));
+    }
+}
+
+fn number(call: &Call, name: &str) -> Option<usize> {
+    call.value(name)?.parse().ok()
+}
+
+fn refuse(wrong: bool) -> Result<(), GatewayError> {
+    if wrong {
+        return Err(bad_request("De aanvraag is niet geldig"));
+    }
+    Ok(())
+}
+
+fn bad_request(message: &str) -> GatewayError {
+    GatewayError::new(400, message)
+}

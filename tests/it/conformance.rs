@@ -1,0 +1,402 @@
+//! Each assumption turned round: `cvsync conformance` says so and names what to set, and with that set the sync works.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use cvsync::conformance::ASSUMPTIONS;
+use cvsync::simulator::{FaultShare, Options, Quirk};
+use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
+
+use crate::process::output;
+use crate::world::World;
+
+/// Enough in five days to show a page of 50 that is cut.
+const CANDIDATES: u32 = 90;
+const HISTORY: TimeDelta = TimeDelta::days(8);
+
+/// What conformance printed.
+struct Report {
+    code: Option<i32>,
+    text: String,
+    json: Value,
+}
+
+impl Report {
+    async fn of(env: &[(&'static str, String)]) -> Self {
+        // It needs no database.
+        let env = env
+            .iter()
+            .filter(|(name, _)| *name != "CVSYNC_DATABASE_URL");
+        let env: Vec<_> = env.map(|(name, value)| (*name, value.as_str())).collect();
+        let (code, text, stderr) = output(&["conformance", "--json"], env).await;
+        let json = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text} {stderr}"));
+        Self { code, text, json }
+    }
+
+    fn findings(&self) -> &Vec<Value> {
+        self.json["findings"].as_array().unwrap()
+    }
+
+    fn finding(&self, assumption: &str) -> &Value {
+        let is_it = |finding: &&Value| finding["assumption"] == assumption;
+        self.findings().iter().find(is_it).unwrap()
+    }
+
+    fn verdict(&self, assumption: &str) -> &str {
+        self.finding(assumption)["verdict"].as_str().unwrap()
+    }
+
+    fn with(&self, verdict: &str) -> Vec<&str> {
+        let findings = self.findings().iter();
+        let findings = findings.filter(|finding| finding["verdict"] == verdict);
+        findings
+            .map(|finding| finding["assumption"].as_str().unwrap())
+            .collect()
+    }
+
+    /// What is to be set, `NAME=VALUE` or the name alone.
+    fn settings(&self) -> Vec<(&'static str, Option<String>)> {
+        let set = self.json["set"].as_array().unwrap().iter();
+        set.map(|setting| {
+            let name = setting["variable"].as_str().unwrap().to_owned();
+            let value = setting["value"].as_str().map(str::to_owned);
+            (&*name.leak(), value)
+        })
+        .collect()
+    }
+}
+
+/// The world that a quirk is tried in: with a quota, so that its headers are there.
+async fn world(quirks: Vec<Quirk>) -> World {
+    let mut world = World::with(Options {
+        candidates: CANDIDATES,
+        history: HISTORY,
+        rate_per_minute: Some(100_000),
+        quirks,
+        ..Options::default()
+    })
+    .await;
+    world.set(RATE, "100000".to_owned());
+    world.source.world(|world| {
+        let gone: Vec<_> = world.live_ids().take(3).collect();
+        gone.into_iter().for_each(|id| assert!(world.remove(id)));
+    });
+    world.pass(TimeDelta::minutes(20));
+    world
+}
+
+/// What conformance has to say about a quirk: of which assumption, which verdict, and what to set.
+struct Expected(
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+const NAMES: &str = "CVSYNC_API_NAMES";
+const RATE: &str = "CVSYNC_API_RATE_PER_MINUTE";
+
+#[rustfmt::skip]
+fn expected(quirk: Quirk) -> Expected {
+    let differs = |assumption, set| Expected(assumption, "differs", set);
+    let tolerated = |assumption| Expected(assumption, "tolerated", &[]);
+    let cannot_tell = |assumption| Expected(assumption, "cannot_tell", &[]);
+    let holds = |assumption| Expected(assumption, "holds", &[]);
+    match quirk {
+        Quirk::TotalOfSister | Quirk::NoTotal => tolerated("total"),
+        Quirk::NoStatus => tolerated("list-status"),
+        Quirk::ListFields => differs("list-fields", &[(NAMES, "cvId=id,resultaten=results,status=state")]),
+        Quirk::DocumentFields => differs("document-fields", &[(NAMES, "document.cvId=id,document.status=state,document.wijzigingsDatum=modified")]),
+        Quirk::WindowParameters => differs("window-parameters", &[(NAMES, "tot=until,van=from")]),
+        Quirk::PagingParameters => differs("paging-parameters", &[(NAMES, "aantal=limit,vanaf=offset")]),
+        Quirk::StrictParameters => differs("paging-parameters", &[(NAMES, "aantal=size,vanaf=start")]),
+        Quirk::ErrorFields => differs("errors", &[(NAMES, "moreInformation=error")]),
+        Quirk::WholeSeconds => differs("time-format", &[("CVSYNC_API_TIME_FORMAT", "%Y-%m-%dT%H:%M:%SZ")]),
+        Quirk::TimeOffset => differs("time-format", &[("CVSYNC_API_TIME_FORMAT", "%Y-%m-%dT%H:%M:%S%.3f+00:00")]),
+        Quirk::EpochMillis => differs("time-format", &[("CVSYNC_API_TIME_FORMAT", "%s%3f")]),
+        Quirk::WindowNarrow | Quirk::WindowCut => differs("window-width", &[("CVSYNC_WINDOW", "1d")]),
+        Quirk::WindowWide => tolerated("window-wider"),
+        Quirk::PageSmall => differs("page-size", &[("CVSYNC_PAGE_SIZE", "500")]),
+        Quirk::PageCapped => differs("page-size", &[("CVSYNC_PAGE_SIZE", "50")]),
+        Quirk::DefaultPage => tolerated("page-default"),
+        Quirk::OffsetFrom1 => differs("paging-offset", &[("CVSYNC_API_PAGING", "offset-from-1")]),
+        Quirk::PageFrom0 => differs("paging-offset", &[("CVSYNC_API_PAGING", "page-from-0")]),
+        Quirk::PageFrom1 => differs("paging-offset", &[("CVSYNC_API_PAGING", "page-from-1")]),
+        Quirk::EndsInclusive | Quirk::EndsLate => cannot_tell("window-ends"),
+        Quirk::NewestFirst => tolerated("order"),
+        Quirk::ListedPerChange => tolerated("listed-once"),
+        Quirk::Late => cannot_tell("late"),
+        Quirk::GoneStatus410 | Quirk::GonePlain404 | Quirk::GoneMessage | Quirk::GoneDocument => holds("gone-answer"),
+        Quirk::GoneWord => differs("gone-words", &[("CVSYNC_API_GONE_STATUSES", "VERWIJDERD,GESLOTEN,AFGESLOTEN,INACTIEF")]),
+        Quirk::LiveWord => differs("live-words", &[("CVSYNC_API_LIVE_STATUSES", "OPEN,ACTIEF")]),
+        Quirk::MalformedId => tolerated("malformed-id"),
+        Quirk::QuotaLower => differs("quota", &[(RATE, "1200")]),
+        Quirk::QuotaShared => differs("quota-apart", &[(RATE, "1350")]),
+        Quirk::NoQuotaHeaders => tolerated("quota-headers"),
+        Quirk::KeyRefused403 => cannot_tell("key-refusal"),
+        Quirk::OAuth => differs("key-alone", &[("CVSYNC_OAUTH_TOKEN_URL", ""), ("CVSYNC_OAUTH_CLIENT_ID", ""), ("CVSYNC_OAUTH_CLIENT_SECRET", "")]),
+        Quirk::NoDate => tolerated("date"),
+        Quirk::ContentType => tolerated("answers"),
+        Quirk::VeldenFewer | Quirk::VeldenMore => tolerated("search-fields"),
+        Quirk::SearchPageSmall => differs("search-page", &[]),
+        Quirk::SearchComma => tolerated("search-values"),
+        Quirk::ReferenceMissing => differs("reference-lists", &[("CVSYNC_REFERENCE_LISTS", "")]),
+        Quirk::ReferenceLabel => differs("reference-label", &[("CVSYNC_REFERENCE_LABEL_FIELD", "label")]),
+    }
+}
+
+/// A sync, a change and a removal, and a sync.
+async fn the_whole_sync_works(world: &World, name: &str) {
+    world.sync().await;
+    let ids: Vec<_> = world
+        .source
+        .world(|world| world.live_ids().take(2).collect());
+    assert_equal(world, name).await;
+    world.source.world(|world| {
+        world.remove(ids[0]);
+        world.update(ids[1]);
+        world.add();
+    });
+    world.settle();
+    world.sync().await;
+    assert_equal(world, name).await;
+    assert!(!world.documents().await.contains_key(&ids[0]), "{name}");
+    assert_eq!(world.rows("parked_cv").await, 0, "{name}");
+    let without = "select count(*) from cvsync.cv where status is null or wijzigings_datum is null";
+    assert_eq!(world.count(without).await, 0, "{name}");
+}
+
+async fn assert_equal(world: &World, name: &str) {
+    let (found, expected) = (world.documents().await, world.source.documents());
+    let ids = |documents: &BTreeMap<_, _>| documents.keys().copied().collect::<Vec<_>>();
+    assert_eq!(ids(&found), ids(&expected), "{name}");
+    assert!(found == expected, "{name}: documents differ");
+}
+
+/// Sets what is named, each as it is named; what only VDAB knows is what the simulator wants.
+fn set(world: &mut World, settings: Vec<(&'static str, Option<String>)>) {
+    let base = url::Url::parse(world.config.api.base_url.as_str()).unwrap();
+    let mut env = Vec::new();
+    for (variable, value) in settings {
+        if !cvsync::config::VARIABLES
+            .iter()
+            .any(|known| known.name == variable)
+        {
+            // Of the commands for reference data, which a sync does not need.
+            assert!(variable.starts_with("CVSYNC_REFERENCE_"), "{variable}");
+            continue;
+        }
+        let value = value.unwrap_or_else(|| match variable {
+            "CVSYNC_OAUTH_TOKEN_URL" => base.join("/oauth2/token").unwrap().into(),
+            _ => "anybody".to_owned(),
+        });
+        env.push((variable, value));
+    }
+    world.set_all(env);
+}
+
+async fn quirk(name: &str, quirk: Quirk) {
+    let mut world = world(vec![quirk]).await;
+    let report = Report::of(&world.environment()).await;
+    let Expected(assumption, verdict, settings) = expected(quirk);
+    assert_eq!(
+        report.verdict(assumption),
+        verdict,
+        "{name}: {}",
+        report.finding(assumption)
+    );
+    let found = report.settings();
+    let found: Vec<_> = found
+        .iter()
+        .map(|(variable, value)| (*variable, value.as_deref().unwrap_or_default()))
+        .collect();
+    assert_eq!(found, settings, "{name}");
+    assert_eq!(report.code, Some(i32::from(verdict == "differs")), "{name}");
+    assert!(
+        report.json["calls"].as_u64().unwrap() < 70,
+        "{name}: {}",
+        report.json["calls"]
+    );
+    set(&mut world, report.settings());
+    the_whole_sync_works(&world, name).await;
+    // Once that is set there is nothing left to do, but for what the sync does not need.
+    let again = Report::of(&world.environment()).await;
+    let left = again.with("differs");
+    let is_other = |name: &&str| name.starts_with("reference-") || *name == "search-page";
+    assert!(
+        left.iter().all(is_other),
+        "{name}: {left:?} in {}",
+        again.text
+    );
+    if verdict == "differs" && left.is_empty() && quirk != Quirk::OAuth {
+        assert_eq!(
+            again.verdict(assumption),
+            "configured",
+            "{name}: {}",
+            again.text
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_quirk_is_told_and_the_whole_sync_works_once_what_is_named_is_set() {
+    let only = std::env::var("CVSYNC_TEST_QUIRK").ok();
+    let all = Quirk::ALL
+        .iter()
+        .filter(|(name, ..)| only.as_deref().is_none_or(|only| only == *name));
+    let failed: Vec<_> = stream::iter(all)
+        .map(|(name, which, _)| async { (*name, tokio::spawn(quirk(name, *which)).await) })
+        .buffer_unordered(4)
+        .filter_map(async |(name, done)| done.is_err().then_some(name))
+        .collect()
+        .await;
+    assert_eq!(failed, [""; 0], "see above");
+}
+
+#[tokio::test]
+async fn where_nothing_differs_everything_holds_or_cannot_be_told() {
+    let world = World::with(Options {
+        candidates: 300,
+        history: HISTORY,
+        rate_per_minute: Some(2_000),
+        ..Options::default()
+    })
+    .await;
+    let mut env = world.environment();
+    env.retain(|(name, _)| *name != RATE);
+    let report = Report::of(&env).await;
+    assert_eq!(report.code, Some(0), "{}", report.text);
+    for other in ["differs", "tolerated", "configured"] {
+        assert_eq!(report.with(other), [""; 0], "{}", report.text);
+    }
+    assert_eq!(
+        report.with("cannot_tell"),
+        ["key-refusal", "over-quota", "window-ends", "late"],
+        "{}",
+        report.text
+    );
+    let names: Vec<_> = ASSUMPTIONS
+        .iter()
+        .map(|assumption| assumption.name)
+        .collect();
+    let found: Vec<_> = report
+        .findings()
+        .iter()
+        .map(|f| f["assumption"].as_str().unwrap())
+        .collect();
+    assert_eq!(found, names);
+}
+
+#[tokio::test]
+async fn what_it_prints_tells_of_nobody() {
+    let world = world(Vec::new()).await;
+    let env = world.environment();
+    let env: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    for args in [vec!["conformance"], vec!["conformance", "--json"]] {
+        let (code, stdout, stderr) = output(&args, env.iter().copied()).await;
+        assert_eq!(code, Some(0));
+        assert!(stdout.contains("window-width"), "{stdout}");
+        for text in [stdout, stderr] {
+            for (id, document) in world.source.documents() {
+                assert!(!text.contains(&id.to_string()));
+                for part in ["achternaam", "email", "gsm"] {
+                    let private = document["natuurlijkPersoon"][part].as_str();
+                    assert!(
+                        private.is_none_or(|private| !text.contains(private)),
+                        "{part}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_of_the_source_under_its_hands_make_nothing_differ() {
+    let world = World::with(Options {
+        candidates: 2_000,
+        changes_per_second: 50.0,
+        history: TimeDelta::days(3),
+        ..Options::default()
+    })
+    .await;
+    let report = Report::of(&world.environment()).await;
+    assert_eq!(report.with("differs"), [""; 0], "{}", report.text);
+}
+
+#[tokio::test]
+async fn quirks_can_come_together() {
+    // Without a status only the detail tells what is gone, and without the name of its message an error proves nothing.
+    let mut world = world(vec![
+        Quirk::NoStatus,
+        Quirk::ErrorFields,
+        Quirk::NoTotal,
+        Quirk::PageCapped,
+    ])
+    .await;
+    let report = Report::of(&world.environment()).await;
+    assert_eq!(
+        report.settings(),
+        [
+            (NAMES, Some("moreInformation=error".to_owned())),
+            ("CVSYNC_PAGE_SIZE", Some("50".to_owned()))
+        ],
+        "{}",
+        report.text
+    );
+    set(&mut world, report.settings());
+    the_whole_sync_works(&world, "together").await;
+}
+
+#[tokio::test]
+async fn trouble_is_told_with_what_to_look_at_and_exit_code_1() {
+    let world = world(Vec::new()).await;
+    let base = world.config.api.base_url.to_string();
+    let bad = |name: &'static str, value: String| {
+        let mut env = world.environment();
+        env.retain(|(other, _)| *other != name);
+        env.push((name, value));
+        env
+    };
+    let unused = format!("http://{}/v1", crate::process::free_address());
+    let url = "CVSYNC_API_BASE_URL";
+    for (env, said, variable) in [
+        (bad(url, base.replace("/v1", "/v9")), "404", url),
+        (bad(url, unused), "cannot be reached", url),
+        (
+            bad("CVSYNC_API_KEY", "canary-key".to_owned()),
+            "401",
+            "CVSYNC_API_KEY",
+        ),
+    ] {
+        let report = Report::of(&env).await;
+        assert_eq!(report.code, Some(1), "{}", report.text);
+        assert!(report.text.contains(said), "{}", report.text);
+        assert_eq!(report.settings(), [(variable, None)]);
+        assert!(!report.text.contains("canary-key"));
+    }
+    world
+        .source
+        .set_faults(vec!["html-200=1".parse::<FaultShare>().unwrap()]);
+    let report = Report::of(&world.environment()).await;
+    assert_eq!(report.code, Some(1), "{}", report.text);
+    assert!(report.text.contains("text/html"), "{}", report.text);
+    assert_eq!(
+        output(&["conformance"], [("CVSYNC_API_NAMES", "x")])
+            .await
+            .0,
+        Some(2)
+    );
+}
+
+#[tokio::test]
+async fn a_source_without_cvs_tells_little() {
+    let world = World::new(0).await;
+    let report = Report::of(&world.environment()).await;
+    assert_eq!(report.code, Some(1), "{}", report.text);
+    assert_eq!(report.with("differs"), [""; 0], "{}", report.text);
+    assert_eq!(report.verdict("list-fields"), "cannot_tell");
+}
