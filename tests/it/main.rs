@@ -30,6 +30,7 @@ mod process_faults;
 mod proxy;
 mod repair;
 mod running;
+mod search;
 mod seed_page;
 mod source_faults;
 mod store;
