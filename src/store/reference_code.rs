@@ -75,14 +75,14 @@ pub async fn to_look_up(
     codes: &[String],
 ) -> Result<Vec<String>, StoreError> {
     Ok(query_scalar(
-        "select code
-           from unnest($1::text[]) as code
-           left join cvsync.reference_code known
+        "select sought.code
+           from unnest($1::text[]) as sought (code)
+           left join cvsync.reference_code as known
                   on known.list = $2
-                 and known.code = code
+                 and known.code = sought.code
           where known.code is null
              or known.synced_at < now() - case when known.label is null then $3 else $4 end::interval
-          order by known.synced_at nulls first, code",
+          order by known.synced_at nulls first, sought.code",
     )
     .bind(codes)
     .bind(DIPLOMAS)

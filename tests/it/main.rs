@@ -28,6 +28,7 @@ mod pipeline;
 mod process;
 mod process_faults;
 mod proxy;
+mod reference;
 mod repair;
 mod running;
 mod search;
