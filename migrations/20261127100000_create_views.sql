@@ -14,7 +14,7 @@ create table cvsync.reference_code (
     primary key (list, code)
 );
 
--- Each of these is one expression without a subquery, so that PostgreSQL puts it in place where it is used.
+-- The next five are one expression each, so that PostgreSQL puts them in place where they are used.
 
 create function cvsync.as_int(value text) returns integer
     language sql immutable parallel safe
@@ -52,51 +52,63 @@ create function cvsync.elements(value jsonb) returns jsonb
     end;
 
 -- What can be asked of a CV by code, as terms such as `regio:BE231A`; `taal:N:2` says level 2 or better. No personal data.
--- GIN holds no term of more than 2 kB, and no code of VDAB's is nearly as long.
+-- GIN holds no term of more than 2 kB, and no code of VDAB's is nearly as long. In plpgsql for what it keeps: the plan from
+-- one statement to the next, and the parts of a document that is unpacked for each look at it.
 create function cvsync.codes(document jsonb) returns text[]
-    language sql immutable parallel safe
+    language plpgsql immutable parallel safe
+    as $$
+declare
+    opleidingen   jsonb := cvsync.elements(document -> 'opleidingen');
+    attesteringen jsonb := cvsync.elements(document -> 'attesteringen');
+    competenties  jsonb := cvsync.elements(document -> 'competenties');
+    job           jsonb := document -> 'gewensteJob';
+begin
     return array(
         select term
           from (select 'studie:' || (e ->> 'naam')
-                  from jsonb_array_elements(cvsync.elements(document -> 'opleidingen')) as e
+                  from jsonb_array_elements(opleidingen) as e
                 union all
                 select case e ->> 'type'
                            when 'rijbewijs' then 'rijbewijs:' || (e ->> 'code')
                            when 'attest' then 'attest:' || (e ->> 'code')
                        end
-                  from jsonb_array_elements(cvsync.elements(document -> 'attesteringen')) as e
+                  from jsonb_array_elements(attesteringen) as e
                 union all
                 select case e ->> 'type'
                            when 'technischeCompetentie' then 'competentie:' || (e ->> 'code')
                            when 'softSkill' then 'softskill:' || (e ->> 'code')
                            when 'talen' then 'taal:' || (e ->> 'code')
                        end
-                  from jsonb_array_elements(cvsync.elements(document -> 'competenties')) as e
+                  from jsonb_array_elements(competenties) as e
                 union all
                 select 'taal:' || (e ->> 'code') || ':' || level
-                  from jsonb_array_elements(cvsync.elements(document -> 'competenties')) as e,
+                  from jsonb_array_elements(competenties) as e,
                        generate_series(1, case when e ->> 'niveau' ~ '^[1-9]$' then (e ->> 'niveau')::integer end) as level
                  where e ->> 'type' = 'talen'
                 union all
                 select 'regio:' || e
-                  from jsonb_array_elements_text(cvsync.elements(document -> 'gewensteJob' -> 'regios')) as e
+                  from jsonb_array_elements_text(cvsync.elements(job -> 'regios')) as e
                 union all
                 select 'arbeidsregime:' || e
-                  from jsonb_array_elements_text(cvsync.elements(document -> 'gewensteJob' -> 'arbeidsRegimes')) as e
+                  from jsonb_array_elements_text(cvsync.elements(job -> 'arbeidsRegimes')) as e
                 union all
                 select 'arbeidsstelsel:' || e
-                  from jsonb_array_elements_text(cvsync.elements(document -> 'gewensteJob' -> 'arbeidsStelsels')) as e
+                  from jsonb_array_elements_text(cvsync.elements(job -> 'arbeidsStelsels')) as e
                 union all
                 select 'beroep:' || (e -> 'beroepsprofiel' ->> 'code')
-                  from jsonb_array_elements(cvsync.elements(document -> 'gewensteJob' -> 'functies')) as e
+                  from jsonb_array_elements(cvsync.elements(job -> 'functies')) as e
                ) as terms (term)
          where octet_length(term) <= 200
     );
+end
+$$;
 
 -- What can be asked of a CV in words: titles of jobs, had and wanted, skills and notes on studies; no name, no address.
 -- A tsvector holds a megabyte, which so many characters never fill.
 create function cvsync.tekst(document jsonb) returns tsvector
-    language sql immutable parallel safe
+    language plpgsql immutable parallel safe
+    as $$
+begin
     return to_tsvector('pg_catalog.dutch'::regconfig, left((
         select string_agg(words, E'\n')
           from (select e ->> 'functieTitel'
@@ -112,6 +124,8 @@ create function cvsync.tekst(document jsonb) returns tsvector
                   from jsonb_array_elements(cvsync.elements(document -> 'gewensteJob' -> 'functies')) as e
                ) as texts (words)
     ), 40000));
+end
+$$;
 
 create index cv_codes on cvsync.cv using gin (cvsync.codes(document));
 create index cv_tekst on cvsync.cv using gin (cvsync.tekst(document));
