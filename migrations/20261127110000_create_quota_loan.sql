@@ -8,12 +8,3 @@ create unlogged table cvsync.quota_loan (
     asked_at   timestamptz not null default clock_timestamp(),
     granted_at timestamptz
 );
-
--- Codes of VDAB's reference lists and what people call them. A code without a label was looked up, and has none.
-create table if not exists cvsync.reference_code (
-    list      text        not null,
-    code      text        not null,
-    label     text,
-    synced_at timestamptz not null default now(),
-    primary key (list, code)
-);
