@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta};
 use cvsync::config::{Config, Env, VARIABLES};
 use cvsync::model::{CvId, Document, JsonPointer, Names, StatusWords};
 use cvsync::vdab::answer::Raw;
-use cvsync::vdab::{Detail, bulk, detail, headers};
+use cvsync::vdab::{Detail, bulk, detail, headers, reference, search};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::IgnoredAny;
@@ -83,6 +83,43 @@ pub fn bulk_answer(data: &[u8]) {
             let body = std::str::from_utf8(&raw.body).expect("it is text");
             let whole: Page = serde_json::from_str(body).expect("a page is whole JSON");
             assert_eq!(whole.resultaten.len(), page.items.len(), "none is lost");
+        }
+        Err(error) => harmless(&error.to_string()),
+    }
+}
+
+/// An answer to a search, laid out as [`detail_answer`]'s. VDAB's words are shown to a person: on one line, with an end.
+pub fn search_answer(data: &[u8]) {
+    let Some(raw) = raw(data) else { return };
+    match search::classify(&raw) {
+        Ok(page) => {
+            assert_eq!(raw.status, 200);
+            let body = std::str::from_utf8(&raw.body).expect("it is text");
+            let whole: Page = serde_json::from_str(body).expect("a page is whole JSON");
+            assert_eq!(whole.resultaten.len(), page.items.len(), "none is lost");
+        }
+        Err(error) => {
+            let message = error.to_string();
+            assert!(message.chars().count() < 400, "{message}");
+            assert!(!message.contains(char::is_control), "{message:?}");
+        }
+    }
+}
+
+/// An answer with a reference list, laid out as [`detail_answer`]'s.
+pub fn reference_answer(data: &[u8]) {
+    let Some(raw) = raw(data) else { return };
+    match reference::classify(&raw, "omschrijving") {
+        Ok(entries) => {
+            assert_eq!(raw.status, 200);
+            assert!(headers::is_json(&raw.headers));
+            for entry in entries {
+                assert!(!entry.code.is_empty() && entry.code.chars().count() <= 100);
+                let texts = [Some(&entry.code), entry.label.as_ref()];
+                for text in texts.into_iter().flatten() {
+                    assert!(!text.contains(char::is_control), "{text:?}");
+                }
+            }
         }
         Err(error) => harmless(&error.to_string()),
     }

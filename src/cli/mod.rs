@@ -16,10 +16,13 @@ mod output;
 mod parked;
 mod pause;
 mod reconcile;
+mod reference;
 mod resync;
 mod rewind;
 mod run;
+mod search;
 mod simulate;
+mod source;
 mod status;
 mod sync;
 mod tool;
@@ -66,6 +69,10 @@ enum Command {
     #[command(subcommand)]
     Windows(windows::Command),
     Explain(explain::Args),
+    Search(search::Args),
+    /// Codes and what people call them
+    #[command(subcommand)]
+    Reference(reference::Command),
     Pause(pause::Args),
     Resume(pause::ResumeArgs),
     Rewind(rewind::Args),
@@ -131,6 +138,8 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Deletes(command) => block_on(deletes::run(command, &env)),
         Command::Windows(command) => block_on(windows::run(command, &env)),
         Command::Explain(args) => block_on(explain::run(args, &env)),
+        Command::Search(args) => block_on(search::run(args, &env)),
+        Command::Reference(command) => block_on(reference::run(command, &env)),
         Command::Pause(args) => block_on(pause::run(args, &env)),
         Command::Resume(args) => block_on(pause::resume(args, &env)),
         Command::Rewind(args) => block_on(rewind::run(args, &env)),

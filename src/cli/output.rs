@@ -31,6 +31,11 @@ pub fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
+/// A line on stderr, for whoever sits at the terminal.
+pub fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "note: {line}");
+}
+
 /// A line on stderr, about a failure.
 pub fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "error: {line}");

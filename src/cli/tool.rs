@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::Output;
@@ -12,7 +13,7 @@ use crate::config::{Config, Database, Env, Log, Otel};
 use crate::daemon::{cancel_on_signal, drained};
 use crate::model::window::instant;
 use crate::store::Store;
-use crate::sync::{Pipeline, Request, Summary};
+use crate::sync::{Pipeline, Request, Summary, loan};
 use crate::telemetry::{self, Metrics, Screen, Traces};
 use crate::terminal;
 
@@ -35,6 +36,8 @@ pub struct Tool {
     pub pipeline: Pipeline,
     screen: Screen,
     token: CancellationToken,
+    /// Asks the daemon that leads, if one does, for calls out of its quota.
+    _loans: AbortOnDropHandle<()>,
     /// Delivers what is left when the tool is done.
     _traces: Option<Traces>,
 }
@@ -53,6 +56,7 @@ impl Tool {
             Metrics::new()?,
             token.clone(),
         )?;
+        let loans = loan::borrow(&mut pipeline.vdab, pipeline.store.clone());
         if dry_run {
             pipeline.store = pipeline.store.dry();
         } else {
@@ -62,6 +66,7 @@ impl Tool {
             pipeline,
             screen,
             token,
+            _loans: loans,
             _traces: traces,
         })
     }

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::reader::Reader;
-use super::{dialect, file, rules, urls};
+use super::{Env, Problems, dialect, file, load, rules, urls};
 use crate::model::{Dialect, StatusWords};
 
 /// How to reach VDAB.
@@ -57,6 +57,11 @@ impl SecretFile {
 }
 
 impl Api {
+    /// Reads this part alone.
+    pub fn load(env: &Env) -> Result<Self, Problems> {
+        load(env, Self::read)
+    }
+
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let key = reader.required("CVSYNC_API_KEY", rules::header);
         let key_file = reader.file("CVSYNC_API_KEY").map(SecretFile);

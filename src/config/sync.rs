@@ -9,7 +9,7 @@ use croner::parser::{CronParser, Seconds, Year};
 
 use super::reader::Reader;
 use super::rules::{self, LONGEST, days, duration, unless_off, whole};
-use super::{Env, Problems, load};
+use super::{Env, Problems, Reference, load};
 use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::JsonPointer;
 
@@ -46,6 +46,8 @@ pub struct Sync {
     pub max_delete_share: f64,
     /// How long the id of a deleted CV is remembered.
     pub tombstone_retention: Duration,
+    /// Codes and their labels.
+    pub reference: Reference,
 }
 
 /// A cron pattern with seconds, in a time zone.
@@ -107,6 +109,7 @@ impl Sync {
         let max_delete_share = reader.required("CVSYNC_MAX_DELETE_SHARE", share);
         let tombstone_retention =
             reader.required("CVSYNC_TOMBSTONE_RETENTION", duration(SECOND..=LONGEST));
+        let reference = Reference::read(reader, zone);
         let (zone, reconcile) = (zone?, reconcile?);
         Some(Self {
             from: from?,
@@ -127,6 +130,7 @@ impl Sync {
             recheck_after: recheck_after?,
             max_delete_share: max_delete_share?,
             tombstone_retention: tombstone_retention?,
+            reference: reference?,
         })
     }
 }
@@ -150,7 +154,7 @@ fn window(text: &str) -> Result<Duration, String> {
         .map_err(|what| format!("{what}; VDAB allows at most {MAX_WINDOW_DAYS} days"))
 }
 
-fn zone(text: &str) -> Result<Tz, String> {
+pub(super) fn zone(text: &str) -> Result<Tz, String> {
     text.parse().map_err(|_| {
         let nearest = rules::nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()));
         format!("is no time zone; the nearest is {nearest}")
@@ -159,7 +163,7 @@ fn zone(text: &str) -> Result<Tz, String> {
 
 /// Six fields, or five where the seconds are left out, as most people know cron. A year is refused: it would end the
 /// schedule, and nothing would say so.
-fn cron(text: &str) -> Result<Cron, String> {
+pub(super) fn cron(text: &str) -> Result<Cron, String> {
     let with_seconds = match text.split_whitespace().count() {
         5 => format!("0 {text}"),
         _ => text.to_owned(),

@@ -165,6 +165,11 @@ const BAD: &[(&str, &[&str])] = &[
     ("CVSYNC_RECHECK_AFTER", &["30", "5M"]),
     ("CVSYNC_MAX_DELETE_SHARE", &["1.1", "-0.1", "NaN", "20%"]),
     ("CVSYNC_TOMBSTONE_RETENTION", &["off", "1y"]),
+    ("CVSYNC_REFERENCE_SCHEDULE", &["weekly", "* *"]),
+    (
+        "CVSYNC_REFERENCE_LISTS",
+        &["a,,b", "a=b,a", "Rijbewijzen", "a=../b", "a=b?c", "a="],
+    ),
     ("CVSYNC_HTTP_ADDR", &["8080", ":8080", "example.com:80"]),
     ("CVSYNC_ADMIN_TOKEN", &["with space"]),
     ("CVSYNC_PING_URL", &["ftp://example.com", "x"]),
@@ -197,7 +202,8 @@ fn every_variable_is_among_the_bad_ones_except_where_any_text_will_do() {
         [
             "CVSYNC_OAUTH_TOKEN_URL",
             "CVSYNC_OAUTH_CLIENT_ID",
-            "CVSYNC_OAUTH_CLIENT_SECRET"
+            "CVSYNC_OAUTH_CLIENT_SECRET",
+            "CVSYNC_REFERENCE_LABEL_FIELD"
         ]
     );
 }
@@ -247,6 +253,10 @@ fn other_spellings_are_taken() {
         ("CVSYNC_LOG", " warn,cvsync=debug,[span]=trace "),
         ("CVSYNC_WINDOW_OVERLAP", "0s"),
         ("CVSYNC_WORKERS", " 4\n"),
+        (
+            "CVSYNC_REFERENCE_LISTS",
+            "softskills, rijbewijzen=/ref/v1/rijbewijs",
+        ),
         ("CVSYNC_PAGE_SIZE", ""),
     ]))
     .unwrap();
@@ -255,6 +265,9 @@ fn other_spellings_are_taken() {
     assert!(config.sync.reconcile_schedule.is_some());
     assert!(config.http.addr.unwrap().ip().is_loopback());
     assert_eq!(config.sync.workers, 4);
+    let path = |name| config.sync.reference.list(name).map(|list| &*list.path);
+    assert_eq!(path("softskills"), Some("softskills"));
+    assert_eq!(path("rijbewijzen"), Some("ref/v1/rijbewijs"));
     assert_eq!(config.sync.page_size, 2000);
 }
 
@@ -262,6 +275,7 @@ fn other_spellings_are_taken() {
 fn off_disables() {
     let config = Config::load(&env(&[
         ("CVSYNC_RECONCILE_SCHEDULE", "off"),
+        ("CVSYNC_REFERENCE_SCHEDULE", "off"),
         ("CVSYNC_RELIST", "off"),
         ("CVSYNC_RECHECK_AFTER", "OFF"),
         ("CVSYNC_HTTP_ADDR", "off"),
@@ -269,6 +283,7 @@ fn off_disables() {
     .unwrap();
     assert!(config.sync.reconcile_schedule.is_none());
     assert!(config.sync.relist.is_none());
+    assert!(config.sync.reference.schedule.is_none());
     assert!(config.sync.recheck_after.is_none());
     assert!(config.http.addr.is_none());
 }

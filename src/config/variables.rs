@@ -157,6 +157,21 @@ pub const VARIABLES: &[Variable] = &[
         "how long the id of a deleted CV is remembered",
     ),
     setting(
+        "CVSYNC_REFERENCE_SCHEDULE",
+        "0 0 4 * * 0",
+        "when reference data is fetched: cron with seconds, or off",
+    ),
+    setting(
+        "CVSYNC_REFERENCE_LISTS",
+        "rijbewijzen,softskills,attesten,jobdomeinen,arbeidsstelsels,arbeidsregimes,arbeidscontracten,arbeidscontractduren,diplomas",
+        "reference lists, comma-separated; name=path where VDAB's path is another word",
+    ),
+    setting(
+        "CVSYNC_REFERENCE_LABEL_FIELD",
+        "omschrijving",
+        "the field of a list's entries that people read",
+    ),
+    setting(
         "CVSYNC_HTTP_ADDR",
         "127.0.0.1:8080",
         "health, metrics, status page; or off",

@@ -1,6 +1,7 @@
 //! The daemon: migrate, serve, sync at start and on schedule, until it is asked to stop.
 
 mod agenda;
+mod aside;
 mod asked;
 mod leader;
 mod ping;
@@ -155,6 +156,7 @@ impl Daemon {
                 () = self.lead(&leader, &bell, &mut agenda) => leader.give_up(epoch).await,
                 // What was in hand is dropped: another instance does it.
                 () = leader.keep(epoch) => board.set_phase(Phase::Standby),
+                never = aside::keep(pipeline, &self.clock, leader.pause.subscribe()) => match never {},
             }
         }
         bell.take_down().await;

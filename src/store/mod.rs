@@ -16,7 +16,9 @@ pub mod job_success;
 pub mod lease;
 pub mod parked_cv;
 pub mod pause;
+pub mod quota_loan;
 pub mod reconcile;
+pub mod reference_code;
 pub mod run_request;
 mod sql;
 pub mod sync_window;
@@ -58,8 +60,8 @@ const BEGIN_MIGRATION: &str = "begin;
 /// sqlx's migrator names its statements, and PgBouncer hands the session on.
 const FORGET_STATEMENTS: &str = "deallocate all";
 
-/// Connections: a writer, the lister, health and status, and one to spare.
-const CONNECTIONS: u32 = 4;
+/// Connections: a writer, the lister, health and status, loans of quota, and one to spare.
+const CONNECTIONS: u32 = 5;
 
 /// The oldest PostgreSQL that works, as `server_version_num`.
 const OLDEST: i32 = 140_000;

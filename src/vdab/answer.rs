@@ -74,6 +74,31 @@ fn words_alone(message: &str) -> String {
     message.chars().take(120).collect()
 }
 
+/// A text from outside for a person's screen: one line, nothing that moves the cursor or turns the direction, at most so many
+/// characters.
+#[must_use]
+pub fn one_line(text: &str, most: usize) -> String {
+    let visible = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().filter(visible));
+    }
+    match line.char_indices().nth(most) {
+        None => line,
+        Some((end, _)) => {
+            line.truncate(end);
+            line.pop();
+            line + "…"
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +118,13 @@ mod tests {
             "mail … of bel …"
         );
         assert_eq!(words_alone(&"x".repeat(1_000)).len(), 120);
+    }
+    #[test]
+    fn a_line_is_one_line_and_has_an_end() {
+        assert_eq!(one_line("  een\n\ttwee\u{1b}[31m ", 80), "een twee[31m");
+        assert_eq!(one_line("\u{202e}abc\0", 80), "abc");
+        assert_eq!(one_line("éééé", 4), "éééé");
+        assert_eq!(one_line("ééééé", 4), "ééé…");
+        assert_eq!(one_line(&"x ".repeat(9_000), 300).chars().count(), 300);
     }
 }

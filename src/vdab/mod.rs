@@ -13,11 +13,14 @@ mod drift;
 mod error;
 mod gate;
 pub mod headers;
+mod loan;
 mod names;
 pub mod probe;
 mod quota;
+pub mod reference;
 mod request;
 mod retry;
+pub mod search;
 mod source_time;
 mod wire;
 
@@ -27,21 +30,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
 use url::Url;
 
 pub use self::detail::Detail;
 pub use self::drift::Seen;
 pub use self::error::{ApiError, Remedy};
 pub use self::gate::{ClosedGate, Reason};
-pub use self::retry::Pauses;
+pub use self::loan::{Ask, Loan};
+pub use self::quota::LARGEST_LOAN;
+pub use self::retry::{Pauses, persevere};
+pub use self::search::Search;
 pub use self::source_time::SourceTime;
-pub use self::wire::{BulkItem, BulkPage};
+pub use self::wire::{BulkItem, BulkPage, SearchPage};
 
 use self::answer::Raw;
 use self::auth::Auth;
 use self::drift::Drift;
 use self::gate::{Gate, Pass};
 use self::quota::Quota;
+use self::reference::Entry;
 use crate::clock::Clock;
 use crate::config;
 use crate::model::{CvId, Dialect, JsonPointer, Standing, StatusWords, Window, shape};
@@ -66,7 +74,9 @@ pub struct Client {
     metrics: Metrics,
     bulk: Operation,
     detail: Operation,
-    received: AtomicU64,
+    search: Operation,
+    reference: Operation,
+    diplomas: Operation,
     /// CVs that are known to be there, the latest answer first: their details tell whether the source answers.
     canaries: Mutex<Vec<CvId>>,
     drift: Drift,
@@ -81,6 +91,8 @@ struct Operation {
     gate: Gate,
     /// Calls that have no answer yet.
     under_way: AtomicUsize,
+    /// Attempts that have come to an end.
+    received: AtomicU64,
 }
 
 /// A call that has no answer yet; over when this is dropped, whatever drops it.
@@ -97,9 +109,10 @@ impl Operation {
         Self {
             name,
             template,
-            quota: Quota::new(per_minute),
+            quota: Quota::new(name, per_minute),
             gate: Gate::default(),
             under_way: AtomicUsize::new(0),
+            received: AtomicU64::new(0),
         }
     }
 
@@ -172,11 +185,13 @@ impl Client {
             metrics,
             bulk: operation("bulk", "/kandidaten/bulk"),
             detail: operation("detail", "/kandidaten/{id}"),
-            received: AtomicU64::new(0),
+            search: operation("search", "/kandidaten"),
+            reference: operation("reference", "/{referentielijst}"),
+            diplomas: operation("diplomas", "/diplomas"),
             canaries: Mutex::new(Vec::new()),
             drift: Drift::default(),
         };
-        for operation in client.operations() {
+        for operation in client.of_syncs() {
             client
                 .metrics
                 .quota(operation.name, api.rate_per_minute.get(), None);
@@ -204,11 +219,8 @@ impl Client {
             (names.of("aantal"), size.to_string()),
         ];
         let request = self.http.get(url).query(&query);
-        let pass = self.bulk.admit(self.patience).await?;
         let limit = bulk::LARGEST_PAGE;
-        let page = self
-            .call(&self.bulk, pass, request, limit, bulk::classify)
-            .await?;
+        let page = self.ask(&self.bulk, request, limit, bulk::classify).await?;
         for item in &page.value.items {
             self.note_status(item.status.as_deref());
         }
@@ -235,6 +247,88 @@ impl Client {
                 _ => return self.ask_detail(pass, id).await,
             }
         }
+    }
+
+    /// A page of what matches `search`, from the result at `offset` on and `size` at most.
+    ///
+    /// # Errors
+    /// See [`ApiError::remedy`]; where VDAB does not take a filter, with its words.
+    pub async fn search(
+        &self,
+        search: &Search,
+        offset: u64,
+        size: u16,
+    ) -> Result<Answer<SearchPage>, ApiError> {
+        let url = self.url(&["kandidaten"]);
+        let request = self
+            .http
+            .get(url)
+            .query(&search.query(&self.dialect, offset, size));
+        let limit = search::LARGEST_RESULT;
+        self.ask(&self.search, request, limit, search::classify)
+            .await
+    }
+
+    /// A reference list whole. `label_field` is the field of its entries that people read.
+    ///
+    /// # Errors
+    /// See [`ApiError::remedy`].
+    pub async fn reference(
+        &self,
+        path: &str,
+        label_field: &str,
+    ) -> Result<Answer<Vec<Entry>>, ApiError> {
+        let segments: Vec<_> = path.split('/').collect();
+        let request = self.http.get(self.url(&segments));
+        self.ask(
+            &self.reference,
+            request,
+            reference::LARGEST_LIST,
+            |answer| reference::classify(answer, label_field),
+        )
+        .await
+    }
+
+    /// The diploma's that match `keyword` best: ten at VDAB.
+    ///
+    /// # Errors
+    /// See [`ApiError::remedy`].
+    pub async fn diplomas(
+        &self,
+        path: &str,
+        keyword: &str,
+        label_field: &str,
+    ) -> Result<Answer<Vec<Entry>>, ApiError> {
+        let segments: Vec<_> = path.split('/').collect();
+        let request = self.http.get(self.url(&segments));
+        let request = request.query(&[("trefwoord", keyword)]);
+        self.ask(&self.diplomas, request, reference::LARGEST_LIST, |answer| {
+            reference::classify(answer, label_field)
+        })
+        .await
+    }
+
+    /// From now on calls come out of the quota of whoever answers these, as long as somebody does.
+    pub fn borrow_from(&mut self, lender: &mpsc::Sender<Ask>) {
+        for operation in [
+            &mut self.bulk,
+            &mut self.detail,
+            &mut self.search,
+            &mut self.reference,
+            &mut self.diplomas,
+        ] {
+            operation.quota.borrow_from(lender.clone());
+        }
+    }
+
+    /// Takes so many calls of an operation out of its quota, before all callers that wait here, for somebody else to make at once.
+    /// False if there is no such operation.
+    pub async fn lend(&self, operation: &str, calls: u32) -> bool {
+        let Some(operation) = self.operations().find(|one| one.name == operation) else {
+            return false;
+        };
+        operation.quota.lend(calls).await;
+        true
     }
 
     /// Whether the source answers for any CV that is known to be there; false where none is.
@@ -321,10 +415,12 @@ impl Client {
         self.per_minute.get()
     }
 
-    /// Attempts that have come to an end, well or not.
+    /// Attempts of what syncs need that have come to an end, well or not.
     #[must_use]
     pub fn answers_received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.of_syncs()
+            .map(|operation| operation.received.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Detail calls that have no answer yet.
@@ -351,25 +447,43 @@ impl Client {
         &self.words
     }
 
-    /// The closed gates, by operation.
+    /// The closed gates of what syncs need, by operation. That reference data cannot be had is no trouble of theirs.
     #[must_use]
     pub fn closed_gates(&self) -> Vec<(&'static str, ClosedGate)> {
-        self.operations()
+        self.of_syncs()
             .filter_map(|operation| Some((operation.name, operation.gate.closed()?)))
             .collect()
     }
 
     /// Brings the time that gates were closed into the metrics. Called before each scrape.
     pub fn count_closed_time(&self) {
-        for operation in self.operations() {
+        for operation in self.of_syncs() {
             for (reason, time) in operation.gate.take_closed_time() {
                 self.metrics.gate_closed(reason.as_str(), time);
             }
         }
     }
 
-    fn operations(&self) -> impl Iterator<Item = &Operation> {
+    /// What a sync calls.
+    fn of_syncs(&self) -> impl Iterator<Item = &Operation> {
         [&self.bulk, &self.detail].into_iter()
+    }
+
+    fn operations(&self) -> impl Iterator<Item = &Operation> {
+        let others = [&self.search, &self.reference, &self.diplomas];
+        self.of_syncs().chain(others)
+    }
+
+    /// One attempt, as soon as gate and quota let it pass.
+    async fn ask<T>(
+        &self,
+        operation: &Operation,
+        request: reqwest::RequestBuilder,
+        limit: usize,
+        classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
+    ) -> Result<Answer<T>, ApiError> {
+        let pass = operation.admit(self.patience).await?;
+        self.call(operation, pass, request, limit, classify).await
     }
 
     async fn call<T>(
@@ -388,7 +502,7 @@ impl Client {
         };
         drop(under_way);
         let received = Instant::now();
-        self.received.fetch_add(1, Ordering::Relaxed);
+        operation.received.fetch_add(1, Ordering::Relaxed);
         if let Ok(raw) = &raw {
             self.observe(operation, raw, asked, received);
         }

@@ -1,9 +1,14 @@
-//! Growing pauses with jitter.
+//! Growing pauses with jitter, and a request that is sent again after them.
 
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
+
+use super::error::{ApiError, Remedy};
+
+/// A request that fails by itself is sent so often.
+const ATTEMPTS: usize = 3;
 
 /// Pauses that double from `first` to `longest`, each off by up to half, without an end.
 #[derive(Debug)]
@@ -32,6 +37,33 @@ impl Pauses {
     /// The next pause.
     pub fn next_pause(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
+    }
+}
+
+/// The answer to a request for which somebody waits: sent again where that may help, a few times. A closed gate is waited for
+/// as long as the client's patience lasts; a refused key and a refused request are told at once.
+///
+/// # Errors
+/// The last one.
+pub async fn persevere<T, F>(mut call: impl FnMut() -> F) -> Result<T, ApiError>
+where
+    F: Future<Output = Result<T, ApiError>>,
+{
+    let mut pauses = Pauses::for_one_request();
+    let mut attempts = 1;
+    loop {
+        let error = match call().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        match error.remedy() {
+            Remedy::WaitForGate if !matches!(error, ApiError::KeyRefused { .. }) => {}
+            Remedy::Retry(_) if attempts < ATTEMPTS => {
+                attempts += 1;
+                tokio::time::sleep(pauses.next_pause()).await;
+            }
+            _ => return Err(error),
+        }
     }
 }
 

@@ -1,30 +1,36 @@
 //! VDAB's answers, read as tolerantly as the contract allows.
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-/// A page of a bulk answer.
+/// A page of an answer that is paged.
 #[derive(Debug, Deserialize)]
-#[serde(from = "Page")]
-pub struct BulkPage {
-    /// The total in the window: the larger one where the answer has two.
+#[serde(from = "Written<T>", bound(deserialize = "T: Deserialize<'de>"))]
+pub struct Page<T> {
+    /// The total on all pages: the larger one where the answer has two.
     pub total: Option<u64>,
-    /// The ids on this page.
-    pub items: Vec<BulkItem>,
+    /// What is on this page.
+    pub items: Vec<T>,
 }
+
+/// A page of the ids in a window.
+pub type BulkPage = Page<BulkItem>;
+
+/// A page of what a search found: each result with its `cvId` and the fields that were selected.
+pub type SearchPage = Page<Map<String, Value>>;
 
 /// As VDAB writes it: the total is `aantal` in this API, and `totaalAantalResultaten` in the sister API's v4.
 #[derive(Deserialize)]
-struct Page {
+struct Written<T> {
     #[serde(default, deserialize_with = "count")]
     aantal: Option<u64>,
     #[serde(rename = "totaalAantalResultaten", default, deserialize_with = "count")]
     of_sister: Option<u64>,
-    resultaten: Vec<BulkItem>,
+    resultaten: Vec<T>,
 }
 
-impl From<Page> for BulkPage {
-    fn from(page: Page) -> Self {
+impl<T> From<Written<T>> for Page<T> {
+    fn from(page: Written<T>) -> Self {
         Self {
             total: page.aantal.max(page.of_sister),
             items: page.resultaten,

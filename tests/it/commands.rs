@@ -47,6 +47,8 @@ async fn wrong_use_exits_with_2_and_help_with_0() {
         "verify",
         "status",
         "explain",
+        "search",
+        "reference",
         "pause",
         "rewind",
         "sync",

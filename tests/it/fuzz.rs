@@ -108,6 +108,16 @@ fn no_bulk_answer_loses_an_item() {
 }
 
 #[test]
+fn no_search_answer_loses_an_item_or_moves_the_cursor() {
+    drive("search_answer", targets::search_answer);
+}
+
+#[test]
+fn no_reference_answer_has_a_code_that_is_none() {
+    drive("reference_answer", targets::reference_answer);
+}
+
+#[test]
 fn no_header_is_misread() {
     drive("answer_headers", targets::answer_headers);
 }

@@ -1,0 +1,135 @@
+//! `cvsync reference`
+
+use serde::Serialize;
+
+use super::output::note;
+use super::source::Source;
+use super::tool::Tool;
+use super::{Failed, Output, Usage, table};
+use crate::config::{DIPLOMAS, Env, Reference};
+use crate::sync::reference::Refreshed;
+use crate::vdab::persevere;
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Fetch the reference lists into the table `reference_code`, and look up the diploma's that occur in CVs
+    ///
+    /// The daemon does so by itself, on CVSYNC_REFERENCE_SCHEDULE. Diploma's are looked up one a second; what is left over
+    /// waits for the next run. Nothing is deleted: what VDAB lists no longer is in old CVs all the same.
+    Sync {
+        /// How many diploma's to look up at most
+        #[arg(long, value_name = "N", default_value = "300", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Ask VDAB for codes, as in `cvsync reference lookup diplomas handelsingenieur`
+    ///
+    /// Diploma's are looked up by keyword: VDAB answers the ten that match best. Of the other lists those entries are shown that
+    /// have TEXT in them, or all.
+    Lookup {
+        /// One of CVSYNC_REFERENCE_LISTS
+        list: String,
+        /// What to look for
+        text: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    code: String,
+    label: Option<String>,
+}
+
+pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+    match command {
+        Command::Sync { limit, output } => sync(limit as usize, output, env).await,
+        Command::Lookup { list, text, output } => {
+            lookup(
+                &list,
+                text.as_deref().unwrap_or_default().trim(),
+                output,
+                env,
+            )
+            .await
+        }
+    }
+}
+
+async fn sync(limit: usize, output: Output, env: &Env) -> anyhow::Result<()> {
+    let tool = Tool::prepare(env, false).await?;
+    let refreshed = tool.pipeline.refresh_reference(limit).await?;
+    output.print(&refreshed, |refreshed| text(refreshed));
+    if refreshed.failed() {
+        return Err(Failed.into());
+    }
+    Ok(())
+}
+
+fn text(refreshed: &Refreshed) -> String {
+    let lists = refreshed.lists.iter().map(|list| {
+        let told = list
+            .error
+            .clone()
+            .map_or("ok".to_owned(), |error| format!("as it was: {error}"));
+        vec![list.list.clone(), list.codes.to_string(), told]
+    });
+    let lists = table(&["LIST", "CODES", "RESULT"], lists);
+    let Some(diplomas) = &refreshed.diplomas else {
+        return lists;
+    };
+    let error = diplomas.error.as_ref();
+    let error = error.map_or(String::new(), |error| format!("; not all: {error}"));
+    format!(
+        "{lists}\n{DIPLOMAS}: {} looked up, {} unknown to VDAB, {} left for the next run{error}",
+        diplomas.found, diplomas.unknown, diplomas.left
+    )
+}
+
+async fn lookup(name: &str, sought: &str, output: Output, env: &Env) -> anyhow::Result<()> {
+    let settings = Reference::load(env)?;
+    let Some(list) = settings.list(name) else {
+        let names: Vec<_> = settings.lists.iter().map(|list| &*list.name).collect();
+        let names = names.join(", ");
+        return Err(Usage(format!("{name:?} is none of the lists: {names}")).into());
+    };
+    if name == DIPLOMAS && sought.is_empty() {
+        return Err(Usage("diploma's are looked up by a keyword".to_owned()).into());
+    }
+    let vdab = Source::prepare(env, Vec::new()).await?;
+    let client = &vdab.vdab;
+    let label_field = &settings.label_field;
+    let mut entries = if name == DIPLOMAS {
+        persevere(|| client.diplomas(&list.path, sought, label_field)).await?
+    } else {
+        persevere(|| client.reference(&list.path, label_field)).await?
+    }
+    .value;
+    if !entries.is_empty() && entries.iter().all(|entry| entry.label.is_none()) {
+        note(&format!(
+            "the entries have no text in the field `{label_field}`: set CVSYNC_REFERENCE_LABEL_FIELD"
+        ));
+    }
+    if name != DIPLOMAS {
+        let sought = sought.to_lowercase();
+        let has = |text: &str| text.to_lowercase().contains(&sought);
+        entries.retain(|entry| has(&entry.code) || entry.label.as_deref().is_some_and(has));
+    }
+    let shown: Vec<_> = entries
+        .into_iter()
+        .map(|entry| Shown {
+            code: entry.code,
+            label: entry.label,
+        })
+        .collect();
+    output.print(&shown, |shown| {
+        let rows = shown.iter().map(|entry| {
+            let label = entry.label.clone().unwrap_or_default();
+            vec![entry.code.clone(), label]
+        });
+        table(&["CODE", "LABEL"], rows)
+    });
+    Ok(())
+}

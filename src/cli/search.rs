@@ -1,0 +1,298 @@
+//! `cvsync search`
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+
+use futures_util::stream::{self, StreamExt};
+use serde_json::{Map, Value};
+
+use super::output::{complain, note};
+use super::source::Source;
+use super::{Failed, Usage, table};
+use crate::config::{self, Env};
+use crate::model::CvId;
+use crate::vdab::answer::one_line;
+use crate::vdab::search::{LARGEST_PAGE, MOST_VELDEN};
+use crate::vdab::{ApiError, Client, Detail, Remedy, Search, persevere};
+
+/// Details that are asked for at once.
+const AT_ONCE: usize = 8;
+
+/// The widest cell of a table.
+const WIDEST: usize = 60;
+
+/// Search at VDAB, as in `cvsync search studies=MAE5AHH gewensteRegios=BE231A`
+///
+/// Any filter is passed through as it is, and VDAB judges it; a KEY that comes again has several values. Beside a running
+/// daemon the calls come out of the daemon's quota, ahead of its own. Prints personal data, and nowhere but on stdout.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Filters, in VDAB's words
+    #[arg(value_name = "KEY=VALUE")]
+    filters: Vec<String>,
+    /// Fields that VDAB is to list with each id, at most five; with --detail, the columns of the table
+    #[arg(long, value_name = "VELD,…", value_delimiter = ',')]
+    velden: Vec<String>,
+    /// How many results at most
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    limit: u32,
+    /// Fetch each CV whole
+    #[arg(long)]
+    detail: bool,
+    /// Print the results as one JSON array
+    #[arg(long, conflicts_with = "ndjson")]
+    json: bool,
+    /// Print each result as JSON on a line of its own, as it comes
+    #[arg(long)]
+    ndjson: bool,
+}
+
+/// A result: the fields of the list, or the document.
+type Found = Map<String, Value>;
+
+pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+    let search = search(&args)?;
+    let exclude = config::Sync::load(env)?.document_exclude;
+    let source = Source::prepare(env, exclude).await?;
+    let mut printer = Printer::new(&args);
+    let mut left_out = LeftOut::default();
+    let limit = args.limit as usize;
+    let (mut seen, mut offset, mut total) = (HashSet::new(), 0, None);
+    while seen.len() < limit {
+        let size = u16::try_from(limit - seen.len()).map_or(LARGEST_PAGE, |n| n.min(LARGEST_PAGE));
+        let page = persevere(|| source.vdab.search(&search, offset, size))
+            .await?
+            .value;
+        let (listed, before) = (page.items.len(), seen.len());
+        offset += listed as u64;
+        total = page.total.or(total);
+        // Pages shift while they are read: what comes twice is shown once.
+        let mut items = page.items;
+        items.retain(|item| seen.len() < limit && seen.insert(key(item)));
+        if args.detail {
+            details(&source.vdab, &items, &mut printer, &mut left_out).await?;
+        } else {
+            items.iter().for_each(|item| printer.print(item));
+        }
+        let at_end = total.map_or(listed < size.into(), |total| offset >= total);
+        if at_end || seen.len() == before || printer.reader_left {
+            break;
+        }
+    }
+    printer.finish();
+    left_out.tell(total, printer.printed)
+}
+
+/// What is asked for, if that can be asked at all.
+fn search(args: &Args) -> Result<Search, Usage> {
+    let filters = args.filters.iter().map(|text| filter(text));
+    let velden: Vec<_> = args.velden.iter().map(|veld| veld.trim()).collect();
+    if velden.len() > MOST_VELDEN {
+        return Err(Usage(format!(
+            "VDAB lists at most {MOST_VELDEN} velden, and these are {}; --detail fetches each CV whole",
+            velden.len()
+        )));
+    }
+    if velden.contains(&"") {
+        return Err(Usage("an empty name is among --velden".to_owned()));
+    }
+    Ok(Search {
+        filters: filters.collect::<Result<_, _>>()?,
+        // The whole CV has them all: no need to have them twice.
+        velden: velden
+            .into_iter()
+            .filter(|_| !args.detail)
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+fn filter(text: &str) -> Result<(String, String), Usage> {
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.trim().is_empty())
+        .ok_or_else(|| Usage(format!("{text:?} is no KEY=VALUE")))?;
+    let instead = match key.trim().to_ascii_lowercase().as_str() {
+        "velden" => "fields are chosen with --velden",
+        "aantal" => "how many is said with --limit",
+        "vanaf" => "pages are turned by themselves, up to --limit",
+        _ => return Ok((key.to_owned(), value.to_owned())),
+    };
+    Err(Usage(format!("`{}` is no filter: {instead}", key.trim())))
+}
+
+/// What tells a result from others: its id, and itself where it has none.
+fn key(item: &Found) -> String {
+    let id = item.get("cvId").and_then(Value::as_str);
+    id.map_or_else(|| json(item), str::to_owned)
+}
+
+fn json(item: &Found) -> String {
+    // Cannot fail: it was JSON.
+    serde_json::to_string(item).unwrap_or_default()
+}
+
+/// Fetches each and prints it, in the order of the list.
+async fn details(
+    vdab: &Client,
+    items: &[Found],
+    printer: &mut Printer,
+    left_out: &mut LeftOut,
+) -> Result<(), ApiError> {
+    let mut answers = stream::iter(items)
+        .map(|item| async move {
+            let id = item.get("cvId").and_then(Value::as_str);
+            let id = id.and_then(CvId::parse)?;
+            Some(persevere(|| vdab.detail(id)).await)
+        })
+        .buffered(AT_ONCE);
+    while let Some(answer) = answers.next().await {
+        match answer {
+            None => left_out.without_id += 1,
+            Some(Ok(answer)) => match answer.value {
+                Detail::Live(document) => {
+                    printer.print(&serde_json::from_str(document.json()).unwrap_or_default());
+                }
+                Detail::Gone => left_out.gone += 1,
+            },
+            Some(Err(error)) => match error.remedy() {
+                Remedy::Park(_) | Remedy::Retry(_) => {
+                    left_out.failed += 1;
+                    left_out.why = Some(error);
+                }
+                Remedy::Stop | Remedy::WaitForGate => return Err(error),
+            },
+        }
+        if printer.reader_left {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// CVs that were found and are not shown, and why. No ids: stderr is no place for them.
+#[derive(Debug, Default)]
+struct LeftOut {
+    gone: u64,
+    without_id: u64,
+    failed: u64,
+    why: Option<ApiError>,
+}
+
+impl LeftOut {
+    fn tell(&self, total: Option<u64>, printed: u64) -> anyhow::Result<()> {
+        if self.gone > 0 {
+            note(&format!(
+                "{} are gone meanwhile and are left out",
+                self.gone
+            ));
+        }
+        if self.without_id > 0 {
+            note(&format!("{} have no id and are left out", self.without_id));
+        }
+        if let Some(total) = total {
+            note(&format!("VDAB found {total}, shown are {printed}"));
+        }
+        match &self.why {
+            None => Ok(()),
+            Some(why) => {
+                complain(&format!("{} could not be fetched: {why}", self.failed));
+                Err(Failed.into())
+            }
+        }
+    }
+}
+
+/// Results on stdout as they come; a table when all are there.
+struct Printer {
+    form: Form,
+    printed: u64,
+    /// Then nobody needs what is still to come.
+    reader_left: bool,
+}
+
+enum Form {
+    Table {
+        columns: Vec<String>,
+        rows: Vec<Vec<String>>,
+    },
+    Array,
+    Lines,
+}
+
+impl Printer {
+    fn new(args: &Args) -> Self {
+        let form = if args.json {
+            Form::Array
+        } else if args.ndjson {
+            Form::Lines
+        } else {
+            let of_detail = ["status", "wijzigingsDatum"].map(str::to_owned);
+            let columns = match (args.velden.is_empty(), args.detail) {
+                (true, true) => of_detail.to_vec(),
+                _ => args
+                    .velden
+                    .iter()
+                    .map(|veld| veld.trim().to_owned())
+                    .collect(),
+            };
+            Form::Table {
+                columns: std::iter::once("cvId".to_owned()).chain(columns).collect(),
+                rows: Vec::new(),
+            }
+        };
+        Self {
+            form,
+            printed: 0,
+            reader_left: false,
+        }
+    }
+
+    fn print(&mut self, item: &Found) {
+        match &mut self.form {
+            Form::Table { columns, rows } => {
+                rows.push(columns.iter().map(|column| cell(item, column)).collect());
+            }
+            Form::Array => {
+                let before = if self.printed == 0 { "[" } else { "," };
+                self.write(&format!("{before}{}\n", json(item)));
+            }
+            Form::Lines => self.write(&(json(item) + "\n")),
+        }
+        self.printed += 1;
+    }
+
+    fn finish(&mut self) {
+        match &mut self.form {
+            Form::Table { columns, rows } => {
+                let heads: Vec<_> = columns.iter().map(String::as_str).collect();
+                let text = table(&heads, std::mem::take(rows).into_iter());
+                self.write(&(text + "\n"));
+            }
+            Form::Array => self.write(if self.printed == 0 { "[]\n" } else { "]\n" }),
+            Form::Lines => {}
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        let mut stdout = io::stdout();
+        let written = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
+        self.reader_left |= written.is_err();
+    }
+}
+
+/// A field as people read it; one that lies deeper is named with dots.
+fn cell(item: &Found, column: &str) -> String {
+    let deeper = || {
+        let mut names = column.split('.');
+        let first = item.get(names.next()?)?;
+        names.try_fold(first, |value, name| value.get(name))
+    };
+    match item.get(column).or_else(deeper) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => one_line(text, WIDEST),
+        Some(value) => one_line(&value.to_string(), WIDEST),
+    }
+}

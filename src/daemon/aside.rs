@@ -1,0 +1,104 @@
+//! What the leader does beside its runs and never in their way: lend calls to tools, and keep reference data.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::schedule::Ticker;
+use crate::clock::Clock;
+use crate::store::pause::Pause;
+use crate::sync::reference::JOB;
+use crate::sync::{Pipeline, loan};
+
+/// How often it is asked whether reference data is due: soon after the first sync.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Diploma's that are looked up in one go: ten minutes at their pace.
+const LOOK_UPS: usize = 600;
+
+/// What failed, or is left over, comes again after so long.
+const AGAIN: Duration = Duration::from_hours(1);
+
+/// All of it, for as long as this instance leads.
+pub async fn keep(
+    pipeline: &Pipeline,
+    clock: &Clock,
+    pause: watch::Receiver<Option<Pause>>,
+) -> Infallible {
+    tokio::select! {
+        never = loan::lend(&pipeline.vdab, &pipeline.store) => never,
+        never = keep_reference(pipeline, clock, pause) => never,
+    }
+}
+
+async fn keep_reference(
+    pipeline: &Pipeline,
+    clock: &Clock,
+    mut pause: watch::Receiver<Option<Pause>>,
+) -> Infallible {
+    let Some(schedule) = &pipeline.settings.reference.schedule else {
+        return std::future::pending().await;
+    };
+    // Until it was done once it is due as soon as there are CVs.
+    let mut done: Option<Ticker> = None;
+    let mut not_before = Instant::now();
+    loop {
+        tokio::time::sleep(PERIOD).await;
+        if pause.borrow_and_update().is_some() || Instant::now() < not_before {
+            continue;
+        }
+        let due = match &mut done {
+            Some(ticker) => ticker.is_due(clock.now()),
+            None => {
+                let last = pipeline.last_success().await.unwrap_or_default();
+                done = last
+                    .get(JOB)
+                    .map(|at| Ticker::new(schedule.clone(), (*at).min(clock.now())));
+                done.is_none() && last.contains_key("sync")
+            }
+        };
+        if !due {
+            continue;
+        }
+        let complete = tokio::select! {
+            complete = refresh(pipeline) => complete,
+            // As for runs: it drops what is in hand.
+            _ = pause.changed() => continue,
+        };
+        if complete {
+            done = Some(Ticker::new(schedule.clone(), clock.now()));
+        } else {
+            not_before = Instant::now() + AGAIN;
+        }
+    }
+}
+
+/// True if nothing is left to do.
+async fn refresh(pipeline: &Pipeline) -> bool {
+    let refreshed = match pipeline.refresh_reference(LOOK_UPS).await {
+        Ok(refreshed) => refreshed,
+        Err(error) => {
+            tracing::warn!("reference data stays as it was: {error}");
+            return false;
+        }
+    };
+    for list in &refreshed.lists {
+        if let Some(error) = &list.error {
+            tracing::warn!(list = list.list, "reference data stays as it was: {error}");
+        }
+    }
+    let diplomas = refreshed.diplomas.as_ref();
+    if let Some(error) = diplomas.and_then(|diplomas| diplomas.error.as_ref()) {
+        tracing::warn!("not all diploma's could be looked up: {error}");
+    }
+    tracing::info!(
+        lists = refreshed.lists.len(),
+        codes = refreshed.lists.iter().map(|list| list.codes).sum::<usize>(),
+        diplomas_found = diplomas.map_or(0, |diplomas| diplomas.found),
+        diplomas_unknown = diplomas.map_or(0, |diplomas| diplomas.unknown),
+        diplomas_left = diplomas.map_or(0, |diplomas| diplomas.left),
+        "reference data fetched"
+    );
+    refreshed.complete()
+}

@@ -1,0 +1,154 @@
+//! One quota for all who use this key: what a tool calls is taken out of the quota of the daemon that leads.
+//!
+//! The tool asks by a row in `quota_loan` for a few calls at a time, the leader takes these out of its own quota ahead of its
+//! workers and grants them. Without a leader, or without a database, the tool goes at its own pace.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::mpsc::{self, Receiver};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::store::{Store, StoreError, lease, quota_loan, within};
+use crate::vdab::{Ask, Client, LARGEST_LOAN, Loan};
+
+/// How often a tool looks whether it has what it asked for, and the leader for the next to ask: a tool comes again at once.
+const OFTEN: Duration = Duration::from_millis(50);
+
+/// How often the leader looks while nobody has asked for a while.
+const SELDOM: Duration = Duration::from_millis(500);
+
+/// How long that is.
+const A_WHILE: Duration = Duration::from_secs(2);
+
+/// A database that answers later counts as away.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long an instance that says that it leads may take to see a row, besides what its quota takes.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Who found nobody to share with looks again after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// And whom a leader did not answer: it is of a version without loans.
+const TRY_AGAIN: Duration = Duration::from_mins(1);
+
+/// From now on `client` calls out of the quota of the daemon that leads, while one does and until what this returns is dropped.
+pub fn borrow(client: &mut Client, store: Store) -> AbortOnDropHandle<()> {
+    let (asks, asked) = mpsc::channel(1);
+    client.borrow_from(&asks);
+    let period = Duration::from_mins(1) / client.per_minute();
+    AbortOnDropHandle::new(tokio::spawn(answer_all(store, asked, period)))
+}
+
+async fn answer_all(store: Store, mut asked: Receiver<Ask>, period: Duration) {
+    let store = &store;
+    // Each operation asks once at a time.
+    stream::poll_fn(move |context| asked.poll_recv(context))
+        .for_each_concurrent(None, |mut ask| async move {
+            // Before this caller comes one worker, and the loans of others.
+            let limit = SEEN_WITHIN + period * (3 * ask.calls + 3);
+            let loan = tokio::select! {
+                loan = answer(store, ask.operation, ask.calls, limit) => loan,
+                () = ask.answer.closed() => return,
+            };
+            let _ = ask.answer.send(loan);
+        })
+        .await;
+}
+
+async fn answer(store: &Store, operation: &str, calls: u32, limit: Duration) -> Loan {
+    match within(PATIENCE, ask(store, operation, calls)).await {
+        Ok(Some(id)) => {
+            let collected = tokio::time::timeout(limit, collect(store, id)).await;
+            if let Ok(Ok(())) = collected {
+                return Loan::Granted;
+            }
+            tracing::warn!(
+                "the daemon that leads lends no calls: this command goes at its own pace, and both together may use up VDAB's quota"
+            );
+            // What cannot be withdrawn is forgotten in a minute, and costs the daemon a few calls.
+            let _ = within(PATIENCE, withdraw(store, id)).await;
+            Loan::Alone(TRY_AGAIN)
+        }
+        Ok(None) => Loan::Alone(LOOK_AGAIN),
+        Err(error) => {
+            tracing::debug!("no calls can be borrowed: {error}");
+            Loan::Alone(LOOK_AGAIN)
+        }
+    }
+}
+
+/// The number of the loan; `None` where nobody leads.
+async fn ask(store: &Store, operation: &str, calls: u32) -> Result<Option<i64>, StoreError> {
+    let mut tx = store.begin().await?;
+    let leads = lease::leader(&mut tx)
+        .await?
+        .is_some_and(|leader| leader.alive);
+    let id = if leads {
+        Some(quota_loan::ask(&mut tx, operation, calls).await?)
+    } else {
+        None
+    };
+    tx.commit().await?;
+    Ok(id)
+}
+
+async fn collect(store: &Store, id: i64) -> Result<(), StoreError> {
+    loop {
+        tokio::time::sleep(OFTEN).await;
+        let mut tx = store.begin().await?;
+        let granted = quota_loan::collect(&mut tx, id).await?;
+        tx.commit().await?;
+        if granted {
+            return Ok(());
+        }
+    }
+}
+
+async fn withdraw(store: &Store, id: i64) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    quota_loan::withdraw(&mut tx, id).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The leader's side: lends to whoever asks, until it is dropped.
+pub async fn lend(client: &Client, store: &Store) -> Infallible {
+    let mut last_asked: Option<Instant> = None;
+    loop {
+        let busy = last_asked.is_some_and(|at| at.elapsed() < A_WHILE);
+        tokio::time::sleep(if busy { OFTEN } else { SELDOM }).await;
+        match within(PATIENCE, next(store)).await {
+            Ok(Some(loan)) => {
+                let calls = u32::try_from(loan.calls).unwrap_or(1).min(LARGEST_LOAN);
+                let lent = client.lend(&loan.operation, calls).await;
+                let granted = within(PATIENCE, grant(store, loan.id, lent)).await;
+                last_asked = Some(Instant::now());
+                if let Err(error) = granted {
+                    tracing::debug!("calls that were lent cannot be granted: {error}");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!("cannot look for whoever wants to borrow calls: {error}"),
+        }
+    }
+}
+
+async fn next(store: &Store) -> Result<Option<quota_loan::QuotaLoan>, StoreError> {
+    let mut tx = store.begin().await?;
+    let waiting = quota_loan::waiting(&mut tx).await?;
+    tx.commit().await?;
+    Ok(waiting)
+}
+
+/// Under this instance's epoch: one that leads no longer has nothing to grant.
+async fn grant(store: &Store, id: i64, lent: bool) -> Result<(), StoreError> {
+    let mut tx = store.begin_write().await?;
+    if lent {
+        quota_loan::grant(&mut tx, id).await?;
+    } else {
+        quota_loan::withdraw(&mut tx, id).await?;
+    }
+    tx.commit().await
+}

@@ -1,0 +1,269 @@
+//! Reference data, from the source into `reference_code`: lists whole, diploma's one by one.
+//!
+//! Invariant: no sync waits for it, and none fails with it. Each list stands by itself. Nothing is deleted: what VDAB lists no
+//! longer is in old CVs all the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Pipeline, STATEMENT, SyncError};
+use crate::config::{DIPLOMAS, List};
+use crate::store::{StoreError, job_success, reference_code, within};
+use crate::vdab::reference::Entry;
+use crate::vdab::{ApiError, persevere};
+
+/// The job in `job_success`: recorded once there is nothing left to fetch or to look up.
+pub const JOB: &str = "reference";
+
+/// An answer that takes longer counts as none, whatever keeps it.
+const CALL: Duration = Duration::from_mins(3);
+
+/// Between two look-ups of diploma's: there is no hurry, and VDAB's quota is not all for us.
+const PACE: Duration = Duration::from_secs(1);
+
+/// Look-ups that fail one after the other are the source's fault.
+const FAILURES: usize = 3;
+
+/// CVs that are searched for codes in one transaction.
+const CVS: i64 = 5_000;
+
+/// More different codes there are not: what is beyond is no code.
+const MOST_CODES: usize = 50_000;
+
+/// What came of it.
+#[derive(Debug, Default, Serialize)]
+pub struct Refreshed {
+    /// Each list that is fetched whole.
+    pub lists: Vec<RefreshedList>,
+    /// The codes in CVs; `None` where diploma's are not among the lists.
+    pub diplomas: Option<RefreshedDiplomas>,
+}
+
+/// A list that is fetched whole.
+#[derive(Debug, Serialize)]
+pub struct RefreshedList {
+    /// Its name.
+    pub list: String,
+    /// Codes that VDAB lists.
+    pub codes: usize,
+    /// Why it is as it was.
+    pub error: Option<String>,
+}
+
+/// Diploma's, looked up one by one.
+#[derive(Debug, Default, Serialize)]
+pub struct RefreshedDiplomas {
+    /// Codes that have a label now.
+    pub found: usize,
+    /// Codes that VDAB does not know; asked for again in a month.
+    pub unknown: usize,
+    /// Codes that wait for the next run.
+    pub left: usize,
+    /// Why some could not be looked up.
+    pub error: Option<String>,
+}
+
+impl Refreshed {
+    /// Whether anything failed.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        let diplomas = self.diplomas.as_ref();
+        self.lists.iter().any(|list| list.error.is_some())
+            || diplomas.is_some_and(|diplomas| diplomas.error.is_some())
+    }
+
+    /// Whether there is nothing left to do.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        !self.failed()
+            && self
+                .diplomas
+                .as_ref()
+                .is_none_or(|diplomas| diplomas.left == 0)
+    }
+}
+
+impl Pipeline {
+    /// Fetches all lists, and looks up to `most` diploma's up, at a slow pace. May be dropped at any time.
+    ///
+    /// # Errors
+    /// Only those of the database, each at once. What the source does is in the result.
+    pub async fn refresh_reference(&self, most: usize) -> Result<Refreshed, SyncError> {
+        let mut refreshed = Refreshed::default();
+        for list in &self.settings.reference.lists {
+            if list.name == DIPLOMAS || self.token.is_cancelled() {
+                continue;
+            }
+            refreshed.lists.push(self.refresh_list(list).await?);
+        }
+        if let Some(list) = self.settings.reference.list(DIPLOMAS) {
+            refreshed.diplomas = Some(self.refresh_diplomas(list, most).await?);
+        }
+        if refreshed.complete() && !self.token.is_cancelled() {
+            store("recording success", async {
+                let mut tx = self.store.begin_write().await?;
+                job_success::record(&mut tx, JOB).await?;
+                tx.commit().await
+            })
+            .await?;
+        }
+        Ok(refreshed)
+    }
+
+    async fn refresh_list(&self, list: &List) -> Result<RefreshedList, SyncError> {
+        let label_field = &self.settings.reference.label_field;
+        let answer = patiently(|| self.vdab.reference(&list.path, label_field)).await;
+        let result = |codes, error| RefreshedList {
+            list: list.name.clone(),
+            codes,
+            error,
+        };
+        let entries = match answer {
+            Ok(entries) => entries,
+            Err(error) => return Ok(result(0, Some(self.explained(error)))),
+        };
+        if !entries.is_empty() && entries.iter().all(|entry| entry.label.is_none()) {
+            return Ok(result(0, Some(self.without_label())));
+        }
+        let codes: BTreeMap<_, _> = entries
+            .iter()
+            .map(|entry| (entry.code.as_str(), entry.label.as_deref()))
+            .collect();
+        let codes: Vec<_> = codes.into_iter().collect();
+        self.write_codes(&list.name, &codes).await?;
+        Ok(result(codes.len(), None))
+    }
+
+    async fn refresh_diplomas(
+        &self,
+        list: &List,
+        most: usize,
+    ) -> Result<RefreshedDiplomas, SyncError> {
+        let mut codes = self.diplomas_to_look_up().await?;
+        let mut refreshed = RefreshedDiplomas {
+            left: codes.len().saturating_sub(most),
+            ..RefreshedDiplomas::default()
+        };
+        codes.truncate(most);
+        let mut failures = 0;
+        for (at, code) in codes.iter().enumerate() {
+            if at > 0 {
+                tokio::select! {
+                    () = tokio::time::sleep(PACE) => {}
+                    () = self.token.cancelled() => {}
+                }
+            }
+            if self.token.is_cancelled() || failures == FAILURES {
+                refreshed.left += codes.len() - at;
+                break;
+            }
+            match self.look_up(list, code).await {
+                Ok(label) => {
+                    self.write_codes(DIPLOMAS, &[(code, label.as_deref())])
+                        .await?;
+                    refreshed.found += usize::from(label.is_some());
+                    refreshed.unknown += usize::from(label.is_none());
+                    failures = 0;
+                }
+                Err(error) => {
+                    refreshed.error = Some(error);
+                    failures += 1;
+                }
+            }
+        }
+        Ok(refreshed)
+    }
+
+    /// The label of exactly this code, if VDAB has one.
+    async fn look_up(&self, list: &List, code: &str) -> Result<Option<String>, String> {
+        let label_field = &self.settings.reference.label_field;
+        let found = patiently(|| self.vdab.diplomas(&list.path, code, label_field))
+            .await
+            .map_err(|error| self.explained(error))?;
+        match found.into_iter().find(|entry| entry.code == code) {
+            Some(Entry { label: None, .. }) => Err(self.without_label()),
+            found => Ok(found.and_then(|entry| entry.label)),
+        }
+    }
+
+    async fn diplomas_to_look_up(&self) -> Result<Vec<String>, SyncError> {
+        const STAGE: &str = "looking for codes in CVs";
+        let mut codes = BTreeSet::new();
+        let mut after = Uuid::nil();
+        while codes.len() < MOST_CODES {
+            let page = store(STAGE, async {
+                let mut tx = self.store.begin().await?;
+                let page = reference_code::diplomas_in_cvs(&mut tx, after, CVS).await?;
+                tx.commit().await?;
+                Ok(page)
+            });
+            let Some((found, last)) = page.await? else {
+                break;
+            };
+            codes.extend(found);
+            after = last;
+        }
+        let codes: Vec<String> = codes.into_iter().collect();
+        store(STAGE, async {
+            let mut tx = self.store.begin().await?;
+            let codes = reference_code::to_look_up(&mut tx, &codes).await?;
+            tx.commit().await?;
+            Ok(codes)
+        })
+        .await
+    }
+
+    async fn write_codes(
+        &self,
+        list: &str,
+        codes: &[(&str, Option<&str>)],
+    ) -> Result<(), SyncError> {
+        store("writing reference data", async {
+            let mut tx = self.store.begin_write().await?;
+            reference_code::upsert(&mut tx, list, codes).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    fn explained(&self, error: Option<ApiError>) -> String {
+        match error {
+            None => "VDAB did not answer in time".to_owned(),
+            Some(error @ ApiError::Refused { status: 404, .. }) => {
+                format!("{error}; is its path in CVSYNC_REFERENCE_LISTS right?")
+            }
+            Some(error) => error.to_string(),
+        }
+    }
+
+    fn without_label(&self) -> String {
+        format!(
+            "its entries have no text in the field `{}`: set CVSYNC_REFERENCE_LABEL_FIELD",
+            self.settings.reference.label_field
+        )
+    }
+}
+
+/// `None`: no answer in time.
+async fn patiently<F>(call: impl FnMut() -> F) -> Result<Vec<Entry>, Option<ApiError>>
+where
+    F: Future<Output = Result<crate::vdab::Answer<Vec<Entry>>, ApiError>>,
+{
+    match tokio::time::timeout(CALL, persevere(call)).await {
+        Ok(answer) => answer.map(|answer| answer.value).map_err(Some),
+        Err(_) => Err(None),
+    }
+}
+
+/// Tried once: whoever asked comes again.
+async fn store<T>(
+    stage: &'static str,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, SyncError> {
+    within(STATEMENT, work)
+        .await
+        .map_err(|error| SyncError::Store { stage, error })
+}

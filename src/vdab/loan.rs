@@ -1,0 +1,114 @@
+//! Calls that come out of the quota of the daemon beside which a tool works, and not out of one of its own.
+//!
+//! This side knows only that somebody can be asked. Who that is, and how, is known to `sync`, where source and database meet.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+/// A caller that got calls and could not make them for so long has lost them: later they would be too many in some minute.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// Somebody wants to make calls.
+#[derive(Debug)]
+pub struct Ask {
+    /// Of this operation.
+    pub operation: &'static str,
+    /// So many.
+    pub calls: u32,
+    /// Waits for the answer.
+    pub answer: oneshot::Sender<Loan>,
+}
+
+/// The answer to an [`Ask`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loan {
+    /// The calls may be made now.
+    Granted,
+    /// There is nobody to share with: go at your own pace, and ask again after so long.
+    Alone(Duration),
+}
+
+/// What one operation has borrowed. One caller at a time works with it.
+#[derive(Debug, Default)]
+pub struct Borrowed {
+    calls: u32,
+    granted_at: Option<Instant>,
+    alone_until: Option<Instant>,
+}
+
+impl Borrowed {
+    /// A call out of what is there, or out of a new loan of up to `calls`; false where this caller is to go at its own pace.
+    pub async fn take(
+        &mut self,
+        asks: &mpsc::Sender<Ask>,
+        operation: &'static str,
+        calls: u32,
+    ) -> bool {
+        if self.granted_at.is_none_or(|at| at.elapsed() > FRESH) {
+            self.calls = 0;
+        }
+        if self.calls == 0 && !self.ask(asks, operation, calls.max(1)).await {
+            return false;
+        }
+        self.calls -= 1;
+        true
+    }
+
+    async fn ask(&mut self, asks: &mpsc::Sender<Ask>, operation: &'static str, calls: u32) -> bool {
+        if self.alone_until.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask {
+            operation,
+            calls,
+            answer,
+        };
+        // Whoever is asked may be gone: at the end of a command.
+        let loan = match asks.send(ask).await {
+            Ok(()) => answered.await.unwrap_or(Loan::Alone(FRESH)),
+            Err(_) => Loan::Alone(FRESH),
+        };
+        match loan {
+            Loan::Granted => {
+                self.calls = calls;
+                self.granted_at = Some(Instant::now());
+                true
+            }
+            Loan::Alone(again_in) => {
+                self.alone_until = Some(Instant::now() + again_in);
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_loan_is_used_up_before_the_next_is_asked_for_and_alone_is_alone_for_a_while() {
+        let (asks, mut asked) = mpsc::channel::<Ask>(1);
+        let lender = tokio::spawn(async move {
+            let first = asked.recv().await.unwrap();
+            assert_eq!((first.operation, first.calls), ("detail", 3));
+            first.answer.send(Loan::Granted).unwrap();
+            let second = asked.recv().await.unwrap();
+            assert_eq!(second.calls, 1);
+            let alone = Loan::Alone(Duration::from_secs(60));
+            second.answer.send(alone).unwrap();
+            assert!(asked.recv().await.is_none());
+        });
+        let mut borrowed = Borrowed::default();
+        for _ in 0..3 {
+            assert!(borrowed.take(&asks, "detail", 3).await);
+        }
+        for _ in 0..3 {
+            assert!(!borrowed.take(&asks, "detail", 1).await);
+        }
+        drop(asks);
+        lender.await.unwrap();
+    }
+}

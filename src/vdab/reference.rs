@@ -1,0 +1,130 @@
+//! Codes and what people call them (contract, "Referentie API").
+
+use serde_json::Value;
+
+use super::answer::{Raw, one_line};
+use super::error::ApiError;
+
+/// The most that is read of a list.
+pub const LARGEST_LIST: usize = 8 << 20;
+
+/// Longer is no code.
+const LONGEST_CODE: usize = 100;
+
+/// More of a label nobody reads.
+const LONGEST_LABEL: usize = 500;
+
+/// An entry of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What documents hold.
+    pub code: String,
+    /// What people read, where the entry has it.
+    pub label: Option<String>,
+}
+
+/// What an answer proves: a list, or an object that holds one as a page does. What has no code is left out.
+///
+/// `label_field` is the field of an entry that people read.
+pub fn classify(answer: &Raw, label_field: &str) -> Result<Vec<Entry>, ApiError> {
+    let entries = match list(answer.json()?) {
+        Some(Value::Array(entries)) => entries,
+        Some(Value::Object(mut page)) => match page.remove("resultaten") {
+            Some(Value::Array(entries)) => entries,
+            _ => return Err(ApiError::NotAnAnswer("it is an object without a list")),
+        },
+        _ => return Err(ApiError::NotAnAnswer("it is no complete list")),
+    };
+    let entries = entries.iter();
+    Ok(entries
+        .filter_map(|entry| {
+            Some(Entry {
+                code: code(entry.get("code")?)?,
+                label: entry.get(label_field).and_then(label),
+            })
+        })
+        .collect())
+}
+
+/// Whole JSON, in UTF-8 throughout.
+fn list(body: &[u8]) -> Option<Value> {
+    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
+}
+
+/// A string, or a number, as documents have both.
+fn code(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    let is_code = !text.is_empty() && !text.contains(char::is_control);
+    (is_code && text.chars().count() <= LONGEST_CODE).then_some(text)
+}
+
+fn label(value: &Value) -> Option<String> {
+    let text = one_line(value.as_str()?, LONGEST_LABEL);
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn classified(status: u16, content_type: &str, body: &str) -> Result<Vec<Entry>, ApiError> {
+        let answer = Raw {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: [("content-type", content_type)]
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .into_iter()
+                .collect(),
+            body: body.into(),
+        };
+        classify(&answer, "omschrijving")
+    }
+
+    fn read(body: &str) -> Vec<(String, Option<String>)> {
+        let entries = classified(200, "application/json", body).unwrap();
+        entries.into_iter().map(|e| (e.code, e.label)).collect()
+    }
+
+    #[test]
+    fn entries_as_the_contract_shows_them_and_near_it() {
+        let b = |label: &str| vec![("B".to_owned(), Some(label.to_owned()))];
+        for body in [
+            r#"[{"code":"B","omschrijving":"Rijbewijs B"}]"#,
+            r#"[{"omschrijving":" Rijbewijs\n B\u0000","nieuw":{},"code":" B "}]"#,
+            r#"{"aantal":1,"resultaten":[{"code":"B","omschrijving":"Rijbewijs B"}]}"#,
+            r#"[{"omschrijving":"zonder code"},{"code":{}},{"code":""},7,{"code":"B","omschrijving":"Rijbewijs B"}]"#,
+        ] {
+            assert_eq!(read(body), b("Rijbewijs B"), "{body}");
+        }
+        assert_eq!(read("[]"), []);
+        assert_eq!(
+            read(r#"[{"code":13,"label":"x"}]"#),
+            [("13".to_owned(), None)]
+        );
+        assert_eq!(read(r#"[{"code":"a\u0000b"}]"#), []);
+        let long = format!(r#"[{{"code":"{}"}}]"#, "x".repeat(101));
+        assert_eq!(read(&long), []);
+    }
+
+    #[test]
+    fn what_is_no_whole_list_is_no_answer() {
+        let body = r#"[{"code":"B","omschrijving":"Rijbewijs B"}]"#;
+        for cut in 0..body.len() {
+            let error = classified(200, "application/json", &body[..cut]).unwrap_err();
+            assert_eq!(error.class(), "not_an_answer");
+        }
+        for nonsense in ["{}", "null", "7", r#"{"resultaten":{}}"#] {
+            let error = classified(200, "application/json", nonsense).unwrap_err();
+            assert_eq!(error.class(), "not_an_answer", "{nonsense}");
+        }
+        let html = classified(200, "text/html", body).unwrap_err();
+        assert_eq!(html.class(), "not_an_answer");
+        let absent = classified(404, "application/json", "{}").unwrap_err();
+        assert_eq!(absent.class(), "refused");
+    }
+}

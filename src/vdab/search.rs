@@ -1,0 +1,163 @@
+//! Filters, to a page of what matches (contract, "GET /kandidaten").
+
+use super::answer::{Raw, one_line};
+use super::error::ApiError;
+use super::wire::{self, SearchPage};
+use crate::model::Dialect;
+
+/// The most that is read of a page: 200 results, each with five fields, of which one may be a list of all jobs.
+pub const LARGEST_RESULT: usize = 16 << 20;
+
+/// The most results on a page.
+pub const LARGEST_PAGE: u16 = 200;
+
+/// The most fields that may be selected.
+pub const MOST_VELDEN: usize = 5;
+
+/// The most that is shown of VDAB's words to whoever searches.
+const LONGEST_MESSAGE: usize = 300;
+
+/// What is searched for. VDAB judges names and values, nobody else.
+#[derive(Clone, Debug, Default)]
+pub struct Search {
+    /// Names and values; a name that comes again has several values.
+    pub filters: Vec<(String, String)>,
+    /// The fields that each result is to have besides its id; at most [`MOST_VELDEN`].
+    pub velden: Vec<String>,
+}
+
+impl Search {
+    /// The parameters of the page that begins at `offset`.
+    pub(super) fn query<'a>(
+        &'a self,
+        Dialect { names, paging, .. }: &'a Dialect,
+        offset: u64,
+        size: u16,
+    ) -> Vec<(&'a str, String)> {
+        let filters = self.filters.iter();
+        let filters = filters.map(|(name, value)| (name.as_str(), value.clone()));
+        let velden = self.velden.iter().map(|veld| ("velden", veld.clone()));
+        let page = [
+            (names.of("vanaf"), paging.number(offset, size).to_string()),
+            (names.of("aantal"), size.to_string()),
+        ];
+        filters.chain(velden).chain(page).collect()
+    }
+}
+
+/// What an answer to a search proves.
+///
+/// VDAB's words about a filter it does not take are for the person who typed it: they are kept, on one line.
+pub fn classify(answer: &Raw) -> Result<SearchPage, ApiError> {
+    match answer.json() {
+        Ok(body) => {
+            wire::object(body).ok_or(ApiError::NotAnAnswer("it is no complete page of results"))
+        }
+        Err(ApiError::Refused { status, message }) => {
+            let words = wire::failure_message(&answer.body).unwrap_or_default();
+            let words = one_line(&words, LONGEST_MESSAGE);
+            let message = if words.is_empty() { message } else { words };
+            Err(ApiError::Refused { status, message })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::StatusCode;
+
+    use super::*;
+
+    fn classified(status: u16, content_type: &str, body: &str) -> Result<SearchPage, ApiError> {
+        classify(&Raw {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: [("content-type", content_type)]
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .into_iter()
+                .collect(),
+            body: body.into(),
+        })
+    }
+
+    #[test]
+    fn a_page_has_a_total_under_either_name_or_none_and_its_results_whole() {
+        for (body, total) in [
+            (
+                r#"{"aantal":7,"resultaten":[{"cvId":"x","nieuw":[1]}]}"#,
+                Some(7),
+            ),
+            (
+                r#"{"totaalAantalResultaten":7,"resultaten":[{"cvId":"x","nieuw":[1]}]}"#,
+                Some(7),
+            ),
+            (
+                r#"{"resultaten":[{"cvId":"x","nieuw":[1]}],"facetten":{}}"#,
+                None,
+            ),
+        ] {
+            let page = classified(200, "application/json", body).unwrap();
+            assert_eq!(page.total, total);
+            assert_eq!(page.items[0]["nieuw"][0], 1);
+            for cut in 0..body.len() {
+                let error = classified(200, "application/json", &body[..cut]).unwrap_err();
+                assert_eq!(error.class(), "not_an_answer");
+            }
+        }
+        for nonsense in [
+            "{}",
+            "[]",
+            "null",
+            r#"{"resultaten":["x"]}"#,
+            r#"{"resultaten":7}"#,
+        ] {
+            let error = classified(200, "application/json", nonsense).unwrap_err();
+            assert_eq!(error.class(), "not_an_answer", "{nonsense}");
+        }
+        let html = classified(200, "text/html", "<p>Even geduld").unwrap_err();
+        assert_eq!(html.class(), "not_an_answer");
+    }
+
+    #[test]
+    fn the_words_about_a_filter_are_kept_on_one_line() {
+        let body = r#"{"httpCode":"400","moreInformation":"Er kunnen maximaal 5 velden\ngekozen\u001b[31m worden"}"#;
+        let error = classified(400, "application/json", body).unwrap_err();
+        let ApiError::Refused {
+            status: 400,
+            message,
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert_eq!(message, "Er kunnen maximaal 5 velden gekozen[31m worden");
+        let long = format!(r#"{{"message":"{}"}}"#, "woord ".repeat(1_000));
+        let error = classified(404, "application/json", &long).unwrap_err();
+        assert!(error.to_string().chars().count() < 400);
+        let error = classified(400, "text/html", "<p>").unwrap_err();
+        assert!(error.to_string().contains("no reason given"));
+    }
+
+    #[test]
+    fn a_page_is_asked_for_with_all_that_was_given() {
+        let search = Search {
+            filters: vec![
+                ("studies".into(), "A".into()),
+                ("studies".into(), "B&c=d".into()),
+            ],
+            velden: vec!["status".into()],
+        };
+        let dialect = Dialect::default();
+        let query = search.query(&dialect, 200, 100);
+        let query: Vec<_> = query.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        assert_eq!(
+            query,
+            [
+                ("studies", "A"),
+                ("studies", "B&c=d"),
+                ("velden", "status"),
+                ("vanaf", "200"),
+                ("aantal", "100")
+            ]
+        );
+    }
+}
