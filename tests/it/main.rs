@@ -19,6 +19,7 @@ mod commands;
 mod daemon;
 mod database_faults;
 mod docs;
+mod feed;
 mod fuzz;
 mod histories;
 mod leadership;
