@@ -4,6 +4,7 @@
 
 mod backfill;
 mod check;
+mod clients;
 mod completions;
 mod config;
 mod deletes;
@@ -64,6 +65,9 @@ enum Command {
     /// The coverage ledger
     #[command(subcommand)]
     Windows(windows::Command),
+    /// Who may ask the mirror at /mirror/v1, beside the admin token
+    #[command(subcommand)]
+    Clients(clients::Command),
     Explain(explain::Args),
     Pause(pause::Args),
     Resume(pause::ResumeArgs),
@@ -128,6 +132,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Parked(command) => block_on(parked::run(command, &env)),
         Command::Deletes(command) => block_on(deletes::run(command, &env)),
         Command::Windows(command) => block_on(windows::run(command, &env)),
+        Command::Clients(command) => block_on(clients::run(command, &env)),
         Command::Explain(args) => block_on(explain::run(args, &env)),
         Command::Pause(args) => block_on(pause::run(args, &env)),
         Command::Resume(args) => block_on(pause::resume(args, &env)),

@@ -14,7 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("vdab", BASE),
     ("store", BASE),
     ("sync", &["vdab", "store"]),
-    ("admin", &["sync", "store", "vdab"]),
+    ("admin", &["sync", "store", "vdab", "contract"]),
     ("daemon", &["admin", "sync", "store", "vdab"]),
     ("terminal", &["sync"]),
     ("simulator", &["contract", "clock"]),

@@ -23,6 +23,7 @@ mod feed;
 mod fuzz;
 mod histories;
 mod leadership;
+mod mirror;
 mod page;
 mod pgbouncer;
 mod pipeline;
