@@ -8,3 +8,17 @@ create table cvsync.mirror_client (
     last_used_at timestamptz,
     revoked_at   timestamptz
 );
+
+-- What somebody types, as the index can answer it without a look at a document: words within quotation marks have to be
+-- there, and how near they stand is a matter of rank. Nothing where no word has to be there: the index would be read whole.
+create function cvsync.words(zoekterm text) returns tsquery
+    language sql immutable parallel safe
+    return case
+        when querytree(websearch_to_tsquery('pg_catalog.dutch'::regconfig, zoekterm)) in ('', 'T') then ''::tsquery
+        else regexp_replace(websearch_to_tsquery('pg_catalog.dutch'::regconfig, zoekterm)::text, '<(-|[0-9]+)>', '&', 'g')::tsquery
+    end;
+
+-- Unpacking a document and taking it apart costs a hundred times what the planner takes for granted. It should rather read
+-- both indexes than compute one of these for each row that the other one gives.
+alter function cvsync.codes(jsonb) cost 10000;
+alter function cvsync.tekst(jsonb) cost 20000;

@@ -80,7 +80,7 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>, token: Cancellation
     let router = router(Arc::clone(&admin));
     tokio::join!(
         serve::run(listener, router, token.clone()),
-        admin.mirror.work_until(&token),
+        Box::pin(admin.mirror.work_until(&token)),
     );
 }
 

@@ -151,7 +151,8 @@ pub const MOST_RANKED: i64 = 100;
 pub struct Search {
     /// For each of [`FILTERS`] the terms of which a CV has one.
     pub terms: [Option<Vec<String>>; FILTERS.len()],
-    /// Words that it holds, as a search engine takes them: Dutch, in any form; `"…"` for a phrase, `-` for none of it, `or`.
+    /// Words that it holds, as a search engine takes them: Dutch, in any form; `or` between alternatives, `-` before what it
+    /// must not hold.
     pub words: Option<String>,
     /// The document's fields that are wanted.
     pub velden: Vec<String>,
@@ -188,10 +189,10 @@ pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, Sto
                 and ($8::text[]  is null or cvsync.codes(document) && $8)
                 and ($9::text[]  is null or cvsync.codes(document) && $9)
                 and ($10::text[] is null or cvsync.codes(document) && $10)
-                and ($11::text   is null or cvsync.tekst(document) @@ websearch_to_tsquery('dutch', $11))
+                and ($11::text   is null or cvsync.tekst(document) @@ cvsync.words($11))
               limit $15
          ), ranked as materialized (
-             select cv_id, ts_rank(cvsync.tekst(document), websearch_to_tsquery('dutch', $11)) as rank
+             select cv_id, ts_rank(cvsync.tekst(document), cvsync.words($11)) as rank
                from (select cv_id from found order by changed_at desc, cv_id limit $16) as newest
                join cvsync.cv using (cv_id)
               where $11 is not null

@@ -318,7 +318,7 @@ async fn a_document_is_answered_as_it_is_stored() {
         .fetch_all(&world.database)
         .await
         .unwrap();
-    assert_eq!(stored.len(), 40);
+    assert_eq!(stored.len(), world.live());
     let (mirror_, paths) = (
         &mirror,
         stored.iter().map(|(id, _)| format!("/kandidaten/{id}")),
@@ -513,7 +513,7 @@ async fn among_many_writers_one_window_after_the_other_holds_every_change() {
                 if round > 20 {
                     batch.push(fate(id(round - 10), 2, None));
                 }
-                store.apply(&batch, Brake::on(1.0)).await.unwrap();
+                while store.apply(&batch, Brake::on(1.0)).await.is_err() {}
             }
         })
     });
@@ -615,7 +615,7 @@ async fn a_mirror_can_be_mirrored() {
             world.sync_again().await;
         }
     }
-    assert_eq!(documents(&database).await.len(), 261);
+    assert_eq!(documents(&database).await.len(), world.live());
 }
 
 #[tokio::test]
@@ -831,8 +831,11 @@ async fn a_search_finds_by_every_code_and_by_words() {
         ("zoekterm=boekhouders+or+kok", &[2, 3]),
         ("zoekterm=verpleegkundigen", &[1, 2]),
         ("zoekterm=verpleegkundigen+-kok", &[1]),
-        ("zoekterm=%22ook+verpleegkundige%22", &[2]),
+        ("zoekterm=%22hulpkok+ook+verpleegkundige%22", &[2]),
         ("zoekterm=verpleegkundige&talen=N:2", &[1]),
+        // Where no word has to be there, there is nothing to look up.
+        ("zoekterm=-kok", &[]),
+        ("zoekterm=kok+or+-boekhouder", &[]),
         // Words that say nothing find nothing; no words at all are no condition.
         ("zoekterm=de+het", &[]),
         ("zoekterm=", &[1, 2, 3]),

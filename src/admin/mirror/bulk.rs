@@ -20,9 +20,6 @@ use crate::model::window::instant;
 use crate::store::mirror::{self, Changes};
 use crate::store::{StoreError, within};
 
-/// The largest offset.
-pub(super) const FARTHEST: usize = i64::MAX as usize;
-
 /// A client's clock may be so far ahead of the database's: a window up to its "now" is answered once that has come. One that
 /// ends later still is refused, for it would be answered without changes that are yet to come into it.
 const AHEAD: TimeDelta = TimeDelta::seconds(5);
@@ -36,7 +33,7 @@ pub async fn bulk(
     if tot < van {
         return Err(Refusal::wrong("van is later than tot"));
     }
-    let vanaf = query.number("vanaf", 0, 0..=FARTHEST)?;
+    let vanaf = query.number("vanaf", 0, 0..=usize::MAX)?;
     let aantal = query.number("aantal", DEFAULT_BULK_PAGE, 1..=MAX_BULK_PAGE)?;
     let mirror = &admin.mirror;
     let _turn = until_whole(mirror, tot).await?;

@@ -7,7 +7,6 @@ use axum::extract::{RawQuery, State};
 
 use super::PATIENCE;
 use super::answer::Refusal;
-use super::bulk::FARTHEST;
 use super::query::Query;
 use crate::admin::Admin;
 use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN, SearchPage};
@@ -104,7 +103,7 @@ fn read(query: &Query) -> Result<Search, Refusal> {
             .find(|words| !words.trim().is_empty())
             .map(ToOwned::to_owned),
         velden,
-        offset: query.number(VANAF, 0, 0..=FARTHEST)?,
+        offset: query.number(VANAF, 0, 0..=usize::MAX)?,
         limit: query.number(AANTAL, DEFAULT_SEARCH_PAGE, 1..=MAX_SEARCH_PAGE)?,
     })
 }
