@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
-use super::Admin;
+use super::{Admin, mirror};
 use crate::config;
 
 /// An answer that is not ready by then is none: neither a slow client nor a slow database holds a connection for longer.
@@ -65,15 +65,14 @@ impl Guard {
         self.token.is_some()
     }
 
-    fn knows(&self, headers: &HeaderMap) -> bool {
+    /// Whether the admin token is among `headers`.
+    pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
         let given = headers
             .get(AUTHORIZATION)
             .and_then(|value| value.as_bytes().split_at_checked(7))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
             .map_or([0; 32], |(_, token)| hash(token));
-        let token = self.token.unwrap_or_default();
-        let differences = given.iter().zip(token).fold(0, |all, (a, b)| all | (a ^ b));
-        self.token.is_some() && differences == 0
+        self.token.is_some() && same(&given, &self.token.unwrap_or_default())
     }
 
     /// On loopback a name that is not this machine's is another site's, which had it resolved to 127.0.0.1 so that a browser
@@ -112,6 +111,11 @@ impl Guard {
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
+}
+
+/// Whether they are the same, in a time that depends on their length alone.
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
 /// The one `Host` that a request must have.
@@ -177,9 +181,11 @@ pub async fn bounded(
         .await
         .unwrap_or_else(|_| (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response());
     let status = response.status();
-    if status.is_client_error() {
-        // Never the raw path, which may hold an id.
-        let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    // Never the raw path, which may hold an id.
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    // That a CV is gone is an answer.
+    let gone = status == StatusCode::NOT_FOUND && route.starts_with(mirror::PATHS);
+    if status.is_client_error() && !gone {
         let peer = peer.map(|Extension(peer)| peer);
         admin.guard.log_refusal(peer, route, status);
     }

@@ -1,7 +1,7 @@
-//! What the daemon serves over HTTP: health, metrics, status, the page. It looks, and runs nothing itself: what is asked for
+//! What the daemon serves over HTTP: health, metrics, status, the page, and VDAB's API once more. It looks, and runs nothing itself: what is asked for
 //! is a row in the database, which the leading instance takes up.
 //!
-//! Invariant: whatever is served without the admin token holds no personal data.
+//! Invariant: whatever is served without the admin token or a client's key holds no personal data.
 
 mod actions;
 mod board;
@@ -9,6 +9,7 @@ mod guard;
 mod health;
 mod history;
 mod metrics;
+mod mirror;
 mod page;
 mod sample;
 mod serve;
@@ -30,6 +31,7 @@ pub use self::board::{Board, LastRun, Phase};
 pub use self::guard::Guard;
 pub use self::history::keep_history_until;
 pub use self::metrics::watch;
+pub use self::mirror::Mirror;
 pub use self::sample::{Numbers, PageNumbers, sample_until};
 pub use self::status::{Status, status};
 
@@ -45,6 +47,8 @@ pub struct Admin {
     pub board: Arc<Board>,
     /// Who may do what.
     pub guard: Guard,
+    /// What answers in VDAB's place.
+    pub mirror: Mirror,
     /// The configuration, secrets masked.
     pub shown: Vec<Shown>,
 }
@@ -73,7 +77,11 @@ impl Admin {
 
 /// Answers until `token` is cancelled.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, token: CancellationToken) {
-    serve::run(listener, router(admin), token).await;
+    let router = router(Arc::clone(&admin));
+    tokio::join!(
+        serve::run(listener, router, token.clone()),
+        Box::pin(admin.mirror.work_until(&token)),
+    );
 }
 
 fn router(admin: Arc<Admin>) -> Router {
@@ -84,6 +92,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/api/status", get(status::answer))
         .merge(page::router(&admin))
         .merge(actions::router(&admin))
+        .merge(mirror::router(&admin))
         .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
         .method_not_allowed_fallback(async || {
             (StatusCode::METHOD_NOT_ALLOWED, "not with this method\n")

@@ -1,6 +1,6 @@
 //! Sockets: HTTP/1.1 by hyper itself, with bounds on how many clients there are and how slow they may be.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,20 @@ const LAST_ANSWER: Duration = Duration::from_secs(5);
 
 /// Room for a request's head; hyper answers 431 to what is larger.
 const HEAD_BYTES: usize = 16 * 1024;
+
+/// What a connection takes up of something that connections share, from its first request for it to its end.
+#[derive(Clone, Debug, Default)]
+pub struct Place(Arc<OnceLock<OwnedSemaphorePermit>>);
+
+impl Place {
+    /// False if there is no room for this connection.
+    pub fn take(&self, room: &Arc<Semaphore>) -> bool {
+        self.0.get().is_some()
+            || Arc::clone(room)
+                .try_acquire_owned()
+                .is_ok_and(|place| self.0.set(place).is_ok())
+    }
+}
 
 /// Answers until `token` is cancelled.
 pub async fn run(listener: TcpListener, router: Router, token: CancellationToken) {
@@ -63,9 +77,11 @@ pub async fn run(listener: TcpListener, router: Router, token: CancellationToken
 
 async fn connection(stream: TcpStream, peer: Peer, router: Router, token: CancellationToken) {
     let _ = stream.set_nodelay(true);
+    let place = Place::default();
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(place.clone());
         let router = TowerToHyperService::new(router.clone());
         hyper::service::Service::call(&router, request)
     });

@@ -4,6 +4,7 @@
 
 mod backfill;
 mod check;
+mod clients;
 mod completions;
 mod config;
 mod conformance;
@@ -68,6 +69,9 @@ enum Command {
     /// The coverage ledger
     #[command(subcommand)]
     Windows(windows::Command),
+    /// Who may ask the mirror at /mirror/v1, beside the admin token
+    #[command(subcommand)]
+    Clients(clients::Command),
     Explain(explain::Args),
     Search(search::Args),
     /// Codes and what people call them
@@ -137,6 +141,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Parked(command) => block_on(parked::run(command, &env)),
         Command::Deletes(command) => block_on(deletes::run(command, &env)),
         Command::Windows(command) => block_on(windows::run(command, &env)),
+        Command::Clients(command) => block_on(clients::run(command, &env)),
         Command::Explain(args) => block_on(explain::run(args, &env)),
         Command::Search(args) => block_on(search::run(args, &env)),
         Command::Reference(command) => block_on(reference::run(command, &env)),

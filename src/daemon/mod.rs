@@ -24,7 +24,7 @@ use self::agenda::Agenda;
 use self::leader::Leader;
 use self::ping::Ping;
 use self::schedule::Bell;
-use crate::admin::{self, Admin, Board, Guard, Phase};
+use crate::admin::{self, Admin, Board, Guard, Mirror, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::sync::{Pipeline, Request};
@@ -71,6 +71,7 @@ impl Daemon {
             ping,
             clock,
             admin: Arc::new(Admin {
+                mirror: Mirror::of(&pipeline.store),
                 pipeline: Arc::new(pipeline),
                 board: Arc::new(Board::default()),
                 guard: Guard::new(&config.http),

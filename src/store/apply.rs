@@ -82,13 +82,14 @@ pub async fn apply(
         });
     }
     set_aside(tx, batch, &accepted, parked).await?;
-    if !changed.is_empty() {
-        cv::upsert(tx, &changed).await?;
-    }
     if !changed.is_empty() || !deleted.is_empty() {
+        let at = cv_change::take_turn(tx).await?;
+        if !changed.is_empty() {
+            cv::upsert(tx, &changed, at).await?;
+        }
         let upserted: Vec<Uuid> = changed.iter().map(|(id, _)| id.0).collect();
         let deleted: Vec<Uuid> = deleted.into_iter().collect();
-        cv_change::append(tx, &upserted, &deleted).await?;
+        cv_change::append(tx, &upserted, &deleted, at).await?;
     }
     Ok(results)
 }

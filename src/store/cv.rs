@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -26,10 +26,11 @@ pub async fn hashes(
     Ok(rows.into_iter().collect())
 }
 
-/// Writes documents, each id at most once. Callers have compared hashes: everything given is written.
+/// Writes documents, each id at most once, as changed at `at`. Callers have compared hashes: everything given is written.
 pub async fn upsert(
     tx: &mut PgConnection,
     documents: &[(CvId, &Document)],
+    at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let column = documents.iter();
     let ids: Vec<Uuid> = column.clone().map(|(id, _)| id.0).collect();
@@ -41,8 +42,9 @@ pub async fn upsert(
     let texts: Vec<&str> = column.clone().map(|(_, cv)| cv.json()).collect();
     let hashes: Vec<&[u8]> = column.map(|(_, cv)| cv.hash().as_slice()).collect();
     query(
-        "insert into cvsync.cv as stored (cv_id, status, wijzigings_datum, document, content_hash)
-         select cv_id, status, wijzigings_datum, document::jsonb, content_hash
+        "insert into cvsync.cv as stored
+                (cv_id, status, wijzigings_datum, document, content_hash, first_seen_at, changed_at)
+         select cv_id, status, wijzigings_datum, document::jsonb, content_hash, $6, $6
            from unnest($1::uuid[], $2::text[], $3::date[], $4::text[], $5::bytea[])
                 as new (cv_id, status, wijzigings_datum, document, content_hash)
          on conflict (cv_id) do update
@@ -50,13 +52,14 @@ pub async fn upsert(
                 wijzigings_datum = excluded.wijzigings_datum,
                 document         = excluded.document,
                 content_hash     = excluded.content_hash,
-                changed_at       = now()",
+                changed_at       = excluded.changed_at",
     )
     .bind(ids)
     .bind(statuses)
     .bind(dates)
     .bind(texts)
     .bind(hashes)
+    .bind(at)
     .execute(tx)
     .await?;
     Ok(())

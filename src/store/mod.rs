@@ -14,6 +14,8 @@ pub mod history;
 pub mod instance;
 pub mod job_success;
 pub mod lease;
+pub mod mirror;
+pub mod mirror_client;
 pub mod parked_cv;
 pub mod pause;
 pub mod quota_loan;
@@ -49,6 +51,14 @@ const BEGIN: &str = "begin;
     set local statement_timeout = '60s';
     set local lock_timeout = '20s';
     set local idle_in_transaction_session_timeout = '10s'";
+
+/// For those who only read, who are many and hold up nobody: one snapshot, and no plan that pays off over minutes alone.
+const BEGIN_READ: &str = "begin isolation level repeatable read, read only;
+    set local statement_timeout = '8s';
+    set local lock_timeout = '5s';
+    set local idle_in_transaction_session_timeout = '10s';
+    set local jit = off;
+    set local enable_seqscan = off";
 
 /// A migration may rewrite a table, and waits for another instance's.
 const BEGIN_MIGRATION: &str = "begin;
@@ -146,20 +156,8 @@ impl Store {
             options = options.ssl_mode(PgSslMode::VerifyFull);
         }
         let trust = Trust::new();
-        let trusted = trust.clone();
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE)
-            .test_before_acquire(false)
-            .before_acquire(move |_, about| {
-                let holds = trusted.holds(about.age);
-                Box::pin(async move { Ok(holds) })
-            })
-            .idle_timeout(Duration::from_mins(5))
-            .max_lifetime(Duration::from_mins(30))
-            .connect_lazy_with(options.clone());
         Ok(Self {
-            pool,
+            pool: pool(CONNECTIONS, options.clone(), trust.clone()),
             options,
             epoch: Arc::default(),
             dry: false,
@@ -172,12 +170,36 @@ impl Store {
         self.trust.withdraw();
     }
 
+    /// The same database over connections of its own, so that what uses them takes none from anybody else.
+    #[must_use]
+    pub fn beside(&self, connections: u32) -> Self {
+        Self {
+            pool: pool(connections, self.options.clone(), self.trust.clone()),
+            ..self.clone()
+        }
+    }
+
     /// A transaction with our limits.
     ///
     /// # Errors
     /// [`StoreError`]; where there is no connection, with the true cause.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        match self.pool.begin_with(BEGIN).await {
+        self.begin_with(BEGIN).await
+    }
+
+    /// A transaction that only reads, all of it in one snapshot, with tighter limits.
+    ///
+    /// # Errors
+    /// As for [`begin`](Self::begin).
+    pub async fn begin_read(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        self.begin_with(BEGIN_READ).await
+    }
+
+    async fn begin_with(
+        &self,
+        begin: &'static str,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        match self.pool.begin_with(begin).await {
             Ok(tx) => Ok(tx),
             Err(sqlx::Error::PoolTimedOut) => {
                 self.connect().await?.close().await?;
@@ -352,6 +374,20 @@ impl About {
             )),
         }
     }
+}
+
+fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE)
+        .test_before_acquire(false)
+        .before_acquire(move |_, about| {
+            let holds = trust.holds(about.age);
+            Box::pin(async move { Ok(holds) })
+        })
+        .idle_timeout(Duration::from_mins(5))
+        .max_lifetime(Duration::from_mins(30))
+        .connect_lazy_with(options)
 }
 
 fn is_this_machine(host: &str) -> bool {

@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", BASE),
     ("conformance", &["vdab"]),
     ("sync", &["vdab", "store"]),
-    ("admin", &["sync", "store", "vdab"]),
+    ("admin", &["sync", "store", "vdab", "contract"]),
     ("daemon", &["admin", "sync", "store", "vdab"]),
     ("terminal", &["sync"]),
     ("simulator", &["contract", "clock"]),

@@ -46,6 +46,7 @@ async fn wrong_use_exits_with_2_and_help_with_0() {
         "reconcile",
         "verify",
         "status",
+        "clients",
         "explain",
         "search",
         "reference",

@@ -1,0 +1,75 @@
+//! Why a call gets no data, in the shape of VDAB's gateway.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::contract::GatewayError;
+use crate::store::StoreError;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Refusal {
+    error: GatewayError,
+    /// Whether the same call may be answered in a while.
+    later: bool,
+    /// Whether the connection ends with it.
+    close: bool,
+}
+
+impl Refusal {
+    /// The call itself is wrong.
+    pub fn wrong(what: impl Into<String>) -> Self {
+        GatewayError::new(400, what).into()
+    }
+
+    /// Too much is under way, or the database is away.
+    pub fn busy() -> Self {
+        Self {
+            error: GatewayError::new(503, "The service is unavailable"),
+            later: true,
+            close: false,
+        }
+    }
+
+    /// Too many connections are here for the mirror.
+    pub fn no_room() -> Self {
+        Self {
+            close: true,
+            ..Self::busy()
+        }
+    }
+}
+
+impl From<GatewayError> for Refusal {
+    fn from(error: GatewayError) -> Self {
+        Self {
+            error,
+            later: false,
+            close: false,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        tracing::debug!(%error, "the mirror cannot read the database");
+        Self::busy()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let status = self.error.http_code.parse().unwrap_or(500);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.error)).into_response();
+        let headers = response.headers_mut();
+        if self.later {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

@@ -1,0 +1,87 @@
+//! `/mirror/v1/kandidaten/bulk`: what changed here within a window of time.
+//!
+//! Invariant: once a window was answered, no change comes into it any more. So a client that asks for one window after the
+//! other, up to now, misses none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::SemaphorePermit;
+
+use super::answer::Refusal;
+use super::query::Query;
+use super::{Mirror, PATIENCE};
+use crate::admin::Admin;
+use crate::contract::{BulkItem, BulkPage, DEFAULT_BULK_PAGE, MAX_BULK_PAGE, VERWIJDERD};
+use crate::model::window::instant;
+use crate::store::mirror::{self, Changes};
+use crate::store::{StoreError, within};
+
+/// A client's clock may be so far ahead of the database's: a window up to its "now" is answered once that has come. One that
+/// ends later still is refused, for it would be answered without changes that are yet to come into it.
+const AHEAD: TimeDelta = TimeDelta::seconds(5);
+
+pub async fn bulk(
+    State(admin): State<Arc<Admin>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<BulkPage>, Refusal> {
+    let query = Query::read(query);
+    let (van, tot) = (query.instant("van")?, query.instant("tot")?);
+    if tot < van {
+        return Err(Refusal::wrong("van is later than tot"));
+    }
+    let vanaf = query.number("vanaf", 0, 0..=usize::MAX)?;
+    let aantal = query.number("aantal", DEFAULT_BULK_PAGE, 1..=MAX_BULK_PAGE)?;
+    let mirror = &admin.mirror;
+    let _turn = until_whole(mirror, tot).await?;
+    let changes = within(PATIENCE, read(mirror, (van, tot), vanaf, aantal)).await?;
+    Ok(Json(page(changes)))
+}
+
+/// Waits until nothing new can appear before `tot`, as far as that is soon; then has a turn.
+async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<SemaphorePermit<'_>, Refusal> {
+    loop {
+        let turn = mirror.turn().await?;
+        let now = within(PATIENCE, mirror::all_seen_until(&mirror.store)).await?;
+        let ahead = tot - now;
+        if ahead <= TimeDelta::zero() {
+            return Ok(turn);
+        }
+        if ahead > AHEAD {
+            let now = instant(now);
+            return Err(Refusal::wrong(format!(
+                "tot is yet to come: it is {now} here"
+            )));
+        }
+        drop(turn);
+        // A millisecond more, since the two clocks need not have the same pace.
+        let wait = ahead.to_std().unwrap_or_default() + Duration::from_millis(1);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+async fn read(
+    mirror: &Mirror,
+    window: (DateTime<Utc>, DateTime<Utc>),
+    vanaf: i64,
+    aantal: i64,
+) -> Result<Changes, StoreError> {
+    let mut tx = mirror.store.begin_read().await?;
+    let changes = mirror::changes(&mut tx, window, vanaf, aantal).await?;
+    tx.commit().await?;
+    Ok(changes)
+}
+
+fn page(changes: Changes) -> BulkPage {
+    let items = changes.page.into_iter().map(|(id, status)| BulkItem {
+        cv_id: id.to_string(),
+        status: Some(status.unwrap_or_else(|| VERWIJDERD.to_owned())),
+    });
+    BulkPage {
+        aantal: usize::try_from(changes.total).unwrap_or(0),
+        resultaten: items.collect(),
+    }
+}

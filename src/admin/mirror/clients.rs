@@ -1,0 +1,114 @@
+//! Who calls: the clients' keys, as the database had them seconds ago.
+
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use tokio::sync::Mutex;
+
+use super::PATIENCE;
+use crate::admin::guard::same;
+use crate::contract::KEY_HEADER;
+use crate::store::mirror_client::{self, key_hash};
+use crate::store::{Store, StoreError, within};
+
+/// A revoked key opens for so long at most.
+const LIFE: Duration = Duration::from_secs(2);
+
+/// The use of a key is written down no more often.
+const NOTED: Duration = Duration::from_mins(1);
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Clients {
+    store: Store,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    read_at: Option<Instant>,
+    clients: Vec<Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    name: String,
+    key_hash: Vec<u8>,
+    noted_at: Option<Instant>,
+}
+
+impl Clients {
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Whether the key in `headers` is that of a client whose key was not revoked.
+    pub async fn know(&self, headers: &HeaderMap) -> Result<bool, StoreError> {
+        let Some(key) = headers.get(KEY_HEADER) else {
+            return Ok(false);
+        };
+        let hash = key_hash(key.as_bytes());
+        let Some((name, to_note)) = within(PATIENCE, self.find(&hash)).await? else {
+            return Ok(false);
+        };
+        // That it cannot be noted keeps nobody out.
+        if to_note && let Err(error) = within(PATIENCE, self.note(&name)).await {
+            tracing::debug!(%error, "the use of a client's key could not be noted");
+        }
+        Ok(true)
+    }
+
+    /// The client's name, and whether its use is to be noted.
+    async fn find(&self, hash: &[u8; 32]) -> Result<Option<(String, bool)>, StoreError> {
+        let mut known = self.known.lock().await;
+        if known.read_at.is_none_or(|at| at.elapsed() >= LIFE) {
+            known.read(&self.store).await?;
+        }
+        let mut found = None;
+        // To the end, whoever it is: how long it takes tells nothing.
+        for client in &mut known.clients {
+            if same(&client.key_hash, hash) {
+                found = Some(client);
+            }
+        }
+        Ok(found.map(|client| {
+            let to_note = client.noted_at.is_none_or(|at| at.elapsed() >= NOTED);
+            if to_note {
+                client.noted_at = Some(Instant::now());
+            }
+            (client.name.clone(), to_note)
+        }))
+    }
+
+    async fn note(&self, name: &str) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        mirror_client::used(&mut tx, name).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+impl Known {
+    async fn read(&mut self, store: &Store) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let mut tx = store.begin_read().await?;
+        let rows = mirror_client::in_force(&mut tx).await?;
+        tx.commit().await?;
+        let noted = |name: &str| {
+            let client = self.clients.iter().find(|client| client.name == name);
+            client.and_then(|client| client.noted_at)
+        };
+        self.clients = rows
+            .into_iter()
+            .map(|(name, key_hash)| Client {
+                noted_at: noted(&name),
+                name,
+                key_hash,
+            })
+            .collect();
+        self.read_at = Some(now);
+        Ok(())
+    }
+}

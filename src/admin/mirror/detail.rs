@@ -1,0 +1,35 @@
+//! `/mirror/v1/kandidaten/{id}`: a document as it is stored.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::answer::Refusal;
+use crate::admin::Admin;
+use crate::contract::GatewayError;
+use crate::model::CvId;
+
+pub async fn detail(
+    State(admin): State<Arc<Admin>>,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let id = id.ok().and_then(|Path(id)| CvId::parse(&id));
+    let id = id.ok_or_else(GatewayError::malformed_id)?;
+    let found = admin.mirror.lookup.find(id).await?;
+    let found = found.ok_or_else(|| GatewayError::no_such_cv(&id.to_string()))?;
+    let tag = format!("\"{}\"", found.tag);
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|tags| tags.to_str().ok())
+        .is_some_and(|tags| tags.contains(&tag) || tags.trim() == "*");
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let content_type = "application/json".to_owned();
+    let headers = [(header::CONTENT_TYPE, content_type), (header::ETAG, tag)];
+    Ok((headers, found.json).into_response())
+}

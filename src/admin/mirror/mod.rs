@@ -1,0 +1,137 @@
+//! `/mirror/v1`: VDAB's CV API once more, answered from the database in the contract's shape, so that a system that was
+//! written for VDAB changes its base URL and has no quota.
+//!
+//! It opens to the admin token and to clients' keys, and to nothing that a browser sends by itself, so it needs no look at
+//! `Host` and `Origin`: a reverse proxy may stand before it under any name. It has connections of its own, to the database and
+//! from its clients: however hard it is used, sync and health have theirs.
+
+mod answer;
+mod bulk;
+mod clients;
+mod detail;
+mod lookup;
+mod query;
+mod search;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Extension, Router};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::sync::CancellationToken;
+
+use self::answer::Refusal;
+use self::clients::Clients;
+use self::lookup::Lookup;
+use super::Admin;
+use super::serve::Place;
+use crate::contract::GatewayError;
+use crate::store::Store;
+
+/// The paths that it serves.
+pub(super) const PATHS: &str = "/mirror/";
+
+/// Connections to the database: one for each loader and each list, and one for the clients.
+const CONNECTIONS: u32 = 6;
+
+/// Lists and searches at once. More wait for one to end, and not for long.
+const LISTS: usize = 3;
+
+/// Of the connections that are served at once its clients may have so many: the others are for health and the page.
+const PLACES: usize = 96;
+
+/// An answer from the database that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long a list waits for its turn.
+const TURN: Duration = Duration::from_secs(2);
+
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// What the mirror works with.
+#[derive(Debug)]
+pub struct Mirror {
+    store: Store,
+    clients: Clients,
+    lookup: Lookup,
+    lists: Semaphore,
+    places: Arc<Semaphore>,
+}
+
+impl Mirror {
+    /// A mirror of what is in this database, over connections of its own.
+    #[must_use]
+    pub fn of(store: &Store) -> Self {
+        let store = store.beside(CONNECTIONS);
+        Self {
+            clients: Clients::new(store.clone()),
+            lookup: Lookup::new(store.clone()),
+            lists: Semaphore::new(LISTS),
+            places: Arc::new(Semaphore::new(PLACES)),
+            store,
+        }
+    }
+
+    /// Looks documents up until `token` is cancelled.
+    pub async fn work_until(&self, token: &CancellationToken) {
+        tokio::join!(self.lookup.work_until(token), self.lookup.work_until(token));
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        match tokio::time::timeout(TURN, self.lists.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Refusal::busy()),
+        }
+    }
+}
+
+pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+    let route = |handler: axum::routing::MethodRouter<Arc<Admin>>| handler.fallback(not_so);
+    Router::new()
+        .route("/mirror/v1/kandidaten", route(get(search::search)))
+        .route("/mirror/v1/kandidaten/bulk", route(get(bulk::bulk)))
+        .route("/mirror/v1/kandidaten/{id}", route(get(detail::detail)))
+        .route("/mirror", any(nothing))
+        .route("/mirror/{*path}", any(nothing))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(admin), admitted))
+        .route("/mirror/v1/openapi.json", route(get(openapi)))
+}
+
+/// Lets those in who may, as far as there is room.
+async fn admitted(
+    State(admin): State<Arc<Admin>>,
+    Extension(place): Extension<Place>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !place.take(&admin.mirror.places) {
+        return Refusal::no_room().into_response();
+    }
+    let headers = request.headers();
+    if !admin.guard.knows(headers) {
+        match admin.mirror.clients.know(headers).await {
+            Ok(true) => {}
+            Ok(false) => return Refusal::from(GatewayError::unauthorized()).into_response(),
+            Err(error) => return Refusal::from(error).into_response(),
+        }
+    }
+    next.run(request).await
+}
+
+/// What it serves, for machines; no personal data, so it is open.
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+async fn nothing() -> Refusal {
+    GatewayError::new(404, "The mirror serves nothing at this path.").into()
+}
+
+async fn not_so() -> Refusal {
+    GatewayError::new(405, "The mirror only answers GET.").into()
+}

@@ -1,0 +1,147 @@
+//! `/mirror/v1/kandidaten`: which CVs match, and the fields of them that are asked for.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+
+use super::PATIENCE;
+use super::answer::Refusal;
+use super::query::Query;
+use crate::admin::Admin;
+use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN, SearchPage};
+use crate::store::mirror::{self, FILTERS, Search};
+use crate::store::{StoreError, within};
+
+/// What else may be asked for.
+const ZOEKTERM: &str = "zoekterm";
+const VELDEN: &str = "velden";
+const VANAF: &str = "vanaf";
+const AANTAL: &str = "aantal";
+
+/// The most values of all filters together, and the longest, in characters.
+const MAX_VALUES: usize = 200;
+const LONGEST_VALUE: usize = 200;
+
+/// The filter whose values may have a level behind a colon, and the highest.
+const TALEN: &str = "talen";
+const HIGHEST_LEVEL: char = '9';
+
+pub async fn search(
+    State(admin): State<Arc<Admin>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<SearchPage>, Refusal> {
+    let search = read(&Query::read(query))?;
+    let mirror = &admin.mirror;
+    let _turn = mirror.turn().await?;
+    let found = within(PATIENCE, async {
+        let mut tx = mirror.store.begin_read().await?;
+        let found = mirror::search(&mut tx, &search).await?;
+        tx.commit().await?;
+        Ok::<_, StoreError>(found)
+    })
+    .await?;
+    let results = found
+        .page
+        .iter()
+        .map(|json| serde_json::from_str(json).unwrap_or_default());
+    Ok(Json(SearchPage {
+        aantal: usize::try_from(found.total).unwrap_or(0),
+        resultaten: results.collect(),
+    }))
+}
+
+fn read(query: &Query) -> Result<Search, Refusal> {
+    let known: Vec<&str> = known().collect();
+    if query.names().any(|name| !known.contains(&name)) {
+        let text = format!(
+            "This parameter is not known; known are {}.",
+            known.join(", ")
+        );
+        return Err(Refusal::wrong(text));
+    }
+    let velden: Vec<String> = query.values(VELDEN).map(ToOwned::to_owned).collect();
+    if velden.len() > MAX_VELDEN {
+        return Err(Refusal::wrong(format!(
+            "velden can be given {MAX_VELDEN} times at most"
+        )));
+    }
+    let values = FILTERS.iter().map(|(name, _)| query.values(name).count());
+    if values.sum::<usize>() > MAX_VALUES {
+        let text = format!("all filters together have {MAX_VALUES} values at most");
+        return Err(Refusal::wrong(text));
+    }
+    let searched = FILTERS
+        .iter()
+        .map(|(name, _)| *name)
+        .chain([ZOEKTERM, VELDEN]);
+    for name in searched {
+        let odd = |value: &str| value.contains('\0') || value.chars().count() > LONGEST_VALUE;
+        if query.values(name).any(odd) {
+            let text = format!(
+                "a value of {name} is longer than {LONGEST_VALUE} characters, or holds a NUL"
+            );
+            return Err(Refusal::wrong(text));
+        }
+    }
+    if query.values(TALEN).any(|value| !is_level_known(value)) {
+        let text =
+            format!("{TALEN} is a code, or a code, a colon and a level from 1 to {HIGHEST_LEVEL}");
+        return Err(Refusal::wrong(text));
+    }
+    let terms = FILTERS.map(|(name, kind)| {
+        let terms: Vec<_> = query
+            .values(name)
+            .map(|value| format!("{kind}:{value}"))
+            .collect();
+        (!terms.is_empty()).then_some(terms)
+    });
+    Ok(Search {
+        terms,
+        words: query
+            .values(ZOEKTERM)
+            .find(|words| !words.trim().is_empty())
+            .map(ToOwned::to_owned),
+        velden,
+        offset: query.number(VANAF, 0, 0..=usize::MAX)?,
+        limit: query.number(AANTAL, DEFAULT_SEARCH_PAGE, 1..=MAX_SEARCH_PAGE)?,
+    })
+}
+
+/// The parameters.
+fn known() -> impl Iterator<Item = &'static str> {
+    let filters = FILTERS.into_iter().map(|(name, _)| name);
+    filters.chain([ZOEKTERM, VELDEN, VANAF, AANTAL])
+}
+
+fn is_level_known(value: &str) -> bool {
+    value.split_once(':').is_none_or(|(_, level)| {
+        let mut chars = level.chars();
+        matches!(
+            (chars.next(), chars.next()),
+            (Some('1'..=HIGHEST_LEVEL), None)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_document_that_is_served_has_the_parameters_that_are_read() {
+        let document: Value = serde_json::from_str(super::super::OPENAPI).unwrap();
+        let parameters = document["paths"]["/kandidaten"]["get"]["parameters"]
+            .as_array()
+            .unwrap();
+        let served: BTreeSet<_> = parameters
+            .iter()
+            .map(|p| p["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(served, known().collect());
+    }
+}

@@ -1,0 +1,230 @@
+//! What the mirror reads, beside all that writes: documents, changes by when they came here, and searches.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::sql::{query, query_as, query_scalar};
+use super::{Store, StoreError};
+
+/// A stored document as it is sent.
+#[derive(sqlx::FromRow)]
+pub struct StoredDocument {
+    /// The CV.
+    pub cv_id: Uuid,
+    /// The text of the `jsonb`.
+    pub json: String,
+    /// Equal content, equal hash.
+    pub content_hash: Vec<u8>,
+}
+
+/// Those among `ids` that are stored.
+pub async fn documents(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<StoredDocument>, StoreError> {
+    Ok(query_as(
+        "select cv_id, document::text as json, content_hash
+           from cvsync.cv
+          where cv_id = any($1)",
+    )
+    .bind(ids)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// One page of the changes in a window.
+#[derive(Debug)]
+pub struct Changes {
+    /// Of the whole window.
+    pub total: i64,
+    /// CV and status; none where it is gone. Oldest change first.
+    pub page: Vec<(Uuid, Option<String>)>,
+}
+
+/// An instant such that every change that is stamped before it can be seen from now on.
+///
+/// Whoever appends to `cv_change` holds the lock from before it reads the clock until it has committed
+/// ([`take_turn`](super::cv_change::take_turn)). So with the lock in our hands all earlier stamps are committed, and those to
+/// come will not be earlier than this. It is let go at once: what is read afterwards holds nobody up.
+pub async fn all_seen_until(store: &Store) -> Result<DateTime<Utc>, StoreError> {
+    let mut tx = store.begin_read().await?;
+    query("select pg_advisory_xact_lock_shared(hashtext('cvsync.cv_change'))")
+        .execute(&mut *tx)
+        .await?;
+    let now = query_scalar(
+        "select greatest(
+                    clock_timestamp(),
+                    (select at from cvsync.cv_change order by seq desc limit 1))",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(now)
+}
+
+/// The CVs whose latest change came within `van <= t < tot`, from the `offset`-th on.
+///
+/// What is there has its time in `cv`, what is gone in the latest of its delete rows.
+pub async fn changes(
+    tx: &mut PgConnection,
+    (van, tot): (DateTime<Utc>, DateTime<Utc>),
+    offset: i64,
+    limit: i64,
+) -> Result<Changes, StoreError> {
+    let total = query_scalar(
+        "select (select count(*)
+                   from cvsync.cv
+                  where changed_at >= $1 and changed_at < $2)
+              + (select count(*)
+                   from (select cv_id
+                           from cvsync.cv_change
+                          where kind = 'delete' and at >= $1
+                          group by cv_id
+                         having max(at) < $2) as gone
+                  where not exists (select from cvsync.cv where cv.cv_id = gone.cv_id))",
+    )
+    .bind(van)
+    .bind(tot)
+    .fetch_one(&mut *tx)
+    .await?;
+    if offset >= total {
+        return Ok(Changes {
+            total,
+            page: Vec::new(),
+        });
+    }
+    // The places first, and then what only the page needs.
+    let page = query_as(
+        "with page as (
+             select changed_at as at, cv_id
+               from cvsync.cv
+              where changed_at >= $1 and changed_at < $2
+             union all
+             select at, cv_id
+               from (select max(at) as at, cv_id
+                       from cvsync.cv_change
+                      where kind = 'delete' and at >= $1
+                      group by cv_id
+                     having max(at) < $2) as gone
+              where not exists (select from cvsync.cv where cv.cv_id = gone.cv_id)
+              order by at, cv_id
+             offset $3
+              limit $4
+         )
+         select page.cv_id, case when cv.cv_id is not null then coalesce(cv.status, 'OPEN') end
+           from page
+           left join cvsync.cv on cv.cv_id = page.cv_id
+          order by page.at, page.cv_id",
+    )
+    .bind(van)
+    .bind(tot)
+    .bind(offset)
+    .bind(limit)
+    .fetch_all(tx)
+    .await?;
+    Ok(Changes { total, page })
+}
+
+/// The filters of a search, and the kind of term in `cvsync.codes(document)` that each one looks for.
+pub const FILTERS: [(&str, &str); 10] = [
+    ("studies", "studie"),
+    ("gewensteRegios", "regio"),
+    ("rijbewijzen", "rijbewijs"),
+    ("attesten", "attest"),
+    ("talen", "taal"),
+    ("technischeCompetenties", "competentie"),
+    ("softSkills", "softskill"),
+    ("arbeidsRegimes", "arbeidsregime"),
+    ("arbeidsStelsels", "arbeidsstelsel"),
+    ("beroepsprofielen", "beroep"),
+];
+
+/// A search looks at no more matches than these, so that it takes no longer however many there are.
+pub const MOST_FOUND: i64 = 10_000;
+
+/// And of those that hold the words it ranks so many: to rank one, its text has to be taken apart.
+pub const MOST_RANKED: i64 = 100;
+
+/// What is looked for.
+#[derive(Debug)]
+pub struct Search {
+    /// For each of [`FILTERS`] the terms of which a CV has one.
+    pub terms: [Option<Vec<String>>; FILTERS.len()],
+    /// Words that it holds, as a search engine takes them: Dutch, in any form; `or` between alternatives, `-` before what it
+    /// must not hold.
+    pub words: Option<String>,
+    /// The document's fields that are wanted.
+    pub velden: Vec<String>,
+    /// How many results are left out.
+    pub offset: i64,
+    /// How many follow at most.
+    pub limit: i64,
+}
+
+/// One page of what matches.
+pub struct Found {
+    /// How many match; [`MOST_FOUND`] where they are more.
+    pub total: i64,
+    /// JSON objects of the fields that were asked for, and `cvId`.
+    pub page: Vec<String>,
+}
+
+/// What matches: the best first where words are looked for, else in the order of ids, which is the same on every page.
+///
+/// A filter that is not there is `null`, which the planner folds away, since it plans with the values in hand. What is left
+/// are conditions that the two indexes answer without a look at any document.
+pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, StoreError> {
+    let mut search_for = query_as(
+        "with found as materialized (
+             select cv_id, changed_at
+               from cvsync.cv
+              where ($1::text[]  is null or cvsync.codes(document) && $1)
+                and ($2::text[]  is null or cvsync.codes(document) && $2)
+                and ($3::text[]  is null or cvsync.codes(document) && $3)
+                and ($4::text[]  is null or cvsync.codes(document) && $4)
+                and ($5::text[]  is null or cvsync.codes(document) && $5)
+                and ($6::text[]  is null or cvsync.codes(document) && $6)
+                and ($7::text[]  is null or cvsync.codes(document) && $7)
+                and ($8::text[]  is null or cvsync.codes(document) && $8)
+                and ($9::text[]  is null or cvsync.codes(document) && $9)
+                and ($10::text[] is null or cvsync.codes(document) && $10)
+                and ($11::text   is null or cvsync.tekst(document) @@ cvsync.words($11))
+              limit $15
+         ), ranked as materialized (
+             select cv_id, ts_rank(cvsync.tekst(document), cvsync.words($11)) as rank
+               from (select cv_id from found order by changed_at desc, cv_id limit $16) as newest
+               join cvsync.cv using (cv_id)
+              where $11 is not null
+         ), page as materialized (
+             select cv_id, rank
+               from found
+               left join ranked using (cv_id)
+              order by rank desc nulls last, cv_id
+             offset $13
+              limit $14
+         )
+         select (select count(*) from found),
+                array(select (coalesce(
+                                  (select jsonb_object_agg(key, value)
+                                     from jsonb_each(document)
+                                    where cardinality($12::text[]) > 0 and key = any($12)),
+                                  '{}') || jsonb_build_object('cvId', cv_id))::text
+                        from page
+                        join cvsync.cv using (cv_id)
+                       order by rank desc nulls last, cv_id)",
+    );
+    for terms in &search.terms {
+        search_for = search_for.bind(terms);
+    }
+    let (total, page) = search_for
+        .bind(&search.words)
+        .bind(&search.velden)
+        .bind(search.offset)
+        .bind(search.limit)
+        .bind(MOST_FOUND)
+        .bind(MOST_RANKED)
+        .fetch_one(tx)
+        .await?;
+    Ok(Found { total, page })
+}
