@@ -142,10 +142,12 @@ fn watch_work(admin: &Arc<Admin>) {
         let reconcile = ("reconcile", settings.reconcile_schedule.as_ref());
         let reference = ("reference", settings.reference.schedule.as_ref());
         let now = admin.pipeline.vdab.time().now();
-        let intervals = [sync, reconcile, reference].into_iter().filter_map(|(job, schedule)| {
-            let interval = schedule?.interval(now)?.num_milliseconds();
-            Some((as_f64(interval) / 1e3, vec![KeyValue::new("job", job)]))
-        });
+        let intervals = [sync, reconcile, reference]
+            .into_iter()
+            .filter_map(|(job, schedule)| {
+                let interval = schedule?.interval(now)?.num_milliseconds();
+                Some((as_f64(interval) / 1e3, vec![KeyValue::new("job", job)]))
+            });
         Some(intervals.collect())
     });
     register(admin, QUEUE_DEPTH, |admin| Some(queues(admin, |q| q.depth)));
