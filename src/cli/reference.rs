@@ -45,7 +45,7 @@ struct Shown {
 
 pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     match command {
-        Command::Sync { limit, output } => sync(limit as usize, output, env).await,
+        Command::Sync { limit, output } => Box::pin(sync(limit as usize, output, env)).await,
         Command::Lookup { list, text, output } => {
             lookup(
                 &list,
@@ -61,7 +61,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
 async fn sync(limit: usize, output: Output, env: &Env) -> anyhow::Result<()> {
     let tool = Tool::prepare(env, false).await?;
     let refreshed = tool.pipeline.refresh_reference(limit).await?;
-    output.print(&refreshed, |refreshed| text(refreshed));
+    output.print(&refreshed, text);
     if refreshed.failed() {
         return Err(Failed.into());
     }

@@ -72,7 +72,9 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         if args.detail {
             details(&source.vdab, &items, &mut printer, &mut left_out).await?;
         } else {
-            items.iter().for_each(|item| printer.print(item));
+            for item in &items {
+                printer.print(item);
+            }
         }
         let at_end = total.map_or(listed < size.into(), |total| offset >= total);
         if at_end || seen.len() == before || printer.reader_left {

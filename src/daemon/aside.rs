@@ -48,15 +48,14 @@ async fn keep_reference(
         if pause.borrow_and_update().is_some() || Instant::now() < not_before {
             continue;
         }
-        let due = match &mut done {
-            Some(ticker) => ticker.is_due(clock.now()),
-            None => {
-                let last = pipeline.last_success().await.unwrap_or_default();
-                done = last
-                    .get(JOB)
-                    .map(|at| Ticker::new(schedule.clone(), (*at).min(clock.now())));
-                done.is_none() && last.contains_key("sync")
-            }
+        let due = if let Some(ticker) = &mut done {
+            ticker.is_due(clock.now())
+        } else {
+            let last = pipeline.last_success().await.unwrap_or_default();
+            done = last
+                .get(JOB)
+                .map(|at| Ticker::new(schedule.clone(), (*at).min(clock.now())));
+            done.is_none() && last.contains_key("sync")
         };
         if !due {
             continue;

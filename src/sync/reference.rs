@@ -123,7 +123,7 @@ impl Pipeline {
         };
         let entries = match answer {
             Ok(entries) => entries,
-            Err(error) => return Ok(result(0, Some(self.explained(error)))),
+            Err(error) => return Ok(result(0, Some(explained(error)))),
         };
         if !entries.is_empty() && entries.iter().all(|entry| entry.label.is_none()) {
             return Ok(result(0, Some(self.without_label())));
@@ -182,7 +182,7 @@ impl Pipeline {
         let label_field = &self.settings.reference.label_field;
         let found = patiently(|| self.vdab.diplomas(&list.path, code, label_field))
             .await
-            .map_err(|error| self.explained(error))?;
+            .map_err(explained)?;
         match found.into_iter().find(|entry| entry.code == code) {
             Some(Entry { label: None, .. }) => Err(self.without_label()),
             found => Ok(found.and_then(|entry| entry.label)),
@@ -229,21 +229,21 @@ impl Pipeline {
         .await
     }
 
-    fn explained(&self, error: Option<ApiError>) -> String {
-        match error {
-            None => "VDAB did not answer in time".to_owned(),
-            Some(error @ ApiError::Refused { status: 404, .. }) => {
-                format!("{error}; is its path in CVSYNC_REFERENCE_LISTS right?")
-            }
-            Some(error) => error.to_string(),
-        }
-    }
-
     fn without_label(&self) -> String {
         format!(
             "its entries have no text in the field `{}`: set CVSYNC_REFERENCE_LABEL_FIELD",
             self.settings.reference.label_field
         )
+    }
+}
+
+fn explained(error: Option<ApiError>) -> String {
+    match error {
+        None => "VDAB did not answer in time".to_owned(),
+        Some(error @ ApiError::Refused { status: 404, .. }) => {
+            format!("{error}; is its path in CVSYNC_REFERENCE_LISTS right?")
+        }
+        Some(error) => error.to_string(),
     }
 }
 

@@ -97,7 +97,7 @@ mod tests {
             first.answer.send(Loan::Granted).unwrap();
             let second = asked.recv().await.unwrap();
             assert_eq!(second.calls, 1);
-            let alone = Loan::Alone(Duration::from_secs(60));
+            let alone = Loan::Alone(Duration::from_mins(1));
             second.answer.send(alone).unwrap();
             assert!(asked.recv().await.is_none());
         });

@@ -37,8 +37,11 @@ async fn search(world: &World, database: bool, args: &[&str]) -> (Option<i32>, S
     output(&args, env.map(|(n, v)| (*n, v.as_str()))).await
 }
 
+/// Names and values.
+type Query = Vec<(String, String)>;
+
 /// What the source was asked in each search.
-fn asked(world: &World) -> Arc<Mutex<Vec<Vec<(String, String)>>>> {
+fn asked(world: &World) -> Arc<Mutex<Vec<Query>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&asked);
     world.source.on_request(move |call, _| {
