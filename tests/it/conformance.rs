@@ -254,7 +254,7 @@ async fn each_is_told_and_the_whole_sync_works_once_what_is_named_is_set(group: 
     assert_eq!(failed, [""; 0], "see above");
 }
 
-const GROUPS: usize = 8;
+const GROUPS: usize = 15;
 
 macro_rules! groups {
     ($($name:ident $group:literal)+) => {$(
@@ -266,14 +266,21 @@ macro_rules! groups {
 }
 
 groups! {
-    quirks_1_of_8 0
-    quirks_2_of_8 1
-    quirks_3_of_8 2
-    quirks_4_of_8 3
-    quirks_5_of_8 4
-    quirks_6_of_8 5
-    quirks_7_of_8 6
-    quirks_8_of_8 7
+    quirks_01_of_15 0
+    quirks_02_of_15 1
+    quirks_03_of_15 2
+    quirks_04_of_15 3
+    quirks_05_of_15 4
+    quirks_06_of_15 5
+    quirks_07_of_15 6
+    quirks_08_of_15 7
+    quirks_09_of_15 8
+    quirks_10_of_15 9
+    quirks_11_of_15 10
+    quirks_12_of_15 11
+    quirks_13_of_15 12
+    quirks_14_of_15 13
+    quirks_15_of_15 14
 }
 
 #[tokio::test]
