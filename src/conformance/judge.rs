@@ -134,12 +134,6 @@ impl Eye<'_> {
         }
     }
 
-    pub(super) fn key_refusal(&self) -> Judgement {
-        CannotTell(
-            "no wrong key is shown on purpose; 401 and 403 both count as a refusal".to_owned(),
-        )
-    }
-
     fn limit(&self) -> Option<u64> {
         self.seen
             .quota
@@ -207,12 +201,6 @@ impl Eye<'_> {
         } else {
             Tolerated("there are none: CVSYNC_API_RATE_PER_MINUTE alone sets the pace".to_owned())
         }
-    }
-
-    pub(super) fn over_quota(&self) -> Judgement {
-        CannotTell(
-            "the quota is not used up on purpose; with or without Retry-After all wait".to_owned(),
-        )
     }
 
     pub(super) fn errors(&self) -> Judgement {
@@ -336,10 +324,6 @@ impl Eye<'_> {
             Some(400) => Holds("status 400".to_owned()),
             Some(status) => Tolerated(format!("status {status}; wider ones are never asked for")),
         }
-    }
-
-    pub(super) fn window_ends(&self) -> Judgement {
-        CannotTell("it would take a change at the very end of a window".to_owned())
     }
 
     pub(super) fn paging_parameters(&self) -> Judgement {
@@ -479,11 +463,16 @@ impl Eye<'_> {
         }
     }
 
-    pub(super) fn late(&self) -> Judgement {
-        CannotTell("it shows while the daemon runs: late arrivals are counted".to_owned())
-    }
-
     // --- statuses and documents
+
+    /// Whether an answer says that a CV is gone: a whole document does if its status is such a word.
+    fn is_gone(&self, kind: &Kind) -> bool {
+        match kind {
+            Kind::Gone | Kind::Bare { .. } => true,
+            Kind::Document { word, .. } => self.words().standing(word.as_deref()) == Standing::Gone,
+            Kind::Other(_) => false,
+        }
+    }
 
     /// What the details of a listed word say: that its CVs are there, or gone.
     fn standing(&self, word: &str) -> Option<Standing> {
@@ -493,7 +482,7 @@ impl Eye<'_> {
             .collect();
         let all =
             |is: &dyn Fn(&Kind) -> bool| !told.is_empty() && told.iter().all(|told| is(&told.kind));
-        if all(&|kind| matches!(kind, Kind::Gone | Kind::Bare { .. })) {
+        if all(&|kind| self.is_gone(kind)) {
             Some(Standing::Gone)
         } else if all(&|kind| matches!(kind, Kind::Document { .. })) {
             Some(Standing::Live)
@@ -531,6 +520,15 @@ impl Eye<'_> {
         let new = self.found(Standing::Unknown, Standing::Live);
         let known = self.found(Standing::Live, Standing::Live);
         let seen = format!("listed are {}", self.seen_words());
+        if !new.is_empty() && !known.is_empty() {
+            // A status beside the live one may mean that the CV is not to be shown any more: nobody but VDAB can tell.
+            let seen = format!(
+                "{seen}; those that are {} have whole documents: ask VDAB whether they count as there or as gone, until then they are kept",
+                new.join(", ")
+            );
+            let both = [VARIABLE, "CVSYNC_API_GONE_STATUSES"];
+            return Differs(seen, both.map(|name| (setting(name, None), false)).into());
+        }
         if !new.is_empty() {
             let words = self.words().live.iter().map(String::as_str).chain(new);
             return differs(seen, setting(VARIABLE, joined(words)), false);
@@ -563,7 +561,7 @@ impl Eye<'_> {
         if !wrong.is_empty() {
             let words = configured().filter(|word| !wrong.contains(word)).chain(new);
             let seen = format!(
-                "{seen}; the documents of those that are {} are still there: take the word out if they are to be kept",
+                "{seen}; the documents of those that are {} say otherwise, and cvsync would delete them",
                 wrong.join(", ")
             );
             return differs(seen, setting(VARIABLE, joined(words)), false);
@@ -597,7 +595,7 @@ impl Eye<'_> {
             .seen
             .details
             .iter()
-            .filter(|told| matches!(told.kind, Kind::Gone | Kind::Bare { .. }))
+            .filter(|told| self.is_gone(&told.kind))
             .map(|told| told.status)
             .collect();
         let not_understood = self.seen.details.iter().find_map(|told| match &told.kind {
@@ -773,6 +771,30 @@ impl Eye<'_> {
     }
 }
 
+/// What is not looked at, and why.
+#[expect(clippy::unused_self, reason = "judged like the others")]
+impl Eye<'_> {
+    pub(super) fn key_refusal(&self) -> Judgement {
+        CannotTell(
+            "no wrong key is shown on purpose; 401 and 403 both count as a refusal".to_owned(),
+        )
+    }
+
+    pub(super) fn over_quota(&self) -> Judgement {
+        CannotTell(
+            "the quota is not used up on purpose; with or without Retry-After all wait".to_owned(),
+        )
+    }
+
+    pub(super) fn window_ends(&self) -> Judgement {
+        CannotTell("it would take a change at the very end of a window".to_owned())
+    }
+
+    pub(super) fn late(&self) -> Judgement {
+        CannotTell("it shows while the daemon runs: late arrivals are counted".to_owned())
+    }
+}
+
 fn searching(trouble: Option<&str>) -> String {
     trouble.map_or_else(
         || "no search was made".to_owned(),
@@ -905,11 +927,30 @@ mod tests {
         seen.details.pop();
         seen.details
             .push(told("VERWIJDERD", document("VERWIJDERD")));
+        assert_eq!(settings(&report(&seen, &source)), settings(&told_of));
+        seen.details.pop();
+        seen.details.push(told("VERWIJDERD", document("OPEN")));
         let gone = Some("GESLOTEN,AFGESLOTEN,INACTIEF");
         assert_eq!(
             settings(&report(&seen, &source)),
             [("CVSYNC_API_GONE_STATUSES", gone)]
         );
+    }
+
+    #[test]
+    fn another_word_for_live_is_set_but_one_beside_the_known_one_is_asked_about() {
+        let mut seen = listed(&["ACTIEF"]);
+        seen.details = vec![told("ACTIEF", document("ACTIEF"))];
+        let live = "CVSYNC_API_LIVE_STATUSES";
+        let expected = [(live, Some("OPEN,ACTIEF"))];
+        assert_eq!(settings(&report(&seen, &source(&[]))), expected);
+        seen = listed(&["OPEN", "SLAPEND"]);
+        seen.details = vec![
+            told("OPEN", document("OPEN")),
+            told("SLAPEND", document("SLAPEND")),
+        ];
+        let expected = [(live, None), ("CVSYNC_API_GONE_STATUSES", None)];
+        assert_eq!(settings(&report(&seen, &source(&[]))), expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Makes the calls, some dozens at most, each a GET: every answer may tell how to ask the next one.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -8,8 +9,8 @@ use uuid::Uuid;
 use super::seen::{Kind, Leading, Order, Sample, Seen, Told, Trouble};
 use crate::config::Source;
 use crate::model::{Dialect, Paging, Window, dialect};
-use crate::vdab::ApiError;
 use crate::vdab::probe::{Endpoint, Probe, Shape, Sight};
+use crate::vdab::{ApiError, Pauses};
 
 /// What `van` and `tot` may be called.
 const ENDS: &[(&str, &str)] = &[
@@ -72,6 +73,9 @@ const MESSAGES: &[&str] = &[
 const WIDTHS: &[i64] = &[48, 24, 12, 6, 1];
 const PAGES: &[u64] = &[1_000, 500, 200, 100, 50, 20, 10];
 
+/// How often a call is made that is answered by something that passes.
+const ATTEMPTS: u32 = 4;
+
 /// Windows end so long ago, so that what is counted twice is the same.
 const SETTLED: TimeDelta = TimeDelta::minutes(10);
 
@@ -129,11 +133,8 @@ impl<'a> Looker<'a> {
     /// Everything that can be seen.
     pub(super) async fn look(mut self) -> Seen {
         if let Err(error) = self.kandidaten().await {
-            self.seen.trouble.get_or_insert(Trouble {
-                what: error.to_string(),
-                variables: vec!["CVSYNC_API_BASE_URL"],
-                key: false,
-            });
+            let trouble = self.trouble(&error);
+            self.seen.trouble.get_or_insert(trouble);
         }
         if self.seen.trouble.is_none() {
             if let Err(error) = self.search().await {
@@ -149,6 +150,23 @@ impl<'a> Looker<'a> {
         self.seen
     }
 
+    fn trouble(&self, error: &ApiError) -> Trouble {
+        let types: Vec<_> = self.seen.content_types.iter().map(String::as_str).collect();
+        let (what, variables) = match error {
+            ApiError::NotAnAnswer(_) => (
+                format!("{error}; the content type is {}", types.join(", ")),
+                vec!["CVSYNC_API_BASE_URL"],
+            ),
+            ApiError::Unreachable(_) => (error.to_string(), vec!["CVSYNC_API_BASE_URL"]),
+            _ => (format!("{error}; try again later"), Vec::new()),
+        };
+        Trouble {
+            what,
+            variables,
+            key: false,
+        }
+    }
+
     async fn kandidaten(&mut self) -> Result<(), ApiError> {
         if !self.begin().await? {
             return Ok(());
@@ -158,12 +176,13 @@ impl<'a> Looker<'a> {
             return Ok(());
         }
         self.size().await?;
-        let ids = self.sample().await?;
+        let rows = self.sample().await?;
+        let ids: Vec<_> = rows.iter().map(|row| self.id(row)).collect();
         self.paging(&ids).await?;
         self.capped(&ids).await?;
         self.halves().await?;
         self.limits().await?;
-        self.details().await
+        self.details(&rows).await
     }
 
     // --- calls
@@ -174,9 +193,21 @@ impl<'a> Looker<'a> {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<Sight, ApiError> {
-        let sight = self.probe.get(endpoint, path, query).await?;
-        self.note(endpoint, &sight);
-        Ok(sight)
+        let mut pauses = Pauses::new(Duration::from_millis(500), Duration::from_secs(2));
+        let mut attempts = 1;
+        loop {
+            let answer = self.probe.get(endpoint, path, query).await;
+            if let Ok(sight) = &answer {
+                self.note(endpoint, sight);
+            }
+            // What passes by tells nothing of the API, and must not be taken for a refusal.
+            match answer.and_then(lasting) {
+                Err(error) if attempts < ATTEMPTS && passes(&error) => {}
+                answer => return answer,
+            }
+            attempts += 1;
+            tokio::time::sleep(pauses.next_pause()).await;
+        }
     }
 
     /// A page; `vanaf` and `aantal` are left out where they are `None`.
@@ -242,11 +273,6 @@ impl<'a> Looker<'a> {
         self.tot = self.probe.client().time().now() - SETTLED;
         let api = "CVSYNC_API_BASE_URL";
         let (what, variables) = match sight.status {
-            200 if !sight.is_json => {
-                let content_type = sight.content_type.as_deref().unwrap_or("none");
-                let what = format!("status 200, but no JSON: the content type is {content_type}");
-                (what, vec![api])
-            }
             200 if self.rows(&sight).is_some() => return Ok(true),
             200 => ("a good answer, but no list in it".to_owned(), vec![api]),
             status @ (401 | 403) if sight.asks_for_token => (
@@ -268,11 +294,11 @@ impl<'a> Looker<'a> {
                 format!("status 404 ({}): the API is not there", said(&sight)),
                 vec![api],
             ),
-            status @ (400..=499) if status != 408 && status != 429 => {
+            status @ 400..=499 => {
                 return self.vary(status, &said(&sight)).await;
             }
             status @ 300..=399 => (format!("status {status}, a redirect"), vec![api]),
-            status => (format!("status {status}; try again later"), Vec::new()),
+            status => (format!("status {status}"), Vec::new()),
         };
         self.seen.trouble = Some(Trouble {
             what,
@@ -432,8 +458,8 @@ impl<'a> Looker<'a> {
         Ok(())
     }
 
-    /// A page that is as large as it may be: its ids in their order.
-    async fn sample(&mut self) -> Result<Vec<Option<usize>>, ApiError> {
+    /// A page that is as large as it may be.
+    async fn sample(&mut self) -> Result<Vec<Row>, ApiError> {
         let configured = u64::from(self.source.sync.page_size);
         let smaller = PAGES.iter().copied().filter(|size| *size < configured);
         for size in std::iter::once(configured).chain(smaller) {
@@ -459,7 +485,7 @@ impl<'a> Looker<'a> {
                 }
             }
             self.seen.sample = Some(sample);
-            return Ok(ids);
+            return Ok(rows);
         }
         Ok(Vec::new())
     }
@@ -479,7 +505,7 @@ impl<'a> Looker<'a> {
                 continue;
             }
             let at_2 = self.pair_at(2).await?;
-            if at_2 == pair(0) {
+            if at_2.len() < 2 || at_2 == pair(0) {
                 continue;
             }
             let at_1 = self.pair_at(1).await?;
@@ -608,8 +634,8 @@ impl<'a> Looker<'a> {
             .filter(|(_, value)| value.items().is_some())
             .map(|(name, _)| name.as_str())
             .collect();
-        let named = [names.of("resultaten").to_owned(), "resultaten".to_owned()];
-        let known = named
+        let usual = [names.of("resultaten").to_owned(), "resultaten".to_owned()];
+        let known = usual
             .iter()
             .map(String::as_str)
             .find(|name| lists.contains(name));
@@ -636,7 +662,9 @@ impl<'a> Looker<'a> {
             ("status", &is_word),
         ] {
             let known = [names.of(ours).to_owned(), ours.to_owned()];
-            let known = known.iter().find(|name| of(is, name));
+            // A status in small letters is a status all the same, and nothing else is to be taken for it.
+            let is_there = |name: &&String| of(is, name) || ours == "status" && all.contains(*name);
+            let known = known.iter().find(is_there);
             let found = known.or_else(|| all.iter().copied().find(|name| of(is, name)));
             let words: BTreeSet<_> = rows
                 .iter()
@@ -664,7 +692,7 @@ impl<'a> Looker<'a> {
 
     // --- details
 
-    async fn details(&mut self) -> Result<(), ApiError> {
+    async fn details(&mut self, rows: &[Row]) -> Result<(), ApiError> {
         let never = Uuid::new_v4().to_string();
         let unknown = self
             .get(Endpoint::Detail, &["kandidaten", &never], &[])
@@ -674,9 +702,6 @@ impl<'a> Looker<'a> {
             .get(Endpoint::Detail, &["kandidaten", "NOT_FOUND"], &[])
             .await?;
         self.seen.malformed_id = Some(malformed);
-        let size = self.seen.page_size.unwrap_or(10);
-        let sight = self.page(self.widest(), size).await?;
-        let rows = self.rows(&sight).unwrap_or_default();
         let has_status = rows.iter().any(|row| self.word(row).is_some());
         let most = if has_status {
             DETAILS
@@ -684,7 +709,7 @@ impl<'a> Looker<'a> {
             DETAILS_WITHOUT_STATUS
         };
         let mut asked = BTreeMap::<_, usize>::new();
-        for row in &rows {
+        for row in rows {
             let (Some(id), listed) = (self.id(row), self.word(row)) else {
                 continue;
             };
@@ -847,6 +872,21 @@ impl<'a> Looker<'a> {
         }
         Ok(())
     }
+}
+
+/// An answer, unless it is one that may be another the next time.
+fn lasting(sight: Sight) -> Result<Sight, ApiError> {
+    match sight.status {
+        429 => Err(ApiError::OverQuota { wait: None }),
+        408 => Err(ApiError::Incomplete("status 408")),
+        status @ 500..=599 => Err(ApiError::Server { status, wait: None }),
+        200 if !sight.is_json => Err(ApiError::NotAnAnswer("status 200, but it is no JSON")),
+        _ => Ok(sight),
+    }
+}
+
+fn passes(error: &ApiError) -> bool {
+    !matches!(error, ApiError::GaveUp { .. } | ApiError::Unreachable(_))
 }
 
 fn window(van: DateTime<Utc>, tot: DateTime<Utc>) -> Result<Window, ApiError> {

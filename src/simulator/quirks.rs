@@ -62,7 +62,7 @@ quirks! {
     GoneStatus410 "gone-410" "a CV that is gone is answered with 410"
     GonePlain404 "gone-plain-404" "a CV that is gone is answered with 404 and no word of records"
     GoneMessage "gone-message" "a CV that is gone is answered with 422 and a message"
-    GoneDocument "gone-document" "a CV that is gone is answered with 200 and a status"
+    GoneDocument "gone-document" "a CV that is gone is answered with 200 and its whole document with such a status"
     GoneWord "gone-word" "the word for gone is INACTIEF, in lists and in what is left of the document"
     LiveWord "live-word" "the word for live is ACTIEF"
     MalformedId "malformed-id" "a malformed id is answered with 404"
@@ -116,6 +116,8 @@ impl Quirks {
             match quirk {
                 Quirk::WindowNarrow => settings.max_window = TimeDelta::days(1),
                 Quirk::WindowWide => settings.max_window = TimeDelta::days(100_000),
+                // The last millisecond does not count as too wide.
+                Quirk::EndsInclusive => settings.max_window += TimeDelta::milliseconds(1),
                 Quirk::QuotaLower => settings.rate_per_minute = Some(1_200),
                 Quirk::QuotaShared => settings.rate_per_minute = Some(1_500),
                 Quirk::NoDate => settings.send_date = false,
@@ -187,7 +189,7 @@ impl Quirks {
                     let was_there =
                         Uuid::try_parse(id).is_ok_and(|id| world.by_id.contains_key(&id));
                     if status == 404 && was_there {
-                        quirk.gone(id, answer);
+                        quirk.gone(world, id, answer);
                     } else if status == 400 && *quirk == Quirk::MalformedId {
                         *answer = GatewayError::new(404, "Not found").into();
                     }
@@ -324,7 +326,7 @@ impl Quirk {
             }),
             Self::TotalOfSister => {
                 edit(answer, |page| {
-                    rename(page, &[("aantal", "totaalAantalResultaten")])
+                    rename(page, &[("aantal", "totaalAantalResultaten")]);
                 });
             }
             Self::NoTotal => edit(answer, |page| {
@@ -337,7 +339,7 @@ impl Quirk {
             Self::LiveWord => each_item(answer, |item| reword(item, OPEN, ACTIEF)),
             Self::ListFields => {
                 each_item(answer, |item| {
-                    rename(item, &[("cvId", "id"), ("status", "state")])
+                    rename(item, &[("cvId", "id"), ("status", "state")]);
                 });
                 edit(answer, |page| rename(page, &[("resultaten", "results")]));
             }
@@ -360,7 +362,7 @@ impl Quirk {
         }
     }
 
-    fn gone(self, id: &str, answer: &mut Answer) {
+    fn gone(self, world: &World, id: &str, answer: &mut Answer) {
         *answer = match self {
             Self::GoneStatus410 => GatewayError::new(410, "Gone").into(),
             Self::GonePlain404 => GatewayError::new(404, "Not found").into(),
@@ -368,7 +370,13 @@ impl Quirk {
                 status: 422,
                 ..GatewayError::no_such_cv(id).into()
             },
-            Self::GoneDocument => Answer::json(&json!({"cvId": id, "status": VERWIJDERD})),
+            Self::GoneDocument => {
+                let index = Uuid::try_parse(id).ok().and_then(|id| world.by_id.get(&id));
+                let document = index.map(|index| world.document_at(*index));
+                let mut answer = Answer::new(200, document.unwrap_or_default());
+                edit(&mut answer, |document| reword(document, OPEN, VERWIJDERD));
+                answer
+            }
             Self::GoneWord => Answer::json(&json!({"cvId": id, "status": INACTIEF})),
             _ => return,
         };
