@@ -9,6 +9,7 @@ mod config;
 mod deletes;
 mod demo;
 mod explain;
+mod export;
 mod healthcheck;
 mod migrate;
 mod output;
@@ -65,6 +66,7 @@ enum Command {
     #[command(subcommand)]
     Windows(windows::Command),
     Explain(explain::Args),
+    Export(export::Args),
     Pause(pause::Args),
     Resume(pause::ResumeArgs),
     Rewind(rewind::Args),
@@ -129,6 +131,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Deletes(command) => block_on(deletes::run(command, &env)),
         Command::Windows(command) => block_on(windows::run(command, &env)),
         Command::Explain(args) => block_on(explain::run(args, &env)),
+        Command::Export(args) => block_on(export::run(args, &env)),
         Command::Pause(args) => block_on(pause::run(args, &env)),
         Command::Resume(args) => block_on(pause::resume(args, &env)),
         Command::Rewind(args) => block_on(rewind::run(args, &env)),

@@ -47,6 +47,7 @@ async fn wrong_use_exits_with_2_and_help_with_0() {
         "verify",
         "status",
         "explain",
+        "export",
         "pause",
         "rewind",
         "sync",
