@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example full_sync`            20,000 CVs, then the same again with nothing changed
 //! `cargo run --release --example full_sync -- 200000`  as many CVs as you like
+//! `cargo run --release --example full_sync -- indexes` what the indexes for readers cost: with them and without, in turn
 //! `cargo run --release --example full_sync -- quota`   how much of a quota of 600 a minute is used (four minutes)
 //!
 //! The binary has to be built before (`cargo build --release`); it is a process of its own, so that its CPU is its own. Figures are to be compared within
@@ -19,6 +20,7 @@ use cvsync::demo::postgres::{Cluster, Options, Stop};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{self, Operation, Simulator};
 use cvsync::store::Store;
+use sqlx::{Connection, PgConnection};
 use tokio::process::Command;
 
 const CANDIDATES: u32 = 20_000;
@@ -34,6 +36,7 @@ async fn main() -> anyhow::Result<()> {
     .await?;
     match argument.as_deref() {
         Some("quota") => quota(&cluster).await?,
+        Some("indexes") => indexes(&cluster).await?,
         Some(number) => full_sync(&cluster, number.parse().context("how many CVs?")?).await?,
         None => full_sync(&cluster, CANDIDATES).await?,
     }
@@ -66,6 +69,56 @@ async fn full_sync(cluster: &Cluster, candidates: u32) -> anyhow::Result<()> {
     );
     let first = first_request(&source, cluster).await?;
     println!("start to first call  {:>8} ms", first.as_millis());
+    Ok(())
+}
+
+/// How much of its pace a full sync loses by the indexes that the sync itself has no use for.
+async fn indexes(cluster: &Cluster) -> anyhow::Result<()> {
+    const ROUNDS: u32 = 3;
+    const READERS: [(&str, &str); 3] = [
+        ("all but cv_tekst", "drop index cvsync.cv_tekst"),
+        (
+            "cv_changed alone",
+            "drop index cvsync.cv_codes, cvsync.cv_tekst",
+        ),
+        (
+            "none",
+            "drop index cvsync.cv_codes, cvsync.cv_tekst, cvsync.cv_changed",
+        ),
+    ];
+    let source = source(CANDIDATES, 0).await?;
+    let url = cluster.url_of("cvsync");
+    let store = Store::new(&cvsync::config::Database {
+        url: url.clone().into(),
+    })?;
+    let mut connection = PgConnection::connect(&url).await?;
+    let mut paces = vec![("all", Vec::new())];
+    paces.extend(READERS.map(|(name, _)| (name, Vec::new())));
+    for _ in 0..ROUNDS {
+        for (at, (name, found)) in paces.iter_mut().enumerate() {
+            let clean = "drop schema if exists cvsync cascade";
+            sqlx::raw_sql(clean).execute(&mut connection).await?;
+            store.migrate().await?;
+            if let Some((_, drop)) = at.checked_sub(1).map(|at| READERS[at]) {
+                sqlx::raw_sql(drop).execute(&mut connection).await?;
+            }
+            let run = sync(&source, cluster).await?;
+            let pace = f64::from(CANDIDATES) / run.took.as_secs_f64();
+            println!("{name:<17}  {pace:>6.0} CVs a second");
+            found.push(pace);
+        }
+    }
+    let middle = |found: &[f64]| {
+        let mut found = found.to_vec();
+        found.sort_by(f64::total_cmp);
+        found[found.len() / 2]
+    };
+    let without = paces.last().map_or(1.0, |(_, found)| middle(found));
+    for (name, found) in &paces {
+        let lost = (1.0 - middle(found) / without) * 100.0;
+        println!("{name:<17}  costs {lost:>3.0} % of the pace without any, by the medians");
+    }
+    connection.close().await?;
     Ok(())
 }
 

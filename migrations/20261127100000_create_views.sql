@@ -53,9 +53,10 @@ create function cvsync.elements(value jsonb) returns jsonb
 
 -- What can be asked of a CV by code, as terms such as `regio:BE231A`; `taal:N:2` says level 2 or better. No personal data.
 -- GIN holds no term of more than 2 kB, and no code of VDAB's is nearly as long. In plpgsql for what it keeps: the plan from
--- one statement to the next, and the parts of a document that is unpacked for each look at it.
+-- one statement to the next, and the parts of a document that is unpacked for each look at it. The cost, in the planner's
+-- units, is what it takes: no plan should compute it for more rows than it must.
 create function cvsync.codes(document jsonb) returns text[]
-    language plpgsql immutable parallel safe
+    language plpgsql immutable parallel safe cost 5000
     as $$
 declare
     opleidingen   jsonb := cvsync.elements(document -> 'opleidingen');
@@ -106,7 +107,7 @@ $$;
 -- What can be asked of a CV in words: titles of jobs, had and wanted, skills and notes on studies; no name, no address.
 -- A tsvector holds a megabyte, which so many characters never fill.
 create function cvsync.tekst(document jsonb) returns tsvector
-    language plpgsql immutable parallel safe
+    language plpgsql immutable parallel safe cost 5000
     as $$
 begin
     return to_tsvector('pg_catalog.dutch'::regconfig, left((

@@ -11,6 +11,7 @@ mod conformance;
 mod deletes;
 mod demo;
 mod explain;
+mod export;
 mod healthcheck;
 mod migrate;
 mod output;
@@ -77,6 +78,7 @@ enum Command {
     /// Codes and what people call them
     #[command(subcommand)]
     Reference(reference::Command),
+    Export(export::Args),
     Pause(pause::Args),
     Resume(pause::ResumeArgs),
     Rewind(rewind::Args),
@@ -145,6 +147,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Explain(args) => block_on(explain::run(args, &env)),
         Command::Search(args) => block_on(search::run(args, &env)),
         Command::Reference(command) => block_on(reference::run(command, &env)),
+        Command::Export(args) => block_on(export::run(args, &env)),
         Command::Pause(args) => block_on(pause::run(args, &env)),
         Command::Resume(args) => block_on(pause::resume(args, &env)),
         Command::Rewind(args) => block_on(rewind::run(args, &env)),

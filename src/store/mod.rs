@@ -9,6 +9,7 @@ pub mod cv_change;
 pub mod cv_seen;
 mod error;
 pub mod explain;
+pub mod export;
 pub mod held_delete;
 pub mod history;
 pub mod instance;

@@ -50,6 +50,7 @@ async fn wrong_use_exits_with_2_and_help_with_0() {
         "explain",
         "search",
         "reference",
+        "export",
         "pause",
         "rewind",
         "sync",

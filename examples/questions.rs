@@ -1,0 +1,189 @@
+//! How fast the ten questions of docs/data.md are answered, and by which plan.
+//!
+//! `cargo run --release --example questions`            over 200,000 CVs
+//! `cargo run --release --example questions -- 20000`   over as many as you like
+//!
+//! Loads a fresh private PostgreSQL with its default settings, asks each question 30 times over one connection, and prints the median and the worst, planning
+//! included. All pages are in memory by then. For scale, one count that reads all documents; then the questions again while 1,000 CVs more wait in the
+//! indexes' pending lists.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
+
+use std::time::{Duration, Instant};
+
+use cvsync::clock::Clock;
+use cvsync::demo::postgres::{Cluster, Options, Stop};
+use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
+use cvsync::simulator::{self, Simulator};
+use cvsync::store::Store;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use uuid::Uuid;
+
+const CANDIDATES: u32 = 200_000;
+const TIMES: usize = 30;
+/// Stored at the end, by the way that the daemon stores them.
+const LATE: usize = 1_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let candidates = std::env::args()
+        .nth(1)
+        .map_or(Ok(CANDIDATES), |n| n.parse())?;
+    let folder = tempfile::tempdir()?;
+    let cluster = Cluster::start(Options {
+        data: folder.path().join("data"),
+        ..Options::default()
+    })
+    .await?;
+    let url = cluster.url_of("cvsync");
+    let store = Store::new(&cvsync::config::Database {
+        url: url.clone().into(),
+    })?;
+    store.migrate().await?;
+    let mut connection = PgConnection::connect(&url).await?;
+    let late = load(&mut connection, candidates).await?;
+    println!("question  rows  median ms  worst ms");
+    ask_all(&mut connection, true).await?;
+    let begun = Instant::now();
+    let count: i64 = sqlx::query_scalar(
+        "select count(*) from cvsync.cv where document -> 'gewensteJob' -> 'regios' ? 'BE231A'",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    println!(
+        "without an index: {count} rows in {} ms",
+        begun.elapsed().as_millis()
+    );
+    for batch in late.chunks(100) {
+        store.apply(batch, Brake::on(0.2)).await?;
+    }
+    println!("\nwith {} CVs that have just arrived:", late.len());
+    ask_all(&mut connection, false).await?;
+    connection.close().await?;
+    cluster.stop(Stop::Immediate).await
+}
+
+async fn ask_all(connection: &mut PgConnection, plans: bool) -> anyhow::Result<()> {
+    for (number, question) in (1..).zip(questions()) {
+        let mut took = Vec::new();
+        let mut rows = 0;
+        for _ in 0..TIMES {
+            let begun = Instant::now();
+            rows = sqlx::query(question)
+                .persistent(false)
+                .fetch_all(&mut *connection)
+                .await?
+                .len();
+            took.push(begun.elapsed());
+        }
+        took.sort_unstable();
+        let ms = |at: usize| took.get(at).map_or(0.0, Duration::as_secs_f64) * 1e3;
+        println!(
+            "{number:>8}  {rows:>4}  {:>9.1}  {:>8.1}",
+            ms(TIMES / 2),
+            ms(TIMES - 1)
+        );
+        if plans {
+            let plan: Vec<String> =
+                sqlx::query_scalar(AssertSqlSafe(format!("explain (costs off) {question}")))
+                    .fetch_all(&mut *connection)
+                    .await?;
+            println!("    {}", plan.join("\n    "));
+        }
+    }
+    Ok(())
+}
+
+/// The questions in their order.
+fn questions() -> impl Iterator<Item = &'static str> {
+    include_str!("../docs/data.md")
+        .split("\n### ")
+        .skip(1)
+        .filter_map(|section| section.split("```sql\n").nth(1)?.split("```").next())
+}
+
+/// Stores all but the last few, which are given back, and makes the indexes afterwards, which is faster.
+async fn load(connection: &mut PgConnection, candidates: u32) -> anyhow::Result<Vec<Outcome>> {
+    let begun = Instant::now();
+    let options = simulator::Options {
+        candidates,
+        ..simulator::Options::default()
+    };
+    let simulator = Simulator::start(options, Clock::default()).await?;
+    let handle = simulator.handle();
+    let ids: Vec<Uuid> = handle.world(|world| world.live_ids().collect());
+    let (early, late) = ids.split_at(ids.len().saturating_sub(LATE));
+    let indexes: Vec<(String, String)> = sqlx::query_as(
+        "select indexname::text, indexdef from pg_indexes
+          where schemaname = 'cvsync' and tablename = 'cv' and indexname in ('cv_codes', 'cv_tekst')",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    for (name, _) in &indexes {
+        run(connection, &format!("drop index cvsync.{name}")).await?;
+    }
+    for part in early.chunks(1_000) {
+        let documents: Vec<String> =
+            handle.world(|world| part.iter().filter_map(|id| world.document(*id)).collect());
+        sqlx::query(
+            "insert into cvsync.cv (cv_id, status, wijzigings_datum, document, content_hash)
+             select (document ->> 'cvId')::uuid, document ->> 'status', cvsync.as_date(document ->> 'wijzigingsDatum'), document, ''
+               from (select text::jsonb as document from unnest($1::text[]) as text offset 0) as new",
+        )
+        .persistent(false)
+        .bind(documents)
+        .execute(&mut *connection)
+        .await?;
+    }
+    println!(
+        "{} CVs stored in {} s",
+        early.len(),
+        begun.elapsed().as_secs()
+    );
+    for (name, definition) in &indexes {
+        let begun = Instant::now();
+        run(connection, definition).await?;
+        run(
+            connection,
+            &format!("alter index cvsync.{name} alter column 1 set statistics 20"),
+        )
+        .await?;
+        let size: i64 = sqlx::query_scalar("select pg_relation_size(('cvsync.' || $1)::regclass)")
+            .bind(name)
+            .fetch_one(&mut *connection)
+            .await?;
+        println!(
+            "{name} made in {} s, {} MB",
+            begun.elapsed().as_secs(),
+            size / 1_000_000
+        );
+    }
+    let begun = Instant::now();
+    run(connection, "vacuum analyze cvsync.cv").await?;
+    let size: i64 = sqlx::query_scalar("select pg_table_size('cvsync.cv')")
+        .fetch_one(&mut *connection)
+        .await?;
+    println!(
+        "vacuum analyze in {} s; the table has {} MB",
+        begun.elapsed().as_secs(),
+        size / 1_000_000
+    );
+    late.iter()
+        .filter_map(|id| Some((*id, handle.world(|world| world.document(*id))?)))
+        .map(|(id, text)| {
+            let (_, document) = Document::read(text.as_bytes(), &[])?;
+            Ok(Outcome {
+                window: None,
+                as_of: handle.world(|world| world.now()),
+                fate: Fate::Live(CvId(id), document),
+            })
+        })
+        .collect()
+}
+
+async fn run(connection: &mut PgConnection, sql: &str) -> anyhow::Result<()> {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}

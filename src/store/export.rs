@@ -1,0 +1,85 @@
+//! The views, read whole, a piece at a time: memory does not depend on how much there is.
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt};
+use sqlx::PgConnection;
+
+use super::StoreError;
+use super::sql::query_as;
+
+/// The views that can be read whole.
+pub const VIEWS: &[&str] = &[
+    "kandidaat",
+    "persoon",
+    "ervaring",
+    "opleiding",
+    "attestering",
+    "competentie",
+    "gewenste_job",
+    "gewenste_functie",
+    "gewenste_regio",
+];
+
+/// How the rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// RFC 4180 under a line of column names; null is an empty field, an empty text is `""`.
+    Csv,
+    /// A JSON object a line.
+    Json,
+}
+
+/// A column of a view.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// As PostgreSQL names it: `uuid`, `text`, `text[]`, `integer`, `date`, ….
+    pub kind: String,
+}
+
+/// Reading takes as long as the reader does. Dates and times have one form, whatever is set for the database.
+const UNHURRIED: &str = "set local statement_timeout = 0;
+    set local timezone = 'UTC';
+    set local datestyle = 'ISO, YMD'";
+
+/// The columns of a view that this role may read; none if it may not, or if there is no such view.
+pub async fn columns(tx: &mut PgConnection, view: &str) -> Result<Vec<Column>, StoreError> {
+    Ok(query_as(
+        "select attname::text as name, format_type(atttypid, atttypmod) as kind
+           from pg_attribute
+          where attrelid = to_regclass('cvsync.' || quote_ident($1))
+            and attnum > 0
+            and has_column_privilege(attrelid, attnum, 'select')
+          order by attnum",
+    )
+    .bind(view)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// All rows of one of [`VIEWS`], in no order. They are as of one moment, for which PostgreSQL keeps what is deleted meanwhile.
+///
+/// `columns` come from [`columns()`], and names within them need no quotes.
+pub async fn read<'c>(
+    tx: &'c mut PgConnection,
+    view: &str,
+    columns: &[Column],
+    rows: Rows,
+) -> Result<BoxStream<'c, Result<Bytes, StoreError>>, StoreError> {
+    sqlx::raw_sql(UNHURRIED).execute(&mut *tx).await?;
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let names = names.join(", ");
+    let statement = match rows {
+        Rows::Csv => {
+            format!("copy (select {names} from cvsync.{view}) to stdout with (format csv, header)")
+        }
+        // No JSON holds these two characters, so nothing is quoted.
+        Rows::Json => format!(
+            r"copy (select row_to_json(line) from (select {names} from cvsync.{view}) as line)
+              to stdout with (format csv, quote E'\x01', delimiter E'\x02')"
+        ),
+    };
+    let pieces = tx.copy_out_raw(&statement).await?;
+    Ok(pieces.map(|piece| piece.map_err(StoreError::from)).boxed())
+}
