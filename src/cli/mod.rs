@@ -9,6 +9,7 @@ mod config;
 mod deletes;
 mod demo;
 mod explain;
+mod feed;
 mod healthcheck;
 mod migrate;
 mod output;
@@ -64,6 +65,9 @@ enum Command {
     /// The coverage ledger
     #[command(subcommand)]
     Windows(windows::Command),
+    /// Who reads the change feed
+    #[command(subcommand)]
+    Feed(feed::Command),
     Explain(explain::Args),
     Pause(pause::Args),
     Resume(pause::ResumeArgs),
@@ -128,6 +132,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Parked(command) => block_on(parked::run(command, &env)),
         Command::Deletes(command) => block_on(deletes::run(command, &env)),
         Command::Windows(command) => block_on(windows::run(command, &env)),
+        Command::Feed(command) => block_on(feed::run(command, &env)),
         Command::Explain(args) => block_on(explain::run(args, &env)),
         Command::Pause(args) => block_on(pause::run(args, &env)),
         Command::Resume(args) => block_on(pause::resume(args, &env)),

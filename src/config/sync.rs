@@ -46,6 +46,8 @@ pub struct Sync {
     pub max_delete_share: f64,
     /// How long the id of a deleted CV is remembered.
     pub tombstone_retention: Duration,
+    /// How long rows of the change feed are kept.
+    pub change_retention: Duration,
 }
 
 /// A cron pattern with seconds, in a time zone.
@@ -107,6 +109,9 @@ impl Sync {
         let max_delete_share = reader.required("CVSYNC_MAX_DELETE_SHARE", share);
         let tombstone_retention =
             reader.required("CVSYNC_TOMBSTONE_RETENTION", duration(SECOND..=LONGEST));
+        // The delete brake counts the deletes of a day in the feed.
+        let change_retention =
+            reader.required("CVSYNC_CHANGE_RETENTION", duration(days(1)..=LONGEST));
         let (zone, reconcile) = (zone?, reconcile?);
         Some(Self {
             from: from?,
@@ -127,6 +132,7 @@ impl Sync {
             recheck_after: recheck_after?,
             max_delete_share: max_delete_share?,
             tombstone_retention: tombstone_retention?,
+            change_retention: change_retention?,
         })
     }
 }
