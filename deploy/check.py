@@ -86,8 +86,33 @@ def words(path, pattern):
     return re.findall(pattern, pathlib.Path(path).read_text())
 
 
-def links():
+def connectors():
+    """That Kafka Connect could read them, and that each follows a publication and tables that a migration makes."""
     wrong = []
+    made = "".join(path.read_text() for path in pathlib.Path("migrations").glob("*.sql"))
+    names = set()
+    for path in sorted(pathlib.Path("deploy/replication").glob("*.json")):
+        connector = json.loads(path.read_text())
+        config = connector["config"]
+        names |= {connector["name"], config["slot.name"]}
+        if not all(isinstance(value, str) for value in config.values()):
+            wrong.append(f"{path}: each value has to be text")
+        if f"create publication {config['publication.name']} " not in made:
+            wrong.append(f"{path}: nothing creates {config['publication.name']}")
+        for table in config["table.include.list"].split(","):
+            if table not in made:
+                wrong.append(f"{path}: nothing creates {table}")
+        if not re.fullmatch(r"[a-z0-9_]{1,63}", config["slot.name"]):
+            wrong.append(f"{path}: {config['slot.name']} is no name of a slot")
+        if not config["database.password"].startswith("${"):
+            wrong.append(f"{path}: holds a password")
+    if len(names) != 4:
+        wrong.append(f"connectors and slots need names of their own: {sorted(names)}")
+    return wrong
+
+
+def links():
+    wrong = connectors()
     there = anchors(RUNBOOK)
 
     for alert in re.findall(r"- alert: (\w+)", RULES):

@@ -13,10 +13,10 @@ use super::status::watermark;
 use super::{Admin, Numbers, Phase};
 use crate::store::watermark::KANDIDATEN;
 use crate::telemetry::{
-    CHANGES_LATELY, CHANGES_USUAL, CLOCK_OFFSET, DELETES_WITHHELD, FEED_SEQ, LAST_SUCCESS, LEADER,
-    PARKED, PARKED_OLDEST, PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE,
-    SCHEDULE_INTERVAL, SCHEMA_DRIFT, SOURCE_LAG, STORED, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING,
-    WORKERS, Watched,
+    CHANGES_LATELY, CHANGES_USUAL, CLOCK_OFFSET, DELETES_WITHHELD, FEED_CONSUMER_LAG, FEED_SEQ,
+    LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST, PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY,
+    RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL, SCHEMA_DRIFT, SOURCE_LAG, STORED, VERIFIED_AGE,
+    WATERMARK, WINDOWS_PENDING, WORKERS, Watched,
 };
 
 /// Everything, as of now.
@@ -103,6 +103,19 @@ fn watch_stored(admin: &Arc<Admin>) {
     });
     register(admin, FEED_SEQ, |admin| {
         Some(vec![(as_f64(numbers(admin)?.feed_seq), vec![])])
+    });
+    register(admin, FEED_CONSUMER_LAG, |admin| {
+        let consumers = numbers(admin)?.consumers.into_iter();
+        Some(
+            consumers
+                .map(|one| {
+                    (
+                        as_f64(one.behind),
+                        vec![KeyValue::new("consumer", one.name)],
+                    )
+                })
+                .collect(),
+        )
     });
     register(admin, CHANGES_LATELY, |admin| {
         Some(vec![(as_f64(numbers(admin)?.changes?.0), vec![])])

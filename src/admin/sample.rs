@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::Admin;
 use crate::model::volume;
+use crate::store::feed_consumer::Consumer;
 use crate::store::instance::Instance;
 use crate::store::lease::Leader;
 use crate::store::reconcile::ReconcileRun;
 use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
-    Store, StoreError, cv, cv_change, cv_seen, held_delete, instance, job_success, lease,
-    parked_cv, reconcile, run_request, sync_window, watermark, within,
+    Store, StoreError, cv, cv_change, cv_seen, feed_consumer, held_delete, instance, job_success,
+    lease, parked_cv, reconcile, run_request, sync_window, watermark, within,
 };
 
 /// How often.
@@ -35,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Changes of so many hours are compared with those of so many weeks before.
 const HOURS: TimeDelta = TimeDelta::hours(6);
 const WEEKS: i64 = 4;
+
+/// Consumers of the feed with a value of their own.
+const CONSUMERS: i64 = 20;
 
 /// Lines of the ledger, and of what was asked for, on the page.
 const WINDOWS: i64 = 12;
@@ -59,6 +63,8 @@ pub struct Numbers {
     pub parked_oldest_age: f64,
     /// The latest number in the change feed.
     pub feed_seq: i64,
+    /// Who registered to read it; of many, those that are furthest behind.
+    pub consumers: Vec<Consumer>,
     /// Changes listed lately, and how many are usual where that is known.
     pub changes: Option<(i64, Option<i64>)>,
     /// What takes a look at the whole table, and is read now and then.
@@ -130,6 +136,7 @@ async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
         changes: changes(&mut tx, watermark).await?,
         parked_oldest_age: parked_cv::oldest_age(&mut tx).await?,
         feed_seq: cv_change::last_seq(&mut tx).await?,
+        consumers: feed_consumer::slowest(&mut tx, CONSUMERS).await?,
         ages: Arc::clone(ages),
         last_success: job_success::all(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),

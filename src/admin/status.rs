@@ -52,6 +52,8 @@ pub struct Status {
     pub parked: BTreeMap<String, i64>,
     /// When each job last came to its end.
     pub last_success: BTreeMap<String, DateTime<Utc>>,
+    /// How many numbers the change feed is ahead of each consumer that registered; of many, those that are furthest behind.
+    pub feed_behind: BTreeMap<String, i64>,
     /// The operations that are not called for now, and why.
     pub closed_gates: BTreeMap<&'static str, ClosedGate>,
     /// What CVSYNC_WINDOW_OVERLAP should be, as far as late changes have shown.
@@ -99,6 +101,11 @@ pub fn status(admin: &Admin) -> Status {
             .as_ref()
             .map(|numbers| numbers.parked.clone())
             .unwrap_or_default(),
+        feed_behind: numbers
+            .iter()
+            .flat_map(|numbers| &numbers.consumers)
+            .map(|one| (one.name.clone(), one.behind))
+            .collect(),
         last_success: numbers
             .map(|numbers| numbers.last_success)
             .unwrap_or_default(),

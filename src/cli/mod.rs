@@ -12,6 +12,7 @@ mod deletes;
 mod demo;
 mod explain;
 mod export;
+mod feed;
 mod healthcheck;
 mod migrate;
 mod output;
@@ -73,6 +74,9 @@ enum Command {
     /// Who may ask the mirror at /mirror/v1, beside the admin token
     #[command(subcommand)]
     Clients(clients::Command),
+    /// Who reads the change feed
+    #[command(subcommand)]
+    Feed(feed::Command),
     Explain(explain::Args),
     Search(search::Args),
     /// Codes and what people call them
@@ -144,6 +148,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Deletes(command) => block_on(deletes::run(command, &env)),
         Command::Windows(command) => block_on(windows::run(command, &env)),
         Command::Clients(command) => block_on(clients::run(command, &env)),
+        Command::Feed(command) => block_on(feed::run(command, &env)),
         Command::Explain(args) => block_on(explain::run(args, &env)),
         Command::Search(args) => block_on(search::run(args, &env)),
         Command::Reference(command) => block_on(reference::run(command, &env)),

@@ -14,11 +14,15 @@ use crate::clock::Clock;
 use crate::config::{self, Env, Schedule};
 use crate::daemon::cancel_on_signal;
 use crate::model::window::instant;
+use crate::store::feed_consumer::{self, Consumer};
 use crate::store::pause::{self, Pause};
 use crate::store::{Store, cv, held_delete, job_success, lease, parked_cv, watermark};
 
 /// Between two looks with --watch.
 const PERIOD: Duration = Duration::from_secs(2);
+
+/// Lines about consumers of the feed; `cvsync feed list` has all.
+const CONSUMERS: i64 = 5;
 
 /// Where a terminal's screen begins, and nothing on it.
 const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -45,6 +49,7 @@ struct Status {
     stored: i64,
     parked: BTreeMap<String, i64>,
     held_deletes: i64,
+    consumers: Vec<Consumer>,
     pause: Option<Pause>,
     last_success: BTreeMap<String, DateTime<Utc>>,
 }
@@ -88,6 +93,7 @@ async fn read(store: &Store, schedule: &Schedule) -> anyhow::Result<Status> {
         stored: cv::count(&mut tx).await?,
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
         held_deletes: held_delete::count(&mut tx).await?,
+        consumers: feed_consumer::slowest(&mut tx, CONSUMERS).await?,
         pause,
         last_success: job_success::all(&mut tx).await?.into_iter().collect(),
     };
@@ -133,6 +139,10 @@ fn text(status: &Status) -> String {
         }
     ));
     lines.push(format!("held deletes   {}", status.held_deletes));
+    let consumers = status.consumers.iter();
+    lines.extend(
+        consumers.map(|one| format!("feed           {} is {} behind", one.name, one.behind)),
+    );
     lines.extend(
         status
             .last_success

@@ -18,6 +18,7 @@ mod sync;
 mod tests;
 mod urls;
 mod variables;
+mod webhook;
 
 pub use self::api::{Api, OAuth, SecretFile};
 pub use self::database::Database;
@@ -33,6 +34,7 @@ use self::shown::MASK;
 pub use self::shown::{Shown, shown};
 pub use self::sync::{Schedule, Sync};
 pub use self::variables::{VARIABLES, Variable};
+pub use self::webhook::Webhook;
 
 /// Everything that can be configured, valid as a whole.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub struct Config {
     pub sync: Sync,
     /// Health, metrics and status.
     pub http: Http,
+    /// Who is told of changes, if anybody.
+    pub webhook: Option<Webhook>,
     /// What is logged, and how.
     pub log: Log,
     /// What is pushed by OTLP, and how.
@@ -63,12 +67,14 @@ impl Config {
             let database = Database::read(reader);
             let sync = Sync::read(reader);
             let http = Http::read(reader);
+            let webhook = Webhook::read(reader);
             let log = Log::read(reader);
             Some(Self {
                 api: api?,
                 database: database?,
                 sync: sync?,
                 http: http?,
+                webhook: webhook?,
                 log: log?,
                 otel: otel?,
                 shown: shown(env),

@@ -48,6 +48,8 @@ pub struct Sync {
     pub tombstone_retention: Duration,
     /// Codes and their labels.
     pub reference: Reference,
+    /// How long rows of the change feed are kept.
+    pub change_retention: Duration,
 }
 
 /// A cron pattern with seconds, in a time zone.
@@ -110,6 +112,9 @@ impl Sync {
         let tombstone_retention =
             reader.required("CVSYNC_TOMBSTONE_RETENTION", duration(SECOND..=LONGEST));
         let reference = Reference::read(reader, zone);
+        // The delete brake counts the deletes of a day in the feed.
+        let change_retention =
+            reader.required("CVSYNC_CHANGE_RETENTION", duration(days(1)..=LONGEST));
         let (zone, reconcile) = (zone?, reconcile?);
         Some(Self {
             from: from?,
@@ -131,6 +136,7 @@ impl Sync {
             max_delete_share: max_delete_share?,
             tombstone_retention: tombstone_retention?,
             reference: reference?,
+            change_retention: change_retention?,
         })
     }
 }

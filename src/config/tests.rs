@@ -170,6 +170,7 @@ const BAD: &[(&str, &[&str])] = &[
         "CVSYNC_REFERENCE_LISTS",
         &["a,,b", "a=b,a", "Rijbewijzen", "a=../b", "a=b?c", "a="],
     ),
+    ("CVSYNC_CHANGE_RETENTION", &["23h", "off"]),
     ("CVSYNC_HTTP_ADDR", &["8080", ":8080", "example.com:80"]),
     ("CVSYNC_ADMIN_TOKEN", &["with space"]),
     ("CVSYNC_PING_URL", &["ftp://example.com", "x"]),
@@ -203,8 +204,52 @@ fn every_variable_is_among_the_bad_ones_except_where_any_text_will_do() {
             "CVSYNC_OAUTH_TOKEN_URL",
             "CVSYNC_OAUTH_CLIENT_ID",
             "CVSYNC_OAUTH_CLIENT_SECRET",
-            "CVSYNC_REFERENCE_LABEL_FIELD"
+            "CVSYNC_REFERENCE_LABEL_FIELD",
+            "CVSYNC_WEBHOOK_URL",
+            "CVSYNC_WEBHOOK_SECRET",
         ]
+    );
+}
+
+#[test]
+fn a_webhook_needs_tls_and_a_key_that_is_long_enough() {
+    const URL: &str = "CVSYNC_WEBHOOK_URL";
+    const SECRET: &str = "CVSYNC_WEBHOOK_SECRET";
+    let key = |name| variables::variable(name).example;
+    let (url, secret) = (key(URL), key(SECRET));
+    for bad in [
+        "http://partner.example/x",
+        "ftp://localhost/canary-4711",
+        "https://me:canary-4711@partner.example/",
+        "https://partner.example/#canary-4711",
+        "canary-4711",
+    ] {
+        let problem = only_problem(&[(URL, bad), (SECRET, secret)]);
+        assert!(problem.starts_with("CVSYNC_WEBHOOK_URL: "), "{problem}");
+        assert!(!problem.contains(CANARY), "{problem}");
+    }
+    let short = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [7; 23]);
+    for bad in [
+        &format!("whsec_{short}"),
+        "whsec_canary-4711",
+        CANARY,
+        "whsec_",
+    ] {
+        let problem = only_problem(&[(URL, url), (SECRET, bad)]);
+        assert!(problem.starts_with("CVSYNC_WEBHOOK_SECRET: "), "{problem}");
+        assert!(!problem.contains(CANARY), "{problem}");
+    }
+    assert!(only_problem(&[(URL, url)]).starts_with("CVSYNC_WEBHOOK_SECRET: is missing"));
+    assert!(only_problem(&[(SECRET, secret)]).starts_with("CVSYNC_WEBHOOK_URL: is missing"));
+    let local = [
+        (URL, "http://127.0.0.1:9/x?token=canary-4711"),
+        (SECRET, secret),
+    ];
+    let config = Config::load(&env(&local)).unwrap();
+    let told = format!("{config:?}");
+    assert!(
+        !told.contains(CANARY) && !told.contains(&secret[6..]),
+        "{told}"
     );
 }
 

@@ -6,6 +6,15 @@ use super::MASK;
 
 /// An HTTP URL that a secret can be sent to.
 pub fn http(text: &str) -> Result<Url, String> {
+    let url = encrypted(text)?;
+    if url.query().is_some() {
+        return Err("must hold no ? or #".to_owned());
+    }
+    Ok(url)
+}
+
+/// The same where the URL as a whole may be a secret, and have its token in the query.
+pub fn encrypted(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     match url.scheme() {
         "https" => {}
@@ -21,8 +30,8 @@ pub fn http(text: &str) -> Result<Url, String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must hold no user name or password".to_owned());
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("must hold no ? or #".to_owned());
+    if url.fragment().is_some() {
+        return Err("must hold no #".to_owned());
     }
     Ok(url)
 }

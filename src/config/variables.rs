@@ -172,6 +172,11 @@ pub const VARIABLES: &[Variable] = &[
         "the field of a list's entries that people read",
     ),
     setting(
+        "CVSYNC_CHANGE_RETENTION",
+        "30d",
+        "how long rows of the change feed are kept; longer for a registered consumer that has not read them",
+    ),
+    setting(
         "CVSYNC_HTTP_ADDR",
         "127.0.0.1:8080",
         "health, metrics, status page; or off",
@@ -185,6 +190,16 @@ pub const VARIABLES: &[Variable] = &[
         "CVSYNC_PING_URL",
         "https://hc-ping.com/your-uuid",
         "asked for after each sync that came to its end: a dead man's switch",
+    ),
+    secret(
+        "CVSYNC_WEBHOOK_URL",
+        "https://partner.example/hooks/cvsync",
+        "gets each change of the feed within a second, as signed CloudEvents; http:// for loopback hosts alone",
+    ),
+    secret(
+        "CVSYNC_WEBHOOK_SECRET",
+        "whsec_bm90IHRoaXMgYnV0IHJhbmRvbSBieXRlczogMzIgb2YgdGhlbQ==",
+        "the key of those signatures: `whsec_` and 24 to 64 random bytes in base64; required with the URL",
     ),
     setting("CVSYNC_LOG", "info", "tracing filter directives"),
     optional(

@@ -7,6 +7,7 @@ mod leader;
 mod ping;
 mod schedule;
 mod shutdown;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 pub use self::shutdown::{DRAIN, cancel_on_signal, drained};
@@ -24,6 +26,7 @@ use self::agenda::Agenda;
 use self::leader::Leader;
 use self::ping::Ping;
 use self::schedule::Bell;
+use self::webhook::Webhook;
 use crate::admin::{self, Admin, Board, Guard, Mirror, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -45,6 +48,7 @@ pub struct Daemon {
     pub admin: Arc<Admin>,
     listener: Option<TcpListener>,
     ping: Option<Ping>,
+    webhook: Option<Arc<Webhook>>,
     token: CancellationToken,
 }
 
@@ -67,8 +71,13 @@ impl Daemon {
         let metrics = Metrics::pushed(telemetry::pushed_metrics(config.otel)?)?;
         let pipeline = Pipeline::new(&config, None, clock.clone(), metrics, token.clone())?;
         let ping = config.http.ping_url.clone().map(Ping::new).transpose()?;
+        let webhook = config.webhook.as_ref().map(|settings| {
+            let (store, metrics) = (pipeline.store.clone(), pipeline.metrics.clone());
+            Webhook::new(settings, store, metrics, clock.clone())
+        });
         Ok(Self {
             ping,
+            webhook: webhook.transpose()?.map(Arc::new),
             clock,
             admin: Arc::new(Admin {
                 mirror: Mirror::of(&pipeline.store),
@@ -153,6 +162,7 @@ impl Daemon {
             board.set_phase(Phase::Leading);
             let last_success = pipeline.last_success().await.unwrap_or_default();
             let mut agenda = Agenda::new(&self.config.sync, self.clock.now(), &last_success);
+            let _delivering = self.deliver().await;
             tokio::select! {
                 () = self.lead(&leader, &bell, &mut agenda) => leader.give_up(epoch).await,
                 // What was in hand is dropped: another instance does it.
@@ -162,6 +172,15 @@ impl Daemon {
         }
         bell.take_down().await;
         Ok(())
+    }
+
+    /// Begins to tell the webhook of changes, where there is one; dropping what it returns ends it.
+    async fn deliver(&self) -> Option<AbortOnDropHandle<()>> {
+        let webhook = Arc::clone(self.webhook.as_ref()?);
+        webhook.register().await;
+        let token = self.token.clone();
+        let task = async move { webhook.deliver_until(token).await };
+        Some(AbortOnDropHandle::new(tokio::spawn(task)))
     }
 
     /// Runs what is due until the end is asked for.

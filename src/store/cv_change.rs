@@ -9,7 +9,20 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sql::{query, query_scalar};
+use super::sql::{query, query_as, query_scalar};
+
+/// A row of the feed.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Change {
+    /// Its place.
+    pub seq: i64,
+    /// Whose.
+    pub cv_id: Uuid,
+    /// `upsert` or `delete`.
+    pub kind: String,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+}
 
 /// The job in `job_success` that tells when a person last approved deletes.
 pub const APPROVED: &str = "deletes_approved";
@@ -62,13 +75,37 @@ pub async fn append(
     Ok(())
 }
 
-/// The latest number given out; 0 while there is none.
+/// The latest number that is visible, also where it was removed since; 0 while there is none.
 pub async fn last_seq(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    Ok(
-        query_scalar("select coalesce(max(seq), 0) from cvsync.cv_change")
-            .fetch_one(tx)
-            .await?,
+    Ok(query_scalar(
+        "select greatest(
+                    (select max(seq) from cvsync.cv_change),
+                    (select removed_seq from cvsync.feed))",
     )
+    .fetch_one(tx)
+    .await?)
+}
+
+/// Up to `limit` rows behind `after`, up to `last`, in order.
+pub async fn between(
+    tx: &mut PgConnection,
+    after: i64,
+    last: i64,
+    limit: i64,
+) -> Result<Vec<Change>, StoreError> {
+    Ok(query_as(
+        "select seq, cv_id, kind, at
+           from cvsync.cv_change
+          where seq > $1
+            and seq <= $2
+          order by seq
+          limit $3",
+    )
+    .bind(after)
+    .bind(last)
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
 }
 
 /// Deletes within the last day, and since a person last approved some.

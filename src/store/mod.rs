@@ -10,6 +10,8 @@ pub mod cv_seen;
 mod error;
 pub mod explain;
 pub mod export;
+pub mod feed;
+pub mod feed_consumer;
 pub mod held_delete;
 pub mod history;
 pub mod instance;
@@ -232,6 +234,12 @@ impl Store {
     #[must_use]
     pub fn dry(self) -> Self {
         Self { dry: true, ..self }
+    }
+
+    /// Whether all that is written is undone.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.dry
     }
 
     /// Whether the database answers, and if not, why: over a connection of its own, since the pool would only say that

@@ -42,7 +42,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
 use crate::store::{
-    Store, StoreError, cv, cv_seen, job_success, reconcile, sync_window, watermark, within,
+    Store, StoreError, cv, cv_seen, feed, job_success, reconcile, sync_window, watermark, within,
 };
 use crate::telemetry::{self, Metrics};
 use crate::vdab::{Client, Pauses};
@@ -354,24 +354,46 @@ impl Pipeline {
     ) -> Result<(), SyncError> {
         let now = self.vdab.time().now();
         let tombstones_before = now - delta(self.settings.tombstone_retention);
-        self.persist("recording success", || async {
-            let mut tx = self.store.begin_write().await?;
-            job_success::record(&mut tx, job).await?;
-            if let Some(difference) = summary.difference {
-                reconcile::conclude(&mut tx, began, difference, &summary.tally).await?;
-            }
-            let last = job_success::all(&mut tx).await?;
-            let housekept = last
-                .iter()
-                .any(|(job, at)| job == HOUSEKEEPING && now - *at < TimeDelta::days(1));
-            if !housekept {
-                cv_seen::forget_tombstones(&mut tx, tombstones_before).await?;
-                sync_window::forget_repeats(&mut tx, now - REPEATS_KEPT).await?;
-                job_success::record(&mut tx, HOUSEKEEPING).await?;
-            }
-            tx.commit().await
-        })
-        .await
+        let housekept = self
+            .persist("recording success", || async {
+                let mut tx = self.store.begin_write().await?;
+                job_success::record(&mut tx, job).await?;
+                if let Some(difference) = summary.difference {
+                    reconcile::conclude(&mut tx, began, difference, &summary.tally).await?;
+                }
+                let last = job_success::all(&mut tx).await?;
+                let housekept = last
+                    .iter()
+                    .any(|(job, at)| job == HOUSEKEEPING && now - *at < TimeDelta::days(1));
+                if !housekept {
+                    cv_seen::forget_tombstones(&mut tx, tombstones_before).await?;
+                    sync_window::forget_repeats(&mut tx, now - REPEATS_KEPT).await?;
+                    job_success::record(&mut tx, HOUSEKEEPING).await?;
+                }
+                tx.commit().await?;
+                Ok(housekept)
+            })
+            .await?;
+        // A dry run would remove the same rows again and again.
+        if housekept || self.store.is_dry() {
+            return Ok(());
+        }
+        self.trim_feed().await
+    }
+
+    /// Removes what is old from the feed, some of it at a time, so that nobody waits for it.
+    async fn trim_feed(&self) -> Result<(), SyncError> {
+        while self
+            .persist("trimming the feed", || async {
+                let mut tx = self.store.begin_write().await?;
+                let more = feed::trim(&mut tx, self.settings.change_retention).await?;
+                tx.commit().await?;
+                Ok(more)
+            })
+            .await?
+            && !self.token.is_cancelled()
+        {}
+        Ok(())
     }
 
     /// Does `op` until the database lets it. Only a refused value ends it, or patience, or being asked to stop.

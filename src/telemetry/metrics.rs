@@ -95,6 +95,12 @@ pub const FEED_SEQ: Watched = Watched(
     "",
     "The latest number given out in the change feed",
 );
+/// Of those that registered; of many, those that are furthest behind.
+pub const FEED_CONSUMER_LAG: Watched = Watched(
+    "cvsync.feed.consumer.lag",
+    "",
+    "How many numbers the change feed is ahead of this registered consumer",
+);
 /// So that alerts fit any schedule.
 pub const SCHEDULE_INTERVAL: Watched = Watched(
     "cvsync.schedule.interval",
@@ -160,6 +166,7 @@ pub struct Metrics {
     late_arrival_delay: Histogram<f64>,
     page_drift: Counter<u64>,
     gate_closed: Counter<f64>,
+    webhook: Counter<u64>,
     quota_limit: Gauge<u64>,
     quota_remaining: Gauge<u64>,
 }
@@ -260,6 +267,10 @@ impl Metrics {
                 .with_unit("s")
                 .with_description("Time in which no calls were made, by reason")
                 .build(),
+            webhook: count(
+                "cvsync.webhook.deliveries",
+                "Requests to the webhook, by how they ended",
+            ),
             quota_limit: gauge("cvsync.quota.limit", "Calls allowed in a minute"),
             quota_remaining: gauge(
                 "cvsync.quota.remaining",
@@ -290,6 +301,9 @@ impl Metrics {
         self.tally(&crate::model::Tally::default());
         for reason in ["rate_limit", "auth", "outage", "database", "paused"] {
             self.gate_closed(reason, Duration::ZERO);
+        }
+        for outcome in ["delivered", "refused", "timeout", "unreachable"] {
+            self.webhook.add(0, &[KeyValue::new("outcome", outcome)]);
         }
     }
 
@@ -420,6 +434,11 @@ impl Metrics {
             .add(time.as_secs_f64(), &[KeyValue::new("reason", reason)]);
     }
 
+    /// A request to the webhook: `delivered`, `refused` by its answer, `timeout` or `unreachable`.
+    pub fn webhook_ended(&self, outcome: &'static str) {
+        self.webhook.add(1, &[KeyValue::new("outcome", outcome)]);
+    }
+
     /// The quota of an operation, and what VDAB says is left of it.
     pub fn quota(&self, operation: &'static str, limit: u32, remaining: Option<u64>) {
         let labels = [KeyValue::new("operation", operation)];
@@ -456,7 +475,7 @@ mod tests {
 
     use super::*;
 
-    const WATCHED: [Watched; 22] = [
+    const WATCHED: [Watched; 23] = [
         WATERMARK,
         SOURCE_LAG,
         LAST_SUCCESS,
@@ -474,6 +493,7 @@ mod tests {
         WINDOWS_PENDING,
         VERIFIED_AGE,
         FEED_SEQ,
+        FEED_CONSUMER_LAG,
         SCHEDULE_INTERVAL,
         CHANGES_LATELY,
         CHANGES_USUAL,

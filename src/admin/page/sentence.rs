@@ -223,6 +223,7 @@ mod tests {
             pause: None,
             parked: BTreeMap::new(),
             last_success: BTreeMap::new(),
+            feed_behind: BTreeMap::new(),
             closed_gates: BTreeMap::new(),
             better_overlap_hours: None,
             schema_drift: std::collections::BTreeMap::new(),

@@ -1,0 +1,58 @@
+//! `cvsync feed`
+
+use super::output::{Output, say};
+use super::tool::database;
+use super::{LONGEST_LIST, Usage, table};
+use crate::config::Env;
+use crate::model::window::instant;
+use crate::store::feed_consumer::{self, Consumer};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// The registered consumers, and how far behind each is
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Drop a consumer: changes that it has not read are kept for it no longer
+    ///
+    /// `webhook`, where one is configured, comes back at the end of the feed: what it has not got by then it never gets.
+    Forget {
+        /// As `list` shows it
+        name: String,
+    },
+}
+
+pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+    let store = database(env)?;
+    match command {
+        Command::List { output } => {
+            let mut tx = store.begin().await?;
+            let consumers = feed_consumer::slowest(&mut tx, LONGEST_LIST).await?;
+            tx.commit().await?;
+            output.print(&consumers, |consumers| show(consumers));
+        }
+        Command::Forget { name } => {
+            let mut tx = store.begin_write().await?;
+            if !feed_consumer::forget(&mut tx, &name).await? {
+                let name = name.escape_debug();
+                return Err(Usage(format!("no consumer is called `{name}`")).into());
+            }
+            tx.commit().await?;
+            say("forgotten");
+        }
+    }
+    Ok(())
+}
+
+fn show(consumers: &[Consumer]) -> String {
+    let rows = consumers.iter().map(|one| {
+        vec![
+            one.name.clone(),
+            one.seq.to_string(),
+            one.behind.to_string(),
+            instant(one.updated_at),
+        ]
+    });
+    table(&["consumer", "at", "behind", "moved"], rows)
+}

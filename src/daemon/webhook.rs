@@ -1,0 +1,304 @@
+//! The webhook: each change of the feed to one receiver, in order and at least once.
+//!
+//! Its place is a row of `feed_consumer` that moves only once the receiver has answered 2xx, under the leader's epoch. So a
+//! crash, a lost answer or two leaders for a moment cost a second delivery and nothing else. No transaction is open while a
+//! receiver is waited for, and no run waits for it.
+
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::SecondsFormat;
+use reqwest::header::CONTENT_TYPE;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::store::cv_change::{self, Change};
+use crate::store::{Store, StoreError, feed_consumer, within};
+use crate::telemetry::Metrics;
+use crate::vdab::{Pauses, headers};
+
+/// What it is called among the consumers.
+const NAME: &str = "webhook";
+
+/// How often it looks for changes: with what a delivery takes, well below a second.
+const PERIOD: Duration = Duration::from_millis(300);
+
+/// Events in a request: some 120 kB.
+const BATCH: i64 = 500;
+
+/// One request, from connect to the answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause after the first failure, and the longest; each is off by up to half.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(2);
+
+/// The most that a receiver can ask for with `Retry-After`.
+const LONGEST_WISH: Duration = Duration::from_mins(15);
+
+/// A database that answers later is asked again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So much of an answer's body is read, and for so long, that its connection can be used again. Nobody looks at it.
+const BODY: usize = 16 * 1024;
+const BODY_TIME: Duration = Duration::from_millis(500);
+
+/// CloudEvents' JSON batch format.
+const EVENTS: &str = "application/cloudevents-batch+json";
+
+/// Where to, and with what.
+#[derive(Debug)]
+pub struct Webhook {
+    http: reqwest::Client,
+    url: SecretString,
+    key: hmac::Key,
+    store: Store,
+    metrics: Metrics,
+    clock: Clock,
+}
+
+/// How a delivery ended.
+enum Delivery {
+    Taken,
+    /// In a word for metrics; with what the answer said, where one came.
+    Failed {
+        outcome: &'static str,
+        status: Option<u16>,
+        wish: Option<Duration>,
+    },
+}
+
+impl Webhook {
+    /// Has connected to nothing yet.
+    ///
+    /// # Errors
+    /// If there is no TLS.
+    pub fn new(
+        settings: &config::Webhook,
+        store: Store,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> reqwest::Result<Self> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("cvsync/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(TIMEOUT)
+            .build()?;
+        Ok(Self {
+            http,
+            url: settings.url.clone(),
+            key: hmac::Key::new(hmac::HMAC_SHA256, settings.key.expose_secret()),
+            store,
+            metrics,
+            clock,
+        })
+    }
+
+    /// Takes its place at the present end of the feed, where it has none: before the first change is written that it is to
+    /// get. Where the database does not let it, [`deliver_until`](Self::deliver_until) does so later.
+    pub async fn register(&self) {
+        let registered = within(PATIENCE, async {
+            let mut tx = self.store.begin_write().await?;
+            let is_new = feed_consumer::register(&mut tx, NAME).await?;
+            tx.commit().await?;
+            Ok(is_new)
+        });
+        match registered.await {
+            Ok(true) => tracing::info!("the webhook gets what changes from now on"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!("the webhook cannot take its place in the feed: {error}"),
+        }
+    }
+
+    /// Delivers until `token` is cancelled or another instance leads.
+    pub async fn deliver_until(&self, token: CancellationToken) {
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+        // What is tried again is the same request, also if more has come meanwhile.
+        let mut tried = None;
+        while !token.is_cancelled() {
+            let pause = match self.deliver(&mut tried).await {
+                Ok(Some(Delivery::Taken)) => {
+                    pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+                    continue;
+                }
+                Ok(None) => {
+                    pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+                    PERIOD
+                }
+                Ok(Some(Delivery::Failed { status, wish, .. })) => {
+                    let wish = wish.unwrap_or_default().min(LONGEST_WISH);
+                    let pause = pauses.next_pause().max(wish);
+                    let again_in_seconds = pause.as_secs();
+                    // The client's own words would hold the address, and with it perhaps a token.
+                    if let Some(status) = status {
+                        tracing::warn!(
+                            status,
+                            again_in_seconds,
+                            "CVSYNC_WEBHOOK_URL does not take the changes"
+                        );
+                    } else {
+                        tracing::warn!(
+                            again_in_seconds,
+                            "CVSYNC_WEBHOOK_URL cannot be reached, or does not answer"
+                        );
+                    }
+                    pause
+                }
+                Err(StoreError::Fenced) => return,
+                Err(error) => {
+                    tracing::warn!("the webhook waits for the database: {error}");
+                    pauses.next_pause().min(PATIENCE)
+                }
+            };
+            token.run_until_cancelled(tokio::time::sleep(pause)).await;
+        }
+    }
+
+    /// Delivers what comes next, if anything does.
+    async fn deliver(&self, tried: &mut Option<i64>) -> Result<Option<Delivery>, StoreError> {
+        let Some(place) = within(PATIENCE, self.place()).await? else {
+            self.register().await;
+            return Ok(None);
+        };
+        let changes = within(PATIENCE, self.changes(place, tried.unwrap_or(i64::MAX))).await?;
+        let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
+            *tried = None;
+            return Ok(None);
+        };
+        *tried = Some(last.seq);
+        let delivery = self.send(first.seq, last.seq, &changes).await;
+        match delivery {
+            Delivery::Taken => {
+                self.metrics.webhook_ended("delivered");
+                *tried = None;
+                within(PATIENCE, self.move_on(place, last.seq)).await?;
+            }
+            Delivery::Failed { outcome, .. } => self.metrics.webhook_ended(outcome),
+        }
+        Ok(Some(delivery))
+    }
+
+    /// Its place. Where changes behind it are gone from the feed, which only happens if somebody moved it back by hand, it is
+    /// moved to those that are there.
+    async fn place(&self) -> Result<Option<i64>, StoreError> {
+        let mut tx = self.store.begin().await?;
+        let place = feed_consumer::place(&mut tx, NAME).await?;
+        tx.commit().await?;
+        let Some((place, removed)) = place.filter(|(place, removed)| removed > place) else {
+            return Ok(place.map(|(place, _)| place));
+        };
+        tracing::error!(
+            place,
+            removed,
+            "changes were removed from the feed before the webhook had them"
+        );
+        self.move_on(place, removed).await?;
+        Ok(Some(removed))
+    }
+
+    async fn changes(&self, place: i64, last: i64) -> Result<Vec<Change>, StoreError> {
+        let mut tx = self.store.begin().await?;
+        let changes = cv_change::between(&mut tx, place, last, BATCH).await?;
+        tx.commit().await?;
+        Ok(changes)
+    }
+
+    async fn move_on(&self, from: i64, to: i64) -> Result<(), StoreError> {
+        let mut tx = self.store.begin_write().await?;
+        feed_consumer::move_on(&mut tx, NAME, from, to).await?;
+        tx.commit().await
+    }
+
+    async fn send(&self, first: i64, last: i64, changes: &[Change]) -> Delivery {
+        let id = format!("cvsync-{first}-{last}");
+        let timestamp = self.clock.now().timestamp();
+        let body = body(changes);
+        let signature = sign(&self.key, &id, timestamp, &body);
+        let sent = self
+            .http
+            .post(self.url.expose_secret())
+            .header(CONTENT_TYPE, EVENTS)
+            .header("webhook-id", id)
+            .header("webhook-timestamp", timestamp)
+            .header("webhook-signature", signature)
+            .body(body)
+            .send();
+        match sent.await {
+            Ok(answer) if answer.status().is_success() => {
+                drain(answer).await;
+                Delivery::Taken
+            }
+            Ok(answer) => Delivery::Failed {
+                outcome: "refused",
+                status: Some(answer.status().as_u16()),
+                wish: headers::retry_after(answer.headers()),
+            },
+            Err(error) => Delivery::Failed {
+                outcome: if error.is_timeout() {
+                    "timeout"
+                } else {
+                    "unreachable"
+                },
+                status: None,
+                wish: None,
+            },
+        }
+    }
+}
+
+/// A batch of CloudEvents 1.0. They hold no personal data but the id.
+fn body(changes: &[Change]) -> String {
+    let event = |change: &Change| {
+        json!({
+            "specversion": "1.0",
+            "id": change.seq.to_string(),
+            "source": "/cvsync/cv_change",
+            "type": format!("be.vdab.cv.{}", change.kind),
+            "subject": change.cv_id,
+            "time": change.at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        })
+    };
+    Value::Array(changes.iter().map(event).collect()).to_string()
+}
+
+/// As Standard Webhooks has it: over id, time and body, in base64.
+fn sign(key: &hmac::Key, id: &str, timestamp: i64, body: &str) -> String {
+    let tag = hmac::sign(key, format!("{id}.{timestamp}.{body}").as_bytes());
+    format!("v1,{}", STANDARD.encode(tag))
+}
+
+async fn drain(mut answer: reqwest::Response) {
+    let mut left = BODY;
+    let _ = tokio::time::timeout(BODY_TIME, async {
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_that_of_standard_webhooks() {
+        // The example of its reference libraries.
+        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        assert_eq!(
+            sign(&key, id, 1_614_265_330, r#"{"test": 2432232314}"#),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! The table `feed_consumer`: who reads the change feed, and how far each has come.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::PgConnection;
+
+use super::sql::{query, query_as};
+use super::{StoreError, cv_change};
+
+/// A reader of the feed.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Consumer {
+    /// What it calls itself.
+    pub name: String,
+    /// The last change that it has dealt with.
+    pub seq: i64,
+    /// How many numbers the feed is ahead of it.
+    pub behind: i64,
+    /// When it moved last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Those that are furthest behind, the last first.
+pub async fn slowest(tx: &mut PgConnection, limit: i64) -> Result<Vec<Consumer>, StoreError> {
+    let last = cv_change::last_seq(&mut *tx).await?;
+    Ok(query_as(
+        "select name, seq, greatest($1 - seq, 0) as behind, updated_at
+           from cvsync.feed_consumer
+          order by seq, name
+          limit $2",
+    )
+    .bind(last)
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
+}
+
+/// Where this one is, and up to where the feed has been removed; `None` if it is not registered.
+pub async fn place(tx: &mut PgConnection, name: &str) -> Result<Option<(i64, i64)>, StoreError> {
+    Ok(query_as(
+        "select seq, removed_seq
+           from cvsync.feed_consumer
+          cross join cvsync.feed
+          where name = $1",
+    )
+    .bind(name)
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// Registers it at the present end of the feed, unless it is registered; true if it was not.
+pub async fn register(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
+    let last = cv_change::last_seq(&mut *tx).await?;
+    let added = query(
+        "insert into cvsync.feed_consumer (name, seq)
+         values ($1, $2)
+         on conflict (name) do nothing",
+    )
+    .bind(name)
+    .bind(last)
+    .execute(tx)
+    .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+/// Moves it on, if it is where it was read to be: where somebody has moved or forgotten it meanwhile, that stands.
+pub async fn move_on(
+    tx: &mut PgConnection,
+    name: &str,
+    from: i64,
+    to: i64,
+) -> Result<(), StoreError> {
+    query(
+        "update cvsync.feed_consumer
+            set seq = $3
+          where name = $1
+            and seq = $2",
+    )
+    .bind(name)
+    .bind(from)
+    .bind(to)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Drops it: nothing is kept for it any longer. False if there is none of this name.
+pub async fn forget(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
+    let dropped = query("delete from cvsync.feed_consumer where name = $1")
+        .bind(name)
+        .execute(tx)
+        .await?;
+    Ok(dropped.rows_affected() == 1)
+}
