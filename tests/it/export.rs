@@ -35,7 +35,7 @@ fn env(url: &str) -> [(&str, &str); 1] {
     [("CVSYNC_DATABASE_URL", url)]
 }
 
-fn sorted(rows: Vec<Value>) -> Vec<String> {
+fn sorted(rows: &[Value]) -> Vec<String> {
     let mut rows: Vec<String> = rows.iter().map(Value::to_string).collect();
     rows.sort_unstable();
     rows
@@ -52,7 +52,11 @@ async fn ndjson_and_csv_hold_what_the_view_holds() {
             .lines()
             .map(|line| serde_json::from_str(line).unwrap());
         let expected = in_utc(rows(&database, view).await);
-        assert_eq!(sorted(found.collect()), sorted(expected), "{view}");
+        assert_eq!(
+            sorted(&found.collect::<Vec<_>>()),
+            sorted(&expected),
+            "{view}"
+        );
 
         let (code, csv, stderr) = output(&["export", "--format", "csv", view], env(&url)).await;
         assert_eq!(code, Some(0), "{view}: {stderr}");
@@ -128,7 +132,7 @@ async fn parquet_holds_what_the_view_holds() {
             })
             .collect();
         let expected = in_utc(rows(&database, view).await);
-        assert_eq!(sorted(found), sorted(expected), "{view}");
+        assert_eq!(sorted(&found), sorted(&expected), "{view}");
     }
 }
 

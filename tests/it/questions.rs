@@ -35,7 +35,7 @@ fn number(value: &Value) -> i64 {
     text.parse().unwrap_or(-1)
 }
 
-/// Whether a document is among the answers to a question, found without PostgreSQL; of the last but one, before its words.
+/// Whether a document is among the answers to a question, found without PostgreSQL.
 fn answers(question: usize, d: &Value) -> bool {
     match question {
         1 => has(
@@ -67,11 +67,14 @@ fn answers(question: usize, d: &Value) -> bool {
                 e["type"] == "rijbewijs" && e["code"] == "B" && e["eigenWagen"] == true
             })
         }
-        6 => any(d, "competenties", |e| {
-            e["type"] == "technischeCompetentie"
-                && e["code"] == "11721"
-                && number(&e["score"]) >= 40
-        }),
+        6 => {
+            has(d, &["regio:BE231A"])
+                && any(d, "competenties", |e| {
+                    e["type"] == "technischeCompetentie"
+                        && e["code"] == "11721"
+                        && number(&e["score"]) >= 40
+                })
+        }
         7 => {
             has(
                 d,

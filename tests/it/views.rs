@@ -316,7 +316,7 @@ pub fn codes(document: &Value) -> BTreeSet<String> {
     terms
 }
 
-fn sorted(rows: Vec<Value>) -> Vec<String> {
+fn sorted(rows: &[Value]) -> Vec<String> {
     let mut rows: Vec<String> = rows.iter().map(Value::to_string).collect();
     rows.sort_unstable();
     rows
@@ -329,13 +329,12 @@ async fn each_view_shows_what_a_walk_over_the_documents_finds() {
     let (_, database) = holding(documents.clone()).await;
     with_labels(&database).await;
     for view in VIEWS.iter().filter(|view| **view != "kandidaat") {
-        let expected = sorted(
-            documents
-                .iter()
-                .flat_map(|document| walk(view, document))
-                .collect(),
-        );
-        let found = sorted(rows(&database, view).await);
+        let expected: Vec<Value> = documents
+            .iter()
+            .flat_map(|document| walk(view, document))
+            .collect();
+        let expected = sorted(&expected);
+        let found = sorted(&rows(&database, view).await);
         assert_eq!(found.len(), expected.len(), "rows of {view}");
         for (found, expected) in found.iter().zip(&expected) {
             assert_eq!(found, expected, "{view}");
