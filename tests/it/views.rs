@@ -399,6 +399,8 @@ fn hostile() -> impl Strategy<Value = Value> {
             .prop_map(|text| Value::from(text.replace('\0', ""))),
         Just(json!("2024-02-31")),
         Just(json!("9999999999999")),
+        Just(json!("2147483648")),
+        Just(json!(-99_999_999_999_i64)),
         Just(json!("99999999999999999999999")),
         Just(json!("x".repeat(9_000))),
         Just(json!("talen")),
