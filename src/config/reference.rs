@@ -1,5 +1,7 @@
 //! Reference data: when it is fetched, where each list is, what people read of its entries.
 
+use std::fmt;
+
 use chrono_tz::Tz;
 
 use super::reader::Reader;
@@ -64,6 +66,17 @@ impl Reference {
     #[must_use]
     pub fn list(&self, name: &str) -> Option<&List> {
         self.lists.iter().find(|list| list.name == name)
+    }
+}
+
+/// As the variable has it.
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if self.path == self.name {
+            return Ok(());
+        }
+        write!(f, "={}", self.path)
     }
 }
 

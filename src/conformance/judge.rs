@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use chrono::TimeDelta;
 
 use super::assumptions::Assumption;
-use super::look::LISTS;
+
 use super::seen::{Kind, Order, Sample, Seen, Told};
 use super::{Finding, Setting, Verdict};
-use crate::config::Source;
+use crate::config::{List, Source, VARIABLES};
 use crate::model::dialect::TIME_FORMAT;
 use crate::model::{Names, Paging, Standing, StatusWords};
 use crate::vdab::probe::{Endpoint, Sight};
@@ -37,6 +37,13 @@ fn setting(variable: &'static str, value: impl Into<Option<String>>) -> Setting 
         variable,
         value: value.into(),
     }
+}
+
+const LISTS: &str = "CVSYNC_REFERENCE_LISTS";
+
+fn is_default(variable: &str, value: &str) -> bool {
+    let mut known = VARIABLES.iter();
+    known.any(|known| known.name == variable && known.default == Some(value))
 }
 
 fn differs(seen: impl Into<String>, setting: Setting, is_set: bool) -> Judgement {
@@ -716,16 +723,32 @@ impl Eye<'_> {
         if let Some(trouble) = &reference.trouble {
             return CannotTell(trouble.clone());
         }
+        let names = |lists: &[List]| {
+            lists
+                .iter()
+                .map(List::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let found = names(&reference.found);
         if reference.missing.is_empty() {
-            return Holds(format!("all {} are there", LISTS.len() + 1));
+            let seen = format!("all {} are there", reference.found.len());
+            return if is_default(LISTS, &found) {
+                Holds(seen)
+            } else {
+                differs(seen, setting(LISTS, found), true)
+            };
         }
         let missing = reference.missing.iter();
         let missing: Vec<_> = missing
-            .map(|(list, status)| format!("{list} (status {status})"))
+            .map(|(list, status)| format!("{} (status {status})", list.name))
             .collect();
         differs(
-            format!("not there: {}", missing.join(", ")),
-            setting("CVSYNC_REFERENCE_LISTS", None),
+            format!(
+                "not there: {}; leave out what VDAB does not have, or give its path as name=path",
+                missing.join(", ")
+            ),
+            setting(LISTS, Some(found).filter(|found| !found.is_empty())),
             false,
         )
     }
@@ -751,6 +774,11 @@ impl Eye<'_> {
         }
         if fields.contains("omschrijving") {
             return Holds(seen);
+        }
+        let configured = &self.source.sync.reference.label_field;
+        if fields.contains(configured) {
+            let label = setting("CVSYNC_REFERENCE_LABEL_FIELD", configured.clone());
+            return differs(seen, label, true);
         }
         let found = usual
             .into_iter()

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::seen::{Kind, Leading, Order, Sample, Seen, Told, Trouble};
-use crate::config::Source;
+use crate::config::{DIPLOMAS, Source};
 use crate::model::{Dialect, Paging, Window, dialect};
 use crate::vdab::probe::{Endpoint, Probe, Shape, Sight};
 use crate::vdab::{ApiError, Pauses};
@@ -87,18 +87,6 @@ const MOST_WORDS: usize = 8;
 
 /// A document with no more fields tells who it is and what became of it, and nothing else.
 const BARE: usize = 4;
-
-/// The lists of the Referentie API, each at the path of its name, but for the diploma's.
-pub(super) const LISTS: &[&str] = &[
-    "rijbewijzen",
-    "softskills",
-    "attesten",
-    "jobdomeinen",
-    "arbeidsstelsels",
-    "arbeidsregimes",
-    "arbeidscontracten",
-    "arbeidscontractduren",
-];
 
 /// Regions that many want to work in.
 const REGIOS: [&str; 2] = ["BE231A", "BE211A"];
@@ -843,8 +831,12 @@ impl<'a> Looker<'a> {
     }
 
     async fn reference(&mut self) -> Result<(), ApiError> {
-        for list in LISTS {
-            let sight = self.get(Endpoint::Reference, &[list], &[]).await?;
+        for list in &self.source.sync.reference.lists {
+            let path: Vec<_> = list.path.split('/').collect();
+            let keyword = [("trefwoord", "master".to_owned())];
+            let is_diplomas = list.name == DIPLOMAS;
+            let query = if is_diplomas { &keyword[..] } else { &[] };
+            let sight = self.get(Endpoint::Reference, &path, query).await?;
             if matches!(sight.status, 401 | 403) {
                 self.seen.reference.trouble = Some(format!(
                     "status {}: the key may need a subscription to the Referentie API",
@@ -852,23 +844,19 @@ impl<'a> Looker<'a> {
                 ));
                 return Ok(());
             }
-            match entries(&sight) {
-                Some(entries) => {
-                    let first = entries.first().and_then(Shape::fields);
-                    let names = first.into_iter().flat_map(|entry| entry.keys().cloned());
-                    self.seen.reference.fields.extend(names);
-                    self.seen.reference.found.push(list);
-                }
-                None => self.seen.reference.missing.push((list, sight.status)),
+            let reference = &mut self.seen.reference;
+            let Some(entries) = entries(&sight) else {
+                reference.missing.push((list.clone(), sight.status));
+                continue;
+            };
+            if is_diplomas {
+                reference.diplomas = Some(entries.len());
+            } else {
+                let first = entries.first().and_then(Shape::fields);
+                let names = first.into_iter().flat_map(|entry| entry.keys().cloned());
+                reference.fields.extend(names);
             }
-        }
-        let keyword = [("trefwoord", "master".to_owned())];
-        let sight = self
-            .get(Endpoint::Reference, &["diplomas"], &keyword)
-            .await?;
-        self.seen.reference.diplomas = entries(&sight).map(<[_]>::len);
-        if self.seen.reference.diplomas.is_none() {
-            self.seen.reference.missing.push(("diplomas", sight.status));
+            reference.found.push(list.clone());
         }
         Ok(())
     }

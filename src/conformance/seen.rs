@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
+use crate::config::List;
 use crate::model::{Dialect, Paging};
 use crate::vdab::probe::{Endpoint, Sight};
 
@@ -156,8 +157,8 @@ pub struct Search {
 pub struct Reference {
     pub trouble: Option<String>,
     /// Lists that were found, and those that were not, with the status.
-    pub found: Vec<&'static str>,
-    pub missing: Vec<(&'static str, u16)>,
+    pub found: Vec<List>,
+    pub missing: Vec<(List, u16)>,
     /// Names of the fields of an entry.
     pub fields: BTreeSet<String>,
     /// How many diploma's a keyword found.

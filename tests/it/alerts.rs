@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use cvsync::simulator::{Fault, Operation, Options};
 use sqlx::AssertSqlSafe;
 
-use crate::process::Process;
+use crate::process::{Process, free_address};
 use crate::prometheus::{Prometheus, panels};
 use crate::proxy::Trouble;
 use crate::world::World;
@@ -358,6 +358,38 @@ async fn a_pause_that_lasts_is_cvsync_paused() {
     )
     .await;
     watched.until_firing(&["CvsyncPaused"], nothing_more).await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_stands_still_is_cvsync_feed_consumer_behind() {
+    let world = World::new(10).await;
+    let watched = Watched::synced(&world).await;
+    execute(
+        &world,
+        "insert into cvsync.feed_consumer (name, seq) values ('warehouse', 0)",
+    )
+    .await;
+    watched
+        .until_firing(&["CvsyncFeedConsumerBehind"], nothing_more)
+        .await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_away_is_cvsync_webhook_fails() {
+    let mut world = World::new(10).await;
+    let nobody = format!("http://{}/", free_address());
+    world.set_all(vec![
+        ("CVSYNC_WEBHOOK_URL", nobody),
+        (
+            "CVSYNC_WEBHOOK_SECRET",
+            "a-secret-of-thirty-two-characters".to_owned(),
+        ),
+    ]);
+    let watched = Watched::synced(&world).await;
+    let add = async || {
+        world.source.world(|w| _ = w.add());
+    };
+    watched.until_firing(&["CvsyncWebhookFails"], add).await;
 }
 
 /// A rule that nobody proves is a wish.
