@@ -18,6 +18,7 @@ use cvsync::demo::postgres::{Cluster, Options, Stop};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{self, Simulator};
 use cvsync::store::Store;
+use cvsync::sync::searchable;
 use futures_util::future::try_join_all;
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -98,8 +99,9 @@ async fn load(cluster: &Cluster, candidates: u32) -> anyhow::Result<Vec<Uuid>> {
         });
         store.apply(&batch, Brake::on(1.0)).await?;
     }
+    searchable::catch_up(&store).await?;
     let mut connection = PgConnection::connect(&cluster.url_of("cvsync")).await?;
-    sqlx::query("vacuum analyze cvsync.cv")
+    sqlx::query("vacuum analyze cvsync.cv, cvsync.cv_search")
         .execute(&mut connection)
         .await?;
     println!(

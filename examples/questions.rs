@@ -102,7 +102,7 @@ fn questions() -> impl Iterator<Item = &'static str> {
         .filter_map(|section| section.split("```sql\n").nth(1)?.split("```").next())
 }
 
-/// Stores all but the last few, which are given back, and makes the indexes afterwards, which is faster.
+/// Stores all but the last few, which are given back.
 async fn load(connection: &mut PgConnection, candidates: u32) -> anyhow::Result<Vec<Outcome>> {
     let begun = Instant::now();
     let options = simulator::Options {
@@ -113,15 +113,6 @@ async fn load(connection: &mut PgConnection, candidates: u32) -> anyhow::Result<
     let handle = simulator.handle();
     let ids: Vec<Uuid> = handle.world(|world| world.live_ids().collect());
     let (early, late) = ids.split_at(ids.len().saturating_sub(LATE));
-    let indexes: Vec<(String, String)> = sqlx::query_as(
-        "select indexname::text, indexdef from pg_indexes
-          where schemaname = 'cvsync' and tablename = 'cv' and indexname in ('cv_codes', 'cv_tekst')",
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    for (name, _) in &indexes {
-        run(connection, &format!("drop index cvsync.{name}")).await?;
-    }
     for part in early.chunks(1_000) {
         let documents: Vec<String> =
             handle.world(|world| part.iter().filter_map(|id| world.document(*id)).collect());
@@ -140,26 +131,23 @@ async fn load(connection: &mut PgConnection, candidates: u32) -> anyhow::Result<
         early.len(),
         begun.elapsed().as_secs()
     );
-    for (name, definition) in &indexes {
-        let begun = Instant::now();
-        run(connection, definition).await?;
-        run(
-            connection,
-            &format!("alter index cvsync.{name} alter column 1 set statistics 20"),
-        )
-        .await?;
-        let size: i64 = sqlx::query_scalar("select pg_relation_size(('cvsync.' || $1)::regclass)")
+    let begun = Instant::now();
+    for part in early.chunks(1_000) {
+        sqlx::query("select cvsync.make_searchable($1)")
+            .bind(part)
+            .execute(&mut *connection)
+            .await?;
+    }
+    println!("made searchable in {} s", begun.elapsed().as_secs());
+    for name in ["cv_search", "cv_search_codes", "cv_search_tekst"] {
+        let size: i64 = sqlx::query_scalar("select pg_table_size(('cvsync.' || $1)::regclass)")
             .bind(name)
             .fetch_one(&mut *connection)
             .await?;
-        println!(
-            "{name} made in {} s, {} MB",
-            begun.elapsed().as_secs(),
-            size / 1_000_000
-        );
+        println!("{name} has {} MB", size / 1_000_000);
     }
     let begun = Instant::now();
-    run(connection, "vacuum analyze cvsync.cv").await?;
+    run(connection, "vacuum analyze cvsync.cv, cvsync.cv_search").await?;
     let size: i64 = sqlx::query_scalar("select pg_table_size('cvsync.cv')")
         .fetch_one(&mut *connection)
         .await?;

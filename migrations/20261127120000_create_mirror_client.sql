@@ -17,8 +17,3 @@ create function cvsync.words(zoekterm text) returns tsquery
         when querytree(websearch_to_tsquery('pg_catalog.dutch'::regconfig, zoekterm)) in ('', 'T') then ''::tsquery
         else regexp_replace(websearch_to_tsquery('pg_catalog.dutch'::regconfig, zoekterm)::text, '<(-|[0-9]+)>', '&', 'g')::tsquery
     end;
-
--- Unpacking a document and taking it apart costs a hundred times what the planner takes for granted. It should rather read
--- both indexes than compute one of these for each row that the other one gives.
-alter function cvsync.codes(jsonb) cost 10000;
-alter function cvsync.tekst(jsonb) cost 20000;

@@ -16,7 +16,8 @@ pub enum Command {
     },
     /// Drop a consumer: changes that it has not read are kept for it no longer
     ///
-    /// `webhook`, where one is configured, comes back at the end of the feed: what it has not got by then it never gets.
+    /// `webhook`, where one is configured, comes back at the end of the feed: what it has not got by then it never gets. `search`,
+    /// cvsync's own, comes back at the beginning and takes up everything once more.
     Forget {
         /// As `list` shows it
         name: String,

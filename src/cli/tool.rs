@@ -13,7 +13,7 @@ use crate::config::{Config, Database, Env, Log, Otel};
 use crate::daemon::{cancel_on_signal, drained};
 use crate::model::window::instant;
 use crate::store::Store;
-use crate::sync::{Pipeline, Request, Summary, loan};
+use crate::sync::{Pipeline, Request, Summary, loan, searchable};
 use crate::telemetry::{self, Metrics, Screen, Traces};
 use crate::terminal;
 
@@ -76,9 +76,13 @@ impl Tool {
         let span = telemetry::run_span(request.name());
         let run = Box::pin(self.pipeline.carry_out(request).instrument(span));
         let work = terminal::shown(&self.screen, &self.pipeline.progress, run);
-        Ok(drained(&self.token, work)
+        let summary = drained(&self.token, work)
             .await
-            .context("what was in hand took too long and was dropped; nothing is lost")??)
+            .context("what was in hand took too long and was dropped; nothing is lost")??;
+        if !self.pipeline.store.is_dry() && !self.token.is_cancelled() {
+            searchable::catch_up(&self.pipeline.store).await?;
+        }
+        Ok(summary)
     }
 }
 

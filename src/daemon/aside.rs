@@ -1,4 +1,4 @@
-//! What the leader does beside its runs and never in their way: lend calls to tools, and keep reference data.
+//! What the leader does beside its runs and never in their way: lend calls to tools, make CVs searchable, keep reference data.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::schedule::Ticker;
 use crate::clock::Clock;
 use crate::store::pause::Pause;
 use crate::sync::reference::JOB;
-use crate::sync::{Pipeline, loan};
+use crate::sync::{Pipeline, loan, searchable};
 
 /// How often it is asked whether reference data is due: soon after the first sync.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -28,6 +28,7 @@ pub async fn keep(
 ) -> Infallible {
     tokio::select! {
         never = loan::lend(&pipeline.vdab, &pipeline.store) => never,
+        never = searchable::follow(pipeline) => never,
         never = keep_reference(pipeline, clock, pause) => never,
     }
 }

@@ -126,7 +126,7 @@ pub async fn changes(
     Ok(Changes { total, page })
 }
 
-/// The filters of a search, and the kind of term in `cvsync.codes(document)` that each one looks for.
+/// The filters of a search, and the kind of term in `cv_search.codes` that each one looks for.
 pub const FILTERS: [(&str, &str); 10] = [
     ("studies", "studie"),
     ("gewensteRegios", "regio"),
@@ -143,8 +143,8 @@ pub const FILTERS: [(&str, &str); 10] = [
 /// A search looks at no more matches than these, so that it takes no longer however many there are.
 pub const MOST_FOUND: i64 = 10_000;
 
-/// And of those that hold the words it ranks so many: to rank one, its text has to be taken apart.
-pub const MOST_RANKED: i64 = 100;
+/// And of those that hold the words it ranks so many.
+pub const MOST_RANKED: i64 = 2_000;
 
 /// What is looked for.
 #[derive(Debug)]
@@ -173,28 +173,28 @@ pub struct Found {
 /// What matches: the best first where words are looked for, else in the order of ids, which is the same on every page.
 ///
 /// A filter that is not there is `null`, which the planner folds away, since it plans with the values in hand. What is left
-/// are conditions that the two indexes answer without a look at any document.
+/// are conditions that the two indexes of `cv_search` answer without a look at any document.
 pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, StoreError> {
     let mut search_for = query_as(
         "with found as materialized (
-             select cv_id, changed_at
-               from cvsync.cv
-              where ($1::text[]  is null or cvsync.codes(document) && $1)
-                and ($2::text[]  is null or cvsync.codes(document) && $2)
-                and ($3::text[]  is null or cvsync.codes(document) && $3)
-                and ($4::text[]  is null or cvsync.codes(document) && $4)
-                and ($5::text[]  is null or cvsync.codes(document) && $5)
-                and ($6::text[]  is null or cvsync.codes(document) && $6)
-                and ($7::text[]  is null or cvsync.codes(document) && $7)
-                and ($8::text[]  is null or cvsync.codes(document) && $8)
-                and ($9::text[]  is null or cvsync.codes(document) && $9)
-                and ($10::text[] is null or cvsync.codes(document) && $10)
-                and ($11::text   is null or cvsync.tekst(document) @@ cvsync.words($11))
+             select cv_id
+               from cvsync.cv_search
+              where ($1::text[]  is null or codes && $1)
+                and ($2::text[]  is null or codes && $2)
+                and ($3::text[]  is null or codes && $3)
+                and ($4::text[]  is null or codes && $4)
+                and ($5::text[]  is null or codes && $5)
+                and ($6::text[]  is null or codes && $6)
+                and ($7::text[]  is null or codes && $7)
+                and ($8::text[]  is null or codes && $8)
+                and ($9::text[]  is null or codes && $9)
+                and ($10::text[] is null or codes && $10)
+                and ($11::text   is null or tekst @@ cvsync.words($11))
               limit $15
          ), ranked as materialized (
-             select cv_id, ts_rank(cvsync.tekst(document), cvsync.words($11)) as rank
-               from (select cv_id from found order by changed_at desc, cv_id limit $16) as newest
-               join cvsync.cv using (cv_id)
+             select cv_id, ts_rank(tekst, cvsync.words($11)) as rank
+               from (select cv_id from found limit $16) as few
+               join cvsync.cv_search using (cv_id)
               where $11 is not null
          ), page as materialized (
              select cv_id, rank

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod cv;
 pub mod cv_change;
+pub mod cv_search;
 pub mod cv_seen;
 mod error;
 pub mod explain;

@@ -15,6 +15,7 @@ mod progress;
 mod queues;
 pub mod reference;
 mod request;
+pub mod searchable;
 mod settle;
 mod sift;
 mod watchdog;

@@ -9,10 +9,13 @@ use cvsync::store::{Applied, Store, StoreError, apply, cv_change, feed};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::process::output;
+use crate::process::{Process, output};
+use crate::running::until;
 use crate::world::{World, new_database, store};
 
 const BRAKE: f64 = 1.0;
+const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
+const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
 
 struct Feed {
     url: String,
@@ -220,6 +223,7 @@ async fn what_is_old_is_removed_but_not_before_every_consumer_has_passed_it() {
     };
     run(
         "update cvsync.cv_change set at = at - interval '40 days' where seq <= 4;
+         update cvsync.feed_consumer set seq = 6;
          insert into cvsync.feed_consumer (name, seq) values ('slow', 2), ('quick', 6)",
     )
     .await;
@@ -246,6 +250,7 @@ async fn what_is_old_is_removed_but_not_before_every_consumer_has_passed_it() {
 async fn a_sync_removes_what_is_old_from_the_feed_and_a_dry_run_does_not() {
     let world = World::new(5).await;
     world.sync().await;
+    world.until_searchable().await;
     sqlx::raw_sql(
         "update cvsync.cv_change set at = at - interval '31 days' where seq <= 2;
          delete from cvsync.job_success where job = 'housekeeping'",
@@ -265,10 +270,12 @@ async fn a_sync_removes_what_is_old_from_the_feed_and_a_dry_run_does_not() {
 async fn consumers_are_listed_and_forgotten() {
     let world = World::new(5).await;
     world.sync().await;
+    world.until_searchable().await;
     let url = world.url().to_owned();
     let env = [("CVSYNC_DATABASE_URL", &*url)];
     let (code, stdout, _) = output(&["feed", "list"], env).await;
-    assert_eq!((code, stdout.trim()), (Some(0), "none"));
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("search"), "cvsync's own: {stdout}");
     for bad in ["", "Klant", "a b", "-x"] {
         let refused = sqlx::query("insert into cvsync.feed_consumer (name, seq) values ($1, 0)")
             .bind(bad)
@@ -289,5 +296,43 @@ async fn consumers_are_listed_and_forgotten() {
     let (code, _, stderr) = output(&["feed", "forget", "indeks"], env).await;
     assert_eq!(code, Some(2), "{stderr}");
     let (code, _, _) = output(&["feed", "forget", "index"], env).await;
-    assert_eq!((code, world.rows("feed_consumer").await), (Some(0), 0));
+    assert_eq!((code, world.rows("feed_consumer").await), (Some(0), 1));
+}
+
+#[tokio::test]
+async fn what_is_stored_can_be_searched_for_soon_and_what_is_gone_at_once() {
+    let world = World::new(300).await;
+    let daemon = Process::run(&world, &[OFTEN, AT_ONCE]);
+    daemon.until_synced().await;
+    world.until_searchable().await;
+    let wrong = "select count(*) from cvsync.cv
+                   full join cvsync.cv_search using (cv_id)
+                  where codes is distinct from cvsync.codes(document)
+                     or tekst is distinct from cvsync.tekst(document)";
+    assert_eq!(world.count(wrong).await, 0);
+    let (changed, gone) = world.source.world(|w| {
+        let ids: Vec<_> = w.live_ids().take(2).collect();
+        assert!(w.update(ids[0]) && w.remove(ids[1]));
+        (ids[0], ids[1])
+    });
+    until("the change is stored", async || {
+        let here = world.documents().await;
+        !here.contains_key(&gone) && here[&changed] == world.source.documents()[&changed]
+    })
+    .await;
+    let left = "select count(*) from cvsync.cv_search";
+    assert_eq!(
+        world.count(left).await,
+        world.rows("cv").await,
+        "in the same transaction"
+    );
+    world.until_searchable().await;
+    assert_eq!(world.count(wrong).await, 0);
+    // Dropped by somebody, it begins anew.
+    let drop = "delete from cvsync.feed_consumer; update cvsync.cv_search set codes = '{}'";
+    sqlx::raw_sql(drop).execute(&world.database).await.unwrap();
+    until("all is taken up once more", async || {
+        world.count(wrong).await == 0
+    })
+    .await;
 }

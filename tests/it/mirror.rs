@@ -803,6 +803,7 @@ async fn a_search_finds_by_every_code_and_by_words() {
         .apply(&batch, Brake::on(1.0))
         .await
         .unwrap();
+    world.until_searchable().await;
     for (query, expected) in [
         ("", &[1, 2, 3][..]),
         ("studies=MAE5AHH", &[1, 2]),
@@ -887,6 +888,7 @@ async fn a_search_ranks_pages_and_gives_the_fields_that_are_asked_for() {
         .apply(&batch, Brake::on(1.0))
         .await
         .unwrap();
+    world.until_searchable().await;
     assert_eq!(mirror.found("zoekterm=lasser").await, [id(2), id(1)]);
 
     let page = mirror

@@ -7,6 +7,7 @@ use cvsync::clock::Clock;
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{Options, Simulator};
 use cvsync::store::export::VIEWS;
+use cvsync::sync::searchable;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -36,6 +37,7 @@ pub async fn holding(documents: impl IntoIterator<Item = Value>) -> (String, PgP
     for batch in outcomes.chunks(500) {
         store.apply(batch, Brake::on(0.2)).await.unwrap();
     }
+    searchable::catch_up(&store).await.unwrap();
     let database = PgPool::connect(&url).await.unwrap();
     (url, database)
 }

@@ -8,7 +8,7 @@ use cvsync::clock::Clock;
 use cvsync::config::{self, Config, Env};
 use cvsync::simulator::{Handle, Operation, Options, Simulator};
 use cvsync::store::Store;
-use cvsync::sync::{Pipeline, Request, Summary, SyncError};
+use cvsync::sync::{Pipeline, Request, Summary, SyncError, searchable};
 use cvsync::telemetry::Metrics;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::proxy::Proxy;
+use crate::running::until;
 
 /// An empty database of its own on the server that `./test` starts.
 pub async fn new_database() -> String {
@@ -150,6 +151,17 @@ impl World {
         url.set_port(Some(proxy.address().port())).unwrap();
         self.set(variable, url.into());
         proxy
+    }
+
+    /// Waits until what is stored can be searched for: the leader of a daemon sees to it, or this does.
+    pub async fn until_searchable(&self) {
+        searchable::catch_up(&store(self.url())).await.unwrap();
+        until("CVs can be searched for", async || {
+            let done = "select count(*) from cvsync.feed_consumer
+                         where name = 'search' and seq >= (select max(seq) from cvsync.cv_change)";
+            self.count(done).await == 1
+        })
+        .await;
     }
 
     /// Where its database is.

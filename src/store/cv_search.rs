@@ -1,0 +1,57 @@
+//! The table `cv_search`: what CVs are found by, taken up from the change feed.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::sql::{query, query_scalar};
+use super::{StoreError, cv_change, feed_consumer};
+
+/// What it is called among the consumers.
+pub const CONSUMER: &str = "search";
+
+/// Takes up the next changes of the feed, `limit` at most; returns how many there were.
+///
+/// One at a time does it, whoever leads: a slower one would put an older document over a newer one.
+pub async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<usize, StoreError> {
+    let from: Option<i64> = query_scalar(
+        "select seq
+           from cvsync.feed_consumer
+          where name = $1
+            for update",
+    )
+    .bind(CONSUMER)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let Some(from) = from else {
+        return begin_anew(tx).await.map(|()| 0);
+    };
+    let changes = cv_change::between(tx, from, i64::MAX, limit).await?;
+    let Some(last) = changes.last() else {
+        return Ok(0);
+    };
+    // What was removed is gone from here already.
+    let ids: BTreeSet<Uuid> = changes.iter().map(|change| change.cv_id).collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    query("select cvsync.make_searchable($1)")
+        .bind(ids)
+        .execute(&mut *tx)
+        .await?;
+    feed_consumer::move_on(tx, CONSUMER, from, last.seq).await?;
+    Ok(changes.len())
+}
+
+/// Somebody dropped the consumer: everything that the feed still has is taken up once more.
+async fn begin_anew(tx: &mut PgConnection) -> Result<(), StoreError> {
+    query(
+        "insert into cvsync.feed_consumer (name, seq)
+         select $1, removed_seq
+           from cvsync.feed
+         on conflict (name) do nothing",
+    )
+    .bind(CONSUMER)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Makes CVs searchable, beside the syncs and behind them: the change feed into `cv_search`, a slice at a time.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use super::{Pipeline, STATEMENT};
+use crate::store::{Store, StoreError, cv_search, lease, within};
+
+/// Changes in one transaction: a tenth of a second's work for PostgreSQL.
+const SLICE: i64 = 100;
+
+/// How often it looks for changes.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// A database that is away is asked again after so long.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// While a run is under way the machine is the run's: for each moment of work, so many of rest.
+const REST: u32 = 4;
+
+/// Follows the feed, for as long as this instance leads.
+pub async fn follow(pipeline: &Pipeline) -> Infallible {
+    loop {
+        let begun = Instant::now();
+        let pause = match slice(&pipeline.store).await {
+            Ok(true) => PERIOD,
+            Ok(false) if pipeline.progress.snapshot().is_some() => begun.elapsed() * REST,
+            Ok(false) => Duration::ZERO,
+            Err(error) => {
+                tracing::debug!("cannot make CVs searchable: {error}");
+                AGAIN
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Everything that the feed has, unless a daemon does it: for those who sync without one.
+///
+/// # Errors
+/// If the database fails; the next one goes on from there.
+pub async fn catch_up(store: &Store) -> Result<(), StoreError> {
+    let mut tx = store.begin().await?;
+    let leads = lease::leader(&mut tx).await?;
+    tx.commit().await?;
+    if leads.is_some_and(|leader| leader.alive) {
+        return Ok(());
+    }
+    while !slice(store).await? {}
+    Ok(())
+}
+
+/// True if nothing was left.
+async fn slice(store: &Store) -> Result<bool, StoreError> {
+    within(STATEMENT, async {
+        let mut tx = store.begin_write().await?;
+        let taken = cv_search::take_up(&mut tx, SLICE).await?;
+        tx.commit().await?;
+        Ok(i64::try_from(taken).unwrap_or(i64::MAX) < SLICE)
+    })
+    .await
+}
