@@ -3,6 +3,7 @@
 //! `cargo run --release --example full_sync`            20,000 CVs, then the same again with nothing changed
 //! `cargo run --release --example full_sync -- 200000`  as many CVs as you like
 //! `cargo run --release --example full_sync -- indexes` what readers' indexes and search cost: with them and without, in turn
+//! `cargo run --release --example full_sync -- observed` what traces and metrics cost, and how soon the status page answers meanwhile
 //! `cargo run --release --example full_sync -- quota`   how much of a quota of 600 a minute is used (four minutes)
 //!
 //! The binary has to be built before (`cargo build --release`); it is a process of its own, so that its CPU is its own. Figures are to be compared within
@@ -10,6 +11,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -38,6 +40,7 @@ async fn main() -> anyhow::Result<()> {
     match argument.as_deref() {
         Some("quota") => quota(&cluster).await?,
         Some("indexes") => indexes(&cluster).await?,
+        Some("observed") => observed(&cluster).await?,
         Some(number) => full_sync(&cluster, number.parse().context("how many CVs?")?).await?,
         None => full_sync(&cluster, CANDIDATES).await?,
     }
@@ -91,8 +94,7 @@ async fn indexes(cluster: &Cluster) -> anyhow::Result<()> {
     paces.extend(READERS.map(|(name, _)| (name, Vec::new())));
     for _ in 0..ROUNDS {
         for (at, (name, found)) in paces.iter_mut().enumerate() {
-            let clean = "drop schema if exists cvsync cascade";
-            sqlx::raw_sql(clean).execute(&mut connection).await?;
+            empty(cluster).await?;
             store.migrate().await?;
             if let Some((_, drop)) = at.checked_sub(1).map(|at| READERS[at]) {
                 sqlx::raw_sql(drop).execute(&mut connection).await?;
@@ -114,6 +116,87 @@ async fn indexes(cluster: &Cluster) -> anyhow::Result<()> {
         println!("{name:<17}  costs {lost:>3.0} % of the pace without any, by the medians");
     }
     connection.close().await?;
+    Ok(())
+}
+
+/// What it costs to be looked at: one run in a hundred traced and pushed, against none; and how long answers take meanwhile.
+async fn observed(cluster: &Cluster) -> anyhow::Result<()> {
+    const ROUNDS: u32 = 4;
+    let source = source(CANDIDATES, 0).await?;
+    let receiver = axum::Router::new().fallback(async |body: axum::body::Bytes| drop(body));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let endpoint = format!("http://{}", listener.local_addr()?);
+    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    let pushed = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.01"),
+    ];
+    let mut paces = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (env, paces) in [&[][..], &pushed[..]].into_iter().zip(&mut paces) {
+            empty(cluster).await?;
+            let run = sync_with(&source, cluster, env).await?;
+            paces.push(f64::from(CANDIDATES) / run.took.as_secs_f64());
+        }
+    }
+    let [without, with] = paces.map(|mut paces| {
+        paces.sort_by(f64::total_cmp);
+        println!("{paces:.0?} CVs a second");
+        paces[paces.len() / 2]
+    });
+    println!(
+        "pushed, 1 in 100 traced: {with:.0} CVs a second, against {without:.0}: {:.1} % lost, by the medians",
+        (1.0 - with / without) * 100.0
+    );
+    answers(&source, cluster).await
+}
+
+async fn empty(cluster: &Cluster) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect(&cluster.url_of("cvsync")).await?;
+    sqlx::raw_sql("drop schema if exists cvsync cascade")
+        .execute(&mut connection)
+        .await?;
+    Ok(connection.close().await?)
+}
+
+/// How long the page and what machines read take while a sync runs at full speed.
+async fn answers(source: &Simulator, cluster: &Cluster) -> anyhow::Result<()> {
+    const ADDRESS: &str = "127.0.0.1:18181";
+    const PATHS: [&str; 3] = ["/metrics", "/api/status", "/"];
+    empty(cluster).await?;
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let mut took = BTreeMap::new();
+    let env = [("CVSYNC_HTTP_ADDR", ADDRESS)];
+    let mut run = std::pin::pin!(sync_with(source, cluster, &env));
+    for path in PATHS.iter().cycle() {
+        let begun = Instant::now();
+        let asked = client.get(format!("http://{ADDRESS}{path}")).send();
+        let answer = tokio::select! {
+            run = &mut run => {
+                run?;
+                break;
+            }
+            answer = async { asked.await?.bytes().await } => answer,
+        };
+        match answer {
+            Ok(_) => took
+                .entry(path)
+                .or_insert_with(Vec::new)
+                .push(begun.elapsed()),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+    for (path, mut took) in took {
+        took.sort_unstable();
+        let at = |share: usize| took[(took.len() - 1) * share / 100];
+        println!(
+            "{path:<12} median {:?}, 99 of 100 {:?}, of {}",
+            at(50),
+            at(99),
+            took.len()
+        );
+    }
     Ok(())
 }
 
@@ -207,10 +290,20 @@ struct Run {
 
 /// The first run of a daemon, which makes CVs searchable meanwhile.
 async fn sync(source: &Simulator, cluster: &Cluster) -> anyhow::Result<Run> {
+    sync_with(source, cluster, &[]).await
+}
+
+async fn sync_with(
+    source: &Simulator,
+    cluster: &Cluster,
+    env: &[(&str, &str)],
+) -> anyhow::Result<Run> {
     let mut database = PgConnection::connect(&cluster.url_of("cvsync")).await?;
     let before = last_success(&mut database).await;
     let (cpu, begun) = (children_cpu()?, Instant::now());
-    let mut child = command(source, cluster, 1_000_000, "run").spawn()?;
+    let mut child = command(source, cluster, 1_000_000, "run")
+        .envs(env.iter().copied())
+        .spawn()?;
     let pid = child.id().context("it ended at once")?;
     let mut peak_kib = 0;
     while last_success(&mut database).await == before {

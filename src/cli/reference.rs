@@ -47,12 +47,12 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     match command {
         Command::Sync { limit, output } => Box::pin(sync(limit as usize, output, env)).await,
         Command::Lookup { list, text, output } => {
-            lookup(
+            Box::pin(lookup(
                 &list,
                 text.as_deref().unwrap_or_default().trim(),
                 output,
                 env,
-            )
+            ))
             .await
         }
     }

@@ -1,6 +1,6 @@
 //! The status page as a person sees it, in a real Chromium: what it says of each state, and what its buttons do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cvsync::simulator::{Fault, Operation, Options};
 use serde_json::json;
@@ -176,7 +176,7 @@ async fn parked_cvs_are_retried_with_the_token_and_not_without() {
     let id = world.any_live_id();
     world.source.rule(id, Fault::Http500);
     let daemon = Process::run(&world, &[NEVER, TOKEN]);
-    let browser = open(&daemon).await;
+    let mut browser = open(&daemon).await;
     browser.until("#parked", "server_error").await;
     assert!(
         !browser
@@ -196,6 +196,7 @@ async fn parked_cvs_are_retried_with_the_token_and_not_without() {
     browser.give_token(TOKEN.1).await;
     browser.click("#parked [data-list]").await;
     browser.until("#parked-list", &id.to_string()).await;
+    look(&mut browser, "parked").await;
     browser.click("#parked-list [data-post]").await;
     browser.until("#said", "1 parked CVs are tried again").await;
     browser.until("#parked", "None: every CV").await;
@@ -242,8 +243,9 @@ async fn held_deletes_are_approved_after_a_question() {
 async fn a_pause_and_its_end() {
     let world = World::new(20).await;
     let daemon = Process::run(&world, &[OFTEN, AT_ONCE, TOKEN]);
-    let browser = open(&daemon).await;
+    let mut browser = open(&daemon).await;
     browser.until("h1", "In step").await;
+    look(&mut browser, "in-step").await;
     browser.give_token(TOKEN.1).await;
     browser.click("#actions [data-post$=pause]").await;
     browser.click("#ask-yes").await;
@@ -253,6 +255,7 @@ async fn a_pause_and_its_end() {
             "Paused until somebody resumes it: from the status page.",
         )
         .await;
+    look(&mut browser, "paused").await;
     browser.click("#actions [data-post$=sync]").await;
     browser.until("#said", "nothing was done: paused").await;
     browser.click("#actions [data-post$=resume]").await;
@@ -284,7 +287,7 @@ async fn without_a_script_it_is_all_there_and_loads_itself_again() {
 }
 
 #[tokio::test]
-async fn it_is_light_and_quick() {
+async fn it_is_light() {
     let world = World::new(3_000).await;
     with_history(&world).await;
     world
@@ -304,19 +307,6 @@ async fn it_is_light_and_quick() {
         weight += daemon.get(path).await.unwrap().1.len();
     }
     assert!(weight < 150_000, "{weight}");
-    let mut took = Vec::new();
-    for path in ["/", "/?part=main", "/api/status", "/metrics"].repeat(10) {
-        let begun = Instant::now();
-        assert_eq!(daemon.get(path).await.unwrap().0, 200);
-        took.push(begun.elapsed());
-    }
-    took.sort_unstable();
-    println!(
-        "{weight} bytes; median {:?}, longest {:?}",
-        took[20], took[39]
-    );
-    assert!(took[20] < Duration::from_millis(200), "{took:?}");
-    drop(world);
 }
 
 /// At three widths and in both themes: nothing for axe to find, nothing that sticks out, and a screenshot to look at.
