@@ -24,6 +24,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const CANDIDATES: u32 = 200_000;
@@ -99,7 +100,7 @@ async fn load(cluster: &Cluster, candidates: u32) -> anyhow::Result<Vec<Uuid>> {
         });
         store.apply(&batch, Brake::on(1.0)).await?;
     }
-    searchable::catch_up(&store).await?;
+    searchable::catch_up(&store, &CancellationToken::new()).await;
     let mut connection = PgConnection::connect(&cluster.url_of("cvsync")).await?;
     sqlx::query("vacuum analyze cvsync.cv, cvsync.cv_search")
         .execute(&mut connection)

@@ -37,6 +37,16 @@ create index cv_search_tekst on cvsync.cv_search using gin (tekst);
 insert into cvsync.feed_consumer (name, seq)
 select 'search', greatest((select max(seq) from cvsync.cv_change), (select removed_seq from cvsync.feed));
 
+-- A subscriber of cvsync_cv gets it with the CVs: where changes are applied, no foreign key deletes anything.
+do $$
+begin
+    alter publication cvsync_cv add table cvsync.cv_search;
+exception
+    when insufficient_privilege or undefined_object or duplicate_object then
+        raise notice 'cv_search was not added to the publication cvsync_cv: %', sqlerrm;
+end
+$$;
+
 -- The same columns; a CV that is not taken up yet has no codes.
 create or replace view cvsync.kandidaat as
 select cv_id, status, wijzigings_datum, changed_at, first_seen_at, codes, tekst

@@ -9,7 +9,7 @@ begin
         raise exception 'wal_level is %, and replication needs logical: alter system set wal_level = logical, then restart PostgreSQL',
             current_setting('wal_level');
     end if;
-    if to_regclass('cvsync.feed') is null then
+    if to_regclass('cvsync.cv_search') is null then
         raise exception 'there is no schema of cvsync here, or an old one: run cvsync migrate first';
     end if;
 end
@@ -24,7 +24,7 @@ alter role cvsync_replication password :'password';
 
 -- To read is needed for the first copy alone.
 grant usage on schema cvsync to cvsync_replication;
-grant select on cvsync.cv, cvsync.cv_change to cvsync_replication;
+grant select on cvsync.cv, cvsync.cv_change, cvsync.cv_search to cvsync_replication;
 
 select 'grant select on cvsync.reference_code to cvsync_replication'
  where to_regclass('cvsync.reference_code') is not null
@@ -32,7 +32,7 @@ select 'grant select on cvsync.reference_code to cvsync_replication'
 
 -- Where cvsync's own role was not allowed to create them when it migrated.
 select 'create publication cvsync_cv for table ' || string_agg(name, ', ')
-  from unnest(array['cvsync.cv', 'cvsync.reference_code']) as published (name)
+  from unnest(array['cvsync.cv', 'cvsync.reference_code', 'cvsync.cv_search']) as published (name)
  where to_regclass(name) is not null
    and not exists (select from pg_publication where pubname = 'cvsync_cv')
 having count(*) > 0

@@ -1,8 +1,8 @@
 -- At the other PostgreSQL, as a superuser (from 16 on, a member of pg_create_subscription will do): the tables, and the
 -- subscription that fills them and keeps them in step. PUBLISHER_CONNINFO says where this server reaches cvsync's database.
 --
--- For the views over the document as well, run `cvsync migrate` here first, of the version that runs there: it makes these
--- tables with all that belongs to them, and what stands below then leaves them as they are.
+-- For the views over the document as well, run `cvsync migrate` here first, while there are no CVs yet, and of the version that
+-- runs there: it makes these tables with all that belongs to them, and what stands below then leaves them as they are.
 \set ON_ERROR_STOP on
 \set conninfo `printf %s "$PUBLISHER_CONNINFO"`
 \set password `printf %s "$CVSYNC_REPLICATION_PASSWORD"`
@@ -25,6 +25,13 @@ create table if not exists cvsync.reference_code (
     label     text,
     synced_at timestamptz not null,
     primary key (list, code)
+);
+
+-- What CVs are found by. Where changes are applied no foreign key deletes anything: its deletes come with those of cv.
+create table if not exists cvsync.cv_search (
+    cv_id uuid     primary key,
+    codes text[]   not null,
+    tekst tsvector not null
 );
 
 -- What cvsync removes here in the course of time stays there: remove it yourself when you have read it.

@@ -5,6 +5,7 @@ use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
 use crate::model::window::instant;
+use crate::store::cv_search;
 use crate::store::feed_consumer::{self, Consumer};
 
 #[derive(Debug, clap::Subcommand)]
@@ -16,8 +17,8 @@ pub enum Command {
     },
     /// Drop a consumer: changes that it has not read are kept for it no longer
     ///
-    /// `webhook`, where one is configured, comes back at the end of the feed: what it has not got by then it never gets. `search`,
-    /// cvsync's own, comes back at the beginning and takes up everything once more.
+    /// `webhook`, where one is configured, comes back at the end of the feed: what it has not got by then it never gets. `search` is
+    /// cvsync's own and stays.
     Forget {
         /// As `list` shows it
         name: String,
@@ -32,6 +33,10 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let consumers = feed_consumer::slowest(&mut tx, LONGEST_LIST).await?;
             tx.commit().await?;
             output.print(&consumers, |consumers| show(consumers));
+        }
+        Command::Forget { name } if name == cv_search::CONSUMER => {
+            let why = "`search` is cvsync's own: what CVs are found by would be incomplete";
+            return Err(Usage(why.to_owned()).into());
         }
         Command::Forget { name } => {
             let mut tx = store.begin_write().await?;

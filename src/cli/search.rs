@@ -58,8 +58,9 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let mut left_out = LeftOut::default();
     let limit = args.limit as usize;
     let (mut seen, mut offset, mut total) = (HashSet::new(), 0, None);
+    // One for all pages: where VDAB counts pages, another size would count others.
+    let size = u16::try_from(limit).map_or(LARGEST_PAGE, |n| n.min(LARGEST_PAGE));
     while seen.len() < limit {
-        let size = u16::try_from(limit - seen.len()).map_or(LARGEST_PAGE, |n| n.min(LARGEST_PAGE));
         let page = persevere(|| source.vdab.search(&search, offset, size))
             .await?
             .value;

@@ -80,7 +80,7 @@ impl Tool {
             .await
             .context("what was in hand took too long and was dropped; nothing is lost")??;
         if !self.pipeline.store.is_dry() && !self.token.is_cancelled() {
-            searchable::catch_up(&self.pipeline.store).await?;
+            searchable::catch_up(&self.pipeline.store, &self.token).await;
         }
         Ok(summary)
     }

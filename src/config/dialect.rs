@@ -75,7 +75,7 @@ fn time_format(text: &str) -> Result<String, String> {
         at.format_with_items(items.iter()).to_string()
     };
     if is_pattern
-        && [1, 60, 3_600, 86_400, 86_400 * 366]
+        && [1, 60, 3_600, 43_200, 86_400, 86_400 * 31, 86_400 * 366]
             .iter()
             .all(|s| written(0) != written(*s))
     {

@@ -134,7 +134,7 @@ impl<'a> Looker<'a> {
         }
         let ahead = self.probe.client().time().local_clock_ahead();
         self.seen.ahead = ahead.map(|ahead| ahead.num_seconds());
-        self.seen.calls = self.probe.client().answers_received();
+        self.seen.calls = self.probe.answers_received();
         self.seen
     }
 

@@ -17,8 +17,11 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Diploma's that are looked up in one go: ten minutes at their pace.
 const LOOK_UPS: usize = 600;
 
-/// What failed, or is left over, comes again after so long.
+/// What failed, or is left over, comes again after so long; what fails again and again, after twice as long each time.
 const AGAIN: Duration = Duration::from_hours(1);
+
+/// And after no longer than this.
+const SELDOM: Duration = Duration::from_hours(24);
 
 /// All of it, for as long as this instance leads.
 pub async fn keep(
@@ -44,6 +47,7 @@ async fn keep_reference(
     // Until it was done once it is due as soon as there are CVs.
     let mut done: Option<Ticker> = None;
     let mut not_before = Instant::now();
+    let mut pause_after_failure = AGAIN;
     loop {
         tokio::time::sleep(PERIOD).await;
         if pause.borrow_and_update().is_some() || Instant::now() < not_before {
@@ -61,26 +65,40 @@ async fn keep_reference(
         if !due {
             continue;
         }
-        let complete = tokio::select! {
-            complete = refresh(pipeline) => complete,
+        let ended = tokio::select! {
+            ended = refresh(pipeline) => ended,
             // As for runs: it drops what is in hand.
             _ = pause.changed() => continue,
         };
-        if complete {
-            done = Some(Ticker::new(schedule.clone(), clock.now()));
-        } else {
-            not_before = Instant::now() + AGAIN;
+        match ended {
+            Ended::Whole => {
+                done = Some(Ticker::new(schedule.clone(), clock.now()));
+                pause_after_failure = AGAIN;
+            }
+            Ended::More => not_before = Instant::now() + AGAIN,
+            Ended::Failed => {
+                not_before = Instant::now() + pause_after_failure;
+                pause_after_failure = (pause_after_failure * 2).min(SELDOM);
+            }
         }
     }
 }
 
-/// True if nothing is left to do.
-async fn refresh(pipeline: &Pipeline) -> bool {
+/// How a refreshment ended.
+enum Ended {
+    /// Nothing is left to do.
+    Whole,
+    /// There are more diploma's to look up.
+    More,
+    Failed,
+}
+
+async fn refresh(pipeline: &Pipeline) -> Ended {
     let refreshed = match pipeline.refresh_reference(LOOK_UPS).await {
         Ok(refreshed) => refreshed,
         Err(error) => {
             tracing::warn!("reference data stays as it was: {error}");
-            return false;
+            return Ended::Failed;
         }
     };
     for list in &refreshed.lists {
@@ -100,5 +118,9 @@ async fn refresh(pipeline: &Pipeline) -> bool {
         diplomas_left = diplomas.map_or(0, |diplomas| diplomas.left),
         "reference data fetched"
     );
-    refreshed.complete()
+    match (refreshed.complete(), refreshed.failed()) {
+        (true, _) => Ended::Whole,
+        (false, false) => Ended::More,
+        (false, true) => Ended::Failed,
+    }
 }

@@ -65,12 +65,20 @@ pub async fn upsert(
     Ok(())
 }
 
-/// Deletes documents; returns the ids that had one.
+/// Deletes documents; returns the ids that had one. In the order of ids, as whoever makes CVs searchable locks them.
 pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
     Ok(query_scalar(
-        "delete from cvsync.cv
-          where cv_id = any($1)
-         returning cv_id",
+        "with doomed as (
+             select cv_id
+               from cvsync.cv
+              where cv_id = any($1)
+              order by cv_id
+                for update
+         )
+         delete from cvsync.cv
+          using doomed
+          where cv.cv_id = doomed.cv_id
+         returning cv.cv_id",
     )
     .bind(ids)
     .fetch_all(tx)

@@ -170,7 +170,8 @@ pub struct Found {
     pub page: Vec<String>,
 }
 
-/// What matches: the best first where words are looked for, else in the order of ids, which is the same on every page.
+/// What matches: the best first where words are looked for, else in the order of ids. Pages fit together while
+/// no more than [`MOST_FOUND`] match.
 ///
 /// A filter that is not there is `null`, which the planner folds away, since it plans with the values in hand. What is left
 /// are conditions that the two indexes of `cv_search` answer without a look at any document.

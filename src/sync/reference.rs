@@ -180,9 +180,13 @@ impl Pipeline {
     /// The label of exactly this code, if VDAB has one.
     async fn look_up(&self, list: &List, code: &str) -> Result<Option<String>, String> {
         let label_field = &self.settings.reference.label_field;
-        let found = patiently(|| self.vdab.diplomas(&list.path, code, label_field))
-            .await
-            .map_err(explained)?;
+        let found = match patiently(|| self.vdab.diplomas(&list.path, code, label_field)).await {
+            // This keyword alone: others may do, and it comes again with those that found nothing.
+            Err(Some(ApiError::Refused {
+                status: 400 | 422, ..
+            })) => return Ok(None),
+            found => found.map_err(explained)?,
+        };
         match found.into_iter().find(|entry| entry.code == code) {
             Some(Entry { label: None, .. }) => Err(self.without_label()),
             found => Ok(found.and_then(|entry| entry.label)),

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Pipeline, STATEMENT};
 use crate::store::{Store, StoreError, cv_search, lease, within};
 
@@ -13,7 +15,7 @@ const SLICE: i64 = 100;
 const PERIOD: Duration = Duration::from_millis(500);
 
 /// A database that is away is asked again after so long.
-const AGAIN: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_mins(1);
 
 /// While a run is under way the machine is the run's: for each moment of work, so many of rest.
 const REST: u32 = 4;
@@ -27,7 +29,7 @@ pub async fn follow(pipeline: &Pipeline) -> Infallible {
             Ok(false) if pipeline.progress.snapshot().is_some() => begun.elapsed() * REST,
             Ok(false) => Duration::ZERO,
             Err(error) => {
-                tracing::debug!("cannot make CVs searchable: {error}");
+                tracing::warn!("CVs cannot be made searchable, trying again: {error}");
                 AGAIN
             }
         };
@@ -35,19 +37,25 @@ pub async fn follow(pipeline: &Pipeline) -> Infallible {
     }
 }
 
-/// Everything that the feed has, unless a daemon does it: for those who sync without one.
-///
-/// # Errors
-/// If the database fails; the next one goes on from there.
-pub async fn catch_up(store: &Store) -> Result<(), StoreError> {
-    let mut tx = store.begin().await?;
-    let leads = lease::leader(&mut tx).await?;
-    tx.commit().await?;
-    if leads.is_some_and(|leader| leader.alive) {
-        return Ok(());
+/// Everything that the feed has, unless a daemon does it: for those who sync without one. What is cut short, by `token` or by
+/// the database, is the next one's.
+pub async fn catch_up(store: &Store, token: &CancellationToken) {
+    let mut rest = Ok(!is_led(store).await.unwrap_or(false));
+    while let Ok(true) = rest
+        && !token.is_cancelled()
+    {
+        rest = slice(store).await.map(|done| !done);
     }
-    while !slice(store).await? {}
-    Ok(())
+    if let Err(error) = rest {
+        tracing::warn!("not all CVs can be searched for yet: {error}");
+    }
+}
+
+async fn is_led(store: &Store) -> Result<bool, StoreError> {
+    let mut tx = store.begin().await?;
+    let leader = lease::leader(&mut tx).await?;
+    tx.commit().await?;
+    Ok(leader.is_some_and(|leader| leader.alive))
 }
 
 /// True if nothing was left.

@@ -5,6 +5,7 @@
 //! whatever may be somebody's.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value};
 
@@ -135,7 +136,16 @@ impl Probe {
         }
     }
 
-    /// The client's own knowledge: the source's time, and how many answers there were.
+    /// Attempts that have come to an end, well or not.
+    #[must_use]
+    pub fn answers_received(&self) -> u64 {
+        let operations = self.operations.values();
+        operations
+            .map(|operation| operation.received.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// The client's own knowledge: the source's time.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client

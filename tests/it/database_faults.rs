@@ -375,7 +375,7 @@ async fn while_it_does_not_answer_no_more_is_fetched_than_fits_in_memory() {
 
 #[tokio::test]
 async fn a_slow_network_to_it_costs_time_alone() {
-    let mut world = World::new(400).await;
+    let mut world = World::new(220).await;
     let proxy = world.through_proxy("CVSYNC_DATABASE_URL").await;
     proxy.set(Trouble::Latency(Duration::from_millis(30)));
     let run = Running::start(&world);

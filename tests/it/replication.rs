@@ -95,6 +95,11 @@ async fn another_postgresql_follows_with_the_files_that_are_given_deletes_includ
     until_equal(&world, &other).await;
     assert_eq!(rows(&other, "cv").await.len(), cvs - 10);
     assert_eq!(rows(&other, "cv_change").await.len(), changes + 20);
+    world.until_searchable().await;
+    until("who is gone cannot be found there either", async || {
+        rows(&other, "cv_search").await.len() == cvs - 10
+    })
+    .await;
 
     // What is removed from the feed for its age is not removed there.
     sqlx::raw_sql("delete from cvsync.cv_change where seq <= 40")

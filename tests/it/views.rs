@@ -14,6 +14,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::world::{new_database, store};
@@ -37,7 +38,7 @@ pub async fn holding(documents: impl IntoIterator<Item = Value>) -> (String, PgP
     for batch in outcomes.chunks(500) {
         store.apply(batch, Brake::on(0.2)).await.unwrap();
     }
-    searchable::catch_up(&store).await.unwrap();
+    searchable::catch_up(&store, &CancellationToken::new()).await;
     let database = PgPool::connect(&url).await.unwrap();
     (url, database)
 }

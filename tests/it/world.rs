@@ -155,7 +155,7 @@ impl World {
 
     /// Waits until what is stored can be searched for: the leader of a daemon sees to it, or this does.
     pub async fn until_searchable(&self) {
-        searchable::catch_up(&store(self.url())).await.unwrap();
+        searchable::catch_up(&store(self.url()), &CancellationToken::new()).await;
         until("CVs can be searched for", async || {
             let done = "select count(*) from cvsync.feed_consumer
                          where name = 'search' and seq >= (select max(seq) from cvsync.cv_change)";

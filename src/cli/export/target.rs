@@ -49,7 +49,13 @@ impl Target {
             return Ok(Self { out, partial: None });
         }
         let name = path.file_name().with_context(cannot)?.to_string_lossy();
-        let now = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
+        let now = path.with_file_name(format!(".{name}.partial"));
+        // Of an export that was killed: it holds personal data, and nobody else would remove it.
+        if let Err(error) = fs::remove_file(&now)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error).with_context(cannot);
+        }
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
