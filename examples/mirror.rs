@@ -135,6 +135,10 @@ async fn alone(cluster: &Cluster, ids: &[Uuid]) -> anyhow::Result<()> {
 
 /// One core, and a source that is away.
 async fn daemon(cluster: &Cluster) -> anyhow::Result<Child> {
+    ensure!(
+        TcpStream::connect(ADDRESS).await.is_err(),
+        "something else listens on {ADDRESS}"
+    );
     let binary = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/cvsync");
     let child = Command::new("taskset")
         .args(["-c", "0", binary, "run"])

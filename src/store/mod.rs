@@ -62,6 +62,7 @@ const BEGIN_READ: &str = "begin isolation level repeatable read, read only;
     set local lock_timeout = '5s';
     set local idle_in_transaction_session_timeout = '10s';
     set local jit = off;
+    set local max_parallel_workers_per_gather = 0;
     set local enable_seqscan = off";
 
 /// A migration may rewrite a table, and waits for another instance's.
