@@ -207,6 +207,11 @@ async fn each_change_arrives_once_in_order_and_signed_and_a_restart_goes_on_ther
         })
     })
     .await;
+    // Else it may come once more.
+    until("its place is stored", async || {
+        place(&world).await == *numbers(&world).await.last().unwrap()
+    })
+    .await;
     daemon.signal("-TERM");
     assert!(daemon.ended_within(Duration::from_secs(10)).await.success());
     // What changes while no daemon runs waits for the next one.
