@@ -18,6 +18,19 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// An answer as a test has it.
+    #[cfg(test)]
+    pub(super) fn told(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+        let headers = headers.iter();
+        Self {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect(),
+            body: body.into(),
+        }
+    }
+
     /// The body of a 200 that claims to be JSON, or what else the answer proves (contract, "Quota" and "Errors").
     ///
     /// What a 404 or another 4xx means is up to the operation: they come back as [`ApiError::Refused`].

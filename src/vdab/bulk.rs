@@ -14,8 +14,6 @@ pub fn classify(answer: &Raw) -> Result<BulkPage, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-
     use super::*;
 
     fn classified(
@@ -23,14 +21,7 @@ mod tests {
         content_type: &'static str,
         body: &str,
     ) -> Result<BulkPage, ApiError> {
-        classify(&Raw {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: [("content-type", content_type)]
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .into_iter()
-                .collect(),
-            body: body.into(),
-        })
+        classify(&Raw::told(status, &[("content-type", content_type)], body))
     }
 
     #[test]

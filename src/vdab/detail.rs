@@ -71,8 +71,6 @@ fn refused(answer: &Raw, status: u16, message: String) -> Result<Detail, ApiErro
 mod tests {
     use std::time::Duration;
 
-    use reqwest::StatusCode;
-
     use super::*;
 
     const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
@@ -84,14 +82,7 @@ mod tests {
             live: vec!["OPEN".into()],
             gone: vec!["VERWIJDERD".into(), "GESLOTEN".into(), "AFGESLOTEN".into()],
         };
-        let answer = Raw {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: headers
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect(),
-            body: body.into(),
-        };
+        let answer = Raw::told(status, headers, body);
         classify(
             &answer,
             CvId::parse(ID).unwrap(),

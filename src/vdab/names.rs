@@ -39,9 +39,6 @@ fn rename(fields: &mut Map<String, Value>, names: &Names, ours: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-    use reqwest::header::HeaderMap;
-
     use super::*;
 
     fn renamed(body: &str, pairs: &[(&'static str, &str)]) -> String {
@@ -49,11 +46,7 @@ mod tests {
         for (ours, theirs) in pairs {
             names.set(ours, theirs);
         }
-        let raw = Raw {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: body.into(),
-        };
+        let raw = Raw::told(200, &[], body);
         String::from_utf8(in_ours(raw, &names).body).unwrap()
     }
 

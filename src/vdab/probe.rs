@@ -287,8 +287,6 @@ fn is_word(text: &str) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use reqwest::StatusCode;
-
     use super::*;
     use crate::clock::Clock;
     use crate::config::{Env, Source};
@@ -299,11 +297,7 @@ mod tests {
         let (clock, metrics) = (Clock::default(), Metrics::new().unwrap());
         let patience = Some(Duration::ZERO);
         let client = Client::new(&source.api, Vec::new(), patience, clock, metrics).unwrap();
-        let raw = Raw {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: reqwest::header::HeaderMap::new(),
-            body: body.into(),
-        };
+        let raw = Raw::told(status, &[], body);
         Probe::new(client).sight(endpoint, &raw)
     }
 

@@ -69,19 +69,10 @@ fn label(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-
     use super::*;
 
     fn classified(status: u16, content_type: &str, body: &str) -> Result<Vec<Entry>, ApiError> {
-        let answer = Raw {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: [("content-type", content_type)]
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .into_iter()
-                .collect(),
-            body: body.into(),
-        };
+        let answer = Raw::told(status, &[("content-type", content_type)], body);
         classify(&answer, "omschrijving")
     }
 

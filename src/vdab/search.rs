@@ -65,19 +65,10 @@ pub fn classify(answer: &Raw) -> Result<SearchPage, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use reqwest::StatusCode;
-
     use super::*;
 
     fn classified(status: u16, content_type: &str, body: &str) -> Result<SearchPage, ApiError> {
-        classify(&Raw {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: [("content-type", content_type)]
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .into_iter()
-                .collect(),
-            body: body.into(),
-        })
+        classify(&Raw::told(status, &[("content-type", content_type)], body))
     }
 
     #[test]
