@@ -164,9 +164,15 @@ pub fn env(data: &[u8]) {
         assert!(VARIABLES.iter().any(|one| one.name == problem.name()));
         let line = problem.to_string();
         let secrets = pairs.iter().filter(|(name, value)| {
-            let secret = VARIABLES.iter().any(|one| one.name == *name && one.secret);
+            let value = value.trim();
+            let secret = |name: &str| VARIABLES.iter().any(|one| one.name == name && one.secret);
+            // What an example says, or a variable that may be shown, is no secret.
+            let public = VARIABLES.iter().any(|one| one.example.contains(value))
+                || pairs
+                    .iter()
+                    .any(|(name, text)| !secret(name) && text.contains(value));
             // Shorter ones stand in any sentence.
-            secret && value.trim().len() > 12
+            secret(name) && value.len() > 12 && !public
         });
         for (name, value) in secrets {
             assert!(!line.contains(value.trim()), "{name} is in a message");
