@@ -200,11 +200,15 @@ impl Store {
         self.begin_with(BEGIN_READ).await
     }
 
+    /// In a task of its own, which goes on when nobody waits for it any more: sqlx forgets a transaction whose `begin` is cut
+    /// off, and whoever gets its connection next would be within it, read-only and in an old snapshot.
     async fn begin_with(
         &self,
         begin: &'static str,
     ) -> Result<Transaction<'static, Postgres>, StoreError> {
-        match self.pool.begin_with(begin).await {
+        let pool = self.pool.clone();
+        let opening = tokio::spawn(async move { pool.begin_with(begin).await });
+        match opening.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) {
             Ok(tx) => Ok(tx),
             Err(sqlx::Error::PoolTimedOut) => {
                 self.connect().await?.close().await?;

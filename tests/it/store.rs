@@ -1,5 +1,7 @@
 //! The store alone, on a real PostgreSQL.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass};
 use cvsync::store::{Applied, Store, StoreError, held_delete};
@@ -177,6 +179,33 @@ async fn instances_that_migrate_at_once_wait_for_each_other() {
         .collect();
     for one in all {
         one.await.unwrap().unwrap();
+    }
+}
+
+/// As one who closes the status page's tab, or shuts down.
+#[tokio::test]
+async fn who_stops_waiting_for_a_transaction_leaves_none_behind() {
+    let db = migrated().await;
+    let alone = db.store.beside(1);
+    alone.begin().await.unwrap().commit().await.unwrap();
+    for polls in 1..8 {
+        let mut waiting = Box::pin(alone.begin_read());
+        for _ in 0..polls {
+            if futures_util::poll!(&mut waiting).is_ready() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drop(waiting);
+        // Until it is back in the pool.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut next = alone.begin_write().await.unwrap();
+        let read_only: String = sqlx::query_scalar("show transaction_read_only")
+            .fetch_one(&mut *next)
+            .await
+            .unwrap();
+        assert_eq!(read_only, "off", "stopped after {polls}");
+        next.commit().await.unwrap();
     }
 }
 
