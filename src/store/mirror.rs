@@ -144,7 +144,7 @@ pub const FILTERS: [(&str, &str); 10] = [
 pub const MOST_FOUND: i64 = 10_000;
 
 /// And of those that hold the words it ranks so many.
-pub const MOST_RANKED: i64 = 2_000;
+pub const MOST_RANKED: i64 = 1_000;
 
 /// What is looked for.
 #[derive(Debug)]
