@@ -92,7 +92,7 @@ async fn act(
         Ok((status, text)) | Err(Refusal(status, text)) => (status.as_u16(), text),
     };
     tracing::info!(action, %peer, status, outcome, "asked for over HTTP");
-    admin.board.look.notify_one();
+    admin.board.look_now();
     said.map(|(status, text)| (status, text + "\n"))
 }
 

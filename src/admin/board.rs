@@ -44,7 +44,7 @@ pub struct LastRun {
 pub struct Board {
     state: Mutex<State>,
     /// The numbers are worth a look before their time.
-    pub(super) look: Notify,
+    pub(super) early: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +62,11 @@ struct State {
 }
 
 impl Board {
+    /// Has the database's numbers read at once, not when it is time.
+    pub fn look_now(&self) {
+        self.early.notify_one();
+    }
+
     /// Tells what the daemon is at.
     pub fn set_phase(&self, phase: Phase) {
         self.lock().phase = phase;

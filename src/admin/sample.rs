@@ -112,7 +112,7 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
         admin.board.set_sample(sample);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
-            () = admin.board.look.notified() => {}
+            () = admin.board.early.notified() => {}
             () = token.cancelled() => return,
         }
     }

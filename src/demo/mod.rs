@@ -11,6 +11,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use self::postgres::Cluster;
 use crate::clock::Clock;
@@ -61,13 +62,20 @@ pub async fn run(
         (Some(cluster), url)
     };
     let simulator = simulate(&options, &clock).await?;
+    let admin_token = Uuid::new_v4().simple().to_string();
     let daemon = Daemon::prepare(
-        configure(&simulator, &database_url).await?,
+        configure(&simulator, &database_url, &admin_token).await?,
         clock.clone(),
         token.clone(),
     )
     .await?;
-    view::introduce(&options, cluster.as_ref(), &simulator, daemon.addr());
+    view::introduce(
+        &options,
+        cluster.as_ref(),
+        &simulator,
+        daemon.addr(),
+        &admin_token,
+    );
     let admin = std::sync::Arc::clone(&daemon.admin);
     let ended = tokio::select! {
         ended = Box::pin(daemon.run()) => ended,
@@ -123,7 +131,11 @@ fn epoch(folder: &Path, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
 }
 
 /// What a partner would set, but for a pace at which one sees something happen.
-async fn configure(simulator: &Simulator, database_url: &str) -> anyhow::Result<Config> {
+async fn configure(
+    simulator: &Simulator,
+    database_url: &str,
+    admin_token: &str,
+) -> anyhow::Result<Config> {
     let env = Env::new([
         ("CVSYNC_API_BASE_URL", simulator.base_url()),
         ("CVSYNC_API_KEY", KEY.to_owned()),
@@ -134,6 +146,7 @@ async fn configure(simulator: &Simulator, database_url: &str) -> anyhow::Result<
         ("CVSYNC_SETTLE_LAG", "2s".to_owned()),
         ("CVSYNC_WINDOW_OVERLAP", "1m".to_owned()),
         ("CVSYNC_HTTP_ADDR", http_addr().await.to_string()),
+        ("CVSYNC_ADMIN_TOKEN", admin_token.to_owned()),
     ]);
     Ok(Config::load(&env)?)
 }

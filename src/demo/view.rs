@@ -14,24 +14,31 @@ use crate::terminal::draw;
 /// Between two lines.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// For how long the numbers are read anew before each of them.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Where everything is.
 pub fn introduce(
     options: &Options,
     cluster: Option<&Cluster>,
     simulator: &Simulator,
     http: Option<SocketAddr>,
+    token: &str,
 ) {
     let mut lines = vec![String::new(), "  cvsync demo".to_owned(), String::new()];
     match cluster {
         Some(cluster) => {
+            let url = cluster.url_of("cvsync");
             lines.push(format!(
                 "  PostgreSQL   private, in {}",
                 options.folder.display()
             ));
-            lines.push(format!(
-                "               psql '{}' -c 'select * from cvsync.cv limit 1'",
-                cluster.url_of("cvsync")
-            ));
+            for query in [
+                "select * from cvsync.cv limit 1",
+                "select * from cvsync.ervaring limit 5",
+            ] {
+                lines.push(format!("               psql '{url}' -c '{query}'"));
+            }
         }
         None => lines.push("  PostgreSQL   the one of CVSYNC_DATABASE_URL".to_owned()),
     }
@@ -43,7 +50,13 @@ pub fn introduce(
     ));
     if let Some(http) = http {
         lines.push(format!(
-            "  status       http://{http}/api/status, /readyz, /metrics"
+            "  status       http://{http}/, for its buttons the token {token}"
+        ));
+        lines.push(format!(
+            "               http://{http}/api/status, /readyz, /metrics"
+        ));
+        lines.push(format!(
+            "  mirror       curl -H 'Authorization: Bearer {token}' 'http://{http}/mirror/v1/kandidaten?zoekterm=medewerker'"
         ));
     }
     lines.push("  stop         Ctrl-C; nothing stays behind".to_owned());
@@ -62,7 +75,9 @@ pub fn introduce(
 pub async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
     let lines = async {
         loop {
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(PERIOD.saturating_sub(LOOK)).await;
+            admin.board.look_now();
+            tokio::time::sleep(LOOK).await;
             let time = clock.now().format("%H:%M:%S");
             let line = line(&admin::status(admin));
             screen.0.suspend(|| println(&format!("  {time}  {line}")));

@@ -20,6 +20,7 @@ mod commands;
 mod conformance;
 mod daemon;
 mod database_faults;
+mod demo;
 mod docs;
 mod export;
 mod feed;

@@ -57,6 +57,11 @@ impl Process {
         for (name, value) in env {
             command.env(name, value);
         }
+        Self::spawn(command, address)
+    }
+
+    /// A command as it is, which listens on `address`, if at all.
+    pub fn spawn(mut command: Command, address: String) -> Self {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

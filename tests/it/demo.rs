@@ -1,0 +1,66 @@
+//! `cvsync demo` as a newcomer runs it: with nothing configured, killed, started again, and stopped.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::{Process, cvsync};
+use crate::running::until;
+
+fn start(folder: &Path) -> Process {
+    let folder = folder.to_str().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut command = cvsync(&["demo", "--candidates", "300"], [("PATH", path.as_str())]);
+    command.args(["--folder", folder]);
+    Process::spawn(command, String::new())
+}
+
+/// What stands between two others in what it printed.
+fn between(log: &str, before: &str, after: &str) -> String {
+    let rest = log.split_once(before).unwrap().1;
+    rest.split_once(after).unwrap().0.to_owned()
+}
+
+/// Waits until it says that all is there; returns its latest line.
+async fn in_step(demo: &Process) -> String {
+    until("it is in step", async || demo.log().contains("in step")).await;
+    let log = demo.log();
+    log.lines()
+        .rfind(|line| line.contains("in step"))
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn the_demo_shows_the_main_job_survives_a_kill_and_leaves_nothing_behind() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("demo");
+    let demo = start(&folder);
+    let line = in_step(&demo).await;
+    assert!(line.contains("0 parked"), "{line}");
+    let stored: u32 = between(&line, "| ", " CVs").parse().unwrap();
+    assert!(stored > 200, "what has arrived is counted: {line}");
+
+    let log = demo.log();
+    let site = between(&log, "status       ", "/, ");
+    let token = between(&log, "the token ", "\n");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let page = client.get(&site).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let mirror = format!("{site}/mirror/v1/kandidaten?aantal=5");
+    let found = client.get(mirror).bearer_auth(token).send().await.unwrap();
+    let found: Value = serde_json::from_slice(&found.bytes().await.unwrap()).unwrap();
+    assert_eq!(found["resultaten"].as_array().unwrap().len(), 5);
+
+    demo.kill().await;
+    let mut demo = start(&folder);
+    let line = in_step(&demo).await;
+    let new: u32 = between(&line, "since the start: ", " new").parse().unwrap();
+    assert!(new < 100, "it went on where it was: {line}");
+
+    demo.signal("-INT");
+    let ended = demo.ended_within(Duration::from_secs(30)).await;
+    assert!(ended.success(), "{}", demo.log());
+    assert!(!folder.exists());
+}
