@@ -1,0 +1,189 @@
+//! How calls have to be written to be answered: other words, other times, other numbers.
+
+use chrono::{DateTime, TimeDelta};
+
+use super::{Looker, SETTLED, said, window};
+use crate::conformance::seen::Trouble;
+use crate::model::{Dialect, Window, dialect};
+use crate::vdab::ApiError;
+
+/// What `van` and `tot` may be called.
+const ENDS: &[(&str, &str)] = &[
+    ("van", "tot"),
+    ("from", "until"),
+    ("from", "to"),
+    ("since", "until"),
+    ("start", "end"),
+    ("vanDatum", "totDatum"),
+    ("datumVan", "datumTot"),
+    ("startDatum", "eindDatum"),
+    ("wijzigingsDatumVan", "wijzigingsDatumTot"),
+];
+
+/// What `vanaf` may be called.
+pub(super) const OFFSETS: &[&str] = &[
+    "vanaf",
+    "offset",
+    "start",
+    "skip",
+    "from",
+    "page",
+    "pagina",
+    "paginaNummer",
+];
+
+/// What `aantal` may be called.
+pub(super) const SIZES: &[&str] = &[
+    "aantal",
+    "limit",
+    "size",
+    "count",
+    "pageSize",
+    "rows",
+    "aantalPerPagina",
+];
+
+/// How an instant may be written.
+const TIME_FORMATS: &[&str] = &[
+    dialect::TIME_FORMAT,
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S%.3f+00:00",
+    "%Y-%m-%dT%H:%M:%S+00:00",
+    "%s%3f",
+    "%s",
+];
+
+impl Looker<'_> {
+    /// Whether bulk calls are answered, in whatever dialect.
+    pub(super) async fn begin(&mut self) -> Result<bool, ApiError> {
+        let sight = self.bulk(self.last(1)?, Some(self.first), Some(10)).await?;
+        self.tot = self.probe.client().time().now() - SETTLED;
+        let api = "CVSYNC_API_BASE_URL";
+        let (what, variables) = match sight.status {
+            200 if self.rows(&sight).is_some() => return Ok(true),
+            200 => ("a good answer, but no list in it".to_owned(), vec![api]),
+            status @ (401 | 403) if sight.asks_for_token => (
+                format!("status {status}: a Bearer token is asked for"),
+                vec![
+                    "CVSYNC_OAUTH_TOKEN_URL",
+                    "CVSYNC_OAUTH_CLIENT_ID",
+                    "CVSYNC_OAUTH_CLIENT_SECRET",
+                ],
+            ),
+            status @ (401 | 403) => (
+                format!(
+                    "status {status} ({}): the key is wrong or has no subscription to the CV API; if it is right and has one, a token may be needed (the three CVSYNC_OAUTH_ variables)",
+                    said(&sight)
+                ),
+                vec!["CVSYNC_API_KEY"],
+            ),
+            404 => (
+                format!("status 404 ({}): the API is not there", said(&sight)),
+                vec![api],
+            ),
+            status @ 400..=499 => {
+                return self.vary(status, &said(&sight)).await;
+            }
+            status @ 300..=399 => (format!("status {status}, a redirect"), vec![api]),
+            status => (format!("status {status}"), Vec::new()),
+        };
+        self.seen.trouble = Some(Trouble {
+            what,
+            variables,
+            key: matches!(sight.status, 401 | 403),
+        });
+        Ok(false)
+    }
+
+    /// Asks otherwise, in one respect after the other, until there is an answer.
+    async fn vary(&mut self, status: u16, said: &str) -> Result<bool, ApiError> {
+        let window = self.last(1)?;
+        let asked = self.seen.dialect.clone();
+        let formats = TIME_FORMATS.iter().map(|format| Dialect {
+            time_format: (*format).to_owned(),
+            ..asked.clone()
+        });
+        let ends = ENDS.iter().map(|ends| with_ends(&asked, *ends));
+        let mut tries = vec![(asked.clone(), 1)];
+        tries.extend(formats.map(|dialect| (dialect, 0)));
+        tries.extend(ends.map(|dialect| (dialect, 0)));
+        tries.retain(|(dialect, first)| *dialect != asked || *first != self.first);
+        for (dialect, first) in tries {
+            self.seen.dialect = dialect;
+            if self.bulk(window, Some(first), Some(10)).await?.status == 200 {
+                self.first = first;
+                self.seen.first = first;
+                return Ok(true);
+            }
+        }
+        self.seen.dialect = asked;
+        if self.bulk(window, None, None).await?.status == 200 {
+            let named = self.name("aantal", SIZES, None, Some(10), window).await?;
+            self.seen.heeds_size = (!named).then_some(false);
+            let named = self.name("vanaf", OFFSETS, Some(0), None, window).await?;
+            self.seen.heeds_offset = (!named).then_some(false);
+            return Ok(true);
+        }
+        self.seen.refused = Some(format!(
+            "status {status} ({said}), and so is what else was tried"
+        ));
+        Ok(false)
+    }
+
+    /// Finds what a parameter is called, where a wrong name is refused.
+    async fn name(
+        &mut self,
+        ours: &'static str,
+        candidates: &[&str],
+        vanaf: Option<u64>,
+        aantal: Option<u64>,
+        window: Window,
+    ) -> Result<bool, ApiError> {
+        let before = self.seen.dialect.names.clone();
+        for theirs in candidates {
+            self.seen.dialect.names.set(ours, theirs);
+            if self.seen.dialect.names.clash().is_none()
+                && self.bulk(window, vanaf, aantal).await?.status == 200
+            {
+                return Ok(true);
+            }
+        }
+        self.seen.dialect.names = before;
+        Ok(false)
+    }
+
+    /// Whether the ends of a window are heeded, under whatever name.
+    pub(super) async fn ends(&mut self) -> Result<(), ApiError> {
+        let before = self.seen.dialect.clone();
+        let mut tries = vec![before.clone()];
+        tries.extend(ENDS.iter().map(|ends| with_ends(&before, *ends)));
+        let long_ago = DateTime::UNIX_EPOCH + TimeDelta::days(7_305);
+        let long_ago = window(long_ago, long_ago + TimeDelta::hours(1))?;
+        for (at, dialect) in tries.into_iter().enumerate() {
+            if at > 0 && dialect == before {
+                continue;
+            }
+            self.seen.dialect = dialect;
+            let sight = self.bulk(long_ago, Some(self.first), Some(10)).await?;
+            match self.rows(&sight) {
+                Some(rows) if rows.is_empty() => {
+                    self.seen.heeds_window = Some(true);
+                    return Ok(());
+                }
+                // Refused for its age, perhaps: that is heed enough.
+                None if at == 0 => return Ok(()),
+                _ => {}
+            }
+        }
+        self.seen.dialect = before;
+        self.seen.heeds_window = Some(false);
+        Ok(())
+    }
+}
+
+fn with_ends(dialect: &Dialect, (van, tot): (&str, &str)) -> Dialect {
+    let mut dialect = dialect.clone();
+    dialect.names.set("van", van);
+    dialect.names.set("tot", tot);
+    dialect
+}

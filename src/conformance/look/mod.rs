@@ -1,0 +1,250 @@
+//! Makes the calls, some dozens at most, each a GET: every answer may tell how to ask the next one.
+//!
+//! A subject has a file, as in `judge`: how calls have to be written, lists and what is in them, documents, search.
+
+mod asking;
+mod documents;
+mod lists;
+mod rows;
+mod search;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::seen::{Seen, Trouble};
+use crate::config::Source;
+use crate::model::Window;
+use crate::vdab::probe::{Endpoint, Probe, Shape, Sight};
+use crate::vdab::{ApiError, Pauses};
+
+/// What `moreInformation` may be called.
+const MESSAGES: &[&str] = &[
+    "message",
+    "error",
+    "errorMessage",
+    "detail",
+    "description",
+    "omschrijving",
+    "title",
+];
+
+/// How often a call is made that is answered by something that passes.
+const ATTEMPTS: u32 = 4;
+
+/// Windows end so long ago, so that what is counted twice is the same.
+const SETTLED: TimeDelta = TimeDelta::minutes(10);
+
+type Row = BTreeMap<String, Shape>;
+
+/// Looks at a source.
+pub(super) struct Looker<'a> {
+    probe: Probe,
+    source: &'a Source,
+    seen: Seen,
+    /// The end of the windows that are asked for.
+    tot: DateTime<Utc>,
+    /// The first number of `vanaf` that is answered.
+    first: u64,
+}
+
+impl<'a> Looker<'a> {
+    pub(super) fn new(probe: Probe, source: &'a Source) -> Self {
+        Self {
+            tot: probe.client().time().now() - SETTLED,
+            probe,
+            source,
+            seen: Seen {
+                dialect: source.api.dialect.clone(),
+                ..Seen::default()
+            },
+            first: 0,
+        }
+    }
+
+    /// Everything that can be seen.
+    pub(super) async fn look(mut self) -> Seen {
+        if let Err(error) = self.kandidaten().await {
+            let trouble = self.trouble(&error);
+            self.seen.trouble.get_or_insert(trouble);
+        }
+        if self.seen.trouble.is_none() {
+            if let Err(error) = self.search().await {
+                self.seen.search.trouble = Some(error.to_string());
+            }
+            if let Err(error) = self.reference().await {
+                self.seen.reference.trouble = Some(error.to_string());
+            }
+        }
+        let ahead = self.probe.client().time().local_clock_ahead();
+        self.seen.ahead = ahead.map(|ahead| ahead.num_seconds());
+        self.seen.calls = self.probe.answers_received();
+        self.seen
+    }
+
+    fn trouble(&self, error: &ApiError) -> Trouble {
+        let types: Vec<_> = self.seen.content_types.iter().map(String::as_str).collect();
+        let (what, variables) = match error {
+            ApiError::NotAnAnswer(_) => (
+                format!("{error}; the content type is {}", types.join(", ")),
+                vec!["CVSYNC_API_BASE_URL"],
+            ),
+            ApiError::Unreachable(_) => (error.to_string(), vec!["CVSYNC_API_BASE_URL"]),
+            _ => (format!("{error}; try again later"), Vec::new()),
+        };
+        Trouble {
+            what,
+            variables,
+            key: false,
+        }
+    }
+
+    async fn kandidaten(&mut self) -> Result<(), ApiError> {
+        if !self.begin().await? {
+            return Ok(());
+        }
+        self.ends().await?;
+        if !self.width().await? {
+            return Ok(());
+        }
+        self.size().await?;
+        let rows = self.sample().await?;
+        let ids: Vec<_> = rows.iter().map(|row| self.id(row)).collect();
+        self.paging(&ids).await?;
+        self.capped(&ids).await?;
+        self.halves().await?;
+        self.limits().await?;
+        self.details(&rows).await
+    }
+
+    async fn get(
+        &mut self,
+        endpoint: Endpoint,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Sight, ApiError> {
+        let mut pauses = Pauses::new(Duration::from_millis(500), Duration::from_secs(2));
+        let mut attempts = 1;
+        loop {
+            let answer = self.probe.get(endpoint, path, query).await;
+            if let Ok(sight) = &answer {
+                self.note(endpoint, sight);
+            }
+            // What passes by tells nothing of the API, and must not be taken for a refusal.
+            match answer.and_then(lasting) {
+                Err(error) if attempts < ATTEMPTS && passes(&error) => {}
+                answer => return answer,
+            }
+            attempts += 1;
+            tokio::time::sleep(pauses.next_pause()).await;
+        }
+    }
+
+    /// A page; `vanaf` and `aantal` are left out where they are `None`.
+    async fn bulk(
+        &mut self,
+        window: Window,
+        vanaf: Option<u64>,
+        aantal: Option<u64>,
+    ) -> Result<Sight, ApiError> {
+        let dialect = self.seen.dialect.clone();
+        let (van, tot) = dialect.ends(window);
+        let name = |ours| dialect.names.of(ours);
+        let mut query = vec![(name("van"), van), (name("tot"), tot)];
+        query.extend(vanaf.map(|vanaf| (name("vanaf"), vanaf.to_string())));
+        query.extend(aantal.map(|aantal| (name("aantal"), aantal.to_string())));
+        self.get(Endpoint::Bulk, &["kandidaten", "bulk"], &query)
+            .await
+    }
+
+    /// What any answer tells.
+    fn note(&mut self, endpoint: Endpoint, sight: &Sight) {
+        let seen = &mut self.seen;
+        let left_before = std::mem::replace(&mut seen.left, sight.remaining);
+        let quota = seen.quota.entry(endpoint).or_default();
+        if quota.calls == 0 {
+            quota.first_remaining = sight.remaining;
+            quota.left_before = left_before;
+        }
+        quota.calls += 1;
+        quota.limit = sight.limit.or(quota.limit);
+        seen.dated = Some(seen.dated.unwrap_or(true) && sight.is_dated);
+        match (sight.status, sight.body.fields()) {
+            (200, _) => seen.content_types.extend(sight.content_type.clone()),
+            (400..=499, Some(fields)) if sight.is_json => {
+                let names = &mut seen.dialect.names;
+                let known = [
+                    names.of("moreInformation"),
+                    "moreInformation",
+                    "httpMessage",
+                ];
+                if !known.iter().any(|name| fields.contains_key(*name))
+                    && let Some(name) = MESSAGES.iter().find(|name| is_text(fields.get(**name)))
+                {
+                    names.set("moreInformation", name);
+                }
+                seen.error.get_or_insert_with(|| sight.clone());
+            }
+            (400..=499, _) => seen.error_page = Some(sight.status),
+            _ => {}
+        }
+    }
+
+    /// The last so many hours.
+    fn last(&self, hours: i64) -> Result<Window, ApiError> {
+        window(self.tot - TimeDelta::hours(hours), self.tot)
+    }
+}
+
+/// An answer, unless it is one that may be another the next time.
+fn lasting(sight: Sight) -> Result<Sight, ApiError> {
+    match sight.status {
+        429 => Err(ApiError::OverQuota { wait: None }),
+        408 => Err(ApiError::Incomplete("status 408")),
+        status @ 500..=599 => Err(ApiError::Server { status, wait: None }),
+        200 if !sight.is_json => Err(ApiError::NotAnAnswer("status 200, but it is no JSON")),
+        _ => Ok(sight),
+    }
+}
+
+fn passes(error: &ApiError) -> bool {
+    !matches!(error, ApiError::GaveUp { .. } | ApiError::Unreachable(_))
+}
+
+fn window(van: DateTime<Utc>, tot: DateTime<Utc>) -> Result<Window, ApiError> {
+    Window::new(van, tot).ok_or(ApiError::NotAnAnswer(
+        "this machine's clock is out of range",
+    ))
+}
+
+/// The total and its name: the larger one where there are two, as the client has it.
+fn total(sight: &Sight) -> Option<(String, u64)> {
+    let fields = sight.body.fields()?;
+    ["aantal", "totaalAantalResultaten"]
+        .iter()
+        .filter_map(|name| match fields.get(*name) {
+            Some(Shape::Number(total)) => Some(((*name).to_owned(), *total)),
+            _ => None,
+        })
+        .max_by_key(|(_, total)| *total)
+}
+
+fn word(shape: Option<&Shape>) -> Option<String> {
+    match shape {
+        Some(Shape::Word(word)) => Some(word.clone()),
+        _ => None,
+    }
+}
+
+fn is_text(shape: Option<&Shape>) -> bool {
+    matches!(shape, Some(Shape::Text | Shape::Word(_)))
+}
+
+/// What an error says.
+fn said(sight: &Sight) -> String {
+    match &*sight.message {
+        "" => "no reason given".to_owned(),
+        message => message.to_owned(),
+    }
+}
