@@ -8,6 +8,7 @@
 pub mod answer;
 mod auth;
 pub mod bulk;
+mod canaries;
 pub mod detail;
 mod drift;
 mod error;
@@ -15,6 +16,7 @@ mod gate;
 pub mod headers;
 mod loan;
 mod names;
+mod operation;
 pub mod probe;
 mod quota;
 pub mod reference;
@@ -25,8 +27,6 @@ mod source_time;
 mod wire;
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -46,17 +46,15 @@ pub use self::wire::{BulkItem, BulkPage, SearchPage};
 
 use self::answer::Raw;
 use self::auth::Auth;
+use self::canaries::Canaries;
 use self::drift::Drift;
-use self::gate::{Gate, Pass};
-use self::quota::Quota;
+use self::gate::Pass;
+use self::operation::Operation;
 use self::reference::Entry;
 use crate::clock::Clock;
 use crate::config;
 use crate::model::{CvId, Dialect, JsonPointer, Standing, StatusWords, Window, shape};
 use crate::telemetry::Metrics;
-
-/// So many CVs are remembered to probe a closed gate with: any one of them may be one that fails by itself.
-const CANARIES: usize = 5;
 
 /// VDAB's CV API: one method for each operation, each call one attempt.
 #[derive(Debug)]
@@ -77,60 +75,8 @@ pub struct Client {
     search: Operation,
     reference: Operation,
     diplomas: Operation,
-    /// CVs that are known to be there, the latest answer first: their details tell whether the source answers.
-    canaries: Mutex<Vec<CvId>>,
+    canaries: Canaries,
     drift: Drift,
-}
-
-/// What an operation has for itself: VDAB counts the calls of each apart.
-#[derive(Debug)]
-struct Operation {
-    name: &'static str,
-    template: &'static str,
-    quota: Quota,
-    gate: Gate,
-    /// Calls that have no answer yet.
-    under_way: AtomicUsize,
-    /// Attempts that have come to an end.
-    received: AtomicU64,
-}
-
-/// A call that has no answer yet; over when this is dropped, whatever drops it.
-struct UnderWay<'a>(&'a AtomicUsize);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Operation {
-    fn new(name: &'static str, template: &'static str, per_minute: NonZeroU32) -> Self {
-        Self {
-            name,
-            template,
-            quota: Quota::new(name, per_minute),
-            gate: Gate::default(),
-            under_way: AtomicUsize::new(0),
-            received: AtomicU64::new(0),
-        }
-    }
-
-    fn begin(&self) -> UnderWay<'_> {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(&self.under_way)
-    }
-
-    /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
-    async fn admit(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
-        loop {
-            let pass = self.gate.pass(patience).await?;
-            self.quota.permit().await;
-            if pass.holds() {
-                return Ok(pass);
-            }
-        }
-    }
 }
 
 /// An answer, and the source time at which its request started: it reflects every change before that.
@@ -188,7 +134,7 @@ impl Client {
             search: operation("search", "/kandidaten"),
             reference: operation("reference", "/{referentielijst}"),
             diplomas: operation("diplomas", "/diplomas"),
-            canaries: Mutex::new(Vec::new()),
+            canaries: Canaries::default(),
             drift: Drift::default(),
         };
         for operation in client.of_syncs() {
@@ -237,11 +183,11 @@ impl Client {
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
         loop {
             let pass = self.detail.admit(self.patience).await?;
-            match self.canary() {
+            match self.canaries.first() {
                 Some(canary) if pass.is_probe() && canary != id => {
                     // Its outcome opens the gate, or keeps it closed.
                     if self.ask_detail(pass, canary).await.is_err() {
-                        self.drop_canary(canary);
+                        self.canaries.drop(canary);
                     }
                 }
                 _ => return self.ask_detail(pass, id).await,
@@ -333,36 +279,18 @@ impl Client {
 
     /// Whether the source answers for any CV that is known to be there; false where none is.
     pub async fn answers(&self) -> bool {
-        while let Some(canary) = self.canary() {
+        while let Some(canary) = self.canaries.first() {
             if self.detail(canary).await.is_ok() {
                 return true;
             }
-            self.drop_canary(canary);
+            self.canaries.drop(canary);
         }
         false
     }
 
     /// Tells of CVs that are known to be there, as far as there is room for them.
     pub fn suggest_canaries(&self, ids: impl IntoIterator<Item = CvId>) {
-        let mut canaries = self.lock_canaries();
-        for id in ids {
-            if canaries.len() < CANARIES && !canaries.contains(&id) {
-                canaries.push(id);
-            }
-        }
-    }
-
-    fn canary(&self) -> Option<CvId> {
-        self.lock_canaries().first().copied()
-    }
-
-    /// It may fail by itself: the next one is asked from now on.
-    fn drop_canary(&self, id: CvId) {
-        self.lock_canaries().retain(|canary| *canary != id);
-    }
-
-    fn lock_canaries(&self) -> MutexGuard<'_, Vec<CvId>> {
-        self.canaries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.canaries.suggest(ids);
     }
 
     async fn ask_detail(&self, pass: Pass<'_>, id: CvId) -> Result<Answer<Detail>, ApiError> {
@@ -377,10 +305,7 @@ impl Client {
         if let Detail::Live(document) = &answer.value {
             self.drift.note(document.drift().iter().cloned());
             self.note_status(document.status());
-            let mut canaries = self.lock_canaries();
-            canaries.retain(|canary| *canary != id);
-            canaries.insert(0, id);
-            canaries.truncate(CANARIES);
+            self.canaries.answered(id);
         }
         Ok(answer)
     }
@@ -418,15 +343,13 @@ impl Client {
     /// Attempts of what syncs need that have come to an end, well or not.
     #[must_use]
     pub fn answers_received(&self) -> u64 {
-        self.of_syncs()
-            .map(|operation| operation.received.load(Ordering::Relaxed))
-            .sum()
+        self.of_syncs().map(Operation::received).sum()
     }
 
     /// Detail calls that have no answer yet.
     #[must_use]
     pub fn details_under_way(&self) -> usize {
-        self.detail.under_way.load(Ordering::Relaxed)
+        self.detail.under_way()
     }
 
     /// Whether any detail call succeeded since `instant`: then a CV that keeps failing fails by itself.
@@ -500,9 +423,8 @@ impl Client {
             Ok(request) => request::send(request, limit).await,
             Err(error) => Err(error),
         };
-        drop(under_way);
+        operation.end(under_way);
         let received = Instant::now();
-        operation.received.fetch_add(1, Ordering::Relaxed);
         if let Ok(raw) = &raw {
             self.observe(operation, raw, asked, received);
         }

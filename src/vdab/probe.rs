@@ -5,14 +5,14 @@
 //! whatever may be somebody's.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value};
 
 use super::answer::Raw;
 use super::bulk::LARGEST_PAGE;
 use super::error::ApiError;
-use super::{Client, Operation, headers, wire};
+use super::operation::Operation;
+use super::{Client, headers, wire};
 use crate::model::CvId;
 
 /// What is asked; VDAB counts the calls of each apart.
@@ -140,9 +140,7 @@ impl Probe {
     #[must_use]
     pub fn answers_received(&self) -> u64 {
         let operations = self.operations.values();
-        operations
-            .map(|operation| operation.received.load(Ordering::Relaxed))
-            .sum()
+        operations.map(Operation::received).sum()
     }
 
     /// The client's own knowledge: the source's time.

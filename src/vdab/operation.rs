@@ -1,0 +1,80 @@
+//! What an operation of the API has for itself: VDAB counts the calls of each apart.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::error::ApiError;
+use super::gate::{Gate, Pass};
+use super::quota::Quota;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Operation {
+    /// What quota and metrics call it.
+    pub name: &'static str,
+    /// Its path in the metrics, without ids.
+    pub template: &'static str,
+    /// How many calls are left.
+    pub quota: Quota,
+    /// Whether calls make sense now.
+    pub gate: Gate,
+    under_way: AtomicUsize,
+    received: AtomicU64,
+}
+
+/// A call that has no answer yet; over when this is dropped, whatever drops it.
+pub struct UnderWay<'a>(&'a Operation);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Operation {
+    /// One of which nothing was asked yet.
+    pub fn new(name: &'static str, template: &'static str, per_minute: NonZeroU32) -> Self {
+        Self {
+            name,
+            template,
+            quota: Quota::new(name, per_minute),
+            gate: Gate::default(),
+            under_way: AtomicUsize::new(0),
+            received: AtomicU64::new(0),
+        }
+    }
+
+    /// A call begins.
+    pub fn begin(&self) -> UnderWay<'_> {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self)
+    }
+
+    /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
+    pub async fn admit(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
+        loop {
+            let pass = self.gate.pass(patience).await?;
+            self.quota.permit().await;
+            if pass.holds() {
+                return Ok(pass);
+            }
+        }
+    }
+
+    /// An attempt has come to an end, well or not.
+    pub fn end(&self, under_way: UnderWay<'_>) {
+        drop(under_way);
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls that have no answer yet.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that have come to an end.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
