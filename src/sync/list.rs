@@ -12,22 +12,20 @@ use tokio::sync::mpsc::Sender;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
+use super::pages::Cover;
 use super::plan::{Plan, Planned};
 use super::request::Comparison;
 use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
 use crate::model::window::instant;
-use crate::model::{CvId, Difference, Window};
+use crate::model::{CvId, Difference};
 use crate::store::{StoreError, cv_seen, held_delete, parked_cv, sync_window};
 use crate::telemetry;
-use crate::vdab::{Answer, ApiError, BulkItem, BulkPage, Pauses, Remedy};
+use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
 
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
-
-/// More pages in one instant than all CVs would fill.
-const MOST_PAGES: u64 = 1_000;
 
 /// The source takes windows of this width, whatever else it takes.
 const NARROWEST: TimeDelta = TimeDelta::minutes(1);
@@ -93,15 +91,6 @@ pub(super) struct Lister<'a> {
     begun: Option<DateTime<Utc>>,
     /// The end of the first window that held anything: the source may tell nothing of what lies before it.
     pub(super) horizon: Option<DateTime<Utc>>,
-}
-
-/// How the first answer covers its window.
-enum Cover {
-    Whole,
-    /// There is more, and the window can be cut.
-    Halves(Window, Window),
-    /// There is more in an instant that cannot be cut.
-    Pages,
 }
 
 impl Lister<'_> {
@@ -196,116 +185,12 @@ impl Lister<'_> {
         self.pipeline.narrower.send_replace(Some(width));
     }
 
-    /// Whether one answer holds the whole window.
-    ///
-    /// A page that is shorter than asked for and yet claims more is either cut by the server or lies about its total:
-    /// what lies behind it tells.
-    async fn cover(&self, window: Window, page: &BulkPage) -> Result<Cover, SyncError> {
-        let (size, got) = (
-            u64::from(self.pipeline.settings.page_size),
-            page.items.len() as u64,
-        );
-        // A total no larger than the page may be the page's own, or a lie: it proves nothing about what lies behind.
-        let whole = match page.total.filter(|total| *total > got) {
-            None => got < size,
-            Some(_) if got < size => self.page(window, got).await?.value.items.is_empty(),
-            Some(_) => false,
-        };
-        Ok(match (whole, self.pipeline.vdab.halves(window)) {
-            (true, _) => Cover::Whole,
-            (false, Some((older, newer))) => Cover::Halves(older, newer),
-            (false, None) => Cover::Pages,
-        })
-    }
-
-    /// Feeds every page, from the last one down to the first, which has to be read anew: what left the window since has
-    /// moved rows into it. All of it again if the window grew meanwhile.
-    ///
-    /// How many there are is counted, whatever the answers claim: it is rare enough.
-    async fn pages_down(
+    /// Passes on the ids of a page that need it, and counts all of them.
+    pub(super) async fn feed(
         &self,
         listed: &mut Listed,
-        first: &Answer<BulkPage>,
+        page: &Answer<BulkPage>,
     ) -> Result<(), SyncError> {
-        let window = listed.planned.window;
-        let step = (first.value.items.len() as u64).max(1);
-        let mut total = self.count(window, step, step).await?;
-        loop {
-            for page in (0..total.div_ceil(step)).rev() {
-                if self.stopped() {
-                    return Ok(());
-                }
-                let page = self.page(window, page * step).await?;
-                self.feed(listed, &page).await?;
-            }
-            let now = self.count(window, total, step).await?;
-            if now == total {
-                return Ok(());
-            }
-            let kind = if now > total { "grew" } else { "shrank" };
-            self.pipeline.metrics.page_drifted(kind, 1);
-            tracing::info!(%window, from = total, to = now, "a window {kind} while it was listed; listing it again");
-            total = now;
-        }
-    }
-
-    /// How many ids lie in a window that has `known` of them at least: read on until a page is empty.
-    async fn count(&self, window: Window, known: u64, step: u64) -> Result<u64, SyncError> {
-        let mut count = known;
-        loop {
-            let got = self.page(window, count).await?.value.items.len() as u64;
-            count += got;
-            if got == 0 || self.stopped() {
-                return Ok(count);
-            }
-            if count > MOST_PAGES * step {
-                let error = ApiError::NotAnAnswer("its pages have no end");
-                return Err(SyncError::List { window, error });
-            }
-        }
-    }
-
-    /// One page, asked for until it comes; a page that keeps failing ends the run.
-    async fn page(&self, window: Window, offset: u64) -> Result<Answer<BulkPage>, SyncError> {
-        let mut pauses = Pauses::for_one_request();
-        let begun = Instant::now();
-        loop {
-            let size = self.pipeline.settings.page_size;
-            let span = tracing::debug_span!(
-                "request",
-                otel.name = "GET /kandidaten/bulk",
-                otel.kind = "client",
-                http.request.method = "GET",
-                url.template = "/kandidaten/bulk",
-                page.offset = offset,
-                error.type = field::Empty,
-                otel.status_code = field::Empty,
-            );
-            let page = self.pipeline.vdab.bulk(window, offset, size);
-            let error = match page.instrument(span.clone()).await {
-                Ok(page) => return Ok(page),
-                Err(error) => error,
-            };
-            telemetry::failed(&span, error.class());
-            self.pipeline.metrics.retry("list", error.class());
-            match error.remedy() {
-                Remedy::WaitForGate => {}
-                Remedy::Retry(_) if begun.elapsed() < self.pipeline.settings.retry_max_elapsed => {
-                    tracing::debug!(
-                        error.class = error.class(),
-                        "a page has to be asked for again"
-                    );
-                    tokio::time::sleep(pauses.next_pause()).await;
-                }
-                Remedy::Retry(_) | Remedy::Park(_) | Remedy::Stop => {
-                    return Err(SyncError::List { window, error });
-                }
-            }
-        }
-    }
-
-    /// Passes on the ids of a page that need it, and counts all of them.
-    async fn feed(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
         if let Some(comparison) = self.compares {
             return self.note(comparison, listed, page).await;
         }
@@ -483,7 +368,7 @@ impl Lister<'_> {
         self.work.send(work).await.is_ok()
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.work.is_closed()
     }
 

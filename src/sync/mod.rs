@@ -10,6 +10,7 @@ mod fetch;
 mod hand;
 mod list;
 pub mod loan;
+mod pages;
 mod plan;
 mod progress;
 mod queues;

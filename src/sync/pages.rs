@@ -1,0 +1,139 @@
+//! The pages of a window: whether one holds all of it, and else each of them, from the last one down to the first.
+
+use std::time::Instant;
+
+use tracing::{Instrument, field};
+
+use super::SyncError;
+use super::list::Lister;
+use super::settle::Listed;
+use crate::model::Window;
+use crate::telemetry;
+use crate::vdab::{Answer, ApiError, BulkPage, Pauses, Remedy};
+
+/// More pages in one instant than all CVs would fill.
+const MOST_PAGES: u64 = 1_000;
+
+/// How the first answer covers its window.
+pub(super) enum Cover {
+    /// Wholly.
+    Whole,
+    /// There is more, and the window can be cut.
+    Halves(Window, Window),
+    /// There is more in an instant that cannot be cut.
+    Pages,
+}
+
+impl Lister<'_> {
+    /// Whether one answer holds the whole window.
+    ///
+    /// A page that is shorter than asked for and yet claims more is either cut by the server or lies about its total:
+    /// what lies behind it tells.
+    pub(super) async fn cover(&self, window: Window, page: &BulkPage) -> Result<Cover, SyncError> {
+        let (size, got) = (
+            u64::from(self.pipeline.settings.page_size),
+            page.items.len() as u64,
+        );
+        // A total no larger than the page may be the page's own, or a lie: it proves nothing about what lies behind.
+        let whole = match page.total.filter(|total| *total > got) {
+            None => got < size,
+            Some(_) if got < size => self.page(window, got).await?.value.items.is_empty(),
+            Some(_) => false,
+        };
+        Ok(match (whole, self.pipeline.vdab.halves(window)) {
+            (true, _) => Cover::Whole,
+            (false, Some((older, newer))) => Cover::Halves(older, newer),
+            (false, None) => Cover::Pages,
+        })
+    }
+
+    /// Feeds every page, from the last one down to the first, which has to be read anew: what left the window since has
+    /// moved rows into it. All of it again if the window grew meanwhile.
+    ///
+    /// How many there are is counted, whatever the answers claim: it is rare enough.
+    pub(super) async fn pages_down(
+        &self,
+        listed: &mut Listed,
+        first: &Answer<BulkPage>,
+    ) -> Result<(), SyncError> {
+        let window = listed.planned.window;
+        let step = (first.value.items.len() as u64).max(1);
+        let mut total = self.count(window, step, step).await?;
+        loop {
+            for page in (0..total.div_ceil(step)).rev() {
+                if self.stopped() {
+                    return Ok(());
+                }
+                let page = self.page(window, page * step).await?;
+                self.feed(listed, &page).await?;
+            }
+            let now = self.count(window, total, step).await?;
+            if now == total {
+                return Ok(());
+            }
+            let kind = if now > total { "grew" } else { "shrank" };
+            self.pipeline.metrics.page_drifted(kind, 1);
+            tracing::info!(%window, from = total, to = now, "a window {kind} while it was listed; listing it again");
+            total = now;
+        }
+    }
+
+    /// How many ids lie in a window that has `known` of them at least: read on until a page is empty.
+    async fn count(&self, window: Window, known: u64, step: u64) -> Result<u64, SyncError> {
+        let mut count = known;
+        loop {
+            let got = self.page(window, count).await?.value.items.len() as u64;
+            count += got;
+            if got == 0 || self.stopped() {
+                return Ok(count);
+            }
+            if count > MOST_PAGES * step {
+                let error = ApiError::NotAnAnswer("its pages have no end");
+                return Err(SyncError::List { window, error });
+            }
+        }
+    }
+
+    /// One page, asked for until it comes; a page that keeps failing ends the run.
+    pub(super) async fn page(
+        &self,
+        window: Window,
+        offset: u64,
+    ) -> Result<Answer<BulkPage>, SyncError> {
+        let mut pauses = Pauses::for_one_request();
+        let begun = Instant::now();
+        loop {
+            let size = self.pipeline.settings.page_size;
+            let span = tracing::debug_span!(
+                "request",
+                otel.name = "GET /kandidaten/bulk",
+                otel.kind = "client",
+                http.request.method = "GET",
+                url.template = "/kandidaten/bulk",
+                page.offset = offset,
+                error.type = field::Empty,
+                otel.status_code = field::Empty,
+            );
+            let page = self.pipeline.vdab.bulk(window, offset, size);
+            let error = match page.instrument(span.clone()).await {
+                Ok(page) => return Ok(page),
+                Err(error) => error,
+            };
+            telemetry::failed(&span, error.class());
+            self.pipeline.metrics.retry("list", error.class());
+            match error.remedy() {
+                Remedy::WaitForGate => {}
+                Remedy::Retry(_) if begun.elapsed() < self.pipeline.settings.retry_max_elapsed => {
+                    tracing::debug!(
+                        error.class = error.class(),
+                        "a page has to be asked for again"
+                    );
+                    tokio::time::sleep(pauses.next_pause()).await;
+                }
+                Remedy::Retry(_) | Remedy::Park(_) | Remedy::Stop => {
+                    return Err(SyncError::List { window, error });
+                }
+            }
+        }
+    }
+}
