@@ -80,6 +80,9 @@ async fn log(progress: &Progress) {
 }
 
 fn rate(now: &Snapshot) -> String {
+    if now.expected == 0 {
+        return "listing".to_owned();
+    }
     let eta = now.eta_seconds.map_or_else(String::new, |seconds| {
         format!(
             ", {} to go",

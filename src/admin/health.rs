@@ -18,7 +18,11 @@ pub async fn livez() -> &'static str {
 
 /// 200 if the daemon can do its work, else 503; either way with what is in its way, a line each.
 pub async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
-    let Readiness { blocked, notes } = readiness(&admin);
+    let Readiness {
+        blocked,
+        role,
+        notes,
+    } = readiness(&admin);
     let (code, word) = if blocked.is_empty() {
         (StatusCode::OK, "ready")
     } else {
@@ -27,6 +31,7 @@ pub async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     let lines: Vec<String> = [word.to_owned()]
         .into_iter()
         .chain(blocked)
+        .chain(role)
         .chain(notes)
         .collect();
     (code, lines.join("\n") + "\n")
@@ -37,6 +42,8 @@ pub async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
 pub struct Readiness {
     /// What a person or a load balancer should know: it cannot work.
     pub blocked: Vec<String>,
+    /// That it does not lead, and who does: as it should be.
+    pub role: Option<String>,
     /// What passes by itself.
     pub notes: Vec<String>,
 }
@@ -64,7 +71,7 @@ pub fn readiness(admin: &Admin) -> Readiness {
             .blocked
             .push("starting: the database is not migrated yet".to_owned()),
         Phase::Stopping => readiness.blocked.push("stopping".to_owned()),
-        Phase::Standby => readiness.notes.push(standby(admin)),
+        Phase::Standby => readiness.role = Some(standby(admin)),
         Phase::Leading => {}
     }
     if let Some(pause) = admin.board.pause() {

@@ -71,7 +71,11 @@ pub(super) async fn answer(State(admin): State<Arc<Admin>>) -> Json<Status> {
 /// The state of things as of now.
 #[must_use]
 pub fn status(admin: &Admin) -> Status {
-    let Readiness { blocked, notes } = readiness(admin);
+    let Readiness {
+        blocked,
+        role,
+        notes,
+    } = readiness(admin);
     let numbers = admin.board.sample().and_then(Result::ok);
     let watermark = watermark(admin);
     let time = admin.pipeline.vdab.time();
@@ -84,7 +88,7 @@ pub fn status(admin: &Admin) -> Status {
             (true, false) => "amber",
             (true, true) => "green",
         },
-        reasons: blocked.into_iter().chain(notes).collect(),
+        reasons: blocked.into_iter().chain(role).chain(notes).collect(),
         watermark,
         lag_seconds: watermark.map(|at| (time.now() - at).num_seconds()),
         run: admin.pipeline.progress.snapshot(),

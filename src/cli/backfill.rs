@@ -14,10 +14,10 @@ use crate::sync::Request;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// From, such as 2026-02-13T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     van: DateTime<Utc>,
     /// Up to, without it
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     tot: DateTime<Utc>,
     #[command(flatten)]
     run: RunArgs,

@@ -2,6 +2,7 @@
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use or configuration.
 
+mod args;
 mod backfill;
 mod check;
 mod clients;

@@ -16,7 +16,7 @@ pub struct Args {
     #[arg(long, default_value = "by hand")]
     reason: String,
     /// When it ends by itself, such as 2026-02-13T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     until: Option<DateTime<Utc>>,
 }
 

@@ -116,6 +116,8 @@ async fn lookup(name: &str, sought: &str, output: Output, env: &Env) -> anyhow::
         let sought = sought.to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&sought);
         entries.retain(|entry| has(&entry.code) || entry.label.as_deref().is_some_and(has));
+        // The very code first, however many have it in their words.
+        entries.sort_by_key(|entry| entry.code.to_lowercase() != sought);
     }
     let shown: Vec<_> = entries
         .into_iter()

@@ -17,7 +17,7 @@ use crate::store::watermark;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to, such as 2026-02-13T12:00:00Z
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     to: DateTime<Utc>,
 }
 

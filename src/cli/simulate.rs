@@ -15,9 +15,9 @@ use crate::telemetry::{self, Screen};
 
 /// A stand-in for VDAB's API with synthetic CVs: VDAB has no test environment
 ///
-/// Serves bulk, detail, search and reference lists under /v1, with the gateway's key check, quota and errors. The same seed
-/// gives the same CVs. Point a daemon at it with CVSYNC_API_BASE_URL=http://127.0.0.1:8090/v1 and
-/// CVSYNC_API_KEY=test-key.
+/// Serves bulk, detail, search (by studies and gewensteRegios; other filters are ignored) and reference lists under /v1, with the gateway's
+/// key check, quota and errors. The same seed gives the same CVs. Point a daemon at it with
+/// CVSYNC_API_BASE_URL=http://127.0.0.1:8090/v1 and CVSYNC_API_KEY=test-key.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to listen
@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", long_help = quirks())]
     quirk: Vec<Quirk>,
     /// When the changes begin, so that a simulator that is started again comes to the same state; now by default
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     epoch: Option<DateTime<Utc>>,
 }
 

@@ -101,13 +101,28 @@ async fn read(store: &Store, schedule: &Schedule) -> anyhow::Result<Status> {
     Ok(status)
 }
 
+/// `42s`, `2h 5m`, `5years 7months`
+fn roughly(seconds: i64) -> String {
+    let lag = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let exactly = humantime::format_duration(lag).to_string();
+    exactly.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
 fn text(status: &Status) -> String {
     let state = match (status.watermark, status.lag_seconds) {
         (Some(at), Some(lag)) if status.in_step => {
-            format!("in step with VDAB up to {} ({lag} s ago)", instant(at))
+            format!(
+                "in step with VDAB up to {} ({} ago)",
+                instant(at),
+                roughly(lag)
+            )
         }
         (Some(at), Some(lag)) => {
-            format!("NOT in step: only up to {} ({lag} s ago)", instant(at))
+            format!(
+                "NOT in step: only up to {} ({} ago)",
+                instant(at),
+                roughly(lag)
+            )
         }
         _ => "NOT in step: nothing was synced yet".to_owned(),
     };

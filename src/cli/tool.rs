@@ -121,10 +121,13 @@ pub fn text(summary: &Summary) -> String {
         tally.skipped,
         tally.parked,
     )];
-    parts.push(format!("{} calls", summary.calls));
+    parts.push(match summary.calls {
+        1 => "1 call".to_owned(),
+        calls => format!("{calls} calls"),
+    });
     parts.extend(summary.difference.map(|difference| {
         format!(
-            "the source has {}, of which {} were missing and {} out of date here, and {} were here that it does not list",
+            "the source lists {} ids; of what the syncs should have brought, {} were missing and {} out of date here, and {} were here that it does not list",
             difference.listed, difference.missing, difference.stale, difference.extra
         )
     }));

@@ -107,7 +107,9 @@ impl Daemon {
         let watching = CancellationToken::new();
         let mut parts = JoinSet::<anyhow::Result<()>>::new();
         if let Some(listener) = self.listener.take() {
-            tracing::info!(address = ?listener.local_addr().ok(), "serving health, metrics and status");
+            if let Ok(address) = listener.local_addr() {
+                tracing::info!(%address, "serving health, metrics and status");
+            }
             let (admin, token) = (Arc::clone(&self.admin), watching.clone());
             parts.spawn(async move {
                 admin::serve(listener, admin, token).await;

@@ -134,7 +134,7 @@ impl Webhook {
                 Ok(Some(Delivery::Failed { status, wish, .. })) => {
                     let wish = wish.unwrap_or_default().min(LONGEST_WISH);
                     let pause = pauses.next_pause().max(wish);
-                    let again_in_seconds = pause.as_secs();
+                    let again_in_seconds = pause.as_millis().div_ceil(1_000);
                     // The client's own words would hold the address, and with it perhaps a token.
                     if let Some(status) = status {
                         tracing::warn!(

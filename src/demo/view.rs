@@ -40,7 +40,10 @@ pub fn introduce(
                 lines.push(format!("               psql '{url}' -c '{query}'"));
             }
         }
-        None => lines.push("  PostgreSQL   the one of CVSYNC_DATABASE_URL".to_owned()),
+        None => lines.push(
+            "  PostgreSQL   the one of CVSYNC_DATABASE_URL; unset it to have a private one"
+                .to_owned(),
+        ),
     }
     lines.push(format!(
         "  VDAB         simulated on {} with {} CVs, {} changes a second",
@@ -59,14 +62,12 @@ pub fn introduce(
             "  mirror       curl -H 'Authorization: Bearer {token}' 'http://{http}/mirror/v1/kandidaten?zoekterm=medewerker'"
         ));
     }
-    lines.push("  stop         Ctrl-C; nothing stays behind".to_owned());
-    if options.keep {
-        lines.pop();
-        lines.push(format!(
-            "  stop         Ctrl-C; {} stays",
-            options.folder.display()
-        ));
-    }
+    let stays = match cluster {
+        None => "what is in that database stays".to_owned(),
+        Some(_) if options.keep => format!("{} stays", options.folder.display()),
+        Some(_) => "nothing stays behind".to_owned(),
+    };
+    lines.push(format!("  stop         Ctrl-C; {stays}"));
     lines.push(String::new());
     println(&lines.join("\n"));
 }

@@ -18,6 +18,7 @@ pub const VIEWS: &[&str] = &[
     "gewenste_job",
     "gewenste_functie",
     "gewenste_regio",
+    "referentie",
 ];
 
 /// How the rows are written.

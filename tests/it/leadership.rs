@@ -43,6 +43,10 @@ async fn one_leads_the_other_stands_by_and_calls_nothing() {
     let status = second.get("/api/status").await.unwrap().1;
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["phase"], "standby");
+    assert_eq!(
+        status["light"], "green",
+        "that it stands by is as it should be"
+    );
     assert!(status["last_run"].is_null());
     let metrics = second.get("/metrics").await.unwrap().1;
     assert!(metrics.contains("cvsync_leader 0"), "{metrics}");

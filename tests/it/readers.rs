@@ -15,6 +15,7 @@ const TYPED: &[(&str, &[&str])] = &[
     ("ervaring", &["functie_titel", "werkgever_naam"]),
     ("opleiding", &["info"]),
     ("competentie", &["naam", "beschrijving"]),
+    ("gewenste_functie", &["titel"]),
 ];
 
 /// Whether this role may run this statement; it is rolled back.

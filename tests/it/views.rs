@@ -331,7 +331,8 @@ async fn each_view_shows_what_a_walk_over_the_documents_finds() {
     documents.push(shown_by_vdab());
     let (_, database) = holding(documents.clone()).await;
     with_labels(&database).await;
-    for view in VIEWS.iter().filter(|view| **view != "kandidaat") {
+    let others = |view: &&&str| !matches!(**view, "kandidaat" | "referentie");
+    for view in VIEWS.iter().filter(others) {
         let expected: Vec<Value> = documents
             .iter()
             .flat_map(|document| walk(view, document))
@@ -466,7 +467,7 @@ async fn no_document_makes_a_view_fail() {
         let rows = rows(&database, view).await;
         if matches!(*view, "kandidaat" | "persoon" | "gewenste_job") {
             assert_eq!(rows.len(), count, "{view} has a row a CV");
-        } else {
+        } else if *view != "referentie" {
             assert!(rows.len() > count / 2, "{view} has but {}", rows.len());
         }
     }

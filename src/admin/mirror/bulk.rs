@@ -29,6 +29,7 @@ pub async fn bulk(
     RawQuery(query): RawQuery,
 ) -> Result<Json<BulkPage>, Refusal> {
     let query = Query::read(query);
+    query.only(&["van", "tot", "vanaf", "aantal"], &[])?;
     let (van, tot) = (query.instant("van")?, query.instant("tot")?);
     if tot < van {
         return Err(Refusal::wrong("van is later than tot"));

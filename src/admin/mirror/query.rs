@@ -7,6 +7,9 @@ use url::form_urlencoded;
 
 use super::answer::Refusal;
 
+/// Of a name that is not known so much is shown, in characters.
+const LONGEST_SHOWN: usize = 40;
+
 /// Decoded, in their order. What is no UTF-8 is replaced by U+FFFD, and then means nothing.
 #[derive(Debug)]
 pub struct Query(Vec<(String, String)>);
@@ -22,9 +25,27 @@ impl Query {
         )
     }
 
-    /// The names, as often as they come.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+    /// Refuses what nobody would read: a name that is not known, a value that is blank, a second one where there can be but one.
+    ///
+    /// Without this a misspelt filter would find everybody, and nobody would notice.
+    pub fn only(&self, single: &[&str], repeated: &[&str]) -> Result<(), Refusal> {
+        for (name, value) in &self.0 {
+            let name = name.as_str();
+            if !single.contains(&name) && !repeated.contains(&name) {
+                let known = [repeated, single].concat().join(", ");
+                let shown: String = name.chars().take(LONGEST_SHOWN).collect();
+                return Err(Refusal::wrong(format!(
+                    "{shown:?} is not known; known are {known}"
+                )));
+            }
+            if value.trim().is_empty() {
+                return Err(Refusal::wrong(format!("{name} is empty")));
+            }
+            if single.contains(&name) && self.values(name).nth(1).is_some() {
+                return Err(Refusal::wrong(format!("{name} is given twice")));
+            }
+        }
+        Ok(())
     }
 
     /// The values of a parameter, which may be repeated.
@@ -48,13 +69,18 @@ impl Query {
         let number = number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
         number.ok_or_else(|| {
             let (least, most) = (allowed.start(), allowed.end());
-            Refusal::wrong(format!("{name} is no whole number from {least} to {most}"))
+            Refusal::wrong(if *most == usize::MAX {
+                format!("{name} is no whole number from {least} on")
+            } else {
+                format!("{name} is no whole number from {least} to {most}")
+            })
         })
     }
 
     /// An instant that has to be there.
     pub fn instant(&self, name: &'static str) -> Result<DateTime<Utc>, Refusal> {
-        let text = self.values(name).next().unwrap_or_default();
+        let missing = || Refusal::wrong(format!("{name} is missing"));
+        let text = self.values(name).next().ok_or_else(missing)?;
         let instant = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
         instant.map_err(|_| {
             Refusal::wrong(format!(

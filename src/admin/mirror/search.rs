@@ -19,6 +19,9 @@ const VELDEN: &str = "velden";
 const VANAF: &str = "vanaf";
 const AANTAL: &str = "aantal";
 
+/// What may be given once.
+const SINGLE: [&str; 3] = [ZOEKTERM, VANAF, AANTAL];
+
 /// The most values of all filters together, and the longest, in characters.
 const MAX_VALUES: usize = 200;
 const LONGEST_VALUE: usize = 200;
@@ -52,18 +55,12 @@ pub async fn search(
 }
 
 fn read(query: &Query) -> Result<Search, Refusal> {
-    let known: Vec<&str> = known().collect();
-    if query.names().any(|name| !known.contains(&name)) {
-        let text = format!(
-            "This parameter is not known; known are {}.",
-            known.join(", ")
-        );
-        return Err(Refusal::wrong(text));
-    }
-    let velden: Vec<String> = query.values(VELDEN).map(ToOwned::to_owned).collect();
+    query.only(&SINGLE, &repeated().collect::<Vec<_>>())?;
+    let velden = query.values(VELDEN).flat_map(|value| value.split(','));
+    let velden: Vec<String> = velden.map(|veld| veld.trim().to_owned()).collect();
     if velden.len() > MAX_VELDEN {
         return Err(Refusal::wrong(format!(
-            "velden can be given {MAX_VELDEN} times at most"
+            "velden can name {MAX_VELDEN} fields at most"
         )));
     }
     let values = FILTERS.iter().map(|(name, _)| query.values(name).count());
@@ -98,20 +95,17 @@ fn read(query: &Query) -> Result<Search, Refusal> {
     });
     Ok(Search {
         terms,
-        words: query
-            .values(ZOEKTERM)
-            .find(|words| !words.trim().is_empty())
-            .map(ToOwned::to_owned),
+        words: query.values(ZOEKTERM).next().map(ToOwned::to_owned),
         velden,
         offset: query.number(VANAF, 0, 0..=usize::MAX)?,
         limit: query.number(AANTAL, DEFAULT_SEARCH_PAGE, 1..=MAX_SEARCH_PAGE)?,
     })
 }
 
-/// The parameters.
-fn known() -> impl Iterator<Item = &'static str> {
+/// What may be given more than once.
+fn repeated() -> impl Iterator<Item = &'static str> {
     let filters = FILTERS.into_iter().map(|(name, _)| name);
-    filters.chain([ZOEKTERM, VELDEN, VANAF, AANTAL])
+    filters.chain([VELDEN])
 }
 
 fn is_level_known(value: &str) -> bool {
@@ -142,6 +136,6 @@ mod tests {
             .iter()
             .map(|p| p["name"].as_str().unwrap())
             .collect();
-        assert_eq!(served, known().collect());
+        assert_eq!(served, repeated().chain(SINGLE).collect());
     }
 }

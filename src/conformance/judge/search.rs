@@ -21,7 +21,9 @@ impl Eye<'_> {
             (Some((200, 400)), _) => Holds("201 are refused".to_owned()),
             (Some((200, status)), _) => Tolerated(format!("201 give status {status}")),
             (Some((status, _)), _) => Differs(
-                format!("200 give status {status}: searches fail, the sync needs none"),
+                format!(
+                    "200 give status {status}: give `cvsync search` a smaller --limit; the sync needs none"
+                ),
                 Vec::new(),
             ),
             (None, trouble) => CannotTell(searching(trouble.as_deref())),

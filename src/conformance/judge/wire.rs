@@ -76,8 +76,13 @@ impl Eye<'_> {
             return CannotTell("the answers do not tell it; ask VDAB".to_owned());
         };
         let seen = format!("{limit} calls");
-        if limit >= 2_000 && is_set {
+        if limit == 2_000 && is_set {
             return Holds(seen);
+        }
+        if limit > 2_000 && is_set && u64::from(self.source.api.rate_per_minute.get()) < rate {
+            return Tolerated(format!(
+                "{seen}: with CVSYNC_API_RATE_PER_MINUTE={rate} they could be used"
+            ));
         }
         let rate = setting("CVSYNC_API_RATE_PER_MINUTE", rate.to_string());
         differs(seen, rate, is_set)

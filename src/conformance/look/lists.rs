@@ -185,7 +185,7 @@ impl Looker<'_> {
         let widest = self.widest();
         let narrower = WIDTHS.iter().map(|hours| TimeDelta::hours(*hours));
         let narrower = narrower.filter(|width| *width < widest);
-        for (at, width) in std::iter::once(widest).chain(narrower).enumerate() {
+        for width in std::iter::once(widest).chain(narrower) {
             let whole = window(self.tot - width, self.tot)?;
             let Some((older, newer)) = whole.halves() else {
                 return Ok(());
@@ -197,12 +197,11 @@ impl Looker<'_> {
             ) else {
                 return Ok(());
             };
-            if at == 0 {
-                self.seen.order = order(&whole.1, &older.1, &newer.1);
-            }
             // Both halves may hold what changed in the middle; and some leave a window while it is counted.
             let slack = 2 + whole.0 / 100;
             if older.0 + newer.0 <= whole.0 + slack {
+                // Of one that was cut short, what is there comes from one end alone.
+                self.seen.order = order(&whole.1, &older.1, &newer.1);
                 self.seen.width = Some(width);
                 return Ok(());
             }
