@@ -153,7 +153,8 @@ impl Daemon {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             migrated => migrated?,
         }
-        let leader = Leader::new(pipeline.store.clone());
+        // A connection of its own: whatever keeps the others busy, the lease is kept.
+        let leader = Leader::new(pipeline.store.beside(1));
         board.set_name(&leader.name);
         let bell = Bell::hang().await?;
         while !self.token.is_cancelled() {

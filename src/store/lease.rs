@@ -74,7 +74,8 @@ pub async fn give_up(tx: &mut PgConnection, epoch: i64) -> Result<(), StoreError
 
 /// Makes sure that this epoch still leads, and that none takes over before the transaction ends.
 ///
-/// `for share`, not `for key share`: that one would let the takeover's update through, and the stale transaction commit.
+/// `for key share`, since `epoch` is part of a key (the index `lease_epoch`): a takeover, which changes it, waits, and the holder's own
+/// renewal does not. `for share` would let a write that takes long cost its leader the lease.
 ///
 /// # Errors
 /// [`StoreError::Fenced`] if another one leads.
@@ -84,7 +85,7 @@ pub async fn hold(tx: &mut PgConnection, epoch: i64) -> Result<(), StoreError> {
            from cvsync.lease
           where name = $1
             and epoch = $2
-            for share",
+            for key share",
     )
     .bind(NAME)
     .bind(epoch)

@@ -1,4 +1,4 @@
-//! Where data goes: the only code with SQL in it. One file for each table, named as the table.
+//! Where data goes: the only code with SQL in it. A file for each table, named as the table, and one for each question that many answer.
 //!
 //! Invariant: every statement runs inside an explicit transaction and leaves no state in the session (no named prepared
 //! statement, `SET` or session lock), so that a transaction-pooling PgBouncer may stand between.
@@ -40,7 +40,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
 
 pub use self::apply::Applied;
 pub use self::error::StoreError;
@@ -75,7 +75,7 @@ const BEGIN_MIGRATION: &str = "begin;
 /// sqlx's migrator names its statements, and PgBouncer hands the session on.
 const FORGET_STATEMENTS: &str = "deallocate all";
 
-/// Connections: a writer, the lister, health and status, loans of quota, and one to spare.
+/// Connections: for the writer, the lister, and all that looks now and then (numbers, history, loans, what is asked for, search).
 const CONNECTIONS: u32 = 5;
 
 /// The oldest PostgreSQL that works, as `server_version_num`.
@@ -83,6 +83,12 @@ const OLDEST: i32 = 140_000;
 
 /// How long to wait for a connection before it counts as missing.
 const ACQUIRE: Duration = Duration::from_secs(5);
+
+/// How long to wait for a transaction, all in all. A connection that does not even begin one is dead.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// How long one that nobody needs any more may go on with what it was asked.
+const RELEASE: Duration = Duration::from_secs(10);
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -200,15 +206,13 @@ impl Store {
         self.begin_with(BEGIN_READ).await
     }
 
-    /// In a task of its own, which goes on when nobody waits for it any more: sqlx forgets a transaction whose `begin` is cut
-    /// off, and whoever gets its connection next would be within it, read-only and in an old snapshot.
     async fn begin_with(
         &self,
         begin: &'static str,
     ) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let pool = self.pool.clone();
-        let opening = tokio::spawn(async move { pool.begin_with(begin).await });
-        match opening.await.unwrap_or(Err(sqlx::Error::WorkerCrashed)) {
+        let opened = async { Ok(self.pool.begin_with(begin).await) };
+        let opened = within(OPEN, Box::pin(opened));
+        match opened.await? {
             Ok(tx) => Ok(tx),
             Err(sqlx::Error::PoolTimedOut) => {
                 self.connect().await?.close().await?;
@@ -400,9 +404,21 @@ fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> PgPool {
             let holds = trust.holds(about.age);
             Box::pin(async move { Ok(holds) })
         })
+        .after_release(|connection, _| Box::pin(is_free(connection)))
         .idle_timeout(Duration::from_mins(5))
         .max_lifetime(Duration::from_mins(30))
         .connect_lazy_with(options)
+}
+
+/// Whether a connection can be used again: it answers, and soon, and is within no transaction. Else it is closed.
+///
+/// sqlx looks as well, but waits for ever, and connections that went silent would never be replaced. And it forgets a transaction
+/// whose `begin` was cut off: whoever got its connection next would be within it, read-only and in an old snapshot.
+async fn is_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let silent = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
+    let look = connection.fetch_one(sqlx::raw_sql("select now() = statement_timestamp()"));
+    let row = tokio::time::timeout(RELEASE, look).await;
+    row.map_err(|_| silent())??.try_get(0)
 }
 
 fn is_this_machine(host: &str) -> bool {

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
-use cvsync::store::{StoreError, lease};
+use cvsync::store::{StoreError, lease, within};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::process::{Process, output};
+use crate::running::until;
 use crate::world::{World, store};
 
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
@@ -140,24 +141,48 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
         fate: Fate::Live(id, document),
     }];
     let writing = old.begin_write().await.unwrap();
-    let impatient =
-        "begin; set local lock_timeout = '300ms'; update cvsync.lease set epoch = epoch + 1";
-    let mut other = PgConnection::connect(world.url()).await.unwrap();
-    sqlx::raw_sql(impatient)
-        .execute(&mut other)
-        .await
-        .expect_err("a transaction of the leader holds the lease");
-    writing.commit().await.unwrap();
+    let mut renewing = old.begin().await.unwrap();
+    let renewed = within(Duration::from_secs(1), lease::renew(&mut renewing, epoch)).await;
+    assert_eq!(renewed, Ok(true), "its own write does not hold it up");
+    renewing.commit().await.unwrap();
     sqlx::query("update cvsync.lease set expires_at = now() - interval '1 s'")
         .execute(&world.database)
         .await
         .unwrap();
+    tokio::time::timeout(Duration::from_millis(300), take(new.clone(), "new"))
+        .await
+        .expect_err("a transaction of the leader holds the lease");
+    writing.commit().await.unwrap();
     assert_eq!(take(new.clone(), "new").await, Some(epoch + 1));
     let refused = old.apply(&outcome, Brake::on(0.2)).await.unwrap_err();
     assert_eq!(refused, StoreError::Fenced);
     assert_eq!(world.documents().await.len(), 0);
     new.lead(epoch + 1);
     new.apply(&outcome, Brake::on(0.2)).await.unwrap();
+}
+
+/// As for a `create index` by hand.
+#[tokio::test]
+async fn a_write_that_has_to_wait_does_not_cost_the_lease() {
+    let world = World::new(100).await;
+    let daemon = Process::run(&world, BOTH);
+    daemon.until_synced().await;
+    let mut by_hand = PgConnection::connect(world.url()).await.unwrap();
+    sqlx::raw_sql("begin; lock table cvsync.cv in share mode")
+        .execute(&mut by_hand)
+        .await
+        .unwrap();
+    world.source.world(cvsync::simulator::World::add);
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    until("a write waits", async || world.count(waits).await > 0).await;
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    by_hand.close().await.unwrap();
+    until("it is written", async || {
+        world.rows("cv").await as usize == world.live()
+    })
+    .await;
+    assert_eq!(world.count("select epoch from cvsync.lease").await, 1);
+    assert!(!daemon.log().contains("stepping down"), "{}", daemon.log());
 }
 
 #[tokio::test]

@@ -93,6 +93,21 @@ async fn asked_to_end_while_the_database_is_away_it_ends_in_time() {
     world.assert_database_equals_source().await;
 }
 
+/// As after a fail-over where the old address says nothing any more, or when a firewall forgot them.
+#[tokio::test]
+async fn connections_that_went_silent_for_good_are_replaced() {
+    let mut world = World::new(100).await;
+    let proxy = world.through_proxy("CVSYNC_DATABASE_URL").await;
+    let daemon = Process::run(&world, &[OFTEN, AT_ONCE]);
+    daemon.until_synced().await;
+    for _ in 0..2 {
+        proxy.forsake();
+        world.source.world(cvsync::simulator::World::add);
+        until_whole(&world).await;
+        daemon.until("/readyz", |status, _| status == 200).await;
+    }
+}
+
 /// A daemon that logs all there is, into pipes that nobody reads as yet, and where it listens.
 fn talkative(world: &World) -> (Child, String) {
     let address = free_address();

@@ -47,6 +47,8 @@ struct Shared {
     trouble: watch::Sender<Trouble>,
     accepted: AtomicUsize,
     struck: AtomicUsize,
+    /// Connections up to this number are silent for good.
+    forsaken: AtomicUsize,
 }
 
 impl Proxy {
@@ -58,6 +60,7 @@ impl Proxy {
             trouble: watch::Sender::new(Trouble::None),
             accepted: AtomicUsize::new(0),
             struck: AtomicUsize::new(0),
+            forsaken: AtomicUsize::new(0),
         });
         let serving = tokio::spawn(serve(listener, upstream, Arc::clone(&shared)));
         Self {
@@ -73,6 +76,13 @@ impl Proxy {
 
     pub fn set(&self, trouble: Trouble) {
         self.shared.trouble.send_replace(trouble);
+    }
+
+    /// Nothing passes any more on the connections that there are, for good, and nobody is told; new ones work.
+    pub fn forsake(&self) {
+        self.shared
+            .forsaken
+            .store(self.accepted(), Ordering::Relaxed);
     }
 
     /// How many connections it took.
@@ -120,8 +130,8 @@ async fn serve(listener: TcpListener, upstream: SocketAddr, shared: Arc<Shared>)
             tokio::select! {
                 accepted = listening.accept() => {
                     let Ok((client, _)) = accepted else { continue };
-                    shared.accepted.fetch_add(1, Ordering::Relaxed);
-                    connections.spawn(connection(client, upstream, Arc::clone(&shared)));
+                    let number = shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+                    connections.spawn(connection(number, client, upstream, Arc::clone(&shared)));
                 }
                 _ = trouble.wait_for(down) => break,
             }
@@ -134,7 +144,12 @@ async fn serve(listener: TcpListener, upstream: SocketAddr, shared: Arc<Shared>)
     }
 }
 
-async fn connection(mut client: TcpStream, upstream: SocketAddr, shared: Arc<Shared>) {
+async fn connection(
+    number: usize,
+    mut client: TcpStream,
+    upstream: SocketAddr,
+    shared: Arc<Shared>,
+) {
     let Ok(mut server) = TcpStream::connect(upstream).await else {
         return;
     };
@@ -143,6 +158,7 @@ async fn connection(mut client: TcpStream, upstream: SocketAddr, shared: Arc<Sha
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
         let marks = Marks {
+            number,
             shared: &shared,
             asked: &asked,
             reset: &reset,
@@ -159,6 +175,7 @@ async fn connection(mut client: TcpStream, upstream: SocketAddr, shared: Arc<Sha
 
 #[derive(Clone, Copy)]
 struct Marks<'a> {
+    number: usize,
     shared: &'a Shared,
     /// The request that is to stay unanswered has passed.
     asked: &'a AtomicBool,
@@ -175,6 +192,9 @@ impl Marks<'_> {
     }
 
     async fn swallowed(self) {
+        if self.number <= self.shared.forsaken.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let mut trouble = self.shared.trouble.subscribe();
         let _ = trouble
             .wait_for(|trouble| *trouble != Trouble::Swallow)
