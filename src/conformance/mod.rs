@@ -74,7 +74,7 @@ pub struct Finding {
 pub struct Report {
     /// In the order of the contract.
     pub findings: Vec<Finding>,
-    /// Everything that is to be set, each variable once.
+    /// Everything that is to be set; a variable twice only where findings contradict each other.
     pub set: Vec<Setting>,
     /// How many calls it took.
     pub calls: u64,
@@ -84,8 +84,15 @@ impl Report {
     fn new(findings: Vec<Finding>, calls: u64) -> Self {
         let mut set: Vec<Setting> = Vec::new();
         for setting in findings.iter().flat_map(|finding| &finding.set) {
-            if !set.contains(setting) {
-                set.push(setting.clone());
+            let known = set.iter_mut().find(|one| {
+                one.variable == setting.variable
+                    && (one.value.is_none()
+                        || setting.value.is_none()
+                        || one.value == setting.value)
+            });
+            match known {
+                Some(one) => one.value = one.value.take().or_else(|| setting.value.clone()),
+                None => set.push(setting.clone()),
             }
         }
         Self {

@@ -10,11 +10,14 @@ use crate::model::Standing;
 use crate::vdab::probe::Sight;
 
 impl Eye<'_> {
-    /// Whether an answer says that a CV is gone: a whole document does if its status is such a word.
+    /// Whether an answer says that a CV is gone: a whole document does if its status is such a word, and one of next to nothing unless
+    /// its status is that of one that is there.
     fn is_gone(&self, kind: &Kind) -> bool {
+        let standing = |word: &Option<String>| self.words().standing(word.as_deref());
         match kind {
-            Kind::Gone | Kind::Bare { .. } => true,
-            Kind::Document { word, .. } => self.words().standing(word.as_deref()) == Standing::Gone,
+            Kind::Gone => true,
+            Kind::Bare { word } => standing(word) != Standing::Live,
+            Kind::Document { word, .. } => standing(word) == Standing::Gone,
             Kind::Other(_) => false,
         }
     }

@@ -226,6 +226,10 @@ mod tests {
             told("WACHT", document("WACHT")),
             told("VERWIJDERD", Kind::Gone),
         ];
+        // Next to nothing, but that it is there: that is no proof of the contrary.
+        let word = Some("OPEN".to_owned());
+        seen.sample = listed(&["OPEN", "INACTIEF", "WACHT", "SLAPEND", "VERWIJDERD"]).sample;
+        seen.details.insert(0, told("SLAPEND", Kind::Bare { word }));
         let told_of = report(&seen, &source);
         let gone = Some("VERWIJDERD,GESLOTEN,AFGESLOTEN,INACTIEF");
         assert_eq!(settings(&told_of), [("CVSYNC_API_GONE_STATUSES", gone)]);

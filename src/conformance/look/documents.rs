@@ -43,8 +43,9 @@ impl Looker<'_> {
                 continue;
             }
             *times += 1;
-            let sight = self.probe.detail(id).await?;
-            self.note(Endpoint::Detail, &sight);
+            let sight = self
+                .answer(Endpoint::Detail, async |probe| probe.detail(id).await)
+                .await?;
             let told = Told {
                 listed,
                 status: sight.status,

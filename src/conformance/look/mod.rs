@@ -124,10 +124,22 @@ impl<'a> Looker<'a> {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<Sight, ApiError> {
+        self.answer(endpoint, async |probe| {
+            probe.get(endpoint, path, query).await
+        })
+        .await
+    }
+
+    /// What a call is answered that is made until what passes has passed.
+    async fn answer(
+        &mut self,
+        endpoint: Endpoint,
+        call: impl AsyncFn(&mut Probe) -> Result<Sight, ApiError>,
+    ) -> Result<Sight, ApiError> {
         let mut pauses = Pauses::new(Duration::from_millis(500), Duration::from_secs(2));
         let mut attempts = 1;
         loop {
-            let answer = self.probe.get(endpoint, path, query).await;
+            let answer = call(&mut self.probe).await;
             if let Ok(sight) = &answer {
                 self.note(endpoint, sight);
             }
