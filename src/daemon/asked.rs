@@ -34,6 +34,10 @@ pub async fn waits(store: &Store) -> bool {
 
 /// The one that has waited longest.
 pub async fn take(store: &Store) -> Option<Asked> {
+    // It is asked each second, and a write costs a flush, also one that finds nothing.
+    if !waits(store).await {
+        return None;
+    }
     let asked = within(PATIENCE, async {
         let mut tx = store.begin_write().await?;
         let Some(row) = run_request::take(&mut tx).await? else {

@@ -176,8 +176,8 @@ impl Webhook {
         match delivery {
             Delivery::Taken => {
                 self.metrics.webhook_ended("delivered");
-                *tried = None;
                 within(PATIENCE, self.move_on(place, last.seq)).await?;
+                *tried = None;
             }
             Delivery::Failed { outcome, .. } => self.metrics.webhook_ended(outcome),
         }

@@ -11,6 +11,20 @@ use super::{StoreError, cv_change, feed_consumer};
 /// What it is called among the consumers.
 pub const CONSUMER: &str = "search";
 
+/// Whether there is anything to take up. Locks and writes nothing, since it is asked all day.
+pub async fn is_behind(tx: &mut PgConnection) -> Result<bool, StoreError> {
+    Ok(query_scalar(
+        "select coalesce(
+                    (select exists (select from cvsync.cv_change where cv_change.seq > consumer.seq)
+                       from cvsync.feed_consumer as consumer
+                      where name = $1),
+                    true)",
+    )
+    .bind(CONSUMER)
+    .fetch_one(tx)
+    .await?)
+}
+
 /// Takes up the next changes of the feed, `limit` at most; returns how many there were.
 ///
 /// One at a time does it, whoever leads: a slower one would put an older document over a newer one.

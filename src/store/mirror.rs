@@ -171,7 +171,7 @@ pub struct Found {
 }
 
 /// What matches: the best first where words are looked for, else in the order of ids. Pages fit together while
-/// no more than [`MOST_FOUND`] match.
+/// no more than [`MOST_FOUND`] match, [`MOST_RANKED`] where words are looked for, and nothing changes.
 ///
 /// A filter that is not there is `null`, which the planner folds away, since it plans with the values in hand. What is left
 /// are conditions that the two indexes of `cv_search` answer without a look at any document.

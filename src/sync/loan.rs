@@ -49,25 +49,30 @@ async fn answer_all(store: Store, mut asked: Receiver<Ask>, period: Duration) {
         .for_each_concurrent(None, |mut ask| async move {
             // Before this caller comes one worker, and the loans of others.
             let limit = SEEN_WITHIN + period * (3 * ask.calls + 3);
-            let loan = tokio::select! {
-                loan = answer(store, ask.operation, ask.calls, limit) => loan,
-                () = ask.answer.closed() => return,
-            };
+            let gone = ask.answer.closed();
+            let loan = answer(store, ask.operation, ask.calls, limit, gone).await;
             let _ = ask.answer.send(loan);
         })
         .await;
 }
 
-async fn answer(store: &Store, operation: &str, calls: u32, limit: Duration) -> Loan {
+/// What becomes of the wish for these calls; `gone` ends when nobody wants them any more.
+async fn answer(
+    store: &Store,
+    operation: &str,
+    calls: u32,
+    limit: Duration,
+    gone: impl Future<Output = ()>,
+) -> Loan {
     match within(PATIENCE, ask(store, operation, calls)).await {
         Ok(Some(id)) => {
-            let collected = tokio::time::timeout(limit, collect(store, id)).await;
-            if let Ok(Ok(())) = collected {
-                return Loan::Granted;
+            tokio::select! {
+                () = collect(store, id) => return Loan::Granted,
+                () = tokio::time::sleep(limit) => tracing::warn!(
+                    "the daemon that leads lends no calls: this command goes at its own pace, and both together may use up VDAB's quota"
+                ),
+                () = gone => {}
             }
-            tracing::warn!(
-                "the daemon that leads lends no calls: this command goes at its own pace, and both together may use up VDAB's quota"
-            );
             // What cannot be withdrawn is forgotten in a minute, and costs the daemon a few calls.
             let _ = within(PATIENCE, withdraw(store, id)).await;
             Loan::Alone(TRY_AGAIN)
@@ -95,16 +100,23 @@ async fn ask(store: &Store, operation: &str, calls: u32) -> Result<Option<i64>, 
     Ok(id)
 }
 
-async fn collect(store: &Store, id: i64) -> Result<(), StoreError> {
+/// Waits for the calls. That the database was away for a moment says nothing of the daemon.
+async fn collect(store: &Store, id: i64) {
     loop {
         tokio::time::sleep(OFTEN).await;
-        let mut tx = store.begin().await?;
-        let granted = quota_loan::collect(&mut tx, id).await?;
-        tx.commit().await?;
-        if granted {
-            return Ok(());
+        match within(PATIENCE, is_granted(store, id)).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => tracing::debug!("cannot see whether calls are granted: {error}"),
         }
     }
+}
+
+async fn is_granted(store: &Store, id: i64) -> Result<bool, StoreError> {
+    let mut tx = store.begin().await?;
+    let granted = quota_loan::collect(&mut tx, id).await?;
+    tx.commit().await?;
+    Ok(granted)
 }
 
 async fn withdraw(store: &Store, id: i64) -> Result<(), StoreError> {

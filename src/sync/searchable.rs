@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Pipeline, STATEMENT};
 use crate::store::{Store, StoreError, cv_search, lease, within};
+use crate::vdab::Pauses;
 
 /// Changes in one transaction: a tenth of a second's work for PostgreSQL.
 const SLICE: i64 = 100;
@@ -14,23 +15,29 @@ const SLICE: i64 = 100;
 /// How often it looks for changes.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// A database that is away is asked again after so long.
-const AGAIN: Duration = Duration::from_mins(1);
+/// A database that is away is asked again after longer and longer, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// While a run is under way the machine is the run's: for each moment of work, so many of rest.
 const REST: u32 = 4;
 
 /// Follows the feed, for as long as this instance leads.
 pub async fn follow(pipeline: &Pipeline) -> Infallible {
+    let fresh = || Pauses::new(PERIOD, LONGEST_PAUSE);
+    let mut pauses = fresh();
     loop {
         let begun = Instant::now();
-        let pause = match slice(&pipeline.store).await {
+        let done = slice(&pipeline.store).await;
+        if done.is_ok() {
+            pauses = fresh();
+        }
+        let pause = match done {
             Ok(true) => PERIOD,
             Ok(false) if pipeline.progress.snapshot().is_some() => begun.elapsed() * REST,
             Ok(false) => Duration::ZERO,
             Err(error) => {
                 tracing::warn!("CVs cannot be made searchable, trying again: {error}");
-                AGAIN
+                pauses.next_pause()
             }
         };
         tokio::time::sleep(pause).await;
@@ -61,6 +68,12 @@ async fn is_led(store: &Store) -> Result<bool, StoreError> {
 /// True if nothing was left.
 async fn slice(store: &Store) -> Result<bool, StoreError> {
     within(STATEMENT, async {
+        let mut tx = store.begin().await?;
+        let is_behind = cv_search::is_behind(&mut tx).await?;
+        tx.commit().await?;
+        if !is_behind {
+            return Ok(true);
+        }
         let mut tx = store.begin_write().await?;
         let taken = cv_search::take_up(&mut tx, SLICE).await?;
         tx.commit().await?;
