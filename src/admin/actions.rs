@@ -74,6 +74,23 @@ impl From<StoreError> for Refusal {
     }
 }
 
+/// Says so in the log if it is dropped before the outcome is known.
+struct Unheard {
+    action: &'static str,
+    peer: String,
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        let Self { action, peer } = self;
+        tracing::info!(
+            action,
+            %peer,
+            "asked for over HTTP; who asked went away before it was known whether it was done"
+        );
+    }
+}
+
 /// What a transaction of its own brings about, and a line in the log whatever it is.
 async fn act(
     admin: &Admin,
@@ -81,6 +98,10 @@ async fn act(
     action: &'static str,
     work: impl AsyncFnOnce(&mut PgConnection) -> Said,
 ) -> Said {
+    let unheard = Unheard {
+        action,
+        peer: peer.to_string(),
+    };
     let said = async {
         let mut tx = admin.pipeline.store.begin().await?;
         let said = work(&mut tx).await?;
@@ -88,6 +109,7 @@ async fn act(
         Ok(said)
     }
     .await;
+    std::mem::forget(unheard);
     let (status, outcome) = match &said {
         Ok((status, text)) | Err(Refusal(status, text)) => (status.as_u16(), text),
     };

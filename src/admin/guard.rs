@@ -8,7 +8,7 @@ use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
@@ -177,12 +177,18 @@ pub async fn bounded(
     request: Request,
     next: Next,
 ) -> Response {
-    let mut response = tokio::time::timeout(LONGEST, next.run(request))
-        .await
-        .unwrap_or_else(|_| (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response());
-    let status = response.status();
     // Never the raw path, which may hold an id.
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    // What has a body may be late by its sender's fault; all else is ours.
+    let has_body = request.method() == Method::POST;
+    let mut response = tokio::time::timeout(LONGEST, next.run(request))
+        .await
+        .unwrap_or_else(|_| match has_body {
+            true => (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response(),
+            false if route.starts_with(mirror::PATHS) => mirror::busy(),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "too slow\n").into_response(),
+        });
+    let status = response.status();
     // That a CV is gone is an answer.
     let gone = status == StatusCode::NOT_FOUND && route.starts_with(mirror::PATHS);
     if status.is_client_error() && !gone {

@@ -186,6 +186,18 @@ async fn a_file_appears_whole_or_not_at_all() {
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(left(), 1);
 
+    // Another one is at it: neither publishes what the other has not finished. What a killed one left is in nobody's way.
+    let partial = folder.path().join(".regio.csv.partial");
+    let other = std::fs::File::create(&partial).unwrap();
+    other.lock().unwrap();
+    let (code, _, stderr) = output(&args, env(&url)).await;
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("another export is writing it"), "{stderr}");
+    assert!(partial.exists());
+    drop(other);
+    assert_eq!(output(&args, env(&url)).await.0, Some(0));
+    assert_eq!(left(), 1);
+
     // The view breaks while it is read: what was there stays.
     sqlx::raw_sql("create or replace view cvsync.gewenste_regio as select cv_id, 1/(cv_id is null)::int as nr, null::text as regio from cvsync.cv")
         .execute(&database)

@@ -13,7 +13,7 @@ use cvsync::sync::Pipeline;
 use cvsync::telemetry::Metrics;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use serde_json::{Value, json};
-use sqlx::PgPool;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
@@ -664,6 +664,31 @@ async fn a_client_that_takes_every_connection_leaves_some_for_health() {
 }
 
 #[tokio::test]
+async fn clients_that_hang_up_take_no_connection_from_others() {
+    let world = World::new(5).await;
+    world.sync().await;
+    let mirror = Mirror::of(&world).await;
+    let mut by_hand = PgConnection::connect(world.url()).await.unwrap();
+    sqlx::raw_sql("begin; select pg_advisory_xact_lock(hashtext('cvsync.cv_change'))")
+        .execute(&mut by_hand)
+        .await
+        .unwrap();
+    let path = format!(
+        "/kandidaten/bulk?van=2026-01-01T00:00:00Z&tot={}",
+        instant(Utc::now())
+    );
+    for _ in 0..8 {
+        tokio::time::timeout(Duration::from_millis(200), mirror.get(&path))
+            .await
+            .err()
+            .expect("it waits for the lock");
+    }
+    let path = format!("/kandidaten/{}", world.any_live_id());
+    let soon = tokio::time::timeout(Duration::from_secs(2), mirror.get(&path)).await;
+    assert_eq!(soon.expect("there is a connection for it").status, 200);
+}
+
+#[tokio::test]
 async fn what_is_asked_for_wrongly_is_refused_in_the_gateway_s_words() {
     let world = World::new(5).await;
     let mirror = Mirror::of(&world).await;
@@ -850,7 +875,7 @@ async fn a_search_finds_by_every_code_and_by_words() {
         // Where no word has to be there, there is nothing to look up.
         ("zoekterm=-kok", &[]),
         ("zoekterm=kok+or+-boekhouder", &[]),
-        // Words that say nothing find nothing; no words at all are no condition.
+        // Words that say nothing find nothing.
         ("zoekterm=de+het", &[]),
         ("studies=%27%29%3B+drop+table+cvsync.cv%3B+--", &[]),
         ("zoekterm=%27%29%3B+drop+table+cvsync.cv%3B+--", &[]),

@@ -9,11 +9,11 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::Refusal;
 use super::query::Query;
-use super::{Mirror, PATIENCE};
+use super::{Mirror, PATIENCE, to_its_end};
 use crate::admin::Admin;
 use crate::contract::{BulkItem, BulkPage, DEFAULT_BULK_PAGE, MAX_BULK_PAGE, VERWIJDERD};
 use crate::model::window::instant;
@@ -36,14 +36,16 @@ pub async fn bulk(
     }
     let vanaf = query.number("vanaf", 0, 0..=usize::MAX)?;
     let aantal = query.number("aantal", DEFAULT_BULK_PAGE, 1..=MAX_BULK_PAGE)?;
-    let mirror = &admin.mirror;
-    let _turn = until_whole(mirror, tot).await?;
-    let changes = within(PATIENCE, read(mirror, (van, tot), vanaf, aantal)).await?;
-    Ok(Json(page(changes)))
+    let changes = to_its_end(async move {
+        let _turn = until_whole(&admin.mirror, tot).await?;
+        let changes = read(&admin.mirror, (van, tot), vanaf, aantal);
+        Ok(within(PATIENCE, changes).await?)
+    });
+    Ok(Json(page(changes.await?)))
 }
 
 /// Waits until nothing new can appear before `tot`, as far as that is soon; then has a turn.
-async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<SemaphorePermit<'_>, Refusal> {
+async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<OwnedSemaphorePermit, Refusal> {
     loop {
         let turn = mirror.turn().await?;
         let now = within(PATIENCE, mirror::all_seen_until(&mirror.store)).await?;

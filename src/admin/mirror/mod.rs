@@ -22,7 +22,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Extension, Router};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::answer::Refusal;
@@ -59,7 +59,7 @@ pub struct Mirror {
     store: Store,
     clients: Clients,
     lookup: Lookup,
-    lists: Semaphore,
+    lists: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
@@ -71,7 +71,7 @@ impl Mirror {
         Self {
             clients: Clients::new(store.clone()),
             lookup: Lookup::new(store.clone()),
-            lists: Semaphore::new(LISTS),
+            lists: Arc::new(Semaphore::new(LISTS)),
             places: Arc::new(Semaphore::new(PLACES)),
             store,
         }
@@ -82,12 +82,27 @@ impl Mirror {
         tokio::join!(self.lookup.work_until(token), self.lookup.work_until(token));
     }
 
-    async fn turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        match tokio::time::timeout(TURN, self.lists.acquire()).await {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let turn = Arc::clone(&self.lists).acquire_owned();
+        match tokio::time::timeout(TURN, turn).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(Refusal::busy()),
         }
     }
+}
+
+/// Goes on where the client hangs up: a statement keeps its connection until it ends, and so long the turn lasts. Bounded by
+/// [`TURN`] and [`PATIENCE`].
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|_| Err(Refusal::busy()))
+}
+
+/// What an answer that does not come in time is instead.
+pub(super) fn busy() -> Response {
+    Refusal::busy().into_response()
 }
 
 pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 
-use super::PATIENCE;
 use super::answer::Refusal;
 use super::query::Query;
+use super::{PATIENCE, to_its_end};
 use crate::admin::Admin;
 use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN, SearchPage};
 use crate::store::mirror::{self, FILTERS, Search};
@@ -35,13 +35,15 @@ pub async fn search(
     RawQuery(query): RawQuery,
 ) -> Result<Json<SearchPage>, Refusal> {
     let search = read(&Query::read(query))?;
-    let mirror = &admin.mirror;
-    let _turn = mirror.turn().await?;
-    let found = within(PATIENCE, async {
-        let mut tx = mirror.store.begin_read().await?;
-        let found = mirror::search(&mut tx, &search).await?;
-        tx.commit().await?;
-        Ok::<_, StoreError>(found)
+    let found = to_its_end(async move {
+        let _turn = admin.mirror.turn().await?;
+        let found = within(PATIENCE, async {
+            let mut tx = admin.mirror.store.begin_read().await?;
+            let found = mirror::search(&mut tx, &search).await?;
+            tx.commit().await?;
+            Ok::<_, StoreError>(found)
+        });
+        Ok(found.await?)
     })
     .await?;
     let results = found

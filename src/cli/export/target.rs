@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -50,18 +50,7 @@ impl Target {
         }
         let name = path.file_name().with_context(cannot)?.to_string_lossy();
         let now = path.with_file_name(format!(".{name}.partial"));
-        // Of an export that was killed: it holds personal data, and nobody else would remove it.
-        if let Err(error) = fs::remove_file(&now)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error).with_context(cannot);
-        }
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(MODE)
-            .open(&now)
-            .with_context(cannot)?;
+        let file = claim(&now).with_context(cannot)?;
         Ok(Self {
             out: Out::File(BufWriter::new(file)),
             partial: Some(Partial {
@@ -80,6 +69,60 @@ impl Target {
                 .with_context(|| format!("{} cannot be written", partial.then.display()))?;
         }
         Ok(())
+    }
+}
+
+/// A new file that is locked, so that no other export takes it for what a killed one left.
+fn claim(path: &Path) -> io::Result<File> {
+    loop {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(MODE)
+            .open(path);
+        match file {
+            Ok(file) => {
+                file.lock()?;
+                if is_at(&file, path)? {
+                    return Ok(file);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => clear(path)?,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes what an export left that was killed: it holds personal data, and nobody else would.
+fn clear(path: &Path) -> io::Result<()> {
+    let gone = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(()),
+        _ => Err(error),
+    };
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.is_file() => {
+            let old = File::open(path)?;
+            if old.try_lock().is_err() {
+                let text = "another export is writing it";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            }
+            if is_at(&old, path)? {
+                fs::remove_file(path).or_else(gone)?;
+            }
+            Ok(())
+        }
+        Ok(_) => fs::remove_file(path).or_else(gone),
+        Err(error) => gone(error),
+    }
+}
+
+/// Whether this file still has this name.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok(id(there) == id(file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
