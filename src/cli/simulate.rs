@@ -15,8 +15,8 @@ use crate::telemetry::{self, Screen};
 
 /// A stand-in for VDAB's API with synthetic CVs: VDAB has no test environment
 ///
-/// Serves bulk, detail, search (by studies and gewensteRegios; other filters are ignored) and reference lists under /v1, with the gateway's
-/// key check, quota and errors. The same seed gives the same CVs. Point a daemon at it with
+/// Serves bulk, detail, search (with the mirror's filters; others are ignored) and reference lists under /v1, with the
+/// gateway's key check, quota and errors. The same seed gives the same CVs. Point a daemon at it with
 /// CVSYNC_API_BASE_URL=http://127.0.0.1:8090/v1 and CVSYNC_API_KEY=test-key.
 #[derive(Debug, clap::Args)]
 pub struct Args {

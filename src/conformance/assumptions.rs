@@ -105,6 +105,8 @@ assumptions! {
         "pages of 200 and 201"; "none"; search_page
     "search-values" "V" "several values repeat the parameter";
         "two regions, apart and together"; "none: values are passed on as they are written"; search_values
+    "search-filters" "A" "other filters are passed on under the document's words, such as `rijbewijzen`";
+        "one region with `rijbewijzen=B` and with a filter that is none"; "none: names are passed on as they are written"; search_filters
     "reference-lists" "V, A" "the reference lists are where they are looked for";
         "each list"; "CVSYNC_REFERENCE_LISTS"; reference_lists
     "reference-label" "V, A" "the label of a code is `omschrijving`";

@@ -151,7 +151,12 @@ pub struct Search {
     pub page: Option<(u16, u16)>,
     /// How many match one value, another, and both.
     pub repeated: Option<(u64, u64, u64)>,
+    /// How many match one value alone, and status and number with a filter of the document's words beside it, and with one that is none.
+    pub filters: Option<(u64, Filtered, Filtered)>,
 }
+
+/// What a search with a certain filter is answered with, and how many it finds.
+pub type Filtered = (u16, Option<u64>);
 
 #[derive(Clone, Debug, Default)]
 pub struct Reference {

@@ -77,6 +77,7 @@ quirks! {
     VeldenMore "velden-more" "velden takes as many fields as one likes"
     SearchPageSmall "search-page-small" "a page of search results holds 100 at most"
     SearchComma "search-comma" "several values of a filter are separated by commas"
+    FiltersIgnored "filters-ignored" "filters but studies and gewensteRegios are ignored"
     ReferenceMissing "reference-missing" "attesten and jobdomeinen are not where they are looked for"
     ReferenceLabel "reference-label" "the label of a code is called label"
 }
@@ -297,6 +298,10 @@ impl Quirk {
                     velden += usize::from(name == "velden");
                     name != "velden" || velden <= MAX_VELDEN
                 });
+            }
+            Self::FiltersIgnored => {
+                let heeded = ["studies", "gewensteRegios", "velden", "vanaf", "aantal"];
+                call.query.retain(|(name, _)| heeded.contains(&&**name));
             }
             Self::SearchPageSmall => refuse(number(call, "aantal") > Some(100))?,
             Self::SearchComma => {

@@ -141,6 +141,7 @@ fn expected(quirk: Quirk) -> Expected {
         Quirk::VeldenFewer | Quirk::VeldenMore => tolerated("search-fields"),
         Quirk::SearchPageSmall => differs("search-page", &[]),
         Quirk::SearchComma => tolerated("search-values"),
+        Quirk::FiltersIgnored => tolerated("search-filters"),
         Quirk::ReferenceMissing => differs("reference-lists", &[("CVSYNC_REFERENCE_LISTS", "rijbewijzen,softskills,arbeidsstelsels,arbeidsregimes,arbeidscontracten,arbeidscontractduren,diplomas")]),
         Quirk::ReferenceLabel => differs("reference-label", &[("CVSYNC_REFERENCE_LABEL_FIELD", "label")]),
     }

@@ -48,6 +48,31 @@ impl Eye<'_> {
         }
     }
 
+    pub(in crate::conformance) fn search_filters(&self) -> Judgement {
+        let Some((alone, (status, licence), nothing)) = self.seen.search.filters else {
+            return CannotTell(searching(self.seen.search.trouble.as_deref()));
+        };
+        let misspelt = match nothing {
+            (200, found) if found == Some(alone) => {
+                "; a filter that is none is ignored, so a misspelt one finds everybody"
+            }
+            (200, _) => "",
+            _ => "; a filter that is none is refused",
+        };
+        match licence {
+            Some(found) if alone > found => {
+                Holds(format!("{found} of {alone} with rijbewijzen=B{misspelt}"))
+            }
+            Some(_) if alone == 0 => CannotTell("no CV wants that region".to_owned()),
+            Some(_) => Tolerated(format!(
+                "all {alone} with rijbewijzen=B: VDAB may call it something else{misspelt}"
+            )),
+            None => Tolerated(format!(
+                "rijbewijzen=B gives status {status}: VDAB may call it something else{misspelt}"
+            )),
+        }
+    }
+
     pub(in crate::conformance) fn reference_lists(&self) -> Judgement {
         let reference = &self.seen.reference;
         if let Some(trouble) = &reference.trouble {

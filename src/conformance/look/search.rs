@@ -2,6 +2,7 @@
 
 use super::{Looker, total};
 use crate::config::DIPLOMAS;
+use crate::conformance::seen::Filtered;
 use crate::vdab::ApiError;
 use crate::vdab::probe::{Endpoint, Shape, Sight};
 
@@ -43,7 +44,12 @@ impl Looker<'_> {
         self.seen.search.page = Some((statuses[0], statuses[1]));
         let one = self.found(&[regio(0), few.clone()]).await?.1;
         let other = self.found(&[regio(1), few.clone()]).await?.1;
-        let both = self.found(&[regio(0), regio(1), few]).await?.1;
+        let both = self.found(&[regio(0), regio(1), few.clone()]).await?.1;
+        let licence = ("rijbewijzen", "B".to_owned());
+        let licence = self.found(&[regio(0), licence, few.clone()]).await?;
+        let nothing = ("cvsyncOnbekend", "1".to_owned());
+        let nothing = self.found(&[regio(0), nothing, few]).await?;
+        self.seen.search.filters = one.map(|alone| (alone, licence, nothing));
         if let (Some(one), Some(other), Some(both)) = (one, other, both) {
             self.seen.search.repeated = Some((one, other, both));
         }
@@ -51,7 +57,7 @@ impl Looker<'_> {
     }
 
     /// The status of a search, and how many CVs it found.
-    async fn found(&mut self, query: &[(&str, String)]) -> Result<(u16, Option<u64>), ApiError> {
+    async fn found(&mut self, query: &[(&str, String)]) -> Result<Filtered, ApiError> {
         let sight = self.get(Endpoint::Search, &["kandidaten"], query).await?;
         Ok((sight.status, total(&sight).map(|(_, total)| total)))
     }

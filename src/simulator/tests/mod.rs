@@ -217,6 +217,36 @@ async fn search_filters_and_selects() {
             .iter()
             .all(|result| expected.contains(result))
     );
+    // Each of the others as a walk over the documents has it.
+    for (filter, list, kind) in [
+        ("rijbewijzen", "attesteringen", "rijbewijs"),
+        ("attesten", "attesteringen", "attest"),
+        ("talen", "competenties", "talen"),
+        (
+            "technischeCompetenties",
+            "competenties",
+            "technischeCompetentie",
+        ),
+        ("softSkills", "competenties", "softSkill"),
+    ] {
+        let codes = |document: &Value| -> Vec<String> {
+            let elements = document[list].as_array().unwrap().iter();
+            elements
+                .filter(|element| element["type"] == kind)
+                .map(|element| element["code"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let code = documents
+            .iter()
+            .find_map(|(_, document)| codes(document).pop())
+            .unwrap();
+        let expected = documents
+            .iter()
+            .filter(|(_, document)| codes(document).contains(&code))
+            .count();
+        let (_, page) = client.get(&format!("kandidaten?{filter}={code}")).await;
+        assert_eq!(page["aantal"], expected, "{filter}={code}");
+    }
     let (_, page) = client.get("kandidaten?vanaf=90").await;
     assert_eq!(
         page["resultaten"].as_array().unwrap().len(),
