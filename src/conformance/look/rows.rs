@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Looker, Row, word};
+use crate::model::{Standing, StatusWords};
 use crate::vdab::probe::{Shape, Sight};
 
 /// No source has more status words; what has is none.
@@ -34,31 +35,11 @@ impl Looker<'_> {
 
     /// Finds the fields of id and status.
     pub(super) fn learn_fields(&mut self, rows: &[Row]) {
+        let statuses = &self.source.api.statuses;
         let names = &mut self.seen.dialect.names;
-        let of = |is: &dyn Fn(&Shape) -> bool, name: &str| {
-            rows.iter().any(|row| row.get(name).is_some_and(is))
-        };
-        let all: BTreeSet<_> = rows.iter().flat_map(BTreeMap::keys).collect();
-        let is_id = |shape: &Shape| matches!(shape, Shape::Id(_));
-        let is_word = |shape: &Shape| matches!(shape, Shape::Word(_));
-        for (ours, is) in [
-            ("cvId", &is_id as &dyn Fn(&Shape) -> bool),
-            ("status", &is_word),
-        ] {
-            let known = [names.of(ours).to_owned(), ours.to_owned()];
-            // A status in small letters is a status all the same, and nothing else is to be taken for it.
-            let is_there = |name: &&String| of(is, name) || ours == "status" && all.contains(*name);
-            let known = known.iter().find(is_there);
-            let found = known.or_else(|| all.iter().copied().find(|name| of(is, name)));
-            let words: BTreeSet<_> = rows
-                .iter()
-                .filter_map(|row| match row.get(found?) {
-                    Some(Shape::Word(word)) => Some(word),
-                    _ => None,
-                })
-                .collect();
-            if let Some(found) = found.filter(|_| words.len() <= MOST_WORDS) {
-                names.set(ours, found);
+        for ours in ["cvId", "status"] {
+            if let Some(found) = field(ours, names.of(ours), rows, statuses) {
+                names.set(ours, &found);
             }
         }
     }
@@ -72,5 +53,67 @@ impl Looker<'_> {
 
     pub(super) fn word(&self, row: &Row) -> Option<String> {
         word(row.get(self.seen.dialect.names.of("status")))
+    }
+}
+
+/// What `ours`, which is `cvId` or `status` and is taken to be called `usual`, is called in these rows.
+fn field(ours: &str, usual: &str, rows: &[Row], statuses: &StatusWords) -> Option<String> {
+    let is_status = ours == "status";
+    let is = |shape: &Shape| match shape {
+        Shape::Id(_) => !is_status,
+        Shape::Word(_) => is_status,
+        _ => false,
+    };
+    let words =
+        |name: &str| -> BTreeSet<_> { rows.iter().filter_map(|row| word(row.get(name))).collect() };
+    let holds = |name: &str| rows.iter().any(|row| row.get(name).is_some_and(is));
+    let all: BTreeSet<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
+    // A status in small letters is a status all the same, and nothing else is to be taken for it.
+    let known = [usual, ours]
+        .into_iter()
+        .find(|name| holds(name) || is_status && all.iter().any(|one| one == name));
+    // Words in capitals under another name may be anything, a place or a person too, and words are told. So one of them has to
+    // be a status that is known.
+    let is_told = |word: &String| statuses.standing(Some(word)) != Standing::Unknown;
+    let is_it = |name: &str| holds(name) && (!is_status || words(name).iter().any(is_told));
+    let mut others = all.iter().map(|name| name.as_str());
+    let found = known.or_else(|| others.find(|name| is_it(name)));
+    found
+        .filter(|name| words(name).len() <= MOST_WORDS)
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(name: &str, words: &[&str]) -> Vec<Row> {
+        let row = |(at, word): (usize, &&str)| {
+            let id = ("nummer".to_owned(), Shape::Id(at));
+            let word = (name.to_owned(), Shape::Word((*word).to_owned()));
+            Row::from([id, word])
+        };
+        words.iter().enumerate().map(row).collect()
+    }
+
+    #[test]
+    fn a_status_has_its_name_or_a_word_that_is_known() {
+        let statuses = StatusWords {
+            live: vec!["OPEN".to_owned()],
+            gone: Vec::new(),
+        };
+        let field = |ours, rows: &[Row]| field(ours, ours, rows, &statuses);
+        let named = |name: &str| Some(name.to_owned());
+        let renamed = rows("state", &["OPEN", "WACHT"]);
+        assert_eq!(field("status", &renamed), named("state"));
+        assert_eq!(field("cvId", &renamed), named("nummer"));
+        assert_eq!(
+            field("status", &rows("status", &["ACTIEF"])),
+            named("status")
+        );
+        // Nobody's home is told.
+        assert_eq!(field("status", &rows("gemeente", &["GENT", "AALST"])), None);
+        let many = ["OPEN", "A", "B", "C", "D", "E", "F", "G", "H"];
+        assert_eq!(field("status", &rows("state", &many)), None);
     }
 }
