@@ -22,13 +22,13 @@ pub mod mirror;
 pub mod mirror_client;
 pub mod parked_cv;
 pub mod pause;
+mod pool;
 pub mod quota_loan;
 pub mod reconcile;
 pub mod reference_code;
 pub mod run_request;
 mod sql;
 pub mod sync_window;
-mod trust;
 pub mod watermark;
 
 use std::ops::{Deref, DerefMut};
@@ -39,13 +39,13 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 pub use self::apply::Applied;
 pub use self::error::StoreError;
+use self::pool::{ACQUIRE, Trust, pool};
 use self::sql::{query_as, query_scalar};
-use self::trust::Trust;
 use crate::config;
 use crate::model::{Brake, Outcome};
 
@@ -81,14 +81,8 @@ const CONNECTIONS: u32 = 5;
 /// The oldest PostgreSQL that works, as `server_version_num`.
 const OLDEST: i32 = 140_000;
 
-/// How long to wait for a connection before it counts as missing.
-const ACQUIRE: Duration = Duration::from_secs(5);
-
 /// How long to wait for a transaction, all in all. A connection that does not even begin one is dead.
 const OPEN: Duration = Duration::from_secs(10);
-
-/// How long one that nobody needs any more may go on with what it was asked.
-const RELEASE: Duration = Duration::from_secs(10);
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -393,32 +387,6 @@ impl About {
             )),
         }
     }
-}
-
-fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> PgPool {
-    PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(ACQUIRE)
-        .test_before_acquire(false)
-        .before_acquire(move |_, about| {
-            let holds = trust.holds(about.age);
-            Box::pin(async move { Ok(holds) })
-        })
-        .after_release(|connection, _| Box::pin(is_free(connection)))
-        .idle_timeout(Duration::from_mins(5))
-        .max_lifetime(Duration::from_mins(30))
-        .connect_lazy_with(options)
-}
-
-/// Whether a connection can be used again: it answers, and soon, and is within no transaction. Else it is closed.
-///
-/// sqlx looks as well, but waits for ever, and connections that went silent would never be replaced. And it forgets a transaction
-/// whose `begin` was cut off: whoever got its connection next would be within it, read-only and in an old snapshot.
-async fn is_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let silent = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
-    let look = connection.fetch_one(sqlx::raw_sql("select now() = statement_timestamp()"));
-    let row = tokio::time::timeout(RELEASE, look).await;
-    row.map_err(|_| silent())??.try_get(0)
 }
 
 fn is_this_machine(host: &str) -> bool {
