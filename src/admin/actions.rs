@@ -3,6 +3,7 @@
 //! Any instance takes an action: it is a row in the database, which the one that leads sees within seconds. The writes are
 //! a person's and not a leader's, so they hold no epoch.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -77,7 +78,7 @@ impl From<StoreError> for Refusal {
 /// Says so in the log if it is dropped before the outcome is known.
 struct Unheard {
     action: &'static str,
-    peer: String,
+    peer: SocketAddr,
 }
 
 impl Drop for Unheard {
@@ -98,10 +99,7 @@ async fn act(
     action: &'static str,
     work: impl AsyncFnOnce(&mut PgConnection) -> Said,
 ) -> Said {
-    let unheard = Unheard {
-        action,
-        peer: peer.to_string(),
-    };
+    let unheard = Unheard { action, peer };
     let said = async {
         let mut tx = admin.pipeline.store.begin().await?;
         let said = work(&mut tx).await?;
