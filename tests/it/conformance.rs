@@ -1,10 +1,11 @@
 //! Each assumption turned round: `cvsync conformance` says so and names what to set, and with that set the sync works.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use cvsync::conformance::ASSUMPTIONS;
-use cvsync::simulator::{FaultShare, Options, Quirk};
+use cvsync::simulator::{Fault, FaultShare, Operation, Options, Quirk};
 use serde_json::Value;
 
 use crate::process::output;
@@ -350,6 +351,18 @@ async fn changes_and_faults_under_its_hands_make_nothing_differ() {
     .await;
     let report = Report::of(&world.environment()).await;
     assert_eq!(report.with("differs"), [""; 0], "{}", report.text);
+}
+
+/// The two before it are for CVs that are none.
+#[tokio::test]
+async fn a_detail_that_fails_in_passing_is_asked_for_again() {
+    let world = world(Vec::new()).await;
+    let none = || Fault::Slow(Duration::ZERO);
+    let faults = [none(), none(), Fault::Http500, Fault::Reset];
+    world.source.script(Operation::Detail, faults);
+    let report = Report::of(&world.environment()).await;
+    assert_eq!(report.with("differs"), [""; 0], "{}", report.text);
+    assert_eq!(report.verdict("gone-answer"), "holds", "{}", report.text);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use uuid::Uuid;
 
 use crate::process::{Process, cvsync, free_address, output};
+use crate::proxy::Trouble;
 use crate::running::until;
 use crate::world::World;
 
@@ -362,6 +363,35 @@ async fn a_database_that_is_away_or_has_no_daemon_is_no_hindrance() {
     assert_eq!((code, ids(&stdout).len()), (Some(0), 3), "{stderr}");
     assert!(stderr.contains("no quota is shared"), "{stderr}");
     assert!(!stderr.contains("canary"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_moment_without_the_database_is_no_reason_to_share_no_quota() {
+    let mut world = World::new(10).await;
+    // A daemon leads, and takes its time to lend.
+    sqlx::query(
+        "insert into cvsync.lease values ('sync', 'somebody', 1, now() + interval '1 hour')",
+    )
+    .execute(&world.database)
+    .await
+    .unwrap();
+    let proxy = world.through_proxy("CVSYNC_DATABASE_URL").await;
+    let args = ["--json", "--limit", "3"];
+    let lending = async {
+        until("it asks", async || world.rows("quota_loan").await > 0).await;
+        proxy.set(Trouble::Down);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        proxy.set(Trouble::None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.source.calls(Operation::Search), 0, "it waits");
+        sqlx::query("update cvsync.quota_loan set granted_at = now()")
+            .execute(&world.database)
+            .await
+            .unwrap();
+    };
+    let ((code, stdout, stderr), ()) = tokio::join!(search(&world, true, &args), lending);
+    assert_eq!((code, ids(&stdout).len()), (Some(0), 3), "{stderr}");
+    assert!(!stderr.contains("lends no calls"), "{stderr}");
 }
 
 /// The most calls that came within any span of so long.
