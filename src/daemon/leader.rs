@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::admin::{Board, Phase};
 use crate::store::pause::{self, Pause};
 use crate::store::{Store, StoreError, lease, within};
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 
 /// How often the leader renews, and how often the others try: with the lease's time together below 15 s.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Leader {
     store: Store,
+    metrics: Metrics,
     /// That no other has.
     pub name: String,
     /// The pause that holds, as the leader last read it.
@@ -30,10 +31,11 @@ pub struct Leader {
 
 impl Leader {
     /// An instance with a name that no other has.
-    pub fn new(store: Store) -> Self {
+    pub fn new(store: Store, metrics: Metrics) -> Self {
         let host = telemetry::host();
         Self {
             store,
+            metrics,
             name: format!("{}-{}-{:04x}", host, std::process::id(), fastrand::u16(..)),
             pause: watch::Sender::new(None),
         }
@@ -42,7 +44,7 @@ impl Leader {
     /// Waits until this instance leads; returns its epoch.
     pub async fn stand_by(&self, board: &Board) -> i64 {
         loop {
-            match within(PATIENCE, self.take()).await {
+            match self.timed("trying to lead", self.take()).await {
                 Ok((Some(epoch), pause)) => {
                     self.pause.send_replace(pause);
                     self.store.lead(epoch);
@@ -64,7 +66,7 @@ impl Leader {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
-            match within(PATIENCE, self.renew(epoch)).await {
+            match self.timed("renewing the lease", self.renew(epoch)).await {
                 Ok((true, pause)) => {
                     renewed = Instant::now();
                     self.pause.send_if_modified(|known| {
@@ -89,14 +91,27 @@ impl Leader {
 
     /// Lets another instance lead at once.
     pub async fn give_up(&self, epoch: i64) {
-        let given_up = within(PATIENCE, async {
+        let given_up = async {
             let mut tx = self.store.begin().await?;
             lease::give_up(&mut tx, epoch).await?;
             Ok(tx.commit().await?)
-        });
-        if let Err(error) = given_up.await {
+        };
+        if let Err(error) = self.timed("giving up the lease", given_up).await {
             tracing::warn!("the lease runs out by itself: {error}");
         }
+    }
+
+    /// An idle daemon asks PostgreSQL for little else, so this is what tells how PostgreSQL is between syncs.
+    async fn timed<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let asked = Instant::now();
+        let answer = within(PATIENCE, work).await;
+        let class = answer.as_ref().err().map(StoreError::class);
+        self.metrics.queried(what, asked.elapsed(), class);
+        answer
     }
 
     fn failed(&self, what: &str, error: &StoreError) {

@@ -154,7 +154,7 @@ impl Daemon {
             migrated => migrated?,
         }
         // A connection of its own: whatever keeps the others busy, the lease is kept.
-        let leader = Leader::new(pipeline.store.beside(1));
+        let leader = Leader::new(pipeline.store.beside(1), pipeline.metrics.clone());
         board.set_name(&leader.name);
         let bell = Bell::hang().await?;
         while !self.token.is_cancelled() {

@@ -358,7 +358,7 @@ impl Metrics {
         self.http_served.record(took.as_secs_f64(), &labels);
     }
 
-    /// One transaction in PostgreSQL: what it was for, and the class of its error.
+    /// One transaction of a sync or of the lease: what it was for, and the class of its error.
     pub fn queried(&self, what: &'static str, took: Duration, error: Option<&'static str>) {
         let mut labels = vec![
             KeyValue::new("db.system.name", "postgresql"),

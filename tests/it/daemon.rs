@@ -59,6 +59,7 @@ async fn it_tells_how_it_is() {
         "cvsync_windows_total{outcome=\"settled\"}",
         "cvsync_stored{state=\"live\"}",
         "cvsync_source_clock_offset_seconds",
+        "db_client_operation_duration_seconds_count{db_operation_name=\"trying to lead\",db_system_name=\"postgresql\"}",
         "http_client_request_duration_seconds_count",
         "http_server_request_duration_seconds_count",
     ] {
