@@ -366,7 +366,7 @@ async fn slow_clients_hold_nobody_up_and_are_let_go() {
     let begun = Instant::now();
     assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
     assert!(
-        begun.elapsed() < Duration::from_secs(1),
+        begun.elapsed() < Duration::from_secs(5),
         "{:?}",
         begun.elapsed()
     );

@@ -1,5 +1,7 @@
 //! A real Chromium, as a person has it: looks, types, presses, and what axe finds wrong with what is shown.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use tokio::process::{Child, Command};
 use url::{ParseError, Url};
 
 /// What a person waits for at most.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// axe-core, as npm's registry has it.
 const AXE: &str = "axe-core@4.10.3";
@@ -25,21 +27,27 @@ const AXE_SHA256: &str = "880970c081707360e64f34cea25ff91892f5bc95675b0776925b97
 pub struct Browser {
     pub tab: Client,
     width: u32,
-    driver: Child,
+    port: u16,
+    session: String,
+    _driver: Child,
     _profile: TempDir,
 }
 
-/// Asked to end, the driver ends its browser too; killed, it would leave it behind.
+/// The driver ends its browser with the session; killed, it leaves it behind, and so it does on a signal.
 impl Drop for Browser {
     fn drop(&mut self) {
-        let Some(pid) = self.driver.id() else { return };
-        let _ = std::process::Command::new("kill")
-            .arg(pid.to_string())
-            .status();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(5) && matches!(self.driver.try_wait(), Ok(None))
-        {
-            std::thread::sleep(Duration::from_millis(20));
+        let end = || {
+            let mut driver = TcpStream::connect(("127.0.0.1", self.port))?;
+            driver.set_read_timeout(Some(Duration::from_secs(20)))?;
+            write!(
+                driver,
+                "DELETE /session/{} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+                self.session
+            )?;
+            driver.read(&mut [0; 12])
+        };
+        if let Err(error) = end() {
+            eprintln!("a browser is left behind: {error}");
         }
     }
 }
@@ -73,7 +81,7 @@ impl Browser {
         let port = loop {
             let line = lines.next_line().await.unwrap().expect("it says its port");
             if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+                break port.trim_end_matches('.').parse().unwrap();
             }
         };
         let profile = TempDir::new().unwrap();
@@ -98,11 +106,14 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
+        let session = tab.session_id().await.unwrap().expect("it has begun");
         tab.goto(url).await.unwrap();
         Self {
             tab,
             width: 1_440,
-            driver,
+            port,
+            session,
+            _driver: driver,
             _profile: profile,
         }
     }

@@ -256,7 +256,7 @@ async fn a_second_signal_stops_at_once() {
     daemon.signal("-TERM");
     tokio::time::sleep(Duration::from_millis(200)).await;
     daemon.signal("-TERM");
-    let status = daemon.ended_within(Duration::from_secs(2)).await;
+    let status = daemon.ended_within(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(1));
 }
 

@@ -67,8 +67,9 @@ async fn a_clean_stop_hands_over_at_once() {
     assert!(first.ended_within(Duration::from_secs(10)).await.success());
     let stopped = Instant::now();
     until_leading(&second).await;
+    // A lease that was not given up would run for ten seconds.
     assert!(
-        stopped.elapsed() < Duration::from_secs(5),
+        stopped.elapsed() < Duration::from_secs(8),
         "{:?}",
         stopped.elapsed()
     );

@@ -82,7 +82,7 @@ async fn is_given_up(trouble: Trouble) {
     let error = world.try_sync().await.unwrap_err();
     assert!(error.to_string().contains("took too long"), "{error}");
     assert!(
-        begun.elapsed() < Duration::from_secs(8),
+        begun.elapsed() < Duration::from_secs(25),
         "{:?}",
         begun.elapsed()
     );

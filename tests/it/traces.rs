@@ -174,7 +174,7 @@ async fn assert_a_run_is_one_trace(world: &World, received: &Received) {
 async fn synced(world: &World, variables: &[(&str, &str)]) -> Duration {
     let begun = Instant::now();
     let mut sync = Process::start(world, &["sync"], variables);
-    let status = sync.ended_within(Duration::from_mins(1)).await;
+    let status = sync.ended_within(Duration::from_mins(4)).await;
     assert!(status.success(), "{}", sync.log());
     begun.elapsed()
 }
