@@ -79,7 +79,8 @@ async fn log(progress: &Progress) {
     }
 }
 
-fn rate(now: &Snapshot) -> String {
+/// How fast it goes, and for how long still.
+pub fn rate(now: &Snapshot) -> String {
     if now.expected == 0 {
         return "listing".to_owned();
     }

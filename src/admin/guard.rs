@@ -87,7 +87,7 @@ impl Guard {
             || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 
-    fn log_refusal(&self, peer: Option<Peer>, route: &str, status: StatusCode) {
+    pub(super) fn log_refusal(&self, peer: Option<Peer>, route: &str, status: StatusCode) {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         if refusals
             .logged

@@ -50,7 +50,8 @@ pub struct Readiness {
 
 fn standby(admin: &Admin) -> String {
     let leader = admin.board.sample().and_then(|sample| sample.ok()?.leader);
-    leader.map_or("standby".to_owned(), |leader| {
+    let leader = leader.filter(|leader| leader.alive);
+    leader.map_or("standby, and nobody leads".to_owned(), |leader| {
         format!("standby: {} leads", leader.holder)
     })
 }

@@ -15,8 +15,8 @@ use crate::store::watermark::KANDIDATEN;
 use crate::telemetry::{
     CHANGES_LATELY, CHANGES_USUAL, CLOCK_OFFSET, DELETES_WITHHELD, FEED_CONSUMER_LAG, FEED_SEQ,
     LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST, PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY,
-    RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL, SCHEMA_DRIFT, SOURCE_LAG, STORED, VERIFIED_AGE,
-    WATERMARK, WINDOWS_PENDING, WORKERS, Watched,
+    RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL, SCHEMA_DRIFT, SETTLE_LAG, SOURCE_LAG, STORED,
+    VERIFIED_AGE, WATERMARK, WINDOWS_PENDING, WORKERS, Watched,
 };
 
 /// Everything, as of now.
@@ -43,6 +43,10 @@ fn watch_state(admin: &Arc<Admin>) {
         Some(vec![(as_f64(at.timestamp_millis()) / 1e3, stream())])
     });
     register(admin, SOURCE_LAG, move |admin| {
+        // One that stands by hears nothing of the source, and would tell by how much its own clock is wrong.
+        if admin.phase() == Phase::Standby {
+            return None;
+        }
         let lag = admin.pipeline.vdab.time().now() - watermark(admin)?;
         Some(vec![(as_f64(lag.num_milliseconds()) / 1e3, stream())])
     });
@@ -176,6 +180,10 @@ fn watch_work(admin: &Arc<Admin>) {
                 Some((as_f64(interval) / 1e3, vec![KeyValue::new("job", job)]))
             });
         Some(intervals.collect())
+    });
+    register(admin, SETTLE_LAG, |admin| {
+        let lag = admin.pipeline.settings.settle_lag;
+        Some(vec![(lag.as_secs_f64(), vec![])])
     });
     register(admin, QUEUE_DEPTH, |admin| Some(queues(admin, |q| q.depth)));
     register(admin, QUEUE_CAPACITY, |admin| {

@@ -79,7 +79,7 @@ impl Admin {
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>, token: CancellationToken) {
     let router = router(Arc::clone(&admin));
     tokio::join!(
-        serve::run(listener, router, token.clone()),
+        serve::run(listener, router, &admin, token.clone()),
         Box::pin(admin.mirror.work_until(&token)),
     );
 }

@@ -108,6 +108,8 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
             ages = Arc::new(read);
             ages_at = Some(Instant::now());
         }
+        // Whoever has metrics pushed scrapes none.
+        admin.pipeline.vdab.count_closed_time();
         let sample = within(PATIENCE, read(&admin.pipeline.store, &ages)).await;
         admin.board.set_sample(sample);
         tokio::select! {
@@ -138,7 +140,7 @@ async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
         feed_seq: cv_change::last_seq(&mut tx).await?,
         consumers: feed_consumer::slowest(&mut tx, CONSUMERS).await?,
         ages: Arc::clone(ages),
-        last_success: job_success::all(&mut tx).await?.into_iter().collect(),
+        last_success: job_success::told(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
         held_deletes: held_delete::count(&mut tx).await?,
         leader: lease::leader(&mut tx).await?,

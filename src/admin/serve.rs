@@ -1,11 +1,12 @@
 //! Sockets: HTTP/1.1 by hyper itself, with bounds on how many clients there are and how slow they may be.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Admin;
 use super::guard::Peer;
 
 /// More wait in the kernel until one of these is over.
@@ -48,7 +50,12 @@ impl Place {
 }
 
 /// Answers until `token` is cancelled.
-pub async fn run(listener: TcpListener, router: Router, token: CancellationToken) {
+pub async fn run(
+    listener: TcpListener,
+    router: Router,
+    admin: &Arc<Admin>,
+    token: CancellationToken,
+) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
     loop {
@@ -62,9 +69,15 @@ pub async fn run(listener: TcpListener, router: Router, token: CancellationToken
         match accepted {
             Ok((stream, peer)) => {
                 let (router, token) = (router.clone(), token.clone());
+                let admin = Arc::clone(admin);
                 connections.spawn(async move {
                     let _place = place;
-                    connection(stream, Peer(peer), router, token).await;
+                    let peer = Peer(peer);
+                    let asked = AtomicBool::new(false);
+                    let ended = connection(stream, peer, router, &asked, token).await;
+                    if let Err(error) = ended {
+                        unread(&admin, peer, asked.into_inner(), &error);
+                    }
                 });
             }
             // Out of file descriptors, say: wait for some to come back.
@@ -75,10 +88,32 @@ pub async fn run(listener: TcpListener, router: Router, token: CancellationToken
     connections.wait().await;
 }
 
-async fn connection(stream: TcpStream, peer: Peer, router: Router, token: CancellationToken) {
+/// What never became a request is refused here, and in the log like what is refused later. Not so a client that went away, or
+/// that has had its answer and keeps the connection for longer than we do.
+fn unread(admin: &Admin, peer: Peer, asked: bool, error: &hyper::Error) {
+    let status = if error.is_timeout() && !asked {
+        StatusCode::REQUEST_TIMEOUT
+    } else if error.is_parse_too_large() {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else if error.is_parse() {
+        StatusCode::BAD_REQUEST
+    } else {
+        return;
+    };
+    admin.guard.log_refusal(Some(peer), "unread", status);
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    router: Router,
+    asked: &AtomicBool,
+    token: CancellationToken,
+) -> hyper::Result<()> {
     let _ = stream.set_nodelay(true);
     let place = Place::default();
     let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(place.clone());
@@ -92,10 +127,11 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, token: Cancel
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        _ = &mut connection => return,
+        ended = &mut connection => return ended,
         () = token.cancelled() => {}
         () = tokio::time::sleep(CONNECTION) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
+    Ok(())
 }

@@ -44,7 +44,7 @@ pub struct Status {
     pub stored: Option<i64>,
     /// Deletes that the brake holds back until a person decides.
     pub held_deletes: Option<i64>,
-    /// Who leads, or led last.
+    /// Who leads.
     pub leader: Option<String>,
     /// The pause that holds.
     pub pause: Option<Pause>,
@@ -54,6 +54,8 @@ pub struct Status {
     pub last_success: BTreeMap<String, DateTime<Utc>>,
     /// How many numbers the change feed is ahead of each consumer that registered; of many, those that are furthest behind.
     pub feed_behind: BTreeMap<String, i64>,
+    /// Calls that CVSYNC_API_RATE_PER_MINUTE allows in a minute, to each endpoint.
+    pub quota_per_minute: u32,
     /// The operations that are not called for now, and why.
     pub closed_gates: BTreeMap<&'static str, ClosedGate>,
     /// What CVSYNC_WINDOW_OVERLAP should be, as far as late changes have shown.
@@ -99,7 +101,8 @@ pub fn status(admin: &Admin) -> Status {
         held_deletes: numbers.as_ref().map(|numbers| numbers.held_deletes),
         leader: numbers
             .as_ref()
-            .and_then(|numbers| Some(numbers.leader.as_ref()?.holder.clone())),
+            .and_then(|numbers| numbers.leader.as_ref().filter(|leader| leader.alive))
+            .map(|leader| leader.holder.clone()),
         pause: admin.board.pause(),
         parked: numbers
             .as_ref()
@@ -113,6 +116,7 @@ pub fn status(admin: &Admin) -> Status {
         last_success: numbers
             .map(|numbers| numbers.last_success)
             .unwrap_or_default(),
+        quota_per_minute: admin.pipeline.vdab.per_minute(),
         closed_gates: admin.pipeline.vdab.closed_gates().into_iter().collect(),
         better_overlap_hours: *admin.pipeline.better_overlap_hours.borrow(),
         schema_drift: admin.pipeline.vdab.drift(),

@@ -14,23 +14,29 @@ use crate::config::{Env, Http};
 pub struct Args {}
 
 pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
+    ask(env, "/livez", Duration::from_secs(3)).await?;
+    Ok(())
+}
+
+/// What the daemon on this machine answers to this path.
+pub async fn ask(env: &Env, path: &str, limit: Duration) -> anyhow::Result<reqwest::Response> {
     let Some(addr) = Http::load(env)?.addr else {
         bail!("CVSYNC_HTTP_ADDR is off, so there is nothing to ask");
     };
     let addr = reachable(addr);
     let client = reqwest::Client::builder()
         .no_proxy()
-        .timeout(Duration::from_secs(3))
+        .timeout(limit)
         .build()?;
     let answer = client
-        .get(format!("http://{addr}/livez"))
+        .get(format!("http://{addr}{path}"))
         .send()
         .await
         .with_context(|| format!("no answer from {addr}"))?;
     if !answer.status().is_success() {
         bail!("{addr} answers {}", answer.status());
     }
-    Ok(())
+    Ok(answer)
 }
 
 /// A daemon that listens on all addresses is asked on loopback.

@@ -33,6 +33,7 @@ mod tool;
 mod verify;
 mod windows;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -166,8 +167,13 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// There is less work for processors than many machines have of them, and containers count threads.
+const MOST_THREADS: usize = 8;
+
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(processors.min(MOST_THREADS))
         .enable_all()
         .build()?;
     let done = runtime.block_on(work);

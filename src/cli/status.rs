@@ -5,21 +5,26 @@ use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::output::say;
 use super::tool::database;
-use super::{Failed, Output};
+use super::{Failed, Output, healthcheck};
 use crate::clock::Clock;
-use crate::config::{self, Env, Schedule};
+use crate::config::{self, Env};
 use crate::daemon::cancel_on_signal;
 use crate::model::window::instant;
 use crate::store::feed_consumer::{self, Consumer};
 use crate::store::pause::{self, Pause};
-use crate::store::{Store, cv, held_delete, job_success, lease, parked_cv, watermark};
+use crate::store::{Store, cv, held_delete, history, job_success, lease, parked_cv, watermark};
+use crate::sync::Snapshot;
+use crate::terminal::rate;
 
 /// Between two looks with --watch.
 const PERIOD: Duration = Duration::from_secs(2);
+
+/// How long the daemon may take to say what it is at.
+const DAEMON: Duration = Duration::from_secs(1);
 
 /// Lines about consumers of the feed; `cvsync feed list` has all.
 const CONSUMERS: i64 = 5;
@@ -27,10 +32,10 @@ const CONSUMERS: i64 = 5;
 /// Where a terminal's screen begins, and nothing on it.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Watermark, lag, leader, parked CVs, held deletes; exits with 0 only if in step
+/// Watermark, lag, progress, quota use, leader, parked CVs, held deletes; exits with 0 only if in step
 ///
-/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. What a
-/// running daemon is at, its gates and its progress, is on its /api/status.
+/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. What a run is at
+/// and what is in its way only the daemon knows: it is asked at CVSYNC_HTTP_ADDR, if it runs on this machine and leads.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Look again every two seconds, until Ctrl-C
@@ -52,14 +57,26 @@ struct Status {
     consumers: Vec<Consumer>,
     pause: Option<Pause>,
     last_success: BTreeMap<String, DateTime<Utc>>,
+    /// Calls to VDAB in the latest minute that is known.
+    calls_a_minute: Option<i64>,
+    daemon: Option<Daemon>,
+}
+
+/// What the daemon on this machine says, if there is one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Daemon {
+    reasons: Vec<String>,
+    run: Option<Snapshot>,
+    quota_per_minute: u32,
 }
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let schedule = config::Sync::load(env)?.schedule;
+    let settings = config::Sync::load(env)?;
     let token = cancel_on_signal()?;
     loop {
-        let status = read(&store, &schedule).await?;
+        let mut status = read(&store, &settings).await?;
+        status.daemon = daemon(env).await.ok();
         if args.watch && io::stdout().is_terminal() {
             say(CLEAR);
         }
@@ -78,7 +95,12 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     }
 }
 
-async fn read(store: &Store, schedule: &Schedule) -> anyhow::Result<Status> {
+async fn daemon(env: &Env) -> anyhow::Result<Daemon> {
+    let answer = healthcheck::ask(env, "/api/status", DAEMON).await?;
+    Ok(serde_json::from_slice(&answer.bytes().await?)?)
+}
+
+async fn read(store: &Store, settings: &config::Sync) -> anyhow::Result<Status> {
     let mut tx = store.begin().await?;
     let watermark = watermark::read(&mut tx).await?;
     let now = Clock::default().now();
@@ -86,7 +108,7 @@ async fn read(store: &Store, schedule: &Schedule) -> anyhow::Result<Status> {
     let leader = lease::leader(&mut tx).await?.filter(|leader| leader.alive);
     let pause = pause::current(&mut tx).await?;
     let status = Status {
-        in_step: lag.is_some_and(|lag| lag < schedule.in_step_within(now)) && pause.is_none(),
+        in_step: lag.is_some_and(|lag| lag < settings.in_step_within(now)) && pause.is_none(),
         watermark,
         lag_seconds: lag.map(|lag| lag.num_seconds()),
         leader: leader.map(|leader| leader.holder),
@@ -95,7 +117,9 @@ async fn read(store: &Store, schedule: &Schedule) -> anyhow::Result<Status> {
         held_deletes: held_delete::count(&mut tx).await?,
         consumers: feed_consumer::slowest(&mut tx, CONSUMERS).await?,
         pause,
-        last_success: job_success::all(&mut tx).await?.into_iter().collect(),
+        last_success: job_success::told(&mut tx).await?.into_iter().collect(),
+        calls_a_minute: history::latest_calls(&mut tx).await?,
+        daemon: None,
     };
     tx.commit().await?;
     Ok(status)
@@ -106,6 +130,15 @@ fn roughly(seconds: i64) -> String {
     let lag = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let exactly = humantime::format_duration(lag).to_string();
     exactly.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn progress(run: &Snapshot) -> String {
+    format!(
+        "under way      {} of about {} CVs, {}",
+        run.tally.done(),
+        run.expected,
+        rate(run)
+    )
 }
 
 fn text(status: &Status) -> String {
@@ -139,6 +172,23 @@ fn text(status: &Status) -> String {
         .as_deref()
         .unwrap_or("nobody: does the daemon run?");
     lines.push(format!("leader         {leader}"));
+    if let Some(daemon) = &status.daemon {
+        lines.extend(daemon.run.as_ref().map(progress));
+        lines.extend(
+            daemon
+                .reasons
+                .iter()
+                .map(|reason| format!("reason         {reason}")),
+        );
+    }
+    let calls = status.calls_a_minute.map_or_else(
+        || "unknown: nobody led lately".to_owned(),
+        |calls| match &status.daemon {
+            Some(daemon) => format!("{calls} in a minute, of {}", daemon.quota_per_minute),
+            None => format!("{calls} in a minute"),
+        },
+    );
+    lines.push(format!("calls to VDAB  {calls}"));
     lines.push(format!("stored         {} CVs", status.stored));
     let parked: Vec<_> = status
         .parked
@@ -162,7 +212,6 @@ fn text(status: &Status) -> String {
         status
             .last_success
             .iter()
-            .filter(|(job, _)| matches!(&***job, "sync" | "reconcile" | "relist"))
             .map(|(job, at)| format!("last {job:<10}{}", instant(*at))),
     );
     lines.join("\n")

@@ -62,20 +62,20 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// How far the watermark may be behind, where syncs run on this schedule, and count as in step: three runs and some, but no
-    /// less than a quarter of an hour and no more than three days.
-    #[must_use]
-    pub fn in_step_within(&self, now: DateTime<Utc>) -> TimeDelta {
-        let runs = self.interval(now).unwrap_or_default() * 3;
-        (runs + TimeDelta::minutes(1)).clamp(TimeDelta::minutes(16), TimeDelta::days(3))
-    }
-
-    /// The time between two of the next ticks: the longer of the next two, since a pattern may be uneven.
+    /// The time between two ticks. Since a pattern may be uneven (hours of work, say), the longest of that which is now and the two
+    /// that come.
     #[must_use]
     pub fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
-        let mut ticks = self.cron.iter_after(now.with_timezone(&self.zone));
-        let (first, second, third) = (ticks.next()?, ticks.next()?, ticks.next()?);
-        Some((second - first).max(third - second))
+        let now = now.with_timezone(&self.zone);
+        let last = self.cron.find_previous_occurrence(&now, true).ok();
+        let ticks: Vec<_> = last
+            .into_iter()
+            .chain(self.cron.iter_after(now).take(3))
+            .collect();
+        ticks
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .max()
     }
 }
 
@@ -83,6 +83,15 @@ impl Sync {
     /// Reads this part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, Self::read)
+    }
+
+    /// How far the watermark may be behind and count as in step: three runs, what it stays behind on purpose, and a minute for
+    /// the run itself. The alert `CvsyncBehind` has the same limit, and waits for five minutes instead of one.
+    #[must_use]
+    pub fn in_step_within(&self, now: DateTime<Utc>) -> TimeDelta {
+        let runs = self.schedule.interval(now).unwrap_or_default() * 3;
+        let on_purpose = TimeDelta::from_std(self.settle_lag).unwrap_or_default();
+        runs + on_purpose + TimeDelta::minutes(1)
     }
 
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
+use chrono::{DateTime, Utc};
 use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
 
@@ -510,4 +511,26 @@ proptest! {
     fn no_name_makes_it_panic(name in "(CVSYNC|cvsync)_\\PC{0,90}") {
         let _ = Config::load(&env(&[(&name, "x")]));
     }
+}
+
+/// The longest gap that is now or soon, and what counts as in step on that schedule.
+#[test]
+fn what_is_late_depends_on_the_schedule() {
+    let at = |day: &str| day.parse::<DateTime<Utc>>().unwrap();
+    let judged = |cron, lag, now| {
+        let changes = [("CVSYNC_SCHEDULE", cron), ("CVSYNC_SETTLE_LAG", lag)];
+        let sync = Config::load(&env(&changes)).unwrap().sync;
+        let interval = sync.schedule.interval(at(now)).unwrap();
+        let within = sync.in_step_within(at(now));
+        (interval.num_minutes(), within.num_minutes())
+    };
+    let tuesday = "2026-11-24T11:02:00Z";
+    assert_eq!(judged("0 */5 * * * *", "60s", tuesday), (5, 17));
+    assert_eq!(judged("0 */5 * * * *", "30m", tuesday), (5, 46));
+    let at_work = "0 */5 8-17 * * MON-FRI";
+    assert_eq!(judged(at_work, "60s", tuesday).0, 5);
+    let sunday = "2026-11-29T11:02:00Z";
+    assert_eq!(judged(at_work, "60s", sunday).0, (2 * 24 + 14) * 60 + 5);
+    let the_gap_is_over = "2026-11-30T07:11:00Z";
+    assert_eq!(judged(at_work, "60s", the_gap_is_over).0, 5);
 }

@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cv::{CvId, Document};
 
@@ -65,7 +65,7 @@ pub struct Outcome {
 }
 
 /// How many ids met which end. Over settled windows `listed` is the sum of the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Ids that the source listed.
     pub listed: u64,

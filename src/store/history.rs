@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
-use super::sql::{query, query_as};
+use super::sql::{query, query_as, query_scalar};
 
 /// How long it is kept.
 const KEPT: &str = "8 days";
@@ -20,7 +20,7 @@ pub struct Minute {
     pub upserted: i64,
     /// Documents that went.
     pub deleted: i64,
-    /// Calls to VDAB that were answered.
+    /// Calls to VDAB that were answered, of the endpoint that got the most.
     pub calls: i64,
     /// CVs set aside, at its end.
     pub parked: i64,
@@ -55,6 +55,19 @@ pub async fn record(tx: &mut PgConnection, minute: &Minute) -> Result<(), StoreE
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// The calls of the latest minute, if somebody led in the last few.
+pub async fn latest_calls(tx: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+    Ok(query_scalar(
+        "select calls
+           from cvsync.history
+          where at > now() - interval '3 minutes'
+          order by at desc
+          limit 1",
+    )
+    .fetch_optional(tx)
+    .await?)
 }
 
 /// The last day, oldest first.

@@ -19,6 +19,18 @@ pub async fn record(tx: &mut PgConnection, job: &str) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// The same for the jobs that a person knows of. The others are marks of our own, such as that tombstones were forgotten.
+pub async fn told(tx: &mut PgConnection) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
+    Ok(query_as(
+        "select job, at
+           from cvsync.job_success
+          where job in ('sync', 'reconcile', 'relist', 'reference')
+          order by job",
+    )
+    .fetch_all(tx)
+    .await?)
+}
+
 /// Every job that ever came to its end, and when it last did.
 pub async fn all(tx: &mut PgConnection) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
     Ok(

@@ -13,6 +13,7 @@ pub mod explain;
 pub mod export;
 pub mod feed;
 pub mod feed_consumer;
+pub mod first_listed;
 pub mod held_delete;
 pub mod history;
 pub mod instance;

@@ -137,7 +137,7 @@ impl Lister<'_> {
                 return Ok(());
             };
             after = last.0;
-            self.fetch(page).await;
+            self.fetch(page).await?;
         }
     }
 

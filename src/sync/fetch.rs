@@ -45,14 +45,16 @@ pub async fn run(
         .try_for_each_concurrent(at_once, |work| async move {
             let (end, place, span) = match work {
                 Work::Listed(listed) => (End::Listed(listed), None, None),
-                Work::Known(outcome, listed_at) => (End::Outcome(outcome, listed_at), None, None),
+                Work::Known(outcome, first_listed) => {
+                    (End::Outcome(outcome, first_listed), None, None)
+                }
                 Work::Fetch(item) => {
                     let Some((outcome, place)) =
                         fetch_in_time(pipeline, hand, workers, &item).await?
                     else {
                         return Ok(());
                     };
-                    (End::Outcome(outcome, item.listed_at), place, item.span)
+                    (End::Outcome(outcome, item.first_listed), place, item.span)
                 }
             };
             // A closed channel means that the writer failed, and its error ends the run.

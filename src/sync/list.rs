@@ -20,7 +20,7 @@ use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
 use crate::model::window::instant;
 use crate::model::{CvId, Difference};
-use crate::store::{StoreError, cv_seen, held_delete, parked_cv, sync_window};
+use crate::store::{StoreError, cv_seen, first_listed, held_delete, parked_cv, sync_window};
 use crate::telemetry;
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
 
@@ -61,7 +61,7 @@ pub async fn run(
             Ok(None)
         }
         Task::Fetch(ids) => {
-            lister.fetch(ids).await;
+            lister.fetch(ids).await?;
             Ok(None)
         }
         Task::Compare(plan, comparison) => {
@@ -196,7 +196,7 @@ impl Lister<'_> {
         }
         let words = self.pipeline.vdab.words();
         let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
-        let listed_at = Instant::now();
+        let now = Instant::now();
         let mut labels = HashMap::<_, u64>::new();
         let (mut news, mut work) = (Vec::new(), Vec::new());
         let mut on_page = HashSet::new();
@@ -218,10 +218,10 @@ impl Lister<'_> {
                 Decision::Fetch(id) => work.push(Work::Fetch(Item {
                     id,
                     window: Some(listed.seq),
-                    listed_at,
+                    first_listed: now,
                     span: traced(),
                 })),
-                Decision::Known(outcome) => work.push(Work::Known(outcome, listed_at)),
+                Decision::Known(outcome) => work.push(Work::Known(outcome, now)),
             }
         }
         for (label, ids) in labels {
@@ -344,23 +344,34 @@ impl Lister<'_> {
             })
             .await?;
         let due = due.iter().filter_map(|id| CvId::parse(id)).collect();
-        self.fetch(due).await;
-        Ok(())
+        self.fetch(due).await
     }
 
     /// Sends CVs on their way that no window lists.
-    pub(super) async fn fetch(&self, ids: Vec<CvId>) {
-        let listed_at = Instant::now();
+    pub(super) async fn fetch(&self, ids: Vec<CvId>) -> Result<(), SyncError> {
+        let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let ages = self
+            .pipeline
+            .persist("reading for how long they wait", || async {
+                let mut tx = self.pipeline.store.begin().await?;
+                let ages = first_listed::ages(&mut tx, &keys).await?;
+                tx.commit().await?;
+                Ok(ages)
+            })
+            .await?;
+        let now = Instant::now();
         self.pipeline.progress.taken(ids.len() as u64);
         for id in ids {
+            let age = ages.get(&id.0).copied().unwrap_or_default();
             let item = Item {
                 id,
                 window: None,
-                listed_at,
+                first_listed: now.checked_sub(age).unwrap_or(now),
                 span: traced(),
             };
             self.send(Work::Fetch(item)).await;
         }
+        Ok(())
     }
 
     /// Waits for room in the channel. False if a later stage has stopped.

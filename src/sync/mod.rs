@@ -104,7 +104,8 @@ struct Item {
     id: CvId,
     /// Its window's place in the run; `None` for a parked CV that is tried again.
     window: Option<u64>,
-    listed_at: Instant,
+    /// A CV that was set aside or held back was listed long before this run.
+    first_listed: Instant,
     /// Of some in a hundred: from listed to written.
     span: Option<Span>,
 }

@@ -21,7 +21,7 @@ pub async fn run(
     let mut settlement = Settlement::default();
     let mut summary = Summary::default();
     while let Some(batch) = batches.recv().await {
-        let (mut outcomes, mut listed_at) = (Vec::new(), Vec::new());
+        let (mut outcomes, mut first_listed) = (Vec::new(), Vec::new());
         let (mut places, mut spans) = (Vec::new(), Vec::new());
         for Done { end, place, span } in batch {
             places.extend(place);
@@ -30,21 +30,21 @@ pub async fn run(
                 End::Listed(listed) => settlement.listed(listed),
                 End::Outcome(outcome, at) => {
                     outcomes.push(outcome);
-                    listed_at.push(at);
+                    first_listed.push(at);
                 }
             }
         }
         let applied = write_traced(pipeline, &mut outcomes, &spans).await?;
         hand.written(places.len());
         drop(places);
-        for ((outcome, end), listed_at) in outcomes.iter().zip(&applied).zip(&listed_at) {
+        for ((outcome, end), first_listed) in outcomes.iter().zip(&applied).zip(&first_listed) {
             if let Some(seq) = outcome.window {
                 settlement.done(seq, *end);
             } else {
                 summary.tally.listed += 1;
                 end.count_in(&mut summary.tally);
             }
-            observe_delay(pipeline, *end, *listed_at);
+            observe_delay(pipeline, *end, *first_listed);
         }
         let mut tally = Tally::default();
         for end in &applied {
@@ -188,12 +188,12 @@ async fn finish(
     Ok(())
 }
 
-fn observe_delay(pipeline: &Pipeline, end: Applied, listed_at: Instant) {
+fn observe_delay(pipeline: &Pipeline, end: Applied, first_listed: Instant) {
     match end {
         Applied::Inserted | Applied::Updated => {
-            pipeline.metrics.applied("upsert", listed_at.elapsed());
+            pipeline.metrics.applied("upsert", first_listed.elapsed());
         }
-        Applied::Deleted => pipeline.metrics.applied("delete", listed_at.elapsed()),
+        Applied::Deleted => pipeline.metrics.applied("delete", first_listed.elapsed()),
         Applied::Unchanged | Applied::Superseded | Applied::Parked | Applied::Held => {}
     }
 }

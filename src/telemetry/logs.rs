@@ -41,11 +41,8 @@ pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
             .boxed(),
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .boxed(),
+        // With all spans: at debug the innermost is a request, and the run around it has the trace id.
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let traces = otlp::pushed_traces(*otel)?;
     let Some(Traces(provider)) = &traces else {

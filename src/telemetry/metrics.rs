@@ -7,6 +7,7 @@ use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
+use url::Url;
 
 /// Of what source, where the build was told.
 const COMMIT: &str = match option_env!("CVSYNC_COMMIT") {
@@ -106,6 +107,12 @@ pub const SCHEDULE_INTERVAL: Watched = Watched(
     "cvsync.schedule.interval",
     "s",
     "Time between two ticks of this job's schedule",
+);
+/// So that alerts fit any setting of it.
+pub const SETTLE_LAG: Watched = Watched(
+    "cvsync.settle.lag",
+    "s",
+    "How far the watermark stays behind on purpose",
 );
 /// Against what is usual.
 pub const CHANGES_LATELY: Watched = Watched(
@@ -325,11 +332,11 @@ impl Metrics {
             .build();
     }
 
-    /// One attempt to VDAB: its host and template, its status if an answer came, and the class of its error if it is one.
+    /// One attempt to VDAB: its server and template, its status if an answer came, and the class of its error if it is one.
     /// That a CV is gone is none.
     pub fn http_request(
         &self,
-        host: &str,
+        server: &Url,
         template: &'static str,
         took: Duration,
         status: Option<u16>,
@@ -337,7 +344,14 @@ impl Metrics {
     ) {
         let mut labels = vec![
             KeyValue::new("http.request.method", "GET"),
-            KeyValue::new("server.address", host.to_owned()),
+            KeyValue::new(
+                "server.address",
+                server.host_str().unwrap_or_default().to_owned(),
+            ),
+            KeyValue::new(
+                "server.port",
+                i64::from(server.port_or_known_default().unwrap_or_default()),
+            ),
             KeyValue::new("url.template", template),
         ];
         labels.extend(
@@ -439,10 +453,10 @@ impl Metrics {
         self.webhook.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
-    /// The quota of an operation, and what VDAB says is left of it.
-    pub fn quota(&self, operation: &'static str, limit: u32, remaining: Option<u64>) {
+    /// The quota of an operation, VDAB's word before ours, and what VDAB says is left of it.
+    pub fn quota(&self, operation: &'static str, limit: u64, remaining: Option<u64>) {
         let labels = [KeyValue::new("operation", operation)];
-        self.quota_limit.record(u64::from(limit), &labels);
+        self.quota_limit.record(limit, &labels);
         if let Some(remaining) = remaining {
             self.quota_remaining.record(remaining, &labels);
         }
@@ -475,7 +489,7 @@ mod tests {
 
     use super::*;
 
-    const WATCHED: [Watched; 23] = [
+    const WATCHED: [Watched; 24] = [
         WATERMARK,
         SOURCE_LAG,
         LAST_SUCCESS,
@@ -495,6 +509,7 @@ mod tests {
         FEED_SEQ,
         FEED_CONSUMER_LAG,
         SCHEDULE_INTERVAL,
+        SETTLE_LAG,
         CHANGES_LATELY,
         CHANGES_USUAL,
         PAUSED,
@@ -505,7 +520,8 @@ mod tests {
     fn everything() -> String {
         let metrics = Metrics::new().unwrap();
         let short = Duration::from_millis(7);
-        metrics.http_request("localhost", "/kandidaten/{id}", short, Some(200), None);
+        let server = Url::parse("https://localhost").unwrap();
+        metrics.http_request(&server, "/kandidaten/{id}", short, Some(200), None);
         metrics.http_served("GET", "/livez".into(), short, 200);
         metrics.queried("writing a batch", short, None);
         metrics.applied("upsert", Duration::from_secs(2));

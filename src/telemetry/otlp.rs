@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use opentelemetry::KeyValue;
+use opentelemetry::{Key, KeyValue};
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -19,15 +19,18 @@ const LAST_FLUSH: Duration = Duration::from_secs(2);
 
 /// Who tells: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` go before what we say ourselves.
 pub fn resource() -> Resource {
-    let named = std::env::var_os("OTEL_SERVICE_NAME").is_some();
-    let resource = Resource::builder()
-        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .with_attribute(KeyValue::new("service.instance.id", host()));
-    if named {
-        resource.build()
-    } else {
-        resource.with_service_name("cvsync").build()
-    }
+    let theirs = Resource::builder().build();
+    let said = |key: &Key| {
+        let value = theirs.get(key);
+        value.is_some_and(|value| !value.as_str().starts_with("unknown_service"))
+    };
+    let ours = [
+        KeyValue::new("service.name", "cvsync"),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", host()),
+    ];
+    let ours = ours.into_iter().filter(|one| !said(&one.key));
+    Resource::builder().with_attributes(ours).build()
 }
 
 /// The machine's name, or the container's or the pod's.

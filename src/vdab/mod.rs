@@ -26,6 +26,7 @@ pub mod search;
 mod source_time;
 mod wire;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -140,7 +141,7 @@ impl Client {
         for operation in client.of_syncs() {
             client
                 .metrics
-                .quota(operation.name, api.rate_per_minute.get(), None);
+                .quota(operation.name, api.rate_per_minute.get().into(), None);
         }
         Ok(client)
     }
@@ -343,7 +344,13 @@ impl Client {
     /// Attempts of what syncs need that have come to an end, well or not.
     #[must_use]
     pub fn answers_received(&self) -> u64 {
-        self.of_syncs().map(Operation::received).sum()
+        self.answers_by_operation().iter().sum()
+    }
+
+    /// The same for bulk and detail, each of which has the whole quota.
+    #[must_use]
+    pub fn answers_by_operation(&self) -> [u64; 2] {
+        [self.bulk.received(), self.detail.received()]
     }
 
     /// Detail calls that have no answer yet.
@@ -378,12 +385,22 @@ impl Client {
             .collect()
     }
 
-    /// Brings the time that gates were closed into the metrics. Called before each scrape.
+    /// Brings the time that gates were closed into the metrics: of two that are closed at once, the longer time. Called every
+    /// few seconds and before each scrape.
     pub fn count_closed_time(&self) {
+        let mut longest = HashMap::<Reason, Duration>::new();
         for operation in self.of_syncs() {
+            let mut of_this = HashMap::<Reason, Duration>::new();
             for (reason, time) in operation.gate.take_closed_time() {
-                self.metrics.gate_closed(reason.as_str(), time);
+                *of_this.entry(reason).or_default() += time;
             }
+            for (reason, time) in of_this {
+                let known = longest.entry(reason).or_default();
+                *known = time.max(*known);
+            }
+        }
+        for (reason, time) in longest {
+            self.metrics.gate_closed(reason.as_str(), time);
         }
     }
 
@@ -436,7 +453,7 @@ impl Client {
         });
         let outcome = raw.as_ref().map_err(Clone::clone).and_then(classify);
         self.metrics.http_request(
-            self.base_url.host_str().unwrap_or_default(),
+            &self.base_url,
             operation.template,
             received - asked,
             raw.as_ref().ok().map(|raw| raw.status.as_u16()),
@@ -459,9 +476,12 @@ impl Client {
         if let Some(date) = headers::date(&raw.headers) {
             self.time.learn(date, asked, received);
         }
-        let remaining = headers::rate_limit_remaining(&raw.headers);
-        self.metrics
-            .quota(operation.name, self.per_minute.get(), remaining);
+        let ours = u64::from(self.per_minute.get());
+        self.metrics.quota(
+            operation.name,
+            headers::rate_limit(&raw.headers).unwrap_or(ours),
+            headers::rate_limit_remaining(&raw.headers),
+        );
     }
 
     fn url(&self, segments: &[&str]) -> Url {

@@ -183,7 +183,6 @@ async fn what_an_instance_is_asked_for_the_leading_one_does() {
     })
     .await;
     world.assert_database_equals_source().await;
-    assert!(world.rows("run_request").await <= 4);
     assert!(
         leader.log().contains("\"run\":\"resync\""),
         "{}",
@@ -272,6 +271,10 @@ async fn held_deletes_are_decided_as_by_the_command_and_no_others() {
         .fetch_all(&world.database)
         .await
         .unwrap();
+    sqlx::query("update cvsync.held_delete set held_at = held_at - interval '1 hour'")
+        .execute(&world.database)
+        .await
+        .unwrap();
     let stored = world.rows("cv").await;
     let daemon = synced(&world, &[NEVER, TOKEN]).await;
     // Another number than there are, an id that is not held, and nothing at all.
@@ -289,6 +292,13 @@ async fn held_deletes_are_decided_as_by_the_command_and_no_others() {
     let one = json!({ "ids": [held[0]] }).to_string();
     assert_eq!(post(&daemon, "/api/deletes/approve", &one).await.0, 202);
     until("it is gone", async || world.rows("cv").await == stored - 1).await;
+    let delays = "cvsync_apply_delay_seconds_sum{kind=\"delete\"} ";
+    let told = daemon
+        .until("/metrics", |_, body| body.contains(delays))
+        .await;
+    let delay = told.lines().find_map(|line| line.strip_prefix(delays));
+    let delay: f64 = delay.unwrap().parse().unwrap();
+    assert!(delay > 3_600.0, "it was listed an hour ago: {delay}");
     let left = i64::try_from(held.len()).unwrap() - 1;
     assert_eq!(world.rows("held_delete").await, left, "the others wait on");
     // One that the source has again stays, though it is approved.
@@ -383,6 +393,11 @@ async fn slow_clients_hold_nobody_up_and_are_let_go() {
         .await
         .unwrap();
     assert_eq!(world.rows("pause").await, 0);
+    assert!(
+        daemon.log().contains("\"route\":\"unread\""),
+        "{}",
+        daemon.log()
+    );
 }
 
 #[tokio::test]
@@ -408,7 +423,8 @@ async fn each_minute_leaves_a_row_of_the_leader_and_each_instance_says_that_it_i
     let calls = world
         .count("select sum(calls)::bigint from cvsync.history")
         .await;
-    assert!(calls > written, "{calls}");
+    // Those of the details, scaled to a minute.
+    assert!(calls * 2 > written && calls <= written, "{calls}");
     for daemon in [&mut leader, &mut standby] {
         daemon.signal("-TERM");
         assert!(daemon.ended_within(Duration::from_secs(10)).await.success());

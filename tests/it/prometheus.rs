@@ -21,6 +21,7 @@ const FASTER: &[(&str, &str)] = &[
     ("for: 5m\n", "for: 8s\n"),
     ("for: 10m\n", "for: 2s\n"),
     ("for: 15m\n", "for: 2s\n"),
+    ("for: 20m\n", "for: 10s\n"),
     ("for: 40m\n", "for: 2s\n"),
     ("for: 4h\n", "for: 2s\n"),
     ("[5m]", "[10s]"),

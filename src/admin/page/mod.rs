@@ -83,12 +83,12 @@ async fn page(State(admin): State<Arc<Admin>>, Query(Part { part }): Query<Part>
 impl<'a> View<'a> {
     fn of(admin: &'a Admin) -> Self {
         let status = status(admin);
-        let schedule = &admin.pipeline.settings.schedule;
+        let settings = &admin.pipeline.settings;
         let now = Now {
             at: admin.pipeline.vdab.time().now(),
-            zone: schedule.zone,
+            zone: settings.schedule.zone,
         };
-        let limit = schedule.in_step_within(now.at);
+        let limit = settings.in_step_within(now.at);
         let trouble = admin.pipeline.trouble.borrow().clone();
         let sample = admin.board.sample();
         let trouble = trouble.or_else(|| sample.clone()?.err());
@@ -117,7 +117,7 @@ impl<'a> View<'a> {
 fn whole(view: &View) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang="en" data-zone=(view.now.zone.name()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";

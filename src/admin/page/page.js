@@ -196,11 +196,19 @@ document.addEventListener("click", async (event) => {
   if (!button || button.getAttribute("aria-busy") === "true") return;
   if (button.dataset.post) {
     const done = await send(button, button.dataset.post, button.dataset.body, button.dataset.confirm);
-    if (done) button.closest("tr[data-id]")?.remove();
+    if (done) away(button.closest("tr[data-id]"));
   } else if (button.dataset.list) {
     await list(button.dataset.list);
   }
 });
+
+// Whoever works down a list by keyboard goes on with the next line, not from the top of the page.
+function away(row) {
+  if (!row) return;
+  const next = row.nextElementSibling ?? row.previousElementSibling;
+  (next ?? row.closest("section")).querySelector("button").focus();
+  row.remove();
+}
 
 document.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -228,7 +236,7 @@ const LISTS = {
 };
 
 function time(text) {
-  return new Date(text).toLocaleString("sv-SE");
+  return new Date(text).toLocaleString("sv-SE", { timeZone: document.documentElement.dataset.zone });
 }
 
 function element(name, text) {

@@ -119,9 +119,17 @@ fn in_step(status: &Status, lag: TimeDelta) -> Sentence {
     }
     let upto = format!("In step with VDAB up to {} ago", span(lag));
     if status.phase == Phase::Standby {
-        let leader = status.leader.as_deref().unwrap_or("another instance");
-        let text = format!("{upto}; {leader} leads, this instance stands by.");
-        return say("standby", Tone::Good, text);
+        return match &status.leader {
+            Some(leader) => {
+                let text = format!("{upto}; {leader} leads, this instance stands by.");
+                say("standby", Tone::Good, text)
+            }
+            None => say(
+                "standby",
+                Tone::Warn,
+                format!("{upto}, but no instance leads."),
+            ),
+        };
     }
     let tone = if status.reasons.is_empty() {
         Tone::Good
@@ -223,6 +231,7 @@ mod tests {
             pause: None,
             parked: BTreeMap::new(),
             last_success: BTreeMap::new(),
+            quota_per_minute: 2_000,
             feed_behind: BTreeMap::new(),
             closed_gates: BTreeMap::new(),
             better_overlap_hours: None,
