@@ -184,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_restart_adds_no_burst() {
-        let quota = Quota::new("detail", NonZeroU32::new(2_000).unwrap());
+        let quota = Quota::new("detail", NonZeroU32::new(240).unwrap());
         quota.permit().await;
         assert!(quota.limiter.check().is_err());
     }

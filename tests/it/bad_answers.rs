@@ -251,7 +251,8 @@ async fn an_outage_parks_nothing_and_the_next_run_catches_up() {
 async fn faults_of_every_transient_kind_at_once_cost_calls_and_nothing_else() {
     let candidates = std::env::var("CVSYNC_TEST_FAULTY_CVS").map_or(1_000, |n| n.parse().unwrap());
     let mut world = World::new(candidates).await;
-    world.config.api.timeout = Duration::from_secs(1);
+    // An answer that stalls is given up; a machine that does, for a moment, loses none of those under way.
+    world.config.api.timeout = Duration::from_secs(3);
     world.config.sync.retry_max_elapsed = Duration::from_mins(1);
     // Each fifth answer.
     let shares: Vec<FaultShare> = [
@@ -286,17 +287,11 @@ async fn a_429_is_obeyed_by_all_workers() {
     world.assert_database_equals_source().await;
     let log = world.source.call_log();
     let at = log.iter().find(|call| call.status == Some(429)).unwrap().at;
-    // What was under way when the answer came may still arrive.
-    let quiet = log
+    // What was under way when the answer came may still arrive: as many as there are workers, but for the one that was refused.
+    let meanwhile = log
         .iter()
         .filter(|call| call.operation == Operation::Detail)
-        .filter(|call| call.at > at + Duration::from_millis(300))
-        .map(|call| call.at)
-        .min()
-        .unwrap();
-    assert!(
-        quiet >= at + Duration::from_millis(1_950),
-        "{:?}",
-        quiet - at
-    );
+        .filter(|call| call.at > at && call.at < at + Duration::from_millis(1_950))
+        .count();
+    assert!(meanwhile < world.config.sync.workers, "{meanwhile}");
 }

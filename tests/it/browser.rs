@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use url::{ParseError, Url};
 
 /// What a person waits for at most.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// axe-core, as npm's registry has it.
 const AXE: &str = "axe-core@4.10.3";

@@ -219,11 +219,13 @@ async fn rows_that_somebody_else_holds_for_too_long_are_tried_again() {
 async fn a_deadlock_with_another_writer_is_tried_again() {
     let world = World::new(60).await;
     let ids = some_changes(&world, 20).await;
+    // PostgreSQL looks once in each wait, after this time: the circle has to be closed by then.
+    set_for_database(&world, "set deadlock_timeout = '5s'").await;
     let lock =
         |id: &uuid::Uuid| format!("select from cvsync.cv_seen where cv_id = '{id}' for update");
     let mut other = world.database.begin().await.unwrap();
     // Whoever waits longest finds the deadlock first, and is its victim: that is to be cvsync.
-    execute(&mut other, "set local deadlock_timeout = '20s'").await;
+    execute(&mut other, "set local deadlock_timeout = '60s'").await;
     execute(&mut other, lock(ids.last().unwrap())).await;
     let run = Running::start(&world);
     let waiting = "select count(*) from pg_stat_activity
@@ -252,6 +254,8 @@ async fn transactions_that_cannot_be_serialized_are_tried_again() {
         "set default_transaction_isolation = 'read committed'",
     )
     .await;
+    // In a deadlock with either of them, it is not to be the victim.
+    execute(&mut third, "set deadlock_timeout = '60s'").await;
     while !(one.is_over() && other.is_over()) {
         execute(&mut third, "update cvsync.cv_seen set gone = gone").await;
         if [&one, &other]

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
+/// Where `CVSYNC_TEST_CASES` does not say otherwise.
 const CASES: u32 = 1_500;
 
 /// What is done to a seed.
@@ -79,9 +80,12 @@ fn drive(name: &str, target: fn(&[u8])) {
     for seed in &seeds {
         target(seed);
     }
+    let more = std::env::var("CVSYNC_TEST_CASES");
     let cases = Config {
-        cases: CASES,
+        cases: more.map_or(CASES, |cases| cases.parse().unwrap()),
         failure_persistence: None,
+        // A case that fails is to be seen soon, rather than as small as can be.
+        max_shrink_iters: 500,
         ..Config::default()
     };
     let input = prop_oneof![

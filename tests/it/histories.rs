@@ -31,6 +31,7 @@ async fn after_any_history_the_database_equals_the_source() {
     }
     let histories = number("CVSYNC_TEST_HISTORIES").unwrap_or(HISTORIES);
     let first = fastrand::u64(..1 << 32);
+    println!("{histories} histories from CVSYNC_TEST_SEED={first}");
     let seeds: Vec<u64> = (first..first + histories).collect();
     for seeds in seeds.chunks(AT_ONCE) {
         let played: Vec<_> = seeds

@@ -684,7 +684,8 @@ async fn clients_that_hang_up_take_no_connection_from_others() {
             .expect("it waits for the lock");
     }
     let path = format!("/kandidaten/{}", world.any_live_id());
-    let soon = tokio::time::timeout(Duration::from_secs(2), mirror.get(&path)).await;
+    // Whoever waits for the lock gives up after five seconds, and not before.
+    let soon = tokio::time::timeout(Duration::from_millis(4_500), mirror.get(&path)).await;
     assert_eq!(soon.expect("there is a connection for it").status, 200);
 }
 

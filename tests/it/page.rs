@@ -120,13 +120,15 @@ async fn it_rests_while_nobody_looks() {
 
 #[tokio::test]
 async fn it_says_what_it_is_at_and_what_is_in_its_way() {
-    let mut world = World::new(2_000).await;
+    let mut world = World::new(1_000).await;
     let proxy = world.through_proxy("CVSYNC_DATABASE_URL").await;
-    world
-        .source
-        .rule(Operation::Detail, Fault::Slow(Duration::from_millis(150)));
+    let slow = |millis| Fault::Slow(Duration::from_millis(millis));
+    // So that it is still at it when the browser has started.
+    world.source.rule(Operation::Detail, slow(1_000));
     let daemon = Process::run(&world, &[OFTEN]);
     let mut browser = open(&daemon).await;
+    world.source.clear_faults();
+    world.source.rule(Operation::Detail, slow(150));
     let text = browser.until("h1", "First sync: ").await;
     browser.until("#run", "a second, ").await;
     assert!(text.contains("CVs"), "{text}");

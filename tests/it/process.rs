@@ -2,13 +2,16 @@
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use crate::world::World;
+
+/// Nothing that a test waits for takes longer.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A command of cvsync with this environment and nothing else of ours.
 pub fn cvsync<'a>(args: &[&str], env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Command {
@@ -91,7 +94,7 @@ impl Process {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let answer = client
             .get(url)
-            .timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(30))
             .send()
             .await
             .ok()?;
@@ -102,7 +105,8 @@ impl Process {
     /// Waits until `path` answers as wanted.
     pub async fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
         let mut last = None;
-        for _ in 0..1_200 {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
             last = self.get(path).await;
             if let Some((status, body)) = &last
                 && wanted(*status, body)

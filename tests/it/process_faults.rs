@@ -201,9 +201,12 @@ async fn two_at_once_are_one_in_the_end() {
         let status: Value = serde_json::from_str(&body).unwrap();
         status["phase"].as_str().unwrap().to_owned()
     };
-    let mut phases = [phase(&one).await, phase(&other).await];
-    phases.sort_unstable();
-    assert_eq!(phases, ["leading", "standby"]);
+    until("one leads and the other stands by", async || {
+        let mut phases = [phase(&one).await, phase(&other).await];
+        phases.sort_unstable();
+        phases == ["leading", "standby"]
+    })
+    .await;
     // Whichever goes, the other follows on.
     one.kill().await;
     let id = world.any_live_id();

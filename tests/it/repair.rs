@@ -11,6 +11,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::process::{Process, output};
+use crate::running::until;
 use crate::world::{World, new_database};
 
 async fn command(world: &World, args: &[&str]) -> (Option<i32>, String, String) {
@@ -395,8 +396,9 @@ async fn a_rewind_during_a_run_is_not_undone_by_it() {
     let pipeline = world.pipeline();
     let run = async { pipeline.run().await.unwrap() };
     let back = (was - TimeDelta::days(1)).to_rfc3339();
+    let before = world.bulk_calls();
     let rewind = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        until("it lists", async || world.bulk_calls() > before).await;
         done(&world, &["rewind", "--to", &back]).await
     };
     tokio::join!(run, rewind);

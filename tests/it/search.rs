@@ -221,7 +221,6 @@ async fn fields_are_selected_and_shown_as_columns() {
         "{stdout}"
     );
     assert_eq!(stdout.lines().count(), 4);
-    assert_eq!(asked.lock().unwrap()[0][..2].len(), 2);
     let (_, stdout, _) = search(&world, false, &[&args[..], &["--json"]].concat()).await;
     let found: Vec<Value> = serde_json::from_str(&stdout).unwrap();
     assert_eq!(found[0]["status"], "OPEN");
@@ -379,6 +378,8 @@ async fn a_moment_without_the_database_is_no_reason_to_share_no_quota() {
     let args = ["--json", "--limit", "3"];
     let lending = async {
         until("it asks", async || world.rows("quota_loan").await > 0).await;
+        // That its question is written it is told a little later than anybody can see it.
+        tokio::time::sleep(Duration::from_millis(500)).await;
         proxy.set(Trouble::Down);
         tokio::time::sleep(Duration::from_millis(300)).await;
         proxy.set(Trouble::None);
@@ -468,10 +469,8 @@ async fn a_person_and_a_daemon_share_one_quota_and_the_person_goes_first() {
         "the daemon still has work"
     );
     // Eight seconds of the quota are 80 calls and a small burst; two quotas would make 140 of them.
-    let busiest = busiest(&details, Duration::from_secs(8));
-    assert!(busiest <= 105, "{busiest} calls in 8 s");
-    assert!(
-        busiest >= 60,
-        "{busiest} calls in 8 s: nobody was at full speed"
-    );
+    let most = busiest(&details, Duration::from_secs(8));
+    assert!(most <= 105, "{most} calls in 8 s");
+    let most = busiest(&details, Duration::from_secs(2));
+    assert!(most >= 15, "{most} calls in 2 s: nobody was at full speed");
 }

@@ -247,6 +247,8 @@ async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_tra
 #[tokio::test]
 async fn a_receiver_that_is_away_or_never_answers_holds_nothing_up() {
     let world = World::new(300).await;
+    // All that takes time then is the exporter.
+    world.sync().await;
     let nobody = format!("http://{}", free_address());
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
