@@ -53,7 +53,6 @@ struct State {
     next_run_at: Option<DateTime<Utc>>,
     pause: Option<Pause>,
     last_run: Option<LastRun>,
-    total: Tally,
     name: String,
     /// What all runs of any kind did, whatever their end.
     done: Tally,
@@ -84,11 +83,7 @@ impl Board {
 
     /// Tells how a run ended.
     pub fn ran(&self, finished_at: DateTime<Utc>, result: &Result<Summary, SyncError>) {
-        let mut state = self.lock();
-        if let Ok(summary) = result {
-            state.total += summary.tally;
-        }
-        state.last_run = Some(LastRun {
+        self.lock().last_run = Some(LastRun {
             finished_at,
             summary: result.as_ref().ok().copied(),
             error: result.as_ref().err().map(ToString::to_string),
@@ -137,13 +132,7 @@ impl Board {
         self.lock().last_run.clone()
     }
 
-    /// What all runs of this process did, together.
-    #[must_use]
-    pub fn total(&self) -> Tally {
-        self.lock().total
-    }
-
-    /// What all runs of any kind that are over did.
+    /// What all runs of any kind that are over did, together.
     #[must_use]
     pub fn done(&self) -> Tally {
         self.lock().done

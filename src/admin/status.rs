@@ -38,7 +38,7 @@ pub struct Status {
     pub last_run: Option<LastRun>,
     /// When the next run starts.
     pub next_run_at: Option<DateTime<Utc>>,
-    /// What the runs of this process did, together.
+    /// What the runs of this process that are over did, together.
     pub since_start: Tally,
     /// CVs stored; an estimate where they are many.
     pub stored: Option<i64>,
@@ -96,7 +96,7 @@ pub fn status(admin: &Admin) -> Status {
         run: admin.pipeline.progress.snapshot(),
         last_run: admin.board.last_run(),
         next_run_at: admin.board.next_run_at(),
-        since_start: admin.board.total(),
+        since_start: admin.board.done(),
         stored: numbers.as_ref().map(|numbers| numbers.stored),
         held_deletes: numbers.as_ref().map(|numbers| numbers.held_deletes),
         leader: numbers

@@ -72,10 +72,7 @@ impl Schedule {
             .into_iter()
             .chain(self.cron.iter_after(now).take(3))
             .collect();
-        ticks
-            .windows(2)
-            .map(|pair| pair[1] - pair[0])
-            .max()
+        ticks.windows(2).map(|pair| pair[1] - pair[0]).max()
     }
 }
 

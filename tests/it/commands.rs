@@ -3,9 +3,11 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use cvsync::simulator::{Fault, Operation};
 use serde_json::Value;
 
 use crate::process::{Process, cvsync, free_address, output};
+use crate::running::until;
 use crate::world::{World, new_database};
 
 fn pairs<'a>(env: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
@@ -260,4 +262,57 @@ async fn status_is_watched_until_somebody_has_seen_enough() {
     let line = status.log().lines().next().unwrap().to_owned();
     let told: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(told["in_step"], true);
+}
+
+/// What only a daemon knows it is asked.
+#[tokio::test]
+async fn status_tells_what_the_daemon_is_at_and_what_is_in_its_way() {
+    let world = World::new(600).await;
+    let slow = Fault::Slow(Duration::from_millis(200));
+    world.source.rule(Operation::Detail, slow);
+    let daemon = Process::run(&world, &[]);
+    daemon
+        .until("/api/status", |_, body| {
+            let status: Value = serde_json::from_str(body).unwrap();
+            status["run"]["tally"]["inserted"].as_u64() > Some(0)
+        })
+        .await;
+    let beside = [("CVSYNC_HTTP_ADDR", daemon.address())];
+    let mut status = Process::start(&world, &["status"], &beside);
+    let ended = status.ended_within(Duration::from_secs(30)).await;
+    assert_eq!(ended.code(), Some(1), "{}", status.log());
+    until("it says so", async || {
+        status.log().contains("\ncalls to VDAB  ")
+    })
+    .await;
+    let told = status.log();
+    assert!(
+        told.starts_with("NOT in step: nothing was synced yet\n"),
+        "{told}"
+    );
+    assert!(told.contains("\nunder way      "), "{told}");
+    assert!(
+        told.contains(" CVs, ") && told.contains(" a second"),
+        "{told}"
+    );
+    world.source.clear_faults();
+    let down = Fault::Http503 { retry_after: None };
+    world.source.rule(Operation::Detail, down);
+    daemon
+        .until("/api/status", |_, body| body.contains("asked again in"))
+        .await;
+    let mut status = Process::start(&world, &["status", "--json"], &beside);
+    status.ended_within(Duration::from_secs(30)).await;
+    until("it says so", async || {
+        status.log().contains("asked again in")
+    })
+    .await;
+    let log = status.log();
+    let line = log.lines().find(|line| line.starts_with('{')).unwrap();
+    let told: Value = serde_json::from_str(line).unwrap();
+    assert!(
+        told["daemon"]["run"]["expected"].as_u64() > Some(0),
+        "{told}"
+    );
+    assert_eq!(told["daemon"]["quota_per_minute"], 1_000_000, "{told}");
 }

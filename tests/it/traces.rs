@@ -213,9 +213,18 @@ async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_tra
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
             ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "service.namespace=hr,service.instance.id=pod-7",
+            ),
         ],
     );
     daemon.until_synced().await;
+    let metrics = daemon.get("/metrics").await.unwrap().1;
+    let who = metrics.lines().find(|line| line.starts_with("target_info"));
+    for words in ["\"pod-7\"", "\"hr\"", "\"cvsync\""] {
+        assert!(who.unwrap().contains(words), "{who:?}");
+    }
     while !received
         .metrics()
         .iter()

@@ -429,5 +429,11 @@ mod tests {
         };
         let text = "In step with VDAB up to 62 s ago; one leads, this instance stands by.";
         assert_told(&standby, "standby", Tone::Good, text);
+        let alone = Status {
+            leader: None,
+            ..standby
+        };
+        let text = "In step with VDAB up to 62 s ago, but no instance leads.";
+        assert_told(&alone, "standby", Tone::Warn, text);
     }
 }
