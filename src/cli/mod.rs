@@ -4,6 +4,7 @@
 
 mod args;
 mod backfill;
+mod beside;
 mod check;
 mod clients;
 mod completions;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::beside::ask;
 use super::output::say;
 use super::tool::database;
-use super::{Failed, Output, healthcheck};
+use super::{Failed, Output};
 use crate::clock::Clock;
 use crate::config::{self, Env};
 use crate::daemon::cancel_on_signal;
@@ -35,7 +36,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 /// Watermark, lag, progress, quota use, leader, parked CVs, held deletes; exits with 0 only if in step
 ///
 /// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. What a run is at
-/// and what is in its way only the daemon knows: it is asked at CVSYNC_HTTP_ADDR, if it runs on this machine and leads.
+/// and what is in its way only the daemon knows: it is asked at CVSYNC_HTTP_ADDR, if it runs on this machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Look again every two seconds, until Ctrl-C
@@ -96,7 +97,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
 }
 
 async fn daemon(env: &Env) -> anyhow::Result<Daemon> {
-    let answer = healthcheck::ask(env, "/api/status", DAEMON).await?;
+    let answer = ask(env, "/api/status", DAEMON).await?;
     Ok(serde_json::from_slice(&answer.bytes().await?)?)
 }
 
@@ -182,7 +183,7 @@ fn text(status: &Status) -> String {
         );
     }
     let calls = status.calls_a_minute.map_or_else(
-        || "unknown: nobody led lately".to_owned(),
+        || "not known: none of the last minutes is on record".to_owned(),
         |calls| match &status.daemon {
             Some(daemon) => format!("{calls} in a minute, of {}", daemon.quota_per_minute),
             None => format!("{calls} in a minute"),

@@ -1,5 +1,6 @@
 //! A gate in front of all workers: closed while the source cannot or must not be asked, reopened by one probe.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ struct State {
     /// Callers that wait before it.
     waiting: usize,
     /// Time spent closed that nobody has counted yet.
-    uncounted: Vec<(Reason, Duration)>,
+    uncounted: HashMap<Reason, Duration>,
 }
 
 #[derive(Debug)]
@@ -167,7 +168,7 @@ impl Gate {
 
     /// Time spent closed since the last call, by reason.
     #[must_use]
-    pub fn take_closed_time(&self) -> Vec<(Reason, Duration)> {
+    pub fn take_closed_time(&self) -> HashMap<Reason, Duration> {
         let mut state = self.lock();
         state.count(Instant::now());
         std::mem::take(&mut state.uncounted)
@@ -315,27 +316,11 @@ impl State {
             .is_some_and(|closed| self.is_forgotten(closed, now));
         if let Some(closed) = &mut self.closed {
             let end = if forgotten { closed.until } else { now };
-            self.uncounted.push((
-                closed.reason,
-                end.saturating_duration_since(closed.counted_to),
-            ));
+            *self.uncounted.entry(closed.reason).or_default() +=
+                end.saturating_duration_since(closed.counted_to);
             closed.counted_to = now;
-            // Nobody may be counting: keep the sum, not the parts.
-            if self.uncounted.len() > 16 {
-                self.uncounted = sum_by_reason(&self.uncounted);
-            }
         }
     }
-}
-
-fn sum_by_reason(parts: &[(Reason, Duration)]) -> Vec<(Reason, Duration)> {
-    [Reason::RateLimit, Reason::Auth, Reason::Outage]
-        .into_iter()
-        .map(|reason| {
-            let of_reason = parts.iter().filter(|(other, _)| *other == reason);
-            (reason, of_reason.map(|(_, time)| *time).sum())
-        })
-        .collect()
 }
 
 impl Closed {
@@ -382,7 +367,7 @@ mod tests {
         let probe = gate.pass(None).await.unwrap();
         probe.report(None);
         assert!(passes(&gate).await);
-        let counted: Duration = gate.take_closed_time().iter().map(|(_, time)| *time).sum();
+        let counted: Duration = gate.take_closed_time().values().sum();
         assert!(counted >= Duration::from_secs(1));
     }
 
@@ -394,7 +379,7 @@ mod tests {
         assert!(gate.closed().is_some());
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert!(gate.closed().is_none());
-        let counted: Duration = gate.take_closed_time().iter().map(|(_, time)| *time).sum();
+        let counted: Duration = gate.take_closed_time().values().sum();
         assert!(counted < Duration::from_millis(1_900), "{counted:?}");
         let probe = gate.pass(None).await.unwrap();
         assert!(probe.is_probe() && gate.closed().is_some());

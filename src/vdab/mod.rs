@@ -26,7 +26,6 @@ pub mod search;
 mod source_time;
 mod wire;
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -388,16 +387,10 @@ impl Client {
     /// Brings the time that gates were closed into the metrics: of two that are closed at once, the longer time. Called every
     /// few seconds and before each scrape.
     pub fn count_closed_time(&self) {
-        let mut longest = HashMap::<Reason, Duration>::new();
-        for operation in self.of_syncs() {
-            let mut of_this = HashMap::<Reason, Duration>::new();
-            for (reason, time) in operation.gate.take_closed_time() {
-                *of_this.entry(reason).or_default() += time;
-            }
-            for (reason, time) in of_this {
-                let known = longest.entry(reason).or_default();
-                *known = time.max(*known);
-            }
+        let mut longest = self.bulk.gate.take_closed_time();
+        for (reason, time) in self.detail.gate.take_closed_time() {
+            let known = longest.entry(reason).or_default();
+            *known = time.max(*known);
         }
         for (reason, time) in longest {
             self.metrics.gate_closed(reason.as_str(), time);

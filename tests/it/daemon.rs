@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use cvsync::simulator::{Fault, Operation};
+use cvsync::simulator::{Fault, Operation, Options};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -44,7 +44,12 @@ async fn it_syncs_at_start_and_then_follows() {
 
 #[tokio::test]
 async fn it_tells_how_it_is() {
-    let world = World::new(120).await;
+    let world = World::with(Options {
+        candidates: 120,
+        rate_per_minute: Some(100_000),
+        ..Options::default()
+    })
+    .await;
     let daemon = Process::run(&world, &[ONCE]);
     daemon.until_synced().await;
     assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
@@ -62,11 +67,14 @@ async fn it_tells_how_it_is() {
         "cvsync_stored{state=\"live\"}",
         "cvsync_source_clock_offset_seconds",
         "db_client_operation_duration_seconds_count{db_operation_name=\"trying to lead\",db_system_name=\"postgresql\"}",
+        // VDAB's word, not ours.
+        "cvsync_quota_limit{operation=\"detail\"} 100000",
         "http_client_request_duration_seconds_count",
         "http_server_request_duration_seconds_count",
     ] {
         assert!(metrics.contains(name), "{name} is missing from\n{metrics}");
     }
+    assert!(!metrics.contains("housekeeping"), "that is no job");
     let status: Value = serde_json::from_str(&daemon.get("/api/status").await.unwrap().1).unwrap();
     assert_eq!(status["phase"], "leading");
     assert_eq!(status["last_run"]["summary"]["listed"], 120);

@@ -51,8 +51,11 @@ async fn one_leads_the_other_stands_by_and_calls_nothing() {
     assert!(status["last_run"].is_null());
     let metrics = second.get("/metrics").await.unwrap().1;
     assert!(metrics.contains("cvsync_leader 0"), "{metrics}");
+    let lag = "cvsync_source_lag_seconds";
+    assert!(!metrics.contains(lag), "it does not hear VDAB's time");
     let metrics = first.get("/metrics").await.unwrap().1;
     assert!(metrics.contains("cvsync_leader 1"), "{metrics}");
+    assert!(metrics.contains(lag), "{metrics}");
 }
 
 #[tokio::test]

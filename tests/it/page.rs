@@ -201,6 +201,8 @@ async fn parked_cvs_are_retried_with_the_token_and_not_without() {
     look(&mut browser, "parked").await;
     browser.click("#parked-list [data-post]").await;
     browser.until("#said", "1 parked CVs are tried again").await;
+    let focused = "return document.activeElement.tagName === 'BUTTON'";
+    browser.until_true(focused).await;
     browser.until("#parked", "None: every CV").await;
     assert_eq!(world.rows("parked_cv").await, 0);
     world.assert_database_equals_source().await;

@@ -8,10 +8,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use crate::running::PATIENCE;
 use crate::world::World;
-
-/// Nothing that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(150);
 
 /// A command of cvsync with this environment and nothing else of ours.
 pub fn cvsync<'a>(args: &[&str], env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Command {

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::world::World;
 
 /// No state that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Waits until `state` holds.
 pub async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {

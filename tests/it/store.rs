@@ -158,7 +158,10 @@ async fn concurrent_writers_end_with_the_newest_and_never_deadlock() {
                 }
                 // There are more writers than connections.
                 while let Err(error) = store.apply(&batch, Brake::on(0.2)).await {
-                    assert!(matches!(error, StoreError::Passing(_)), "{error}");
+                    assert!(
+                        error.to_string().contains("no connection became free"),
+                        "{error}"
+                    );
                 }
             }
         })

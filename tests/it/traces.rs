@@ -21,12 +21,15 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
 use crate::process::{Process, free_address};
+use crate::running::until;
 use crate::world::World;
 
 /// What has been received.
@@ -61,6 +64,31 @@ impl Received {
             .flat_map(|resource| &resource.scope_metrics)
             .flat_map(|scope| scope.metrics.iter().map(|metric| metric.name.clone()))
             .collect()
+    }
+
+    /// The values of a counter, as they were last told, together.
+    fn counted(&self, name: &str) -> f64 {
+        let received = self.0.lock().unwrap();
+        let told = received.1.iter().rev().find_map(|request| {
+            let scopes = request
+                .resource_metrics
+                .iter()
+                .flat_map(|r| &r.scope_metrics);
+            let metric = scopes
+                .flat_map(|scope| &scope.metrics)
+                .find(|m| m.name == name);
+            match &metric?.data {
+                Some(Data::Sum(sum)) => Some(sum.data_points.clone()),
+                _ => None,
+            }
+        });
+        let points = told.into_iter().flatten();
+        points
+            .map(|point| match point.value {
+                Some(Value::AsDouble(value)) => value,
+                _ => 0.0,
+            })
+            .sum()
     }
 }
 
@@ -213,6 +241,7 @@ async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_tra
         &[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
             ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
+            ("CVSYNC_LOG", "debug"),
             (
                 "OTEL_RESOURCE_ATTRIBUTES",
                 "service.namespace=hr,service.instance.id=pod-7",
@@ -244,6 +273,11 @@ async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_tra
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains("\"done\"")).unwrap();
     assert!(line.contains(&id), "{id} is not in {line}");
+    let within = log
+        .lines()
+        .find(|line| line.contains("\"name\":\"request\""));
+    let line = within.expect("the client tells much at this level");
+    assert!(line.contains("\"trace_id\""), "{line}");
     let names = received.metrics();
     for name in ["cvsync.records", "http.client.request.duration"] {
         assert!(
@@ -251,6 +285,24 @@ async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_tra
             "{name} is not in {names:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn where_nobody_scrapes_closed_gates_are_counted_all_the_same() {
+    let (world, received) = (World::new(5).await, Received::default());
+    let url = http_receiver(received.clone()).await;
+    let _daemon = Process::run(
+        &world,
+        &[
+            ("CVSYNC_API_KEY", "wrong"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
+        ],
+    );
+    until("the time is told", async || {
+        received.counted("cvsync.gate.closed") > 2.0
+    })
+    .await;
 }
 
 #[tokio::test]
