@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::{Admin, Phase};
-use crate::model::volume;
 use crate::model::window::instant;
+use crate::model::{clocks, volume};
 use crate::store::pause::Pause;
 use crate::vdab::Reason;
 
@@ -83,7 +83,28 @@ pub fn readiness(admin: &Admin) -> Readiness {
     if let Some(error) = trouble.or(sampled) {
         readiness.blocked.push(error.to_string());
     }
+    let time = admin.pipeline.vdab.time();
+    if let Some(odd) = time.clocks().odd_one() {
+        readiness
+            .notes
+            .push(format!("{odd}. Check its time synchronization (NTP)"));
+    }
     if let Some(Ok(numbers)) = admin.board.sample() {
+        if numbers.clock_doubt {
+            readiness.notes.push(
+                "Clocks disagreed while CVs were fetched. Once they agree, the next relist or reconcile fetches these CVs again"
+                    .to_owned(),
+            );
+        }
+        if let Some(ahead) = numbers.watermark.map(|at| at - time.latest_now())
+            && ahead > clocks::TOLERANCE
+        {
+            readiness.notes.push(format!(
+                "The watermark is {} s in the future: a clock was wrong when it was set. Until then each sync lists the last {} again",
+                ahead.num_seconds(),
+                humantime::format_duration(admin.pipeline.settings.window_overlap)
+            ));
+        }
         if numbers.held_deletes > 0 {
             readiness.notes.push(format!(
                 "{} deletes are held back; look at them with `cvsync deletes list`",

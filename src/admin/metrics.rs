@@ -11,12 +11,13 @@ use super::health::readiness;
 use super::sample::QUANTILES;
 use super::status::watermark;
 use super::{Admin, Numbers, Phase};
+use crate::model::OddClock;
 use crate::store::watermark::KANDIDATEN;
 use crate::telemetry::{
-    CHANGES_LATELY, CHANGES_USUAL, CLOCK_OFFSET, DELETES_WITHHELD, FEED_CONSUMER_LAG, FEED_SEQ,
-    LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST, PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY,
-    RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL, SCHEMA_DRIFT, SETTLE_LAG, SOURCE_LAG, STORED,
-    VERIFIED_AGE, WATERMARK, WINDOWS_PENDING, WORKERS, Watched,
+    CHANGES_LATELY, CHANGES_USUAL, CLOCK_DISAGREEMENT, CLOCK_OFFSET, DELETES_WITHHELD,
+    FEED_CONSUMER_LAG, FEED_SEQ, LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST, PAUSED,
+    QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL, SCHEMA_DRIFT,
+    SETTLE_LAG, SOURCE_LAG, STORED, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING, WORKERS, Watched,
 };
 
 /// Everything, as of now.
@@ -53,6 +54,14 @@ fn watch_state(admin: &Arc<Admin>) {
     register(admin, CLOCK_OFFSET, |admin| {
         let ahead = admin.pipeline.vdab.time().local_clock_ahead()?;
         Some(vec![(as_f64(ahead.num_milliseconds()) / 1e3, vec![])])
+    });
+    register(admin, CLOCK_DISAGREEMENT, |admin| {
+        let clocks = admin.pipeline.vdab.time().clocks().compared();
+        let value = |clock: OddClock| {
+            let ahead = as_f64(clock.ahead.num_milliseconds()) / 1e3;
+            (ahead, vec![KeyValue::new("clock", clock.name)])
+        };
+        Some(clocks.into_iter().map(value).collect())
     });
     register(admin, LAST_SUCCESS, |admin| {
         let jobs = numbers(admin)?.last_success.into_iter();

@@ -17,8 +17,8 @@ use crate::store::reconcile::ReconcileRun;
 use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
-    Store, StoreError, cv, cv_change, cv_seen, feed_consumer, held_delete, instance, job_success,
-    lease, parked_cv, reconcile, run_request, sync_window, watermark, within,
+    Store, StoreError, clock_doubt, cv, cv_change, cv_seen, feed_consumer, held_delete, instance,
+    job_success, lease, parked_cv, reconcile, run_request, sync_window, watermark, within,
 };
 
 /// How often.
@@ -55,6 +55,8 @@ pub struct Numbers {
     pub parked: BTreeMap<String, i64>,
     /// Deletes that the brake holds back.
     pub held_deletes: i64,
+    /// Rows that were confirmed under a wrong clock wait for the next relist or reconcile.
+    pub clock_doubt: bool,
     /// Who leads.
     pub leader: Option<Leader>,
     /// CVs stored; an estimate where they are many.
@@ -143,6 +145,7 @@ async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
         last_success: job_success::told(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
         held_deletes: held_delete::count(&mut tx).await?,
+        clock_doubt: clock_doubt::read(&mut tx).await?.is_some(),
         leader: lease::leader(&mut tx).await?,
         stored: cv::count(&mut tx).await?,
         page: Arc::new(page(&mut tx).await?),

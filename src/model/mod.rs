@@ -1,6 +1,7 @@
 //! The domain as plain data: no I/O, no async, and nothing of ours imported.
 
 pub mod brake;
+pub mod clocks;
 pub mod cv;
 pub mod dialect;
 pub mod outcome;
@@ -10,6 +11,7 @@ pub mod volume;
 pub mod window;
 
 pub use brake::{Brake, DeleteLoad};
+pub use clocks::{Clocks, OddClock, SourceClock};
 pub use cv::{CvId, Document, JsonPointer, Unreadable};
 pub use dialect::{Dialect, Names, Paging};
 pub use outcome::{Difference, Fate, Outcome, ParkClass, Tally};

@@ -24,6 +24,8 @@ pub struct Settings {
     pub max_window: TimeDelta,
     /// Whether answers carry a `Date` header.
     pub send_date: bool,
+    /// How far that header is ahead of the clock by which changes are listed.
+    pub date_ahead: TimeDelta,
 }
 
 /// What a test does to the world between a request and its answer.

@@ -179,6 +179,7 @@ fn gateway(options: Options, now: DateTime<Utc>) -> Gateway {
         rate_per_minute: options.rate_per_minute,
         max_window: TimeDelta::days(MAX_WINDOW_DAYS),
         send_date: true,
+        date_ahead: TimeDelta::zero(),
     };
     Gateway {
         quirks: Quirks::new(options.quirks, &mut settings, &mut world),

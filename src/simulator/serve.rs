@@ -61,7 +61,7 @@ async fn respond<B>(
     reset: &AtomicBool,
 ) -> Result<Response<Body>, Infallible> {
     let now = shared.clock.now();
-    let (answer, fault, send_date) = decide(&request, shared, now);
+    let (answer, fault, date) = decide(&request, shared, now);
     match fault {
         Fault::Stall => future::pending().await,
         Fault::Slow(pause) => tokio::time::sleep(pause).await,
@@ -72,8 +72,8 @@ async fn respond<B>(
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     write_headers(response.headers_mut(), &answer);
-    if send_date
-        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::from(now)))
+    if let Some(date) = date
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::from(date)))
     {
         response.headers_mut().insert(DATE, date);
     }
@@ -92,31 +92,32 @@ fn decide<B>(
     request: &Request<B>,
     shared: &Shared,
     now: chrono::DateTime<chrono::Utc>,
-) -> (Answer, Fault, bool) {
+) -> (Answer, Fault, Option<chrono::DateTime<chrono::Utc>>) {
     let uri = request.uri();
     let mut gateway = shared.lock();
-    let send_date = gateway.settings.send_date;
+    let settings = &gateway.settings;
+    let date = settings.send_date.then(|| now + settings.date_ahead);
     let headers = request.headers();
     if let Some(answer) = gateway.quirks.token(request.method(), uri.path(), headers) {
-        return (answer, Fault::Pass, send_date);
+        return (answer, Fault::Pass, date);
     }
     let Some(call) = Call::read(uri.path(), uri.query().unwrap_or_default()) else {
         return (
             GatewayError::new(404, "No resources match requested URI").into(),
             Fault::Pass,
-            send_date,
+            date,
         );
     };
     if request.method() != Method::GET {
         return (
             GatewayError::new(405, "The method is not allowed").into(),
             Fault::Pass,
-            send_date,
+            date,
         );
     }
     let key = headers.get(KEY_HEADER).map(HeaderValue::as_bytes);
     let (answer, fault) = gateway.handle(&call, key, now);
-    (answer, fault, send_date)
+    (answer, fault, date)
 }
 
 fn write_headers(headers: &mut HeaderMap, answer: &Answer) {

@@ -27,7 +27,7 @@ pub async fn confirm(
          on conflict (cv_id) do update
             set as_of = excluded.as_of,
                 gone  = excluded.gone
-          where seen.as_of <= excluded.as_of
+          where not cvsync.is_newer(seen.as_of, excluded.as_of)
          returning cv_id",
     )
     .bind(ids)
@@ -49,7 +49,7 @@ pub async fn would_delete(
            from unnest($1::uuid[], $2::timestamptz[]) as gone (cv_id, as_of)
            join cvsync.cv using (cv_id)
            join cvsync.cv_seen as seen using (cv_id)
-          where seen.as_of <= gone.as_of",
+          where not cvsync.is_newer(seen.as_of, gone.as_of)",
     )
     .bind(ids)
     .bind(as_of)
@@ -92,7 +92,7 @@ pub async fn ages(
         "select count(*) filter (where gone),
                 percentile_disc($1::float8[]) within group (
                     order by extract(epoch from now() - as_of)::float8
-                ) filter (where not gone)
+                ) filter (where not gone and as_of > 'epoch')
            from cvsync.cv_seen",
     )
     .bind(quantiles)
@@ -100,20 +100,23 @@ pub async fn ages(
     .await?)
 }
 
-/// Those among `ids` whose state is known as of `since` or later, and whether they are gone.
+/// Those among `ids` whose state is known as of `since` or later, and whether they are gone. A state as of later than `now` was
+/// written under a wrong clock, and proves nothing.
 pub async fn known(
     tx: &mut PgConnection,
     ids: &[Uuid],
     since: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<HashMap<Uuid, bool>, StoreError> {
     let rows: Vec<(Uuid, bool)> = query_as(
         "select cv_id, gone
            from cvsync.cv_seen
           where cv_id = any($1)
-            and as_of >= $2",
+            and as_of between $2 and $3",
     )
     .bind(ids)
     .bind(since)
+    .bind(now)
     .fetch_all(tx)
     .await?;
     Ok(rows.into_iter().collect())
@@ -150,6 +153,53 @@ pub async fn count_older(
     )
     .bind(ids)
     .bind(since)
+    .fetch_one(tx)
+    .await?)
+}
+
+/// Ids whose rows are looked at in one statement.
+const SLICE: i64 = 10_000;
+
+/// Rows whose `as_of` a wrong clock wrote.
+#[derive(Clone, Copy, Debug)]
+pub struct Distrusted {
+    /// Later than this is the future.
+    pub now: DateTime<Utc>,
+    /// Written while clocks disagreed.
+    pub doubt: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// Takes the distrusted rows among the next [`SLICE`] ids behind `after` for never confirmed: from then on whatever lists them has
+/// them fetched. Returns the last id that was looked at, `None` at the end, and how many rows there were.
+pub async fn unconfirm(
+    tx: &mut PgConnection,
+    after: Uuid,
+    distrusted: Distrusted,
+) -> Result<(Option<Uuid>, i64), StoreError> {
+    let (van, tot) = distrusted.doubt.unzip();
+    Ok(query_as(
+        "with slice as (
+             select cv_id, as_of
+               from cvsync.cv_seen
+              where cv_id > $1
+              order by cv_id
+              limit $2
+         ), healed as (
+             update cvsync.cv_seen as seen
+                set as_of = 'epoch'
+               from slice
+              where seen.cv_id = slice.cv_id
+                and (slice.as_of > $3 or slice.as_of between $4 and $5)
+             returning seen.cv_id
+         )
+         select (select cv_id from slice order by cv_id desc limit 1),
+                (select count(*) from healed)",
+    )
+    .bind(after)
+    .bind(SLICE)
+    .bind(distrusted.now)
+    .bind(van)
+    .bind(tot)
     .fetch_one(tx)
     .await?)
 }

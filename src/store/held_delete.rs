@@ -50,7 +50,7 @@ pub async fn clear(
         "delete from cvsync.held_delete as held
           using unnest($1::uuid[], $2::timestamptz[]) as done (cv_id, as_of)
           where held.cv_id = done.cv_id
-            and held.as_of <= done.as_of",
+            and not cvsync.is_newer(held.as_of, done.as_of)",
     )
     .bind(ids)
     .bind(as_of)

@@ -61,7 +61,7 @@ pub async fn clear(
         "delete from cvsync.parked_cv as parked
           using unnest($1::text[], $2::timestamptz[]) as done (cv_id, as_of)
           where parked.cv_id = done.cv_id
-            and parked.as_of <= done.as_of",
+            and not cvsync.is_newer(parked.as_of, done.as_of)",
     )
     .bind(ids)
     .bind(as_of)

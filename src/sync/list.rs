@@ -301,10 +301,11 @@ impl Lister<'_> {
             return Ok(Knowledge::default());
         }
         let since = planned.window.tot() + self.settle_lag();
+        let now = self.pipeline.vdab.time().latest_now();
         self.pipeline
             .persist("reading what is known", || async {
                 let mut tx = self.pipeline.store.begin().await?;
-                let confirmed = cv_seen::known(&mut tx, &ids, since).await?;
+                let confirmed = cv_seen::known(&mut tx, &ids, since, now).await?;
                 let waiting = if planned.fresh {
                     Vec::new()
                 } else {

@@ -4,6 +4,7 @@
 //! unneeded or parked. A stage that fails ends the run; the next one begins at the watermark.
 
 mod batch;
+mod clocks;
 mod compare;
 mod error;
 mod fetch;
@@ -44,7 +45,8 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
 use crate::store::{
-    Store, StoreError, cv, cv_seen, feed, job_success, reconcile, sync_window, watermark, within,
+    Store, StoreError, clock_doubt, cv, cv_seen, feed, job_success, reconcile, sync_window,
+    watermark, within,
 };
 use crate::telemetry::{self, Metrics};
 use crate::vdab::{Client, Pauses};
@@ -279,6 +281,9 @@ impl Pipeline {
 
     async fn task(&self, request: Request) -> Result<Task, SyncError> {
         let marks = self.marks(&request).await?;
+        if matches!(request, Request::Relist | Request::Reconcile) {
+            self.distrust().await?;
+        }
         self.vdab.suggest_canaries(marks.canaries.iter().copied());
         self.watermark.send_replace(marks.watermark);
         Ok(request.task(&self.settings, &marks, self.vdab.time().now()))
@@ -291,7 +296,14 @@ impl Pipeline {
             if *request == Request::UpToNow {
                 sync_window::abandon_open(&mut tx).await?;
             }
-            let watermark = watermark::read(&mut tx).await?;
+            let database_time = clock_doubt::database_time(&mut tx).await?;
+            self.vdab
+                .time()
+                .database_says(database_time, Instant::now());
+            // One in the future was set by a wrong clock: what it skips is listed again until its time has come.
+            let watermark = watermark::read(&mut tx)
+                .await?
+                .map(|position| position.min(self.vdab.time().latest_now()));
             let at = watermark.unwrap_or(self.settings.from);
             let ends = match reach {
                 Some(reach) => sync_window::ends_after(&mut tx, at - reach).await?,

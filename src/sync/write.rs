@@ -89,6 +89,7 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
     if outcomes.is_empty() {
         return Ok(Vec::new());
     }
+    pipeline.note_doubt(outcomes).await?;
     let stage = "writing a batch";
     let written = pipeline
         .persist(stage, || pipeline.store.apply(outcomes, pipeline.brake))

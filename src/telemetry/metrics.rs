@@ -56,6 +56,12 @@ pub const CLOCK_OFFSET: Watched = Watched(
     "s",
     "This machine's clock minus the source's",
 );
+/// By clock: source, local, database.
+pub const CLOCK_DISAGREEMENT: Watched = Watched(
+    "cvsync.clock.disagreement",
+    "s",
+    "How far this clock is ahead of the middle one of the three that cvsync compares",
+);
 /// By error class.
 pub const PARKED: Watched = Watched("cvsync.parked", "", "CVs set aside to be retried later");
 /// 1 on the instance that leads; over all of them the sum must be 1.
@@ -489,11 +495,12 @@ mod tests {
 
     use super::*;
 
-    const WATCHED: [Watched; 24] = [
+    const WATCHED: [Watched; 25] = [
         WATERMARK,
         SOURCE_LAG,
         LAST_SUCCESS,
         CLOCK_OFFSET,
+        CLOCK_DISAGREEMENT,
         PARKED,
         PARKED_OLDEST,
         LEADER,

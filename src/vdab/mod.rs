@@ -466,9 +466,8 @@ impl Client {
     }
 
     fn observe(&self, operation: &Operation, raw: &Raw, asked: Instant, received: Instant) {
-        if let Some(date) = headers::date(&raw.headers) {
-            self.time.learn(date, asked, received);
-        }
+        self.time
+            .learn(headers::date(&raw.headers), asked, received);
         let ours = u64::from(self.per_minute.get());
         self.metrics.quota(
             operation.name,

@@ -1,102 +1,126 @@
-//! The source's time, learnt from the `Date` headers of its answers.
+//! The source's time, learnt from the `Date` headers of its answers and checked against two other clocks.
 //!
-//! Invariant: what it tells is never later than the source's own clock, as far as its answers can show. A window that
-//! ended in the source's future would lose what changes there after the listing (design, "Time is the source's").
+//! Invariant: no single wrong clock makes it later than the source's own. A window that ended in the source's future would
+//! lose what changes there after the listing. How three clocks make one time is in [`Clocks`].
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::clock::Clock;
+use crate::model::{Clocks, SourceClock};
 
 /// Source time as a distance from the monotonic clock, so that jumps of the local wall clock do not matter.
 #[derive(Debug)]
 pub struct SourceTime {
     clock: Clock,
     anchor: Instant,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Known>,
 }
 
-/// What the answers so far have shown; in milliseconds.
+/// The readings so far. Times are milliseconds since the epoch, as of `anchor`.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// The source's time at `anchor` lies between these, since the epoch.
-    earliest: i64,
-    latest: i64,
-    /// How far this machine's clock was ahead of the latest answer that was believed.
-    ahead: i64,
-    /// Answers in a row that showed a later time and were not believed.
-    later_answers: u8,
+    source: SourceClock<Bounds>,
+    /// PostgreSQL's time: its lower bound.
+    database: Option<i64>,
+    /// Answers in a row that contradicted `source` and were not believed.
+    contradictions: u8,
+    /// The latest of them: the time that it showed, and when it came.
+    stray: Option<(i64, Instant)>,
+    /// The latest time that was agreed on while it may have been too late.
+    doubted: Option<i64>,
 }
 
-/// So many answers in a row that show a later time are believed.
-const BELIEVED: u8 = 3;
+/// The source's time lies between these.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    earliest: i64,
+    latest: i64,
+}
 
-/// Clocks that moved apart by less moved together.
-const SAME_CLOCK: i64 = 5_000;
+/// So many answers in a row that contradict the estimate are believed, though no other clock supports them. With several
+/// gateway nodes and kept connections, one wrong node often answers several times in a row.
+const BELIEVED: u8 = 9;
+
+/// Clocks that differ by less show the same time.
+const SAME_TIME: i64 = 5_000;
+
+/// For so long an answer that contradicted the others is worth a word.
+const STRAY: Duration = Duration::from_mins(10);
 
 impl SourceTime {
-    /// Knows nothing yet; until an answer comes it takes `clock` at its word.
+    /// Knows nothing yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
             clock,
             anchor: Instant::now(),
-            known: Mutex::new(None),
+            known: Mutex::new(Known {
+                source: SourceClock::NotAsked,
+                database: None,
+                contradictions: 0,
+                stray: None,
+                doubted: None,
+            }),
         }
     }
 
-    /// Learns from an answer with this `Date` header, asked for at `asked` and received at `received`.
+    /// Learns from an answer with this `Date` header, requested at `asked` and received at `received`; `None` is an answer
+    /// without one.
     ///
-    /// Each answer bounds the distance from both sides. One that contradicts the earlier ones and shows an earlier time is
-    /// believed at once. One that shows a later time is believed where this machine's clock says the same (the machine
-    /// slept), or once it is not alone: a single wrong node must not move windows into the source's future.
-    pub fn learn(&self, date: DateTime<Utc>, asked: Instant, received: Instant) {
-        let earliest = date.timestamp_millis() - self.since_anchor(received);
-        let latest = date.timestamp_millis() + 1_000 - self.since_anchor(asked);
-        let ahead = self.clock.now().timestamp_millis() - date.timestamp_millis();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(before) = *known else {
-            *known = Some(Known {
-                earliest,
-                latest,
-                ahead,
-                later_answers: 0,
-            });
+    /// Each answer bounds the source's time from both sides. One that contradicts the earlier ones is believed at once where
+    /// this machine's or the database's clock shows the same time (the machine slept, or the source's clock was corrected),
+    /// and else once [`BELIEVED`] of them have come in a row: one gateway node with a wrong clock is not enough.
+    pub fn learn(&self, date: Option<DateTime<Utc>>, asked: Instant, received: Instant) {
+        let local = self.local();
+        let mut known = self.lock();
+        let Some(date) = date else {
+            if matches!(known.source, SourceClock::NotAsked) {
+                known.source = SourceClock::Silent;
+            }
             return;
         };
-        let narrowed = (before.earliest.max(earliest), before.latest.min(latest));
-        let is_later = earliest > before.latest;
-        let doubted = is_later
-            && (ahead - before.ahead).abs() > SAME_CLOCK
-            && before.later_answers + 1 < BELIEVED;
-        *known = Some(if doubted {
-            Known {
-                later_answers: before.later_answers + 1,
-                ..before
-            }
-        } else {
-            let agrees = narrowed.0 <= narrowed.1;
-            Known {
-                earliest: if agrees { narrowed.0 } else { earliest },
-                latest: if agrees { narrowed.1 } else { latest },
-                ahead,
-                later_answers: 0,
-            }
-        });
+        let shown = Bounds {
+            earliest: date.timestamp_millis() - self.since_anchor(received),
+            latest: date.timestamp_millis() + 1_000 - self.since_anchor(asked),
+        };
+        let SourceClock::Told(before) = known.source else {
+            known.source = SourceClock::Told(shown);
+            return;
+        };
+        let narrowed = Bounds {
+            earliest: before.earliest.max(shown.earliest),
+            latest: before.latest.min(shown.latest),
+        };
+        let supported = [Some(local), known.database];
+        let supported = supported.into_iter().flatten();
+        let believed = shown.distance(before) <= SAME_TIME
+            || supported
+                .into_iter()
+                .any(|clock| shown.distance_to(clock) <= SAME_TIME)
+            || known.contradictions + 1 >= BELIEVED;
+        if !believed {
+            known.contradictions += 1;
+            known.stray = Some((shown.earliest, received));
+            return;
+        }
+        known.contradictions = 0;
+        let agrees = narrowed.earliest <= narrowed.latest;
+        known.source = SourceClock::Told(if agrees { narrowed } else { shown });
     }
 
-    /// The source's time at `instant`: its lower bound, or the local clock's while no answer has come.
+    /// Learns from a reading of PostgreSQL's clock that arrived at `received`.
+    pub fn database_says(&self, reading: DateTime<Utc>, received: Instant) {
+        let reading = self.clock.witness(reading).timestamp_millis();
+        self.lock().database = Some(reading - self.since_anchor(received));
+    }
+
+    /// The source's time at `instant`: too early rather than too late.
     #[must_use]
     pub fn at(&self, instant: Instant) -> DateTime<Utc> {
-        self.known()
-            .and_then(|(earliest, _)| {
-                DateTime::from_timestamp_millis(earliest + self.since_anchor(instant))
-            })
-            .unwrap_or_else(|| {
-                self.clock.now() - TimeDelta::milliseconds(millis_between(instant, Instant::now()))
-            })
+        self.time(self.clocks().agreed(), instant)
     }
 
     /// The source's time now.
@@ -105,21 +129,93 @@ impl SourceTime {
         self.at(Instant::now())
     }
 
+    /// The latest time that a right clock can show now. A stored `as_of` behind it was written under a wrong clock.
+    #[must_use]
+    pub fn latest_now(&self) -> DateTime<Utc> {
+        self.time(self.clocks().latest(), Instant::now())
+    }
+
+    /// The reading of each clock, as of the start of this process.
+    #[must_use]
+    pub fn clocks(&self) -> Clocks {
+        let known = *self.lock();
+        let delta = |ms: i64| TimeDelta::milliseconds(ms);
+        let stray = known.stray.filter(|(_, at)| at.elapsed() < STRAY);
+        Clocks {
+            source: match known.source {
+                SourceClock::Told(bounds) => SourceClock::Told(delta(bounds.earliest)),
+                SourceClock::Silent => SourceClock::Silent,
+                SourceClock::NotAsked => SourceClock::NotAsked,
+            },
+            local: delta(self.local()),
+            database: known.database.map(delta),
+            stray: stray.map(|(shown, _)| delta(shown)),
+        }
+    }
+
     /// How far the local clock is ahead of the source's; `None` while no answer has come. Good to a second.
     #[must_use]
     pub fn local_clock_ahead(&self) -> Option<TimeDelta> {
-        let (earliest, latest) = self.known()?;
-        let middle = earliest.midpoint(latest) + self.since_anchor(Instant::now());
-        Some(self.clock.now() - DateTime::from_timestamp_millis(middle)?)
+        let SourceClock::Told(Bounds { earliest, latest }) = self.lock().source else {
+            return None;
+        };
+        Some(TimeDelta::milliseconds(
+            self.local() - earliest.midpoint(latest),
+        ))
     }
 
-    fn known(&self) -> Option<(i64, i64)> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.map(|known| (known.earliest, known.latest))
+    /// Whether the time that is agreed on may be too late; remembers the latest that was.
+    #[must_use]
+    pub fn doubt(&self) -> bool {
+        let clocks = self.clocks();
+        let doubtful = clocks.may_be_late();
+        if doubtful {
+            let agreed = clocks.agreed().num_milliseconds();
+            let mut known = self.lock();
+            known.doubted = known.doubted.max(Some(agreed));
+        }
+        doubtful
+    }
+
+    /// Whether time has gone back since it was doubted: then it was too late indeed. `None` where this process has not
+    /// doubted it.
+    #[must_use]
+    pub fn was_late(&self) -> Option<bool> {
+        let agreed = self.clocks().agreed().num_milliseconds();
+        let doubted = self.lock().doubted?;
+        Some(doubted - agreed > SAME_TIME)
+    }
+
+    /// The local clock's time at `anchor`, had it always gone as it does now.
+    fn local(&self) -> i64 {
+        self.clock.now().timestamp_millis() - self.since_anchor(Instant::now())
+    }
+
+    fn time(&self, at_anchor: TimeDelta, instant: Instant) -> DateTime<Utc> {
+        let ms = at_anchor.num_milliseconds() + self.since_anchor(instant);
+        DateTime::from_timestamp_millis(ms).unwrap_or_else(|| self.clock.now())
     }
 
     fn since_anchor(&self, instant: Instant) -> i64 {
         millis_between(self.anchor, instant)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bounds {
+    /// How far `instant` lies outside; 0 within.
+    fn distance_to(self, instant: i64) -> i64 {
+        (self.earliest - instant).max(instant - self.latest).max(0)
+    }
+
+    /// The gap to `other`; 0 where they overlap.
+    fn distance(self, other: Self) -> i64 {
+        (self.earliest - other.latest)
+            .max(other.earliest - self.latest)
+            .max(0)
     }
 }
 
@@ -133,20 +229,54 @@ fn millis_between(from: Instant, to: Instant) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
-    fn second(s: i64) -> DateTime<Utc> {
-        DateTime::from_timestamp(s, 0).unwrap()
+    /// The source's clock is right, and so is the database's.
+    struct Scene {
+        clock: Clock,
+        time: SourceTime,
+        at: Instant,
+        truth: DateTime<Utc>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let clock = Clock::default();
+            let time = SourceTime::new(clock.clone());
+            let (at, truth) = (time.anchor, clock.now());
+            time.database_says(truth, at);
+            Self {
+                clock,
+                time,
+                at,
+                truth,
+            }
+        }
+
+        fn answers(&self, off: i64, times: usize) {
+            for _ in 0..times {
+                let date = self.truth + TimeDelta::seconds(off);
+                self.time.learn(Some(date), self.at, self.at);
+            }
+        }
+
+        /// How far the result is from the truth, in seconds.
+        #[track_caller]
+        fn assert_off(&self, seconds: i64) {
+            let off = (self.time.at(self.at) - self.truth).as_seconds_f64();
+            #[allow(clippy::cast_precision_loss, reason = "small")]
+            let wanted = seconds as f64;
+            assert!((off - wanted).abs() < 1.5, "{off} instead of {seconds}");
+        }
     }
 
     #[test]
-    fn never_later_than_the_source_and_close_after_a_few_answers() {
+    fn it_is_never_later_than_the_source_and_close_after_a_few_answers() {
         let clock = Clock::default();
         clock.set_skew(TimeDelta::hours(1));
         let time = SourceTime::new(clock);
         let start = time.anchor;
+        let second = |s: i64| DateTime::from_timestamp(s, 0);
         let source_epoch_ms = 1_700_000_000_300_i64;
         for k in 0..40_u64 {
             let asked = start + Duration::from_millis(k * 137);
@@ -163,41 +293,103 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_is_believed_at_once_and_one_that_was_set_forth_when_it_is_not_alone()
-     {
-        let time = SourceTime::new(Clock::default());
-        let at = time.anchor;
-        time.learn(second(2_000), at, at);
-        time.learn(second(1_000), at, at);
-        assert_eq!(time.at(at), second(1_000));
-        time.learn(second(9_000), at, at);
-        time.learn(second(9_000), at, at);
-        assert_eq!(time.at(at), second(1_000), "a node whose clock is wrong");
-        time.learn(second(1_000), at, at);
-        time.learn(second(9_000), at, at);
-        time.learn(second(9_000), at, at);
-        assert_eq!(time.at(at), second(1_000));
-        time.learn(second(9_000), at, at);
-        assert_eq!(time.at(at), second(9_000));
+    fn a_source_that_runs_ahead_is_never_believed_however_often_it_answers() {
+        let scene = Scene::new();
+        scene.answers(300, 100);
+        scene.assert_off(0);
+        assert_eq!(scene.time.clocks().odd_one().unwrap().name, "source");
+        scene.answers(0, 1);
+        scene.assert_off(0);
+        assert!(!scene.time.doubt());
     }
 
     #[test]
-    fn a_machine_that_slept_is_in_step_at_once() {
-        let clock = Clock::default();
-        let time = SourceTime::new(clock.clone());
-        let (at, now) = (time.anchor, clock.now());
-        time.learn(now, at, at);
-        clock.set_skew(TimeDelta::hours(2));
-        time.learn(now + TimeDelta::hours(2), at, at);
-        assert!(time.at(at) > now + TimeDelta::minutes(119));
+    fn one_slow_node_among_several_changes_nothing_but_is_told() {
+        let scene = Scene::new();
+        scene.answers(0, 1);
+        for _ in 0..20 {
+            scene.answers(-300, usize::from(BELIEVED) - 1);
+            scene.assert_off(0);
+            assert!(scene.time.doubt());
+            scene.answers(0, 1);
+        }
+        let odd = scene.time.clocks().odd_one().unwrap();
+        assert_eq!((odd.name, odd.ahead.num_seconds()), ("source", -300));
     }
 
     #[test]
-    fn without_an_answer_the_local_clock_has_to_do() {
-        let clock = Clock::default();
-        clock.set_skew(TimeDelta::days(-1));
-        let time = SourceTime::new(clock.clone());
-        assert!((clock.now() - time.now()).abs() < TimeDelta::seconds(1));
-        assert_eq!(time.local_clock_ahead(), None);
+    fn a_source_that_was_set_back_is_believed_after_a_few_answers_and_at_once_where_a_clock_agrees()
+    {
+        let scene = Scene::new();
+        scene.answers(0, 1);
+        scene.answers(-300, usize::from(BELIEVED));
+        scene.assert_off(-300);
+        scene.answers(0, 1);
+        scene.assert_off(0);
+    }
+
+    #[test]
+    fn a_wrong_local_clock_changes_nothing_and_is_named() {
+        for hours in [-24, -1, 1, 24] {
+            let scene = Scene::new();
+            scene.answers(0, 1);
+            scene.clock.set_skew(TimeDelta::hours(hours));
+            scene.answers(0, 1);
+            scene.assert_off(0);
+            assert_eq!(scene.time.clocks().odd_one().unwrap().name, "local");
+        }
+    }
+
+    #[test]
+    fn a_wrong_database_clock_changes_nothing_and_is_named() {
+        for hours in [-24, -1, 1, 24] {
+            let scene = Scene::new();
+            scene.answers(0, 1);
+            let reading = scene.truth + TimeDelta::hours(hours);
+            scene.time.database_says(reading, scene.at);
+            scene.assert_off(0);
+            assert_eq!(scene.time.clocks().odd_one().unwrap().name, "database");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_slept_is_up_to_date_with_the_first_answer() {
+        let scene = Scene::new();
+        scene.answers(0, 1);
+        scene.clock.set_skew(TimeDelta::hours(2));
+        scene.answers(7_200, 1);
+        scene.assert_off(7_200);
+    }
+
+    #[test]
+    fn it_tells_whether_a_doubted_time_was_late() {
+        let scene = Scene::new();
+        assert_eq!(scene.time.was_late(), None);
+        scene.answers(300, 1);
+        scene.clock.set_skew(TimeDelta::seconds(300));
+        assert!(scene.time.doubt());
+        scene.assert_off(300);
+        scene.clock.set_skew(TimeDelta::zero());
+        assert!(!scene.time.doubt());
+        assert_eq!(scene.time.was_late(), Some(true));
+
+        let scene = Scene::new();
+        scene.answers(0, 1);
+        scene.clock.set_skew(TimeDelta::hours(-1));
+        assert!(scene.time.doubt());
+        scene.clock.set_skew(TimeDelta::zero());
+        assert_eq!(scene.time.was_late(), Some(false));
+    }
+
+    #[test]
+    fn without_an_answer_the_other_clocks_have_to_do() {
+        let scene = Scene::new();
+        scene.clock.set_skew(TimeDelta::days(-1));
+        scene.assert_off(0);
+        assert_eq!(scene.time.local_clock_ahead(), None);
+        scene.time.learn(None, scene.at, scene.at);
+        scene.assert_off(-86_460);
+        scene.answers(0, 1);
+        scene.assert_off(0);
     }
 }

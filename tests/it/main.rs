@@ -16,6 +16,7 @@ mod alerts;
 mod architecture;
 mod bad_answers;
 mod browser;
+mod clocks;
 mod commands;
 mod conformance;
 mod daemon;

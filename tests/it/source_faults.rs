@@ -516,16 +516,23 @@ async fn a_local_clock_that_jumps_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_source_that_never_tells_its_time_is_followed_by_the_local_clock() {
+async fn a_source_that_never_tells_its_time_is_followed_by_the_other_clocks() {
     let mut world = World::new(100).await;
     world.source.settings(|settings| settings.send_date = false);
     world.sync_again().await;
     assert_whole(&world).await;
+    let behind = world.source_clock.now() - world.watermark().await.unwrap();
+    assert!(behind > TimeDelta::seconds(119), "{behind}");
     let id = world.any_live_id();
     world.source.world(|w| assert!(w.update(id)));
     world.settle();
     world.sync_again().await;
     assert_whole(&world).await;
+    // Ahead by two minutes, it would end windows in the source's future.
+    world.clock.set_skew(TimeDelta::minutes(2));
+    world.sync_again().await;
+    let behind = world.source_clock.now() - world.watermark().await.unwrap();
+    assert!(behind > TimeDelta::seconds(119), "{behind}");
 }
 
 #[tokio::test]

@@ -189,18 +189,23 @@ impl World {
 
     /// A sync by a process that keeps running.
     pub async fn sync_again(&mut self) -> Summary {
+        self.run_again(Request::UpToNow).await
+    }
+
+    /// A run of any kind by a process that keeps running.
+    pub async fn run_again(&mut self, request: Request) -> Summary {
         let pipeline = match &self.client {
             Some(pipeline) => Arc::clone(pipeline),
             None => Arc::clone(self.client.insert(Arc::new(self.pipeline()))),
         };
-        pipeline.run().await.unwrap()
+        pipeline.carry_out(request).await.unwrap()
     }
 
     /// Lets the source's time go by, and ours with it.
     pub fn pass(&self, time: TimeDelta) {
         let ahead = self.source_clock.now() - Utc::now() + time;
         self.source_clock.set_skew(ahead);
-        self.clock.set_skew(self.clock.now() - Utc::now() + time);
+        self.clock.pass(time);
     }
 
     /// Lets what has just changed settle.

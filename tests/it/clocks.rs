@@ -1,0 +1,175 @@
+//! Wrong clocks: the source's, this machine's, the database's, one or two of them at once.
+
+use chrono::TimeDelta;
+use cvsync::sync::Request;
+use uuid::Uuid;
+
+use crate::process::Process;
+use crate::world::World;
+
+const FIVE_MINUTES: TimeDelta = TimeDelta::minutes(5);
+
+/// Ten CVs change at the source.
+fn change_ten(world: &World) {
+    let ids: Vec<Uuid> = world.source.world(|w| w.live_ids().take(10).collect());
+    world.source.world(|w| {
+        for id in ids {
+            assert!(w.update(id));
+        }
+    });
+}
+
+fn date_ahead(world: &World, ahead: TimeDelta) {
+    world
+        .source
+        .settings(|settings| settings.date_ahead = ahead);
+}
+
+#[tokio::test]
+async fn a_source_clock_that_runs_ahead_loses_no_change() {
+    for ahead in [
+        TimeDelta::seconds(90),
+        FIVE_MINUTES,
+        TimeDelta::days(1),
+        TimeDelta::days(400),
+    ] {
+        let world = World::new(50).await;
+        date_ahead(&world, ahead);
+        world.sync().await;
+        let future = world.watermark().await.unwrap() - world.source_clock.now();
+        assert!(future < TimeDelta::zero(), "{ahead}: {future}");
+        date_ahead(&world, TimeDelta::zero());
+        change_ten(&world);
+        world.settle();
+        world.sync().await;
+        world.assert_database_equals_source().await;
+    }
+}
+
+#[tokio::test]
+async fn one_wrong_clock_delays_nothing_and_costs_no_call() {
+    let hour = TimeDelta::hours(1);
+    for (date, local) in [
+        (TimeDelta::zero(), -hour),
+        (TimeDelta::zero(), hour),
+        (FIVE_MINUTES, TimeDelta::zero()),
+    ] {
+        let mut world = World::new(50).await;
+        date_ahead(&world, date);
+        world.clock.set_skew(local);
+        world.sync_again().await;
+        let behind = world.source_clock.now() - world.watermark().await.unwrap();
+        assert!(behind < TimeDelta::seconds(70), "{date}, {local}: {behind}");
+        let calls = world.detail_calls();
+        world.sync_again().await;
+        world.settle();
+        world.sync_again().await;
+        assert_eq!(world.detail_calls(), calls, "{date}, {local}");
+    }
+}
+
+/// The database's clock is right; the source's `Date` and this machine's clock are ahead by the same.
+#[tokio::test]
+async fn two_fast_clocks_are_made_good_by_the_next_reconcile_or_relist() {
+    for (request, passes) in [(Request::Reconcile, 0), (Request::Relist, 2)] {
+        let world = World::new(50).await;
+        date_ahead(&world, FIVE_MINUTES);
+        world.clock.set_skew(FIVE_MINUTES);
+        world.sync().await;
+        change_ten(&world);
+        world.sync().await;
+        date_ahead(&world, TimeDelta::zero());
+        world.clock.set_skew(TimeDelta::zero());
+        world.pass(TimeDelta::hours(passes));
+        assert_eq!(world.rows("clock_doubt").await, 1);
+        if request == Request::Relist {
+            world.sync().await;
+        }
+        world.pipeline().carry_out(request).await.unwrap();
+        world.assert_database_equals_source().await;
+        assert_eq!(world.rows("clock_doubt").await, 0);
+        let future = "select count(*) from cvsync.cv_seen where as_of > now() + interval '3 hours'";
+        assert_eq!(world.count(future).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_clock_that_is_corrected_while_the_daemon_runs_costs_no_call() {
+    let mut world = World::new(50).await;
+    world.clock.set_skew(TimeDelta::hours(-1));
+    world.sync_again().await;
+    assert_eq!(world.rows("clock_doubt").await, 1);
+    let calls = world.detail_calls();
+    world.clock.set_skew(TimeDelta::zero());
+    world.run_again(Request::Reconcile).await;
+    assert_eq!(world.rows("clock_doubt").await, 0);
+    assert_eq!(world.detail_calls(), calls);
+}
+
+#[tokio::test]
+async fn a_stored_time_in_the_future_stands_against_nothing() {
+    let world = World::new(50).await;
+    world.sync().await;
+    for ahead in ["5 minutes", "1 year"] {
+        let table = "update cvsync.cv_seen set as_of = now() + $1::interval";
+        sqlx::query(table)
+            .bind(ahead)
+            .execute(&world.database)
+            .await
+            .unwrap();
+        change_ten(&world);
+        let removed = world.any_live_id();
+        world.source.world(|w| assert!(w.remove(removed)));
+        world.settle();
+        world.sync().await;
+        world.assert_database_equals_source().await;
+    }
+    let table = "update cvsync.cv_seen set as_of = now() + interval '1 year'";
+    sqlx::query(table).execute(&world.database).await.unwrap();
+    world
+        .pipeline()
+        .carry_out(Request::Reconcile)
+        .await
+        .unwrap();
+    let future = "select count(*) from cvsync.cv_seen where as_of > now() + interval '1 day'";
+    assert_eq!(world.count(future).await, 0);
+}
+
+#[tokio::test]
+async fn a_watermark_in_the_future_hides_no_change() {
+    let world = World::new(50).await;
+    world.sync().await;
+    let table = "update cvsync.watermark set position = now() + interval '1 day'";
+    sqlx::query(table).execute(&world.database).await.unwrap();
+    for _ in 0..2 {
+        change_ten(&world);
+        world.settle();
+        world.sync().await;
+        world.assert_database_equals_source().await;
+    }
+}
+
+#[tokio::test]
+async fn status_is_amber_and_names_the_clock_that_disagrees() {
+    let world = World::new(5).await;
+    date_ahead(&world, FIVE_MINUTES);
+    let daemon = Process::run(&world, &[("CVSYNC_SCHEDULE", "* * * * * *")]);
+    let (name, value) = ("VDAB's clock is", r#"{clock="source"} "#);
+    daemon
+        .until("/api/status", |_, body| {
+            body.contains(name) && body.contains(r#""light":"amber""#)
+        })
+        .await;
+    assert_eq!(daemon.get("/readyz").await.unwrap().0, 200);
+    let metrics = daemon.get("/metrics").await.unwrap().1;
+    let line = metrics.lines().find_map(|line| {
+        line.strip_prefix("cvsync_clock_disagreement_seconds")?
+            .strip_prefix(value)
+    });
+    let ahead: f64 = line.unwrap().parse().unwrap();
+    assert!((ahead - 300.0).abs() < 10.0, "{ahead}");
+    date_ahead(&world, TimeDelta::zero());
+    daemon
+        .until("/api/status", |_, body| body.contains(r#""light":"green""#))
+        .await;
+}
