@@ -53,7 +53,7 @@ assumptions! {
     "errors" "G" "errors are JSON, their message is `moreInformation` or `httpMessage`";
         "an id that never was, a malformed one, a window of six days"; NAMES; errors
     "date" "A" "answers have a `Date` header";
-        "all answers"; "none: the local clock is taken, keep it right"; date
+        "all answers"; "none: cvsync uses this machine's and the database's clock, minus a minute; keep both right"; date
     "window-parameters" "V" "a window is asked for with `van` and `tot`";
         "a window of 1990 has to be empty; other names are tried where it is refused or not"; NAMES; window_parameters
     "time-format" "V" "instants are RFC 3339 in UTC with milliseconds";
