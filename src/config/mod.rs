@@ -12,6 +12,7 @@ mod problem;
 mod reader;
 mod reference;
 mod rules;
+mod schedule;
 mod shown;
 mod sync;
 #[cfg(test)]
@@ -30,9 +31,10 @@ pub use self::problem::{Problem, Problems};
 pub use self::reader::Origin;
 use self::reader::Reader;
 pub use self::reference::{DIPLOMAS, List, Reference};
+pub use self::schedule::Schedule;
 use self::shown::MASK;
 pub use self::shown::{Shown, shown};
-pub use self::sync::{Schedule, Sync};
+pub use self::sync::Sync;
 pub use self::variables::{VARIABLES, Variable};
 pub use self::webhook::Webhook;
 

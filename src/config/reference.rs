@@ -6,7 +6,7 @@ use chrono_tz::Tz;
 
 use super::reader::Reader;
 use super::rules::{self, unless_off};
-use super::sync::{Schedule, cron};
+use super::schedule::{Schedule, cron};
 use super::{Env, Problems, load};
 
 /// The list that is looked up by keyword and cannot be had whole.
@@ -36,7 +36,7 @@ impl Reference {
     /// Reads this part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, |reader| {
-            let zone = reader.required("CVSYNC_TIMEZONE", super::sync::zone);
+            let zone = reader.required("CVSYNC_TIMEZONE", super::schedule::zone);
             Self::read(reader, zone)
         })
     }

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
-use chrono_tz::{TZ_VARIANTS, Tz};
-use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
 
 use super::reader::Reader;
 use super::rules::{self, LONGEST, days, duration, unless_off, whole};
+use super::schedule::{Schedule, cron, zone};
 use super::{Env, Problems, Reference, load};
 use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::JsonPointer;
@@ -50,30 +48,6 @@ pub struct Sync {
     pub reference: Reference,
     /// How long rows of the change feed are kept.
     pub change_retention: Duration,
-}
-
-/// A cron pattern with seconds, in a time zone.
-#[derive(Clone, Debug)]
-pub struct Schedule {
-    /// The pattern.
-    pub cron: Cron,
-    /// Where its hours are.
-    pub zone: Tz,
-}
-
-impl Schedule {
-    /// The time between two ticks. Since a pattern may be uneven (hours of work, say), the longest of that which is now and the two
-    /// that come.
-    #[must_use]
-    pub fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
-        let now = now.with_timezone(&self.zone);
-        let last = self.cron.find_previous_occurrence(&now, true).ok();
-        let ticks: Vec<_> = last
-            .into_iter()
-            .chain(self.cron.iter_after(now).take(3))
-            .collect();
-        ticks.windows(2).map(|pair| pair[1] - pair[0]).max()
-    }
 }
 
 impl Sync {
@@ -164,33 +138,6 @@ fn window(text: &str) -> Result<Duration, String> {
     let widest = days(MAX_WINDOW_DAYS.unsigned_abs());
     duration(Duration::from_secs(1)..=widest)(text)
         .map_err(|what| format!("{what}; VDAB allows at most {MAX_WINDOW_DAYS} days"))
-}
-
-pub(super) fn zone(text: &str) -> Result<Tz, String> {
-    text.parse().map_err(|_| {
-        let nearest = rules::nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()));
-        format!("is no time zone; the nearest is {nearest}")
-    })
-}
-
-/// Six fields, or five where the seconds are left out, as most people know cron. A year is refused: it would end the
-/// schedule, and nothing would say so.
-pub(super) fn cron(text: &str) -> Result<Cron, String> {
-    let with_seconds = match text.split_whitespace().count() {
-        5 => format!("0 {text}"),
-        _ => text.to_owned(),
-    };
-    let cron = CronParser::builder()
-        .seconds(Seconds::Required)
-        .year(Year::Disallowed)
-        .build()
-        .parse(&with_seconds)
-        .map_err(|_| {
-            "is no cron pattern: second, minute, hour, day, month, day of the week".to_owned()
-        })?;
-    cron.find_next_occurrence(&DateTime::UNIX_EPOCH, true)
-        .map_err(|_| "is a cron pattern that never comes round".to_owned())?;
-    Ok(cron)
 }
 
 fn share(text: &str) -> Result<f64, String> {

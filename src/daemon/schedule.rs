@@ -56,7 +56,7 @@ pub struct Ticker {
 impl Ticker {
     /// Nothing is due before the first tick behind `from`.
     pub fn new(schedule: Schedule, from: DateTime<Utc>) -> Self {
-        let next = after(&schedule, from);
+        let next = schedule.after(from);
         Self {
             schedule,
             from,
@@ -72,7 +72,7 @@ impl Ticker {
     /// Forgets all ticks up to `now`.
     pub fn skip_to(&mut self, now: DateTime<Utc>) {
         self.from = now;
-        self.next = after(&self.schedule, now);
+        self.next = self.schedule.after(now);
     }
 
     /// Whether a tick has come. A clock that was set back brings the next tick nearer.
@@ -82,12 +82,6 @@ impl Ticker {
         }
         self.next.is_some_and(|next| next <= now)
     }
-}
-
-fn after(schedule: &Schedule, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let local = from.with_timezone(&schedule.zone);
-    let next = schedule.cron.find_next_occurrence(&local, false).ok()?;
-    Some(next.to_utc())
 }
 
 #[cfg(test)]
