@@ -20,7 +20,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The first tick after `from`, by exact time; `None` if there is none in a lifetime.
+    /// The first tick after `from`, by exact time; `None` if the pattern never matches again.
     ///
     /// The pattern is matched against the clock on the wall. Where that clock jumps:
     ///
@@ -73,7 +73,7 @@ impl Schedule {
         ticks.windows(2).map(|pair| pair[1] - pair[0]).max()
     }
 
-    /// Whether it goes by intervals, as in "every five minutes", and not by fixed times of the day: a `*` or a step in its
+    /// Whether it ticks at intervals, as in "every five minutes", and not at fixed times of the day: a `*` or a step in its
     /// seconds, minutes or hours, or all hours.
     fn repeats(&self) -> bool {
         let fields = self.cron.as_str().split_whitespace().take(3);
@@ -174,6 +174,8 @@ pub(super) fn cron(text: &str) -> Result<Cron, String> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+
+    use chrono_tz::{America, Australia, Pacific};
 
     use super::*;
 
@@ -301,7 +303,6 @@ mod tests {
             let local = |tick: &DateTime<Utc>| tick.with_timezone(&zone).format("%d %H:%M %z");
             ticks.iter().map(|tick| local(tick).to_string()).collect()
         };
-        use chrono_tz::{America, Australia, Pacific};
         let hourly = ("0 0 * * * *", Australia::Lord_Howe);
         assert_eq!(
             ticks(

@@ -42,19 +42,23 @@ impl Leader {
     }
 
     /// Waits until this instance leads; returns its epoch.
-    pub async fn stand_by(&self, board: &Board) -> i64 {
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`].
+    pub async fn stand_by(&self, board: &Board) -> Result<i64, StoreError> {
         loop {
             match self.timed("trying to lead", self.take()).await {
                 Ok((Some(epoch), pause)) => {
                     self.pause.send_replace(pause);
                     self.store.lead(epoch);
                     tracing::info!(epoch, instance = %self.name, "leading");
-                    return epoch;
+                    return Ok(epoch);
                 }
                 Ok((None, pause)) => {
                     board.set_phase(Phase::Standby);
                     board.set_pause(pause);
                 }
+                Err(error @ StoreError::Gone(_)) => return Err(error),
                 Err(error) => self.failed("cannot try to lead", &error),
             }
             tokio::time::sleep(PERIOD).await;
@@ -62,7 +66,10 @@ impl Leader {
     }
 
     /// Keeps the lease; returns when another instance has it, or may have it.
-    pub async fn keep(&self, epoch: i64) {
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`].
+    pub async fn keep(&self, epoch: i64) -> Result<(), StoreError> {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -77,12 +84,13 @@ impl Leader {
                 }
                 Ok((false, _)) | Err(StoreError::Fenced) => {
                     tracing::warn!(epoch, "another instance leads now: stepping down");
-                    return;
+                    return Ok(());
                 }
+                Err(error @ StoreError::Gone(_)) => return Err(error),
                 // The database may be away for this instance alone, and another one calls VDAB by now.
                 Err(error) if renewed.elapsed().as_secs_f64() > lease::TTL => {
                     tracing::warn!(epoch, "the lease ran out: stepping down: {error}");
-                    return;
+                    return Ok(());
                 }
                 Err(error) => self.failed("cannot renew the lease", &error),
             }
@@ -123,6 +131,7 @@ impl Leader {
 
     async fn take(&self) -> Result<(Option<i64>, Option<Pause>), StoreError> {
         let mut tx = self.store.begin().await?;
+        Store::check_schema(&mut tx).await?;
         let epoch = lease::take(&mut tx, &self.name).await?;
         let pause = pause::current(&mut tx).await?;
         tx.commit().await?;
@@ -131,6 +140,7 @@ impl Leader {
 
     async fn renew(&self, epoch: i64) -> Result<(bool, Option<Pause>), StoreError> {
         let mut tx = self.store.begin().await?;
+        Store::check_schema(&mut tx).await?;
         let kept = lease::renew(&mut tx, epoch).await?;
         let pause = pause::current(&mut tx).await?;
         tx.commit().await?;

@@ -30,11 +30,18 @@ use self::webhook::Webhook;
 use crate::admin::{self, Admin, Board, Guard, Mirror, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::store::StoreError;
 use crate::sync::{Pipeline, Request};
 use crate::telemetry::{self, Metrics};
 
 /// Of a minute's quota, so small a part goes to CVs that are asked for again, at a time.
 const RECHECKS_PER_QUOTA: u32 = 20;
+
+/// Why the daemon ends where nothing but a new start helps.
+const GONE: &str = "the database was dropped, emptied or replaced while the daemon ran; start it again, and it creates what is missing";
+
+/// How often it is asked whether somebody has found the database gone.
+const GONE_LOOKED_FOR: Duration = Duration::from_secs(1);
 
 /// How often the time of a pause is counted.
 const PAUSE_COUNTED: Duration = Duration::from_secs(5);
@@ -101,7 +108,8 @@ impl Daemon {
     /// Works until the token is cancelled; then finishes what is in hand within [`DRAIN`], or drops it whole.
     ///
     /// # Errors
-    /// If one of its parts breaks, which no fault of source or database should bring about.
+    /// If the database or its schema is gone after the daemon has worked in it: an outage does not count. Or if a part of the
+    /// daemon breaks, which no fault of source or database should bring about.
     pub async fn run(mut self) -> anyhow::Result<()> {
         admin::watch(&self.admin);
         let watching = CancellationToken::new();
@@ -141,7 +149,10 @@ impl Daemon {
             while parts.join_next().await.is_some() {}
         })
         .await;
-        tracing::info!("stopped");
+        match &ended {
+            Ok(()) => tracing::info!("stopped"),
+            Err(error) => tracing::error!("stopped: {error:#}"),
+        }
         ended
     }
 
@@ -159,17 +170,19 @@ impl Daemon {
         let bell = Bell::hang().await?;
         while !self.token.is_cancelled() {
             let epoch = tokio::select! {
-                epoch = leader.stand_by(board) => epoch,
+                epoch = leader.stand_by(board) => epoch.context(GONE)?,
+                error = self.gone() => return Err(error).context(GONE),
                 () = self.token.cancelled() => break,
             };
             board.set_phase(Phase::Leading);
-            let last_success = pipeline.last_success().await.unwrap_or_default();
-            let mut agenda = Agenda::new(&self.config.sync, self.clock.now(), &last_success);
-            let _delivering = self.deliver().await;
             tokio::select! {
-                () = self.lead(&leader, &bell, &mut agenda) => leader.give_up(epoch).await,
+                () = self.lead(&leader, &bell) => leader.give_up(epoch).await,
                 // What was in hand is dropped: another instance does it.
-                () = leader.keep(epoch) => board.set_phase(Phase::Standby),
+                kept = leader.keep(epoch) => {
+                    kept.context(GONE)?;
+                    board.set_phase(Phase::Standby);
+                }
+                error = self.gone() => return Err(error).context(GONE),
                 never = aside::keep(pipeline, &self.clock, leader.pause.subscribe()) => match never {},
             }
         }
@@ -186,9 +199,31 @@ impl Daemon {
         Some(AbortOnDropHandle::new(tokio::spawn(task)))
     }
 
+    /// Waits until a run, or whoever reads the numbers, finds that the database or its schema is gone.
+    async fn gone(&self) -> StoreError {
+        let Admin {
+            pipeline, board, ..
+        } = &*self.admin;
+        loop {
+            let run = pipeline.trouble.borrow().clone();
+            let sample = board.sample().and_then(Result::err);
+            for error in run.into_iter().chain(sample) {
+                if matches!(error, StoreError::Gone(_)) {
+                    return error;
+                }
+            }
+            tokio::time::sleep(GONE_LOOKED_FOR).await;
+        }
+    }
+
     /// Runs what is due until the end is asked for.
-    async fn lead(&self, leader: &Leader, bell: &Bell, agenda: &mut Agenda) {
-        let board = &self.admin.board;
+    async fn lead(&self, leader: &Leader, bell: &Bell) {
+        let Admin {
+            pipeline, board, ..
+        } = &*self.admin;
+        let last_success = pipeline.last_success().await.unwrap_or_default();
+        let agenda = &mut Agenda::new(&self.config.sync, self.clock.now(), &last_success);
+        let _delivering = self.deliver().await;
         let mut pause = leader.pause.subscribe();
         while !self.token.is_cancelled() {
             let paused = pause.borrow_and_update().clone();

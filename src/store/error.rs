@@ -19,6 +19,9 @@ pub enum StoreError {
     /// Another instance leads now: nothing was written.
     #[error("another instance leads now")]
     Fenced,
+    /// The database or cvsync's schema in it is missing. A process that has worked in it cannot go on; one that starts can.
+    #[error("the database does not let cvsync work: {0}")]
+    Gone(String),
     /// A person has to look: wrong password, missing permission, a schema touched by hand.
     #[error("the database does not let cvsync work: {0}")]
     Broken(String),
@@ -33,6 +36,7 @@ impl StoreError {
             Self::ReadOnly(_) => "read_only",
             Self::Data(_) => "data",
             Self::Fenced => "fenced",
+            Self::Gone(_) => "gone",
             Self::Broken(_) => "broken",
         }
     }
@@ -68,12 +72,13 @@ fn from_database(error: &dyn DatabaseError) -> StoreError {
         "08" | "25" | "40" | "53" | "55" | "57" | "58" => {
             StoreError::Passing(format!("{} (SQLSTATE {code})", error.message()))
         }
-        "42" | "3F" if matches!(&*code, "42P01" | "3F000") => StoreError::Broken(
+        "3D" => StoreError::Gone(format!("{} (SQLSTATE {code})", error.message())),
+        "42" | "3F" if matches!(&*code, "42P01" | "3F000") => StoreError::Gone(
             "cvsync's schema is not there, or not whole; run `cvsync migrate` or `cvsync run` first"
                 .to_owned(),
         ),
         // These messages name users, databases and tables, and no values; those of other classes may.
-        "28" | "3D" | "42" => {
+        "28" | "42" => {
             StoreError::Broken(format!("{} (SQLSTATE {code})", error.message()))
         }
         _ => StoreError::Broken(format!("SQLSTATE {code}")),

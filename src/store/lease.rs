@@ -42,6 +42,9 @@ pub async fn take(tx: &mut PgConnection, holder: &str) -> Result<Option<i64>, St
 }
 
 /// Keeps it; false if somebody else has taken it. One that ran out is still its holder's until then.
+///
+/// # Errors
+/// [`StoreError::Gone`] if there is no lease at all: nobody removes it from a database that cvsync works in.
 pub async fn renew(tx: &mut PgConnection, epoch: i64) -> Result<bool, StoreError> {
     let kept = query(
         "update cvsync.lease
@@ -52,9 +55,15 @@ pub async fn renew(tx: &mut PgConnection, epoch: i64) -> Result<bool, StoreError
     .bind(NAME)
     .bind(epoch)
     .bind(TTL)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(kept.rows_affected() == 1)
+    let kept = kept.rows_affected() == 1;
+    if !kept && leader(tx).await?.is_none() {
+        return Err(StoreError::Gone(
+            "its lease is gone; was the database emptied or created anew?".to_owned(),
+        ));
+    }
+    Ok(kept)
 }
 
 /// Gives it up, so that another instance need not wait until it runs out.

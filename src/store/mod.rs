@@ -336,6 +336,25 @@ impl Store {
         Ok(applied == known)
     }
 
+    /// Makes sure that no migration was undone, as an older backup does. Newer ones may be there: an instance that is newer made them.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] if one is missing.
+    pub async fn check_schema(tx: &mut PgConnection) -> Result<(), StoreError> {
+        let applied: Vec<i64> = query_scalar("select version from cvsync.migration where success")
+            .fetch_all(tx)
+            .await?;
+        let missing = MIGRATOR
+            .iter()
+            .find(|migration| !applied.contains(&migration.version));
+        missing.map_or(Ok(()), |migration| {
+            Err(StoreError::Gone(format!(
+                "its schema is older than this cvsync (it has no migration {}); was a backup restored?",
+                migration.version
+            )))
+        })
+    }
+
     /// Writes a batch in one transaction. If PostgreSQL refuses a value, nothing of it is written.
     ///
     /// # Errors

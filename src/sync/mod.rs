@@ -430,6 +430,7 @@ impl Pipeline {
     {
         let begun = Instant::now();
         let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
+        let mut waiting = None;
         loop {
             let asked = Instant::now();
             let answer = within(limit, Box::pin(op())).await;
@@ -437,16 +438,16 @@ impl Pipeline {
             self.metrics.queried(stage, asked.elapsed(), class);
             let error = match answer {
                 Ok(value) => {
-                    if self.trouble.borrow().is_some() {
+                    if self.trouble.send_replace(None).is_some() {
                         tracing::info!(stage, "the database works again");
-                        self.trouble.send_replace(None);
                     }
                     return Ok(value);
                 }
                 Err(error) => error,
             };
             let waited_enough = self.patience.is_some_and(|patience| {
-                begun.elapsed() > patience || matches!(error, StoreError::Broken(_))
+                begun.elapsed() > patience
+                    || matches!(error, StoreError::Broken(_) | StoreError::Gone(_))
             });
             if matches!(error, StoreError::Data(_) | StoreError::Fenced) || waited_enough {
                 return Err(SyncError::Store { stage, error });
@@ -459,6 +460,7 @@ impl Pipeline {
                 self.store.connect_anew();
             }
             self.trouble.send_replace(Some(error));
+            waiting.get_or_insert(Waiting(&self.trouble));
             self.metrics.retry("database", class.unwrap_or("passing"));
             tokio::select! {
                 () = tokio::time::sleep(pauses.next_pause()) => {}
@@ -466,6 +468,16 @@ impl Pipeline {
             }
             self.metrics.gate_closed("database", asked.elapsed());
         }
+    }
+}
+
+/// Work that waits for the database. Its trouble ends with it, also where the work is dropped: nobody else would ever clear it
+/// on an instance that no longer leads.
+struct Waiting<'a>(&'a watch::Sender<Option<StoreError>>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(None);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cvsync::demo::postgres::{self, Cluster, Stop};
@@ -10,9 +11,10 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::process::Process;
 use crate::proxy::Trouble;
 use crate::running::{Running, until};
-use crate::world::World;
+use crate::world::{World, new_database};
 
 /// Slow enough that there is a middle to interrupt.
 const SLOW: Fault = Fault::Slow(Duration::from_millis(10));
@@ -474,4 +476,79 @@ async fn a_full_disk_is_waited_for() {
     assert_nothing_lost_or_done_twice(&world).await;
     world.database.close().await;
     cluster.stop(Stop::Immediate).await.unwrap();
+}
+
+#[tokio::test]
+async fn daemon_whose_database_is_dropped_emptied_or_replaced_ends_and_starts_anew() {
+    let harms = [
+        "drop schema cvsync cascade",
+        "drop table cvsync.migration",
+        "drop table cvsync.parked_cv cascade",
+        "delete from cvsync.lease",
+        "delete from cvsync.migration where version = (select max(version) from cvsync.migration)",
+        "drop database NAME with (force)",
+        "drop database NAME with (force); create database NAME",
+    ];
+    let harmed = harms.map(async |harm| {
+        let url = new_database().await;
+        let world = World::on(&url, Options::default()).await;
+        let mut daemon = Process::run(&world, &[("CVSYNC_SCHEDULE", "* * * * * *")]);
+        daemon.until_synced().await;
+        let name = url.rsplit_once('/').unwrap().1;
+        let mut admin = if harm.contains("NAME") {
+            admin().await
+        } else {
+            PgConnection::connect(&url).await.unwrap()
+        };
+        for statement in harm.replace("NAME", name).split("; ") {
+            execute(&mut admin, statement).await;
+        }
+        let status = daemon.ended_within(Duration::from_secs(30)).await;
+        assert_eq!(status.code(), Some(1), "{harm}: {}", daemon.log());
+        until("it says why", async || {
+            let told = "was dropped, emptied or replaced while the daemon ran";
+            daemon.log().contains(told)
+        })
+        .await;
+        if harm.contains("schema") || harm.contains("create") {
+            let daemon = Process::run(&world, &[]);
+            daemon.until_synced().await;
+            daemon.until("/readyz", |status, _| status == 200).await;
+        }
+    });
+    futures_util::future::join_all(harmed).await;
+}
+
+#[tokio::test]
+async fn daemon_goes_on_beside_newer_migrations() {
+    let world = World::new(5).await;
+    let daemon = Process::run(&world, &[("CVSYNC_SCHEDULE", "* * * * * *")]);
+    daemon.until_synced().await;
+    let newer =
+        "insert into cvsync.migration (version, description, success, checksum, execution_time)
+                 values (99990101000000, 'of a newer cvsync', true, '', 0)";
+    sqlx::query(newer).execute(&world.database).await.unwrap();
+    let id = world.any_live_id();
+    world.source.world(|w| assert!(w.remove(id)));
+    world.settle();
+    until("the change has arrived", async || {
+        world.rows("cv").await == 4
+    })
+    .await;
+    assert_eq!(daemon.get("/readyz").await.unwrap().0, 200);
+    daemon.kill().await;
+}
+
+/// A run is dropped when its instance stops leading or is paused. Nobody would clear its trouble afterwards.
+#[tokio::test]
+async fn trouble_of_a_dropped_run_ends_with_it() {
+    let mut world = World::new(50).await;
+    let proxy = world.through_proxy("CVSYNC_DATABASE_URL").await;
+    proxy.set(Trouble::Down);
+    let run = Running::start(&world);
+    run.until_trouble("no connection").await;
+    let pipeline = Arc::clone(&run.pipeline);
+    assert!(pipeline.trouble.borrow().is_some());
+    run.crash().await;
+    assert_eq!(*pipeline.trouble.borrow(), None);
 }
