@@ -26,6 +26,8 @@ impl Ping {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(PATIENCE)
+            // A kept connection may have ended without a sign of it.
+            .pool_max_idle_per_host(0)
             .build()?;
         Ok(Self { http, url })
     }

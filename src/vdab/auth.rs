@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::error::ApiError;
-use super::request;
+use super::request::Http;
 use crate::config;
 
 /// The most that is read of a token answer.
@@ -74,7 +74,7 @@ impl Auth {
     /// Whatever the token server answers instead of a token.
     pub async fn sign(
         &self,
-        http: &reqwest::Client,
+        http: &Http,
         request: RequestBuilder,
     ) -> Result<RequestBuilder, ApiError> {
         if self.doubted.swap(false, Ordering::Relaxed) {
@@ -127,7 +127,7 @@ fn header(key: &SecretString) -> Option<HeaderValue> {
 
 impl OAuth {
     /// The cached token, or a new one. One caller asks while the others wait for it.
-    async fn token(&self, http: &reqwest::Client) -> Result<SecretString, ApiError> {
+    async fn token(&self, http: &Http) -> Result<SecretString, ApiError> {
         let mut cached = self.token.lock().await;
         if let Some(token) = cached
             .as_ref()
@@ -142,7 +142,7 @@ impl OAuth {
         ];
         let asked = Instant::now();
         let post = http.post(self.settings.token_url.clone()).form(&form);
-        let answer = request::send(post, LARGEST_TOKEN).await?;
+        let answer = http.send(post, LARGEST_TOKEN, async || true).await?;
         let token: TokenAnswer = match answer.json() {
             Ok(body) => serde_json::from_slice(body)
                 .map_err(|_| ApiError::NotAnAnswer("the token server gave no token"))?,

@@ -14,6 +14,9 @@ pub enum ApiError {
     /// A connection, but no whole answer: time-out, reset, cut short.
     #[error("VDAB's answer did not arrive whole ({0})")]
     Incomplete(&'static str),
+    /// The connection ended before the response began.
+    #[error("VDAB closed the connection without a response")]
+    Dropped,
     /// 429; how long to wait, where the answer said so.
     #[error("VDAB's quota is used up (429)")]
     OverQuota {
@@ -105,7 +108,7 @@ impl ApiError {
             }
             Self::Server { wait: Some(_), .. } => Remedy::WaitForGate,
             Self::Server { wait: None, .. } => Remedy::Retry(ParkClass::ServerError),
-            Self::Incomplete(_) => Remedy::Retry(ParkClass::Transport),
+            Self::Incomplete(_) | Self::Dropped => Remedy::Retry(ParkClass::Transport),
             Self::NotAnAnswer(_) => Remedy::Retry(ParkClass::Unreadable),
             Self::Refused { .. } => Remedy::Park(ParkClass::Refused),
             Self::BadId => Remedy::Park(ParkClass::BadId),
@@ -125,7 +128,9 @@ impl ApiError {
             Self::Server {
                 wait: Some(wait), ..
             } => Verdict::Close(Reason::Outage, Some(*wait)),
-            Self::Server { .. } | Self::Incomplete(_) | Self::NotAnAnswer(_) => Verdict::Suspect,
+            Self::Server { .. } | Self::Incomplete(_) | Self::Dropped | Self::NotAnAnswer(_) => {
+                Verdict::Suspect
+            }
             Self::Refused { .. }
             | Self::BadId
             | Self::TooLarge { .. }
@@ -139,7 +144,7 @@ impl ApiError {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Unreachable(_) => "unreachable",
-            Self::Incomplete(_) => "incomplete",
+            Self::Incomplete(_) | Self::Dropped => "incomplete",
             Self::OverQuota { .. } => "over_quota",
             Self::KeyRefused { .. } => "key_refused",
             Self::Server { .. } => "server_error",

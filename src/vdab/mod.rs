@@ -48,9 +48,9 @@ use self::answer::Raw;
 use self::auth::Auth;
 use self::canaries::Canaries;
 use self::drift::Drift;
-use self::gate::Pass;
-use self::operation::Operation;
+use self::operation::{Admission, Operation};
 use self::reference::Entry;
+use self::request::Http;
 use crate::clock::Clock;
 use crate::config;
 use crate::model::{CvId, Dialect, JsonPointer, Standing, StatusWords, Window, shape};
@@ -59,7 +59,7 @@ use crate::telemetry::Metrics;
 /// VDAB's CV API: one method for each operation, each call one attempt.
 #[derive(Debug)]
 pub struct Client {
-    http: reqwest::Client,
+    http: Http,
     base_url: Url,
     auth: Auth,
     words: StatusWords,
@@ -116,9 +116,10 @@ impl Client {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, ClientError> {
-        let operation = |name, template| Operation::new(name, template, api.rate_per_minute);
+        let operation =
+            |name, template| Operation::new(name, template, api.rate_per_minute, api.timeout);
         let client = Self {
-            http: request::client(api).map_err(ClientError::Tls)?,
+            http: Http::new(api).map_err(ClientError::Tls)?,
             base_url: api.base_url.clone(),
             auth: Auth::new(api).ok_or(ClientError::Key)?,
             words: api.statuses.clone(),
@@ -182,15 +183,15 @@ impl Client {
     /// See [`ApiError::remedy`].
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
         loop {
-            let pass = self.detail.admit(self.patience).await?;
+            let admission = self.detail.admit(self.patience).await?;
             match self.canaries.first() {
-                Some(canary) if pass.is_probe() && canary != id => {
+                Some(canary) if admission.pass.is_probe() && canary != id => {
                     // Its outcome opens the gate, or keeps it closed.
-                    if self.ask_detail(pass, canary).await.is_err() {
+                    if self.ask_detail(admission, canary).await.is_err() {
                         self.canaries.drop(canary);
                     }
                 }
-                _ => return self.ask_detail(pass, id).await,
+                _ => return self.ask_detail(admission, id).await,
             }
         }
     }
@@ -293,11 +294,15 @@ impl Client {
         self.canaries.suggest(ids);
     }
 
-    async fn ask_detail(&self, pass: Pass<'_>, id: CvId) -> Result<Answer<Detail>, ApiError> {
+    async fn ask_detail(
+        &self,
+        admission: Admission<'_>,
+        id: CvId,
+    ) -> Result<Answer<Detail>, ApiError> {
         let request = self.http.get(self.url(&["kandidaten", &id.to_string()]));
         let limit = detail::LARGEST_DOCUMENT;
         let answer = self
-            .call(&self.detail, pass, request, limit, |answer| {
+            .call(&self.detail, admission, request, limit, |answer| {
                 let names = &self.dialect.names;
                 detail::classify(answer, id, &self.words, &self.exclude, names)
             })
@@ -415,14 +420,15 @@ impl Client {
         limit: usize,
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
     ) -> Result<Answer<T>, ApiError> {
-        let pass = operation.admit(self.patience).await?;
-        self.call(operation, pass, request, limit, classify).await
+        let admission = operation.admit(self.patience).await?;
+        self.call(operation, admission, request, limit, classify)
+            .await
     }
 
     async fn call<T>(
         &self,
         operation: &Operation,
-        pass: Pass<'_>,
+        Admission { pass, mut permit }: Admission<'_>,
         request: reqwest::RequestBuilder,
         limit: usize,
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
@@ -430,9 +436,16 @@ impl Client {
         let asked = Instant::now();
         let under_way = operation.begin();
         let raw = match self.auth.sign(&self.http, request).await {
-            Ok(request) => request::send(request, limit).await,
+            Ok(request) => {
+                let again = async || {
+                    permit.renew().await;
+                    pass.holds()
+                };
+                self.http.send(request, limit, again).await
+            }
             Err(error) => Err(error),
         };
+        permit.end();
         operation.end(under_way);
         let received = Instant::now();
         if let Ok(raw) = &raw {

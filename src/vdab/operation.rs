@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::error::ApiError;
 use super::gate::{Gate, Pass};
-use super::quota::Quota;
+use super::quota::{Permit, Quota};
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -23,6 +23,15 @@ pub struct Operation {
     received: AtomicU64,
 }
 
+/// Leave and a permit for one request.
+#[derive(Debug)]
+pub struct Admission<'a> {
+    /// To tell the gate how the request ended.
+    pub pass: Pass<'a>,
+    /// To be kept until then.
+    pub permit: Permit<'a>,
+}
+
 /// A call that has no answer yet; over when this is dropped, whatever drops it.
 pub struct UnderWay<'a>(&'a Operation);
 
@@ -34,11 +43,16 @@ impl Drop for UnderWay<'_> {
 
 impl Operation {
     /// One of which nothing was asked yet.
-    pub fn new(name: &'static str, template: &'static str, per_minute: NonZeroU32) -> Self {
+    pub fn new(
+        name: &'static str,
+        template: &'static str,
+        per_minute: NonZeroU32,
+        timeout: Duration,
+    ) -> Self {
         Self {
             name,
             template,
-            quota: Quota::new(name, per_minute),
+            quota: Quota::new(name, per_minute, timeout),
             gate: Gate::default(),
             under_way: AtomicUsize::new(0),
             received: AtomicU64::new(0),
@@ -52,13 +66,14 @@ impl Operation {
     }
 
     /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
-    pub async fn admit(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
+    pub async fn admit(&self, patience: Option<Duration>) -> Result<Admission<'_>, ApiError> {
         loop {
             let pass = self.gate.pass(patience).await?;
-            self.quota.permit().await;
+            let permit = self.quota.permit().await;
             if pass.holds() {
-                return Ok(pass);
+                return Ok(Admission { pass, permit });
             }
+            permit.give_back();
         }
     }
 

@@ -117,7 +117,7 @@ impl Probe {
     #[must_use]
     pub fn new(client: Client) -> Self {
         let operation = |endpoint, name, template| {
-            let operation = Operation::new(name, template, client.per_minute);
+            let operation = Operation::new(name, template, client.per_minute, client.timeout);
             (endpoint, operation)
         };
         let operations = BTreeMap::from([
@@ -161,7 +161,7 @@ impl Probe {
     ) -> Result<Sight, ApiError> {
         let client = &self.client;
         let operation = &self.operations[&endpoint];
-        let pass = operation.admit(client.patience).await?;
+        let admission = operation.admit(client.patience).await?;
         let request = client.http.get(client.url(path)).query(query);
         let mut raw = None;
         let classify = |answer: &Raw| {
@@ -169,7 +169,7 @@ impl Probe {
             answer.json().map(drop)
         };
         let outcome = client
-            .call(operation, pass, request, LARGEST_PAGE, classify)
+            .call(operation, admission, request, LARGEST_PAGE, classify)
             .await;
         match (raw, outcome) {
             (Some(raw), _) => Ok(self.sight(endpoint, &raw)),

@@ -3,20 +3,78 @@
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
-use reqwest::{Certificate, RequestBuilder, redirect, retry, tls};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Url, redirect, retry, tls};
 
 use super::answer::Raw;
 use super::error::ApiError;
 use crate::config;
 
-/// A client for one base URL.
+/// A kept connection that was idle for longer is not used again: firewalls and load balancers forget it without a word.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Data that the other side's host has not acknowledged for so long will never arrive.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+/// Clients for one base URL.
+#[derive(Debug)]
+pub struct Http {
+    /// Keeps connections.
+    kept: Client,
+    /// Opens a connection for each request.
+    fresh: Client,
+}
+
+impl Http {
+    /// Has connected to nothing yet.
+    pub fn new(api: &config::Api) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            kept: client(api)?.build()?,
+            fresh: client(api)?.pool_max_idle_per_host(0).build()?,
+        })
+    }
+
+    /// A request to send by [`send`](Self::send).
+    pub fn get(&self, url: Url) -> RequestBuilder {
+        self.kept.get(url)
+    }
+
+    /// The same with a method that has a body.
+    pub fn post(&self, url: Url) -> RequestBuilder {
+        self.kept.post(url)
+    }
+
+    /// Sends `request` and reads the whole answer, up to `limit` decoded bytes.
+    ///
+    /// A kept connection may have ended between two requests without a sign of it. So a request that is dropped before the
+    /// response begins is sent once more, over a fresh connection, if `again` allows that. It waits for another permit.
+    pub async fn send(
+        &self,
+        request: RequestBuilder,
+        limit: usize,
+        again: impl AsyncFnOnce() -> bool,
+    ) -> Result<Raw, ApiError> {
+        let spare = request.try_clone();
+        match read(request.send().await, limit).await {
+            Err(ApiError::Dropped) => {}
+            answer => return answer,
+        }
+        match spare.map(|spare| spare.build_split().1) {
+            Some(Ok(request)) if again().await => {
+                read(self.fresh.execute(request).await, limit).await
+            }
+            _ => Err(ApiError::Dropped),
+        }
+    }
+}
+
+/// How to connect.
 ///
 /// - No redirects: reqwest would hand `X-IBM-Client-Id` on to another host.
 /// - No resending behind our back: those calls would escape the quota.
 /// - No proxy from ambient variables.
 /// - TLS 1.2 or newer and nothing but HTTPS, except on loopback, where the configuration allows HTTP.
-pub fn client(api: &config::Api) -> Result<reqwest::Client, reqwest::Error> {
-    let mut builder = reqwest::Client::builder()
+fn client(api: &config::Api) -> Result<ClientBuilder, reqwest::Error> {
+    let mut builder = Client::builder()
         .user_agent(concat!("cvsync/", env!("CARGO_PKG_VERSION")))
         .default_headers(HeaderMap::from_iter([(
             ACCEPT,
@@ -31,17 +89,25 @@ pub fn client(api: &config::Api) -> Result<reqwest::Client, reqwest::Error> {
         .read_timeout(api.timeout)
         .timeout(api.timeout)
         .tcp_keepalive(Duration::from_secs(30))
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(IDLE)
+        .http2_keep_alive_timeout(UNACKNOWLEDGED)
         .http2_adaptive_window(true);
+    #[cfg(target_os = "linux")]
+    {
+        builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
+    }
     if let Some(pem) = &api.ca_pem {
         builder = builder.tls_certs_merge(Certificate::from_pem_bundle(pem)?);
     }
-    builder.build()
+    Ok(builder)
 }
 
-/// Sends `request` and reads the whole answer, up to `limit` decoded bytes.
-pub async fn send(request: RequestBuilder, limit: usize) -> Result<Raw, ApiError> {
-    let mut response = request.send().await.map_err(|error| transport(&error))?;
+async fn read(
+    response: Result<reqwest::Response, reqwest::Error>,
+    limit: usize,
+) -> Result<Raw, ApiError> {
+    let mut response = response.map_err(|error| transport(&error))?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
         if body.len() + chunk.len() > limit {
@@ -69,15 +135,28 @@ fn transport(error: &reqwest::Error) -> ApiError {
         } else {
             "no connection"
         })
-    } else if error.is_timeout() {
+    } else if error.is_timeout() && !is_of_the_system(error) {
         ApiError::Incomplete("it took too long")
     } else if error.is_builder() {
         ApiError::Unreachable("the address is not allowed")
     } else if error.is_decode() || error.is_body() {
         ApiError::Incomplete("it broke off")
     } else {
-        ApiError::Incomplete("the connection broke")
+        ApiError::Dropped
     }
+}
+
+/// Whether the operating system ended the connection, such as by its own timeout.
+fn is_of_the_system(error: &dyn std::error::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|error| error.raw_os_error().is_some()) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 fn mentions(error: &dyn std::error::Error, word: &str) -> bool {

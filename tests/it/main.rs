@@ -19,6 +19,7 @@ mod browser;
 mod clocks;
 mod commands;
 mod conformance;
+mod connections;
 mod daemon;
 mod database_faults;
 mod demo;
