@@ -119,6 +119,12 @@ pub fn readiness(admin: &Admin) -> Readiness {
             ));
         }
     }
+    if let Some(limit) = admin.pipeline.window_limit() {
+        readiness.notes.push(format!(
+            "VDAB refuses windows as wide as CVSYNC_WINDOW, so listing takes more calls: windows have at most {} min; the full width is tried again after a day",
+            limit.num_minutes()
+        ));
+    }
     for (operation, gate) in admin.pipeline.vdab.closed_gates() {
         let line = format!(
             "{operation}: {}; asked again in {} s",

@@ -66,7 +66,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.chars().all(plain)
 }
 
-/// A pattern that tells two seconds apart: windows are cut down to a moment where they are full.
+/// A pattern that tells two minutes apart: windows are cut down to a few of these where they are full.
 fn time_format(text: &str) -> Result<String, String> {
     let items: Vec<_> = StrftimeItems::new(text).collect();
     let is_pattern = !items.iter().any(|item| matches!(item, Item::Error));
@@ -75,13 +75,13 @@ fn time_format(text: &str) -> Result<String, String> {
         at.format_with_items(items.iter()).to_string()
     };
     if is_pattern
-        && [1, 60, 3_600, 43_200, 86_400, 86_400 * 31, 86_400 * 366]
+        && [60, 3_600, 43_200, 86_400, 86_400 * 31, 86_400 * 366]
             .iter()
             .all(|s| written(0) != written(*s))
     {
         Ok(text.to_owned())
     } else {
-        Err("is no pattern of strftime that tells dates, hours and seconds".to_owned())
+        Err("is no pattern of strftime that tells dates, hours and minutes".to_owned())
     }
 }
 

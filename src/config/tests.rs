@@ -135,7 +135,7 @@ const BAD: &[(&str, &[&str])] = &[
     ),
     (
         "CVSYNC_API_TIME_FORMAT",
-        &["iso", "%Y-%m-%d", "%H:%M:%S", "%Y-%m-%dT%H:%M", "%Q", "%"],
+        &["iso", "%Y-%m-%d", "%H:%M:%S", "%Y-%m-%dT%H", "%Q", "%"],
     ),
     ("CVSYNC_API_PAGING", &["offset", "page", "offset-from-2"]),
     (

@@ -64,7 +64,7 @@ assumptions! {
     "window-wider" "A" "a wider one gives 400";
         "one of six days"; TOLERATED; window_wider
     "window-ends" "A" "`van <= t < tot`";
-        "not: it takes a change at the very end of a window"; "none: windows overlap"; window_ends
+        "not: it takes a change at the very end of a window"; "none: requests overlap by two seconds"; window_ends
     "paging-parameters" "V" "a page is asked for with `vanaf` and `aantal`";
         "pages of two; other names are tried where they change nothing"; NAMES; paging_parameters
     "paging-offset" "V" "`vanaf` counts results from 0";

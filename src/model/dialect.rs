@@ -145,7 +145,7 @@ pub const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 pub struct Dialect {
     /// What it calls things.
     pub names: Names,
-    /// How it writes an instant: a pattern of strftime that is known to be one, and tells seconds apart.
+    /// How it writes an instant: a strftime pattern that tells at least minutes apart.
     pub time_format: String,
     /// How it counts pages.
     pub paging: Paging,
@@ -169,23 +169,42 @@ impl Dialect {
         at.format(&self.time_format).to_string()
     }
 
-    /// The ends of a window as the source takes them. Where it cannot tell them apart, the window is a second wider.
+    /// The smallest step in which the source may compare instants: what its time format can say, but at least a second.
+    /// A source that accepts milliseconds may still store and compare whole seconds.
+    #[must_use]
+    pub fn resolution(&self) -> TimeDelta {
+        let at = |seconds| self.instant(DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds));
+        if at(0) == at(1) {
+            TimeDelta::minutes(1)
+        } else {
+            TimeDelta::seconds(1)
+        }
+    }
+
+    /// The ends of a window as the source takes them. Where it cannot tell them apart, the window is one step wider.
     #[must_use]
     pub fn ends(&self, window: Window) -> (String, String) {
         let (van, tot) = (self.instant(window.van()), self.instant(window.tot()));
         if van == tot {
-            return (van, self.instant(window.tot() + TimeDelta::seconds(1)));
+            return (van, self.instant(window.tot() + self.resolution()));
         }
         (van, tot)
     }
 
-    /// Both halves of a window, if the source can tell their ends apart.
+    /// The window to request so that the response covers `window`, however the source treats the ends: inclusive or
+    /// exclusive, truncated or rounded. Neighbouring windows overlap by two steps. Nothing behind `latest` is added.
+    #[must_use]
+    pub fn request(&self, window: Window, latest: DateTime<Utc>) -> Window {
+        window.widened(self.resolution(), latest)
+    }
+
+    /// Both halves of a window. `None` where they would be so short that their margins hold most of what they request.
     #[must_use]
     pub fn halves(&self, window: Window) -> Option<(Window, Window)> {
-        let apart = |half: &Window| self.instant(half.van()) != self.instant(half.tot());
+        let shortest = self.resolution() * 2;
         window
             .halves()
-            .filter(|(older, newer)| apart(older) && apart(newer))
+            .filter(|(older, _)| older.width() >= shortest)
     }
 }
 
@@ -235,9 +254,58 @@ mod tests {
         };
         assert_eq!(coarse.ends(window(300, 2_700)), ("0".into(), "2".into()));
         assert_eq!(coarse.ends(window(300, 700)), ("0".into(), "1".into()));
-        assert_eq!(coarse.halves(window(300, 1_300)), None);
-        assert!(coarse.halves(window(0, 2_000)).is_some());
-        assert!(Dialect::default().halves(window(0, 2)).is_some());
+    }
+
+    #[test]
+    fn neighbouring_requests_overlap_however_the_source_treats_their_ends() {
+        type Ends = fn(i64, i64) -> i64;
+        let floor: Ends = |at, step| at.div_euclid(step) * step;
+        let round: Ends = |at, step| (at + step / 2).div_euclid(step) * step;
+        let ceil: Ends = |at, step| (at + step - 1).div_euclid(step) * step;
+        for (time_format, steps) in [
+            (TIME_FORMAT, &[1, 10, 1_000][..]),
+            ("%s", &[1_000]),
+            ("%Y-%m-%dT%H:%M:00.000Z", &[1_000, 60_000]),
+        ] {
+            let dialect = Dialect {
+                time_format: time_format.to_owned(),
+                ..Dialect::default()
+            };
+            let far = DateTime::<Utc>::MAX_UTC;
+            for edge in [0, 1, 499, 500, 501, 999, 1_000, 59_999, 60_000, 90_000] {
+                let edge = 1_700_000_000_000 + edge;
+                let older = dialect.request(window(edge - 400_000, edge), far);
+                let newer = dialect.request(window(edge, edge + 400_000), far);
+                let sent = |at: DateTime<Utc>| match at.format(time_format).to_string() {
+                    seconds if time_format == "%s" => seconds.parse::<i64>().unwrap() * 1_000,
+                    written => written.parse::<DateTime<Utc>>().unwrap().timestamp_millis(),
+                };
+                for step in steps {
+                    for (van, tot) in [(floor, floor), (round, round), (ceil, floor)] {
+                        let begins = van(sent(newer.van()), *step);
+                        let ends = tot(sent(older.tot()), *step);
+                        // Both ends may be exclusive.
+                        assert!(begins < ends, "{time_format} {step} {edge}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn halving_a_window_ends_before_the_margins_outweigh_it() {
+        for (time_format, shortest) in [(TIME_FORMAT, 2), ("%Y-%m-%dT%H:%MZ", 120)] {
+            let dialect = Dialect {
+                time_format: time_format.to_owned(),
+                ..Dialect::default()
+            };
+            let mut last = window(0, 432_000_000);
+            while let Some((older, _)) = dialect.halves(last) {
+                last = older;
+            }
+            assert!(last.width() >= TimeDelta::seconds(shortest));
+            assert!(last.width() < TimeDelta::seconds(shortest * 2));
+        }
     }
 
     #[test]

@@ -43,6 +43,16 @@ impl Window {
         Self::new(self.van, self.tot.min(end))
     }
 
+    /// The window with `margin` more at both ends, but with nothing behind `latest` that it did not have.
+    #[must_use]
+    pub fn widened(&self, margin: TimeDelta, latest: DateTime<Utc>) -> Self {
+        let tot = (self.tot + margin).min(latest).trunc_subsecs(3);
+        Self {
+            van: self.van - margin,
+            tot: tot.max(self.tot),
+        }
+    }
+
     /// Both halves, the older first; `None` where a millisecond cannot be cut.
     #[must_use]
     pub fn halves(&self) -> Option<(Self, Self)> {
@@ -82,6 +92,23 @@ mod tests {
             );
         }
         assert_eq!(Window::new(at(7), at(8)).unwrap().halves(), None);
+    }
+
+    #[test]
+    fn a_widened_window_ends_at_the_latest_instant_at_most() {
+        let second = TimeDelta::seconds(1);
+        let ends = |latest| {
+            let wider = Window::new(at(5_000), at(6_000))
+                .unwrap()
+                .widened(second, at(latest));
+            (
+                wider.van().timestamp_millis(),
+                wider.tot().timestamp_millis(),
+            )
+        };
+        assert_eq!(ends(9_000), (4_000, 7_000));
+        assert_eq!(ends(6_300), (4_000, 6_300));
+        assert_eq!(ends(5_500), (4_000, 6_000));
     }
 
     #[test]

@@ -56,6 +56,10 @@ quirks! {
     PageFrom1 "page-from-1" "vanaf counts pages from 1"
     EndsInclusive "ends-inclusive" "a window holds both its ends"
     EndsLate "ends-late" "a window holds its end and not its beginning"
+    EndsExclusive "ends-exclusive" "a window holds neither of its ends"
+    SecondsTruncated "seconds-truncated" "van, tot and the times of changes are truncated to whole seconds"
+    SecondsRounded "seconds-rounded" "van, tot and the times of changes are rounded to whole seconds"
+    MinutesTruncated "minutes-truncated" "van, tot and the times of changes are truncated to whole minutes"
     NewestFirst "newest-first" "the newest change comes first"
     ListedPerChange "listed-per-change" "a CV is listed once for each of its changes"
     Late "late" "changes are listed half a minute late"
@@ -117,8 +121,13 @@ impl Quirks {
             match quirk {
                 Quirk::WindowNarrow => settings.max_window = TimeDelta::days(1),
                 Quirk::WindowWide => settings.max_window = TimeDelta::days(100_000),
-                // The last millisecond does not count as too wide.
-                Quirk::EndsInclusive => settings.max_window += TimeDelta::milliseconds(1),
+                // What the quirk adds to a window does not make it too wide.
+                Quirk::EndsInclusive | Quirk::EndsLate => {
+                    settings.max_window += TimeDelta::milliseconds(1);
+                }
+                Quirk::SecondsTruncated | Quirk::SecondsRounded | Quirk::MinutesTruncated => {
+                    settings.max_window += TimeDelta::minutes(2);
+                }
                 Quirk::QuotaLower => settings.rate_per_minute = Some(1_200),
                 Quirk::QuotaShared => settings.rate_per_minute = Some(1_500),
                 Quirk::NoDate => settings.send_date = false,
@@ -167,6 +176,7 @@ impl Quirks {
                 for quirk in &self.0 {
                     quirk.ask_for_page(call)?;
                 }
+                self.ends(call);
                 Ok(())
             }
             Operation::Search => self.0.iter().try_for_each(|quirk| quirk.search(call)),
@@ -176,6 +186,31 @@ impl Quirks {
                 Err(GatewayError::new(404, "No resources match requested URI"))
             }
             Operation::Detail | Operation::Reference(_) => Ok(()),
+        }
+    }
+
+    /// Turns `van <= t < tot` of times in milliseconds into the quirks' comparison.
+    fn ends(&self, call: &mut Call) {
+        let has = |quirks: &[Quirk]| quirks.iter().any(|quirk| self.has(*quirk));
+        let (step, early) = if has(&[Quirk::SecondsRounded]) {
+            (1_000, 500)
+        } else if has(&[Quirk::SecondsTruncated]) {
+            (1_000, 0)
+        } else if has(&[Quirk::MinutesTruncated]) {
+            (60_000, 0)
+        } else {
+            (1, 0)
+        };
+        for (name, one_later) in [
+            ("van", has(&[Quirk::EndsLate, Quirk::EndsExclusive])),
+            ("tot", has(&[Quirk::EndsLate, Quirk::EndsInclusive])),
+        ] {
+            if let Some(at) = moment(call, name) {
+                let steps = (at.timestamp_millis() + early).div_euclid(step);
+                let at = (steps + i64::from(one_later)) * step - early;
+                let at = DateTime::from_timestamp_millis(at);
+                set(call, name, at.map(written).unwrap_or_default());
+            }
         }
     }
 
@@ -261,11 +296,6 @@ impl Quirk {
                 if let (Some(van), Some(tot)) = (van, tot) {
                     set(call, "van", written(van.max(tot - TimeDelta::days(1))));
                 }
-            }
-            Self::EndsInclusive => later(call, "tot"),
-            Self::EndsLate => {
-                later(call, "van");
-                later(call, "tot");
             }
             Self::PageSmall => refuse(number(call, "aantal") > Some(SMALL_PAGE))?,
             Self::PageCapped => {
@@ -462,13 +492,6 @@ fn moment(call: &Call, name: &str) -> Option<DateTime<Utc>> {
 
 fn written(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-/// A millisecond later.
-fn later(call: &mut Call, name: &str) {
-    if let Some(at) = moment(call, name) {
-        set(call, name, written(at + TimeDelta::milliseconds(1)));
-    }
 }
 
 fn number(call: &Call, name: &str) -> Option<usize> {

@@ -3,11 +3,11 @@
 
 use uuid::Uuid;
 
+use super::SyncError;
 use super::list::Lister;
 use super::plan::Plan;
 use super::request::Comparison;
 use super::settle::Listed;
-use super::{SyncError, delta};
 use crate::model::{CvId, Difference, Standing};
 use crate::store::{cv, reconcile};
 use crate::vdab::{Answer, BulkPage};
@@ -29,13 +29,7 @@ impl Lister<'_> {
     pub(super) fn changed_since(&self, comparison: Comparison) -> Plan {
         let now = self.pipeline.vdab.time().now();
         let since = comparison.began - self.settle_lag();
-        Plan::again(
-            since,
-            now,
-            self.settle_lag(),
-            &[],
-            delta(self.pipeline.settings.window),
-        )
+        Plan::again(since, now, self.settle_lag(), &[], self.pipeline.widest())
     }
 
     /// Takes note of a page, for the comparison once all is listed.

@@ -20,7 +20,9 @@ impl SyncError {
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
-            Self::List { error, .. } | Self::Fetch(error) => error.class(),
+            Self::List { error, .. } | Self::Refused { error, .. } | Self::Fetch(error) => {
+                error.class()
+            }
             Self::Store { error, .. } => error.class(),
             Self::Empty { .. } => "empty",
             Self::Stalled(_) => "stalled",
@@ -36,6 +38,14 @@ pub enum SyncError {
     /// The source does not list a window.
     #[error("listing {window}: {error}")]
     List {
+        /// The window.
+        window: Window,
+        /// What the source answered last.
+        error: ApiError,
+    },
+    /// The source refuses a window repeatedly, although it is narrow.
+    #[error("VDAB refuses to list {window}, although that is at most an hour: {error}")]
+    Refused {
         /// The window.
         window: Window,
         /// What the source answered last.

@@ -19,16 +19,13 @@ use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
 use crate::model::window::instant;
-use crate::model::{CvId, Difference};
+use crate::model::{CvId, Difference, Window};
 use crate::store::{StoreError, cv_seen, first_listed, held_delete, parked_cv, sync_window};
 use crate::telemetry;
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
 
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
-
-/// The source takes windows of this width, whatever else it takes.
-const NARROWEST: TimeDelta = TimeDelta::minutes(1);
 
 /// Of so many CVs one is traced: where each is, a trace is a mass of spans that nobody reads.
 const TRACED: u32 = 100;
@@ -49,7 +46,6 @@ pub async fn run(
         },
         late: None,
         seq: 0,
-        refused: false,
         begun: None,
         horizon: None,
     };
@@ -85,8 +81,6 @@ pub(super) struct Lister<'a> {
     late: Option<&'static str>,
     /// The next window's place in the run.
     seq: u64,
-    /// The window before this one was refused, perhaps for its width.
-    refused: bool,
     /// Where the run's first fresh window starts.
     begun: Option<DateTime<Utc>>,
     /// The end of the first window that held anything: the source may tell nothing of what lies before it.
@@ -95,12 +89,11 @@ pub(super) struct Lister<'a> {
 
 impl Lister<'_> {
     async fn windows(&mut self, mut plan: Plan) -> Result<(), SyncError> {
-        if let Some(width) = *self.pipeline.narrower.borrow() {
-            plan.narrow(width);
-        }
-        while !self.stopped()
-            && let Some(planned) = plan.next(self.settled(self.pipeline.vdab.time().now()))
-        {
+        while !self.stopped() {
+            plan.limit(self.pipeline.widest());
+            let Some(planned) = plan.next(self.settled(self.pipeline.vdab.time().now())) else {
+                break;
+            };
             let span = tracing::debug_span!(
                 "window",
                 window.van = %instant(planned.window.van()),
@@ -120,18 +113,14 @@ impl Lister<'_> {
 
     async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
         let first = match self.page(planned.window, 0).await {
-            Err(error) if may_be_too_wide(&error) => {
-                // Remembered once the source has taken one of half the width.
-                self.refused = true;
-                plan.narrow(planned.window.width() / 2);
+            Err(SyncError::List { window, error }) if may_be_too_wide(&error) => {
+                self.refused(window, error)?;
                 plan.again_first(planned);
                 return Ok(());
             }
             page => page?,
         };
-        if std::mem::take(&mut self.refused) {
-            self.narrower(planned.window.width());
-        }
+        self.accepted(planned.window);
         let settled = self.settled(first.as_of);
         plan.set_goal(settled);
         self.show_goal(plan, planned);
@@ -176,13 +165,29 @@ impl Lister<'_> {
         Ok(())
     }
 
-    /// Takes note of what the source takes, for the later runs of this process.
-    fn narrower(&self, width: TimeDelta) {
-        tracing::warn!(
-            "VDAB takes no windows as wide as CVSYNC_WINDOW: asking for {} s at most from now on",
-            width.num_seconds()
-        );
-        self.pipeline.narrower.send_replace(Some(width));
+    /// Takes note of a window that was refused, perhaps for its width. An error where that cannot be the reason.
+    fn refused(&self, window: Window, error: ApiError) -> Result<(), SyncError> {
+        let now = Instant::now();
+        let mut widths = self.pipeline.widths();
+        let Some(next) = widths.refused(window.width(), now) else {
+            return Err(match error {
+                ApiError::Refused { .. } => SyncError::Refused { window, error },
+                error => SyncError::List { window, error },
+            });
+        };
+        *widths = next;
+        if let Some(limit) = next.limit(now) {
+            tracing::warn!(
+                "VDAB refuses windows as wide as CVSYNC_WINDOW: listing windows of at most {} min, and trying wider ones in a day",
+                limit.num_minutes()
+            );
+        }
+        Ok(())
+    }
+
+    fn accepted(&self, window: Window) {
+        let mut widths = self.pipeline.widths();
+        *widths = widths.accepted(window.width(), Instant::now());
     }
 
     /// Passes on the ids of a page that need it, and counts all of them.
@@ -391,9 +396,10 @@ impl Lister<'_> {
         }
     }
 
-    /// Up to where the source is settled at `now`, a time of its own.
+    /// Up to where the source is settled at `now`, a time of its own. What a request reaches beyond a window's end has to
+    /// be settled too.
     fn settled(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        now - self.settle_lag()
+        now - self.settle_lag() - self.pipeline.vdab.margin()
     }
 
     pub(super) fn settle_lag(&self) -> TimeDelta {
@@ -405,11 +411,17 @@ fn round_up_to_hours(duration: Duration) -> u64 {
     duration.as_secs().div_ceil(3_600).max(1)
 }
 
-fn may_be_too_wide(error: &SyncError) -> bool {
-    let SyncError::List { window, error } = error else {
-        return false;
-    };
-    matches!(error, ApiError::Refused { status: 400, .. }) && window.width() > NARROWEST
+/// Sources refuse a window that is too wide, fail on it, or time out.
+fn may_be_too_wide(error: &ApiError) -> bool {
+    match error {
+        ApiError::Refused { status, .. } => matches!(status, 400 | 413 | 414 | 416 | 422),
+        ApiError::Server { .. }
+        | ApiError::Incomplete(_)
+        | ApiError::Dropped
+        | ApiError::NotAnAnswer(_)
+        | ApiError::TooLarge { .. } => true,
+        _ => false,
+    }
 }
 
 /// The span of a CV, for some in a hundred of them; without its id, which is somebody's.

@@ -21,10 +21,11 @@ pub mod searchable;
 mod settle;
 mod sift;
 mod watchdog;
+mod width;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -41,6 +42,7 @@ pub use self::request::Request;
 use self::hand::{Hand, Place};
 use self::request::{Marks, Task};
 use self::settle::Listed;
+use self::width::Widths;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
@@ -92,8 +94,8 @@ pub struct Pipeline {
     pub watermark: watch::Sender<Option<DateTime<Utc>>>,
     /// What CVSYNC_WINDOW_OVERLAP should be, in hours, as far as late changes have shown.
     pub better_overlap_hours: watch::Sender<Option<u64>>,
-    /// The widest window to ask for, where the source has refused a wider one.
-    pub narrower: watch::Sender<Option<TimeDelta>>,
+    /// What the source showed of the widths of windows that it takes.
+    widths: Mutex<Widths>,
     /// What the database said while it could not be used.
     pub trouble: watch::Sender<Option<StoreError>>,
     /// Ends the run: no new work is taken, what is in hand is finished or dropped whole.
@@ -193,7 +195,7 @@ impl Pipeline {
             queues: Queues::default(),
             watermark: watch::Sender::new(None),
             better_overlap_hours: watch::Sender::new(None),
-            narrower: watch::Sender::new(None),
+            widths: Mutex::default(),
             trouble: watch::Sender::new(None),
             token,
         })
@@ -286,7 +288,25 @@ impl Pipeline {
         }
         self.vdab.suggest_canaries(marks.canaries.iter().copied());
         self.watermark.send_replace(marks.watermark);
-        Ok(request.task(&self.settings, &marks, self.vdab.time().now()))
+        let now = self.vdab.time().now();
+        Ok(request.task(&self.settings, self.widest(), &marks, now))
+    }
+
+    /// The width that windows are limited to, where the source refuses wider ones.
+    #[must_use]
+    pub fn window_limit(&self) -> Option<TimeDelta> {
+        self.widths().limit(Instant::now())
+    }
+
+    /// The widest window to plan: with the margins of its request it is as wide as `CVSYNC_WINDOW`, if the source takes that.
+    fn widest(&self) -> TimeDelta {
+        let window = delta(self.settings.window);
+        let full = (window - self.vdab.margin() * 2).max(window / 2);
+        self.widths().widest(full, Instant::now())
+    }
+
+    fn widths(&self) -> MutexGuard<'_, Widths> {
+        self.widths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn marks(&self, request: &Request) -> Result<Marks, SyncError> {

@@ -7,9 +7,12 @@ use tracing::{Instrument, field};
 use super::SyncError;
 use super::list::Lister;
 use super::settle::Listed;
-use crate::model::Window;
+use crate::model::{ParkClass, Window};
 use crate::telemetry;
 use crate::vdab::{Answer, ApiError, BulkPage, Pauses, Remedy};
+
+/// A page that is refused so often is not asked for again.
+const REFUSALS: u32 = 3;
 
 /// More pages in one instant than all CVs would fill.
 const MOST_PAGES: u64 = 1_000;
@@ -94,7 +97,7 @@ impl Lister<'_> {
         }
     }
 
-    /// One page, asked for until it comes; a page that keeps failing ends the run.
+    /// One page, asked for until it comes; a page that keeps failing or is refused repeatedly ends the run.
     pub(super) async fn page(
         &self,
         window: Window,
@@ -102,6 +105,7 @@ impl Lister<'_> {
     ) -> Result<Answer<BulkPage>, SyncError> {
         let mut pauses = Pauses::for_one_request();
         let begun = Instant::now();
+        let mut refusals = 0;
         loop {
             let size = self.pipeline.settings.page_size;
             let span = tracing::debug_span!(
@@ -123,6 +127,11 @@ impl Lister<'_> {
             self.pipeline.metrics.retry("list", error.class());
             match error.remedy() {
                 Remedy::WaitForGate => {}
+                // VDAB may refuse for a moment, during a deployment.
+                Remedy::Park(ParkClass::Refused) if refusals + 1 < REFUSALS => {
+                    refusals += 1;
+                    tokio::time::sleep(pauses.next_pause()).await;
+                }
                 Remedy::Retry(_) if begun.elapsed() < self.pipeline.settings.retry_max_elapsed => {
                     tracing::debug!(
                         error.class = error.class(),

@@ -159,9 +159,9 @@ impl Plan {
         self.next.push_front(planned);
     }
 
-    /// No window is wider from now on.
-    pub fn narrow(&mut self, width: TimeDelta) {
-        self.width = self.width.min(width);
+    /// No window is wider than this from now on.
+    pub fn limit(&mut self, width: TimeDelta) {
+        self.width = width;
     }
 
     /// Takes note of where the source is settled, as the first answer shows: the run goes there and no further.
@@ -300,8 +300,7 @@ mod tests {
     fn what_is_planned_becomes_narrower_too() {
         let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), &[], minutes(100));
         let wide = plan.next(at(600)).unwrap();
-        plan.narrow(minutes(40));
-        plan.narrow(minutes(70));
+        plan.limit(minutes(40));
         plan.again_first(wide);
         assert_eq!(
             all(&mut plan, at(560)),

@@ -95,8 +95,14 @@ impl Request {
         }
     }
 
-    pub(super) fn task(self, settings: &config::Sync, marks: &Marks, now: DateTime<Utc>) -> Task {
-        let width = delta(settings.window);
+    /// What to begin with, in windows of at most `width`.
+    pub(super) fn task(
+        self,
+        settings: &config::Sync,
+        width: TimeDelta,
+        marks: &Marks,
+        now: DateTime<Utc>,
+    ) -> Task {
         let overlap = delta(settings.window_overlap);
         let again = |van, tot| Plan::again(van, tot, overlap, &marks.ends, width);
         match self {

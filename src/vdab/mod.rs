@@ -29,7 +29,7 @@ mod wire;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::mpsc;
 use url::Url;
 
@@ -148,6 +148,8 @@ impl Client {
 
     /// The ids whose latest change lies in `window`, from the one at `offset` on and `size` at most.
     ///
+    /// The request reaches a [`margin`](Self::margin) beyond both ends, so it also lists ids of the neighbouring windows.
+    ///
     /// # Errors
     /// See [`ApiError::remedy`].
     pub async fn bulk(
@@ -158,7 +160,8 @@ impl Client {
     ) -> Result<Answer<BulkPage>, ApiError> {
         let url = self.url(&["kandidaten", "bulk"]);
         let Dialect { names, paging, .. } = &self.dialect;
-        let (van, tot) = self.dialect.ends(window);
+        let request = self.dialect.request(window, self.time.now());
+        let (van, tot) = self.dialect.ends(request);
         let query = [
             (names.of("van"), van),
             (names.of("tot"), tot),
@@ -327,7 +330,13 @@ impl Client {
         self.drift.seen()
     }
 
-    /// Both halves of a window; `None` where the source could not tell them apart.
+    /// How far a request for a window reaches beyond each of its ends.
+    #[must_use]
+    pub fn margin(&self) -> TimeDelta {
+        self.dialect.resolution()
+    }
+
+    /// Both halves of a window; `None` where it is too short to be cut.
     #[must_use]
     pub fn halves(&self, window: Window) -> Option<(Window, Window)> {
         self.dialect.halves(window)

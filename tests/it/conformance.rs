@@ -124,7 +124,7 @@ fn expected(quirk: Quirk) -> Expected {
         Quirk::OffsetFrom1 => differs("paging-offset", &[("CVSYNC_API_PAGING", "offset-from-1")]),
         Quirk::PageFrom0 => differs("paging-offset", &[("CVSYNC_API_PAGING", "page-from-0")]),
         Quirk::PageFrom1 => differs("paging-offset", &[("CVSYNC_API_PAGING", "page-from-1")]),
-        Quirk::EndsInclusive | Quirk::EndsLate => cannot_tell("window-ends"),
+        Quirk::EndsInclusive | Quirk::EndsLate | Quirk::EndsExclusive | Quirk::SecondsTruncated | Quirk::SecondsRounded | Quirk::MinutesTruncated => cannot_tell("window-ends"),
         Quirk::NewestFirst => tolerated("order"),
         Quirk::ListedPerChange => tolerated("listed-once"),
         Quirk::Late => cannot_tell("late"),

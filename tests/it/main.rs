@@ -51,4 +51,5 @@ mod tls;
 mod traces;
 mod views;
 mod webhook;
+mod windows;
 mod world;

@@ -24,7 +24,12 @@ async fn the_first_sync_brings_everything() {
     assert_near_the_source(&world, begun).await;
     world.assert_database_equals_source().await;
     assert_eq!(summary.tally.listed, summary.tally.done());
-    assert_eq!(summary.tally.listed, 700);
+    // A CV that changed at the very edge of a window is listed in both windows.
+    assert!(
+        (700..705).contains(&summary.tally.listed),
+        "{:?}",
+        summary.tally
+    );
     let live = world.documents().await.len() as u64;
     assert_eq!(summary.tally.inserted, live);
     assert_eq!(

@@ -1,0 +1,188 @@
+//! How wide windows may be where the source refuses some; pure.
+//!
+//! A refusal has many reasons. That a window is too wide is proven only if a narrower one is accepted and the refused width is
+//! refused again after that.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+
+/// The source takes windows of this width, whatever else it refuses.
+pub const NARROWEST: TimeDelta = TimeDelta::hours(1);
+
+/// After this time the full width is tried again.
+const REMEMBERED: Duration = Duration::from_hours(24);
+
+/// Windows are cut at whole milliseconds, so halves may be a little narrower than half.
+const ROUNDING: TimeDelta = TimeDelta::milliseconds(2);
+
+/// What the source showed of the widths it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Widths {
+    /// It takes windows as wide as configured.
+    #[default]
+    Full,
+    /// It refused one of this width. Half of it is tried.
+    Refused(TimeDelta),
+    /// It accepted a narrower one after that. The refused width is tried again.
+    Doubted {
+        /// The width it refused.
+        refused: TimeDelta,
+        /// The width it accepted.
+        accepted: TimeDelta,
+    },
+    /// It takes windows up to this width.
+    Limited {
+        /// The widest that it accepted.
+        width: TimeDelta,
+        /// When it was found out.
+        since: Instant,
+    },
+}
+
+impl Widths {
+    /// The widest window to request, where `full` is the configured width.
+    #[must_use]
+    pub fn widest(self, full: TimeDelta, now: Instant) -> TimeDelta {
+        match self {
+            Self::Full => full,
+            Self::Refused(refused) => half(refused).min(full),
+            Self::Doubted { refused, .. } => refused.min(full),
+            Self::Limited { .. } => self.limit(now).unwrap_or(full).min(full),
+        }
+    }
+
+    /// The width that windows are limited to, while it is remembered.
+    #[must_use]
+    pub fn limit(self, now: Instant) -> Option<TimeDelta> {
+        match self {
+            Self::Limited { width, since } if now < since + REMEMBERED => Some(width),
+            _ => None,
+        }
+    }
+
+    /// What a refused window of `width` adds; `None` where it is so narrow that its width cannot be the reason.
+    #[must_use]
+    pub fn refused(self, width: TimeDelta, now: Instant) -> Option<Self> {
+        if width <= NARROWEST {
+            return None;
+        }
+        Some(match self {
+            Self::Doubted { accepted, .. } if width > accepted => Self::Limited {
+                width: accepted,
+                since: now,
+            },
+            _ => Self::Refused(width),
+        })
+    }
+
+    /// What an accepted window of `width` adds.
+    #[must_use]
+    pub fn accepted(self, width: TimeDelta, now: Instant) -> Self {
+        match self {
+            Self::Refused(refused) | Self::Doubted { refused, .. } if width >= refused => {
+                Self::Full
+            }
+            Self::Refused(refused) if width + ROUNDING >= half(refused) => Self::Doubted {
+                refused,
+                accepted: width,
+            },
+            Self::Doubted { refused, accepted } => Self::Doubted {
+                refused,
+                accepted: accepted.max(width),
+            },
+            Self::Limited { .. } if self.limit(now).is_none() => Self::Full,
+            _ => self,
+        }
+    }
+}
+
+fn half(width: TimeDelta) -> TimeDelta {
+    (width / 2).max(NARROWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: TimeDelta = TimeDelta::days(5);
+
+    fn hours(hours: i64) -> TimeDelta {
+        TimeDelta::hours(hours)
+    }
+
+    /// Requests windows until the width stays the same; returns the widths, and what is known in the end.
+    fn request(mut widths: Widths, takes: impl Fn(usize, TimeDelta) -> bool) -> (Vec<i64>, Widths) {
+        let now = Instant::now();
+        let mut asked = Vec::new();
+        for call in 0..12 {
+            let width = widths.widest(FULL, now);
+            asked.push(width.num_hours());
+            if takes(call, width) {
+                widths = widths.accepted(width, now);
+                if !matches!(widths, Widths::Doubted { .. }) {
+                    break;
+                }
+            } else if let Some(next) = widths.refused(width, now) {
+                widths = next;
+            } else {
+                break;
+            }
+        }
+        (asked, widths)
+    }
+
+    #[test]
+    fn a_limit_is_believed_once_the_refused_width_is_refused_again() {
+        let (asked, widths) = request(Widths::Full, |_, width| width <= hours(20));
+        assert_eq!(asked, [120, 60, 30, 15, 30, 15]);
+        assert_eq!(widths.limit(Instant::now()), Some(hours(15)));
+    }
+
+    #[test]
+    fn a_refusal_for_a_moment_narrows_nothing() {
+        for refusals in 1..5 {
+            let (asked, widths) = request(Widths::Full, |call, _| call >= refusals);
+            assert_eq!(widths, Widths::Full, "{refusals}: {asked:?}");
+        }
+    }
+
+    #[test]
+    fn windows_never_become_narrower_than_an_hour() {
+        let (asked, widths) = request(Widths::Full, |_, _| false);
+        assert_eq!(asked, [120, 60, 30, 15, 7, 3, 1, 1]);
+        assert_eq!(widths.limit(Instant::now()), None);
+        let now = Instant::now();
+        for width in [TimeDelta::milliseconds(1), TimeDelta::minutes(5), hours(1)] {
+            assert_eq!(Widths::Full.refused(width, now), None);
+        }
+    }
+
+    #[test]
+    fn a_short_window_proves_nothing_about_wide_ones() {
+        let now = Instant::now();
+        let refused = Widths::Full.refused(FULL, now).unwrap();
+        assert_eq!(refused.accepted(TimeDelta::minutes(5), now), refused);
+        let doubted = refused.accepted(FULL / 2, now);
+        assert_eq!(doubted.accepted(TimeDelta::minutes(5), now), doubted);
+        assert_eq!(doubted.widest(FULL, now), FULL);
+    }
+
+    #[test]
+    fn the_full_width_is_tried_again_after_a_day() {
+        let now = Instant::now();
+        let limited = Widths::Limited {
+            width: hours(15),
+            since: now,
+        };
+        let later = now + Duration::from_hours(23);
+        assert_eq!(limited.widest(FULL, later), hours(15));
+        let later = now + Duration::from_hours(24);
+        assert_eq!(
+            (limited.widest(FULL, later), limited.limit(later)),
+            (FULL, None)
+        );
+        assert_eq!(limited.accepted(FULL, later), Widths::Full);
+        assert_eq!(limited.refused(FULL, later), Some(Widths::Refused(FULL)));
+    }
+}
