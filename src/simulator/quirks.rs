@@ -121,7 +121,7 @@ impl Quirks {
             match quirk {
                 Quirk::WindowNarrow => settings.max_window = TimeDelta::days(1),
                 Quirk::WindowWide => settings.max_window = TimeDelta::days(100_000),
-                // What the quirk adds to a window does not make it too wide.
+                // A quirk makes no window too wide.
                 Quirk::EndsInclusive | Quirk::EndsLate => {
                     settings.max_window += TimeDelta::milliseconds(1);
                 }

@@ -48,7 +48,7 @@ pub enum SyncError {
     Refused {
         /// The window.
         window: Window,
-        /// What the source answered last.
+        /// The last response.
         error: ApiError,
     },
     /// The source fails on every CV, not on some.

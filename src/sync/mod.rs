@@ -94,7 +94,7 @@ pub struct Pipeline {
     pub watermark: watch::Sender<Option<DateTime<Utc>>>,
     /// What CVSYNC_WINDOW_OVERLAP should be, in hours, as far as late changes have shown.
     pub better_overlap_hours: watch::Sender<Option<u64>>,
-    /// What the source showed of the widths of windows that it takes.
+    /// The widths of windows that the source takes.
     widths: Mutex<Widths>,
     /// What the database said while it could not be used.
     pub trouble: watch::Sender<Option<StoreError>>,

@@ -95,7 +95,7 @@ impl Request {
         }
     }
 
-    /// What to begin with, in windows of at most `width`.
+    /// The first stage of the run, in windows of at most `width`.
     pub(super) fn task(
         self,
         settings: &config::Sync,

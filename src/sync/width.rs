@@ -16,7 +16,7 @@ const REMEMBERED: Duration = Duration::from_hours(24);
 /// Windows are cut at whole milliseconds, so halves may be a little narrower than half.
 const ROUNDING: TimeDelta = TimeDelta::milliseconds(2);
 
-/// What the source showed of the widths it takes.
+/// The widths that the source takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Widths {
     /// It takes windows as wide as configured.
@@ -61,7 +61,7 @@ impl Widths {
         }
     }
 
-    /// What a refused window of `width` adds; `None` where it is so narrow that its width cannot be the reason.
+    /// The state after a refused window of `width`; `None` where its width cannot be the reason.
     #[must_use]
     pub fn refused(self, width: TimeDelta, now: Instant) -> Option<Self> {
         if width <= NARROWEST {
@@ -76,7 +76,7 @@ impl Widths {
         })
     }
 
-    /// What an accepted window of `width` adds.
+    /// The state after an accepted window of `width`.
     #[must_use]
     pub fn accepted(self, width: TimeDelta, now: Instant) -> Self {
         match self {
