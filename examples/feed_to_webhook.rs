@@ -149,8 +149,8 @@ async fn pace(urls: &[String], round: usize) -> anyhow::Result<f64> {
 }
 
 fn store(url: &str) -> anyhow::Result<Store> {
-    let url = url.to_owned().into();
-    Ok(Store::new(&cvsync::config::Database { url })?)
+    let database = cvsync::config::Database::at(url).map_err(anyhow::Error::msg)?;
+    Ok(Store::new(&database)?)
 }
 
 async fn receiver(arrived: Arrived) -> anyhow::Result<String> {

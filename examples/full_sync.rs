@@ -86,9 +86,7 @@ async fn indexes(cluster: &Cluster) -> anyhow::Result<()> {
     ];
     let source = source(CANDIDATES, 0).await?;
     let url = cluster.url_of("cvsync");
-    let store = Store::new(&cvsync::config::Database {
-        url: url.clone().into(),
-    })?;
+    let store = Store::new(&cvsync::config::Database::at(&url).map_err(anyhow::Error::msg)?)?;
     let mut connection = PgConnection::connect(&url).await?;
     let mut paces = vec![("all", Vec::new())];
     paces.extend(READERS.map(|(name, _)| (name, Vec::new())));
@@ -220,9 +218,9 @@ async fn ceiling(cluster: &Cluster, candidates: u32) -> anyhow::Result<f64> {
             })
             .collect()
     });
-    let store = Store::new(&cvsync::config::Database {
-        url: cluster.url_of("postgres").into(),
-    })?;
+    let store = Store::new(
+        &cvsync::config::Database::at(&cluster.url_of("postgres")).map_err(anyhow::Error::msg)?,
+    )?;
     store.migrate().await?;
     let begun = Instant::now();
     for batch in outcomes.chunks(500) {

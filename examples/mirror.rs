@@ -81,9 +81,9 @@ async fn load(cluster: &Cluster, candidates: u32) -> anyhow::Result<Vec<Uuid>> {
     let simulator = Simulator::start(options, Clock::default()).await?;
     let source = simulator.handle();
     let ids: Vec<Uuid> = source.world(|world| world.live_ids().collect());
-    let store = Store::new(&cvsync::config::Database {
-        url: cluster.url_of("cvsync").into(),
-    })?;
+    let store = Store::new(
+        &cvsync::config::Database::at(&cluster.url_of("cvsync")).map_err(anyhow::Error::msg)?,
+    )?;
     store.migrate().await?;
     let begun = Instant::now();
     for chunk in ids.chunks(500) {

@@ -36,9 +36,7 @@ async fn main() -> anyhow::Result<()> {
     })
     .await?;
     let url = cluster.url_of("cvsync");
-    let store = Store::new(&cvsync::config::Database {
-        url: url.clone().into(),
-    })?;
+    let store = Store::new(&cvsync::config::Database::at(&url).map_err(anyhow::Error::msg)?)?;
     store.migrate().await?;
     let mut connection = PgConnection::connect(&url).await?;
     let late = load(&mut connection, candidates).await?;

@@ -1,8 +1,10 @@
 //! Which URLs are taken, and how the one with a password is shown.
 
-use url::{Host, Url};
+use std::net::IpAddr;
 
-use super::MASK;
+use url::{Host, Url, form_urlencoded};
+
+use super::{MASK, rules};
 
 /// An HTTP URL that a secret can be sent to.
 pub fn http(text: &str) -> Result<Url, String> {
@@ -53,8 +55,104 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// A PostgreSQL URL, read whole: nothing in it is left for others to find and to complain about.
+#[derive(Debug)]
+pub struct Postgres {
+    /// As it was written, but for the parameters that have no effect.
+    pub text: String,
+    /// Whether it has an `sslmode` of its own.
+    pub has_sslmode: bool,
+    /// Whether it has an `application_name` of its own.
+    pub has_name: bool,
+    /// The parameters that were there and have no effect, or ask for what is so already.
+    pub without_effect: Vec<&'static str>,
+}
+
+/// Parameters that are heeded; docs/database.md explains them.
+const HEEDED: [&str; 12] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
+
+/// Parameters that many URLs hold, and that change nothing here.
+const WITHOUT_EFFECT: [&str; 7] = [
+    "channel_binding",
+    "connect_timeout",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "target_session_attrs",
+];
+
+const SSL_MODES: [&str; 6] = [
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+];
+
+/// Values of `target_session_attrs` that hold anyway: cvsync works on a server that takes writes.
+const SESSION_ATTRS: [&str; 3] = ["any", "read-write", "primary"];
+
 /// A PostgreSQL URL.
-pub fn postgres(text: &str) -> Result<Url, String> {
+pub fn postgres(text: &str) -> Result<Postgres, String> {
+    let url = postgres_url(text)?;
+    let mut kept: Vec<&str> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    let mut without_effect = Vec::new();
+    for raw in url.query().unwrap_or_default().split('&') {
+        let Some((name, value)) = form_urlencoded::parse(raw.as_bytes()).next() else {
+            continue;
+        };
+        let place = names.len() + 1;
+        let shown = shown_name(&name, raw, &names).unwrap_or_else(|| format!("number {place}"));
+        if names.contains(&name.to_string()) {
+            return Err(format!("has the parameter {shown} twice"));
+        }
+        if let Some(known) = WITHOUT_EFFECT.iter().find(|known| **known == name) {
+            if name == "target_session_attrs" && !SESSION_ATTRS.contains(&&*value) {
+                let allowed = SESSION_ATTRS.join(", ");
+                return Err(format!("has a {name} that must be one of {allowed}"));
+            }
+            without_effect.push(*known);
+        } else if HEEDED.contains(&&*name) {
+            heeded(&name, &value)?;
+            kept.push(raw);
+        } else {
+            let known = HEEDED.iter().chain(&WITHOUT_EFFECT).copied();
+            let nearest = rules::nearest(&shown, known);
+            return Err(format!(
+                "has the unknown parameter {shown}; the nearest is {nearest}, and docs/database.md lists all"
+            ));
+        }
+        names.push(name.into_owned());
+    }
+    let has = |name: &str| names.iter().any(|known| known == name);
+    let (has_sslmode, has_name) = (has("sslmode"), has("application_name"));
+    let before = text.split_once('?').map_or(text, |(before, _)| before);
+    let mark = if kept.is_empty() { "" } else { "?" };
+    Ok(Postgres {
+        text: format!("{before}{mark}{}", kept.join("&")),
+        has_sslmode,
+        has_name,
+        without_effect,
+    })
+}
+
+fn postgres_url(text: &str) -> Result<Url, String> {
     const ENCODE: &str = "in a password, write %2F for /, %3F for ?, %23 for # and %40 for @";
     let url = Url::parse(text).map_err(|error| format!("is no URL: {error}; {ENCODE}"))?;
     if !matches!(url.scheme(), "postgres" | "postgresql") || url.cannot_be_a_base() {
@@ -65,8 +163,84 @@ pub fn postgres(text: &str) -> Result<Url, String> {
     if cut || url.fragment().is_some() {
         return Err(format!("has an @ or # behind its host; {ENCODE}"));
     }
+    if url.host_str().is_some_and(|host| host.contains(',')) {
+        return Err("must name one host".to_owned());
+    }
     Ok(url)
 }
+
+/// Checks what would otherwise only show when connecting, in words of others.
+fn heeded(name: &str, value: &str) -> Result<(), String> {
+    let (valid, must) = match name {
+        _ if value.is_empty() || value.contains('\0') => (false, "have a value".to_owned()),
+        "sslmode" => (
+            SSL_MODES.contains(&value),
+            format!("be one of {}", SSL_MODES.join(", ")),
+        ),
+        "port" => (
+            value.parse().is_ok_and(|port: u16| port > 0),
+            "be an integer between 1 and 65535".to_owned(),
+        ),
+        "hostaddr" => (
+            value.parse::<IpAddr>().is_ok(),
+            "be an IP address".to_owned(),
+        ),
+        "host" => (!value.contains(','), "name one host".to_owned()),
+        _ => return Ok(()),
+    };
+    if valid {
+        Ok(())
+    } else {
+        Err(format!("has a parameter {name} that must {must}"))
+    }
+}
+
+/// A parameter's name, where it surely is one: a password that holds an & or a ? is cut there, and its rest looks like a name.
+fn shown_name(name: &str, raw: &str, before: &[String]) -> Option<String> {
+    let known = |known: &&&str| known.eq_ignore_ascii_case(name);
+    let familiar = HEEDED
+        .iter()
+        .chain(&WITHOUT_EFFECT)
+        .chain(&LIBPQ)
+        .any(|one| known(&one));
+    let secret = |name: &String| LIBPQ_SECRETS.contains(&&**name);
+    let is_name = raw.contains('=')
+        && !before.iter().any(secret)
+        && name.len() <= 63
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
+    (familiar || is_name).then(|| format!("`{name}`"))
+}
+
+/// Parameters of libpq that cvsync has not.
+const LIBPQ: [&str; 22] = [
+    "client_encoding",
+    "fallback_application_name",
+    "gssencmode",
+    "gsslib",
+    "krbsrvname",
+    "load_balance_hosts",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "requiressl",
+    "service",
+    "servicefile",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslnegotiation",
+    "sslpassword",
+    "sslsni",
+    "tcp_user_timeout",
+];
+
+/// Parameters whose value may be cut as a password is.
+const LIBPQ_SECRETS: [&str; 3] = ["options", "password", "sslpassword"];
 
 /// A PostgreSQL URL without its password; nothing of it where it cannot be told which part that is.
 pub fn masked_postgres(text: &str) -> String {
@@ -81,7 +255,7 @@ pub fn masked_postgres(text: &str) -> String {
         "sslrootcert",
         "user",
     ];
-    let Ok(mut url) = postgres(text) else {
+    let Ok(mut url) = postgres_url(text) else {
         return MASK.to_owned();
     };
     if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
@@ -155,6 +329,80 @@ mod tests {
         ] {
             assert!(postgres(text).is_err(), "{text}");
             assert_eq!(masked_postgres(text), MASK, "{text}");
+        }
+    }
+
+    fn refused(parameters: &str) -> String {
+        postgres(&format!("postgres://me@db/cv?{parameters}")).unwrap_err()
+    }
+
+    #[test]
+    fn database_url_parameter_is_heeded_without_effect_or_refused_by_name() {
+        let url = "postgres://me:p%3Dw@db/cv?sslmode=require&application_name=x";
+        let read = postgres(url).unwrap();
+        assert_eq!(
+            (&*read.text, read.has_sslmode, read.has_name),
+            (url, true, true)
+        );
+        let read = postgres(
+            "postgres://me@db/cv?connect_timeout=10&target_session_attrs=read-write&options=-c%20jit%3Doff&keepalives=1&channel_binding=",
+        );
+        let read = read.unwrap();
+        assert_eq!(read.text, "postgres://me@db/cv?options=-c%20jit%3Doff");
+        assert!(!read.has_sslmode);
+        let names = [
+            "connect_timeout",
+            "target_session_attrs",
+            "keepalives",
+            "channel_binding",
+        ];
+        assert_eq!(read.without_effect, names);
+        assert_eq!(
+            postgres("postgres:///cv?keepalives=0").unwrap().text,
+            "postgres:///cv"
+        );
+        for (parameters, named) in [
+            ("sslpassword=canary", "`sslpassword`"),
+            ("ssl%70assword=canary", "`sslpassword`"),
+            ("SSLMODE=canary", "`SSLMODE`; the nearest is sslmode"),
+            ("ssl-mode=canary", "`ssl-mode`; the nearest is sslmode"),
+            (
+                "statement-cache-capacity=1&x=canary",
+                "`statement-cache-capacity`",
+            ),
+            ("options[canary]=x&x=y", "`options[canary]`"),
+            ("foo=canary", "`foo`"),
+            ("sslmode=canary", "sslmode that must be one of disable"),
+            ("sslmode=", "sslmode that must have a value"),
+            ("sslmode=disable&ssl%6Dode=verify-full", "`sslmode` twice"),
+            ("password=canary&password=canary", "`password` twice"),
+            ("keepalives=1&keepalives=0", "`keepalives` twice"),
+            ("port=canary", "port that must be an integer"),
+            ("port=0", "port that must be an integer"),
+            ("hostaddr=canary", "hostaddr that must be an IP address"),
+            ("host=a,b", "host that must name one host"),
+            (
+                "target_session_attrs=standby",
+                "target_session_attrs that must be one of any",
+            ),
+        ] {
+            let problem = refused(parameters);
+            assert!(problem.contains(named), "{parameters}: {problem}");
+            let value = parameters.contains("=canary") && problem.contains("canary");
+            assert!(!value, "{problem}");
+        }
+    }
+
+    #[test]
+    fn rest_of_a_password_that_looks_like_a_parameter_is_not_shown() {
+        for parameters in [
+            "canary",
+            "=canary",
+            "password=a&canary=b",
+            "sslmode=require&password=a&b+canary",
+            "%63anary%20=x",
+        ] {
+            assert!(!refused(parameters).contains("canary"), "{parameters}");
         }
     }
 }

@@ -154,13 +154,20 @@ impl Store {
         let url = database.url.expose_secret();
         let mut options = PgConnectOptions::from_str(url)
             .map_err(|_| StoreError::Broken("CVSYNC_DATABASE_URL cannot be read".to_owned()))?
-            .application_name("cvsync")
             .statement_cache_capacity(0)
             .extra_float_digits(None);
         let local = options.get_socket().is_some() || is_this_machine(options.get_host());
-        let chosen = url.contains("sslmode=") || url.contains("ssl-mode=");
-        if !local && !chosen {
+        if !local && !database.has_sslmode {
             options = options.ssl_mode(PgSslMode::VerifyFull);
+        }
+        if !database.has_name {
+            options = options.application_name("cvsync");
+        }
+        for parameter in &database.without_effect {
+            tracing::info!(
+                parameter,
+                "this parameter of CVSYNC_DATABASE_URL has no effect; docs/database.md says why"
+            );
         }
         let trust = Trust::new();
         Ok(Self {
@@ -451,12 +458,10 @@ mod tests {
     use super::*;
 
     fn ssl_mode(url: &str) -> PgSslMode {
-        Store::new(&config::Database {
-            url: url.to_owned().into(),
-        })
-        .unwrap()
-        .options
-        .get_ssl_mode()
+        Store::new(&config::Database::at(url).unwrap())
+            .unwrap()
+            .options
+            .get_ssl_mode()
     }
 
     #[tokio::test]
@@ -464,6 +469,7 @@ mod tests {
         let strict = |url| matches!(ssl_mode(url), PgSslMode::VerifyFull);
         assert!(strict("postgres://u:p@db.example/cvsync"));
         assert!(strict("postgres://u:p@10.0.0.7/cvsync"));
+        assert!(strict("postgres://u:sslmode=x@db.example/sslmode=disable"));
         assert!(!strict("postgres://u:p@db.example/cvsync?sslmode=disable"));
         assert!(!strict("postgres://u:p@localhost/cvsync"));
         assert!(!strict("postgres://u:p@[::1]:5433/cvsync"));
@@ -474,9 +480,8 @@ mod tests {
 
     #[tokio::test]
     async fn debug_shows_no_password() {
-        let store = Store::new(&config::Database {
-            url: "postgres://u:canary@localhost/cvsync".to_owned().into(),
-        });
+        let database = config::Database::at("postgres://u:canary@localhost/cvsync").unwrap();
+        let store = Store::new(&database);
         assert!(!format!("{store:?}").contains("canary"));
     }
 }

@@ -321,10 +321,7 @@ impl World {
 }
 
 pub fn store(url: &str) -> Store {
-    Store::new(&config::Database {
-        url: url.to_owned().into(),
-    })
-    .unwrap()
+    Store::new(&config::Database::at(url).unwrap()).unwrap()
 }
 
 fn assert_same(found: &BTreeMap<Uuid, Value>, expected: &BTreeMap<Uuid, Value>) {
