@@ -43,7 +43,7 @@ struct Bar(ProgressBar);
 
 impl Bar {
     fn new(screen: &Screen) -> Self {
-        let bar = screen.0.add(ProgressBar::new(0));
+        let bar = screen.add(ProgressBar::new(0));
         // Cannot fail: the template is a constant, and tests draw it.
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} CVs  {msg}") {
             bar.set_style(style);

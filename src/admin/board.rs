@@ -1,6 +1,8 @@
 //! What the daemon writes down for those who look.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,6 +14,12 @@ use crate::store::StoreError;
 use crate::store::history::Minute;
 use crate::store::pause::Pause;
 use crate::sync::{Summary, SyncError};
+
+/// How often the daemon shows that it is not stuck.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A daemon that has not shown it for longer is stuck.
+const STUCK: Duration = Duration::from_secs(30);
 
 /// What the daemon is at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -58,12 +66,27 @@ struct State {
     done: Tally,
     history: Arc<[Minute]>,
     sample: Option<Result<Numbers, StoreError>>,
+    beat: Option<Instant>,
 }
 
 impl Board {
     /// Has the database's numbers read at once, not when it is time.
     pub fn look_now(&self) {
         self.early.notify_one();
+    }
+
+    /// Shows each second that whoever polls this is not stuck.
+    pub async fn beat(&self) -> Infallible {
+        loop {
+            self.lock().beat = Some(Instant::now());
+            tokio::time::sleep(BEAT).await;
+        }
+    }
+
+    /// Whether the daemon began and has not shown for 30 seconds that it goes on.
+    pub(super) fn is_stuck(&self, now: Instant) -> bool {
+        let beat = self.lock().beat;
+        beat.is_some_and(|beat| now.saturating_duration_since(beat) > STUCK)
     }
 
     /// Tells what the daemon is at.
@@ -158,5 +181,20 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn daemon_is_stuck_once_it_has_not_been_polled_for_30_seconds() {
+        let board = Board::default();
+        let later = |seconds| Instant::now() + Duration::from_secs(seconds);
+        assert!(!board.is_stuck(later(60)), "it has not begun");
+        let _ = tokio::time::timeout(Duration::ZERO, board.beat()).await;
+        assert!(!board.is_stuck(later(29)));
+        assert!(board.is_stuck(later(31)));
     }
 }

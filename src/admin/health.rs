@@ -1,6 +1,7 @@
 //! `/livez` and `/readyz`: for whoever restarts the daemon, and for whoever is paged.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,11 +10,25 @@ use super::{Admin, Phase};
 use crate::model::window::instant;
 use crate::model::{clocks, volume};
 use crate::store::pause::Pause;
+use crate::telemetry::STDERR;
 use crate::vdab::Reason;
 
-/// The process runs. Nothing outside it makes this fail: a restart would not help.
-pub async fn livez() -> &'static str {
-    "alive\n"
+/// 200 unless the daemon or the writer of its log has been stuck for 30 seconds. No outage at VDAB or of the database makes this
+/// fail: a restart would not help.
+pub(super) async fn livez(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
+    if admin.board.is_stuck(Instant::now()) {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stuck: the daemon has made no step for 30 seconds\n",
+        )
+    } else if STDERR.is_stuck() {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "stuck: nobody has read the log on stderr for 30 seconds\n",
+        )
+    } else {
+        (StatusCode::OK, "alive\n")
+    }
 }
 
 /// 200 if the daemon can do its work, else 503; either way with what is in its way, a line each.
@@ -77,6 +92,12 @@ pub fn readiness(admin: &Admin) -> Readiness {
     }
     if let Some(pause) = admin.board.pause() {
         readiness.notes.push(paused(&pause));
+    }
+    if STDERR.drops() {
+        readiness.notes.push(format!(
+            "{} log lines were dropped: their reader on stderr is too slow, stuck or gone",
+            STDERR.dropped()
+        ));
     }
     let trouble = admin.pipeline.trouble.borrow().clone();
     let sampled = admin.board.sample().and_then(Result::err);

@@ -1,10 +1,11 @@
 //! `cvsync demo`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::simulate::rate;
 use crate::config::{Database, Env, Log, Otel};
-use crate::daemon::cancel_on_signal;
+use crate::daemon::cancel_on_signal_within;
 use crate::demo::{self, Options};
 use crate::telemetry::{self, Screen};
 
@@ -29,6 +30,9 @@ pub struct Args {
     keep: bool,
 }
 
+/// The private PostgreSQL stops after the daemon.
+const STOP: Duration = Duration::from_mins(1);
+
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let screen = Screen::default();
     let mut log = Log::load(env)?;
@@ -49,5 +53,5 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         keep: args.keep,
         database_url,
     };
-    demo::run(options, &screen, cancel_on_signal()?).await
+    demo::run(options, &screen, cancel_on_signal_within(STOP)?).await
 }

@@ -36,11 +36,13 @@ mod windows;
 
 use std::num::NonZero;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
 use self::output::Output;
 use crate::config::{Env, Problems};
+use crate::telemetry::STDERR;
 
 /// Keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners.
 ///
@@ -105,6 +107,15 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
+    let code = run_to_end(command);
+    STDERR.flush(LAST_LINES);
+    code
+}
+
+/// How long the last lines may take where nobody reads stderr.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+fn run_to_end(command: Command) -> ExitCode {
     match dispatch(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Failed>() => ExitCode::FAILURE,

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use clap::Args;
 use serde::Serialize;
 
+use crate::telemetry::STDERR;
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Output {
@@ -33,10 +35,10 @@ pub fn say(line: &str) {
 
 /// A line on stderr, for whoever sits at the terminal.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr(), "note: {line}");
+    STDERR.write(format!("note: {line}\n").as_bytes());
 }
 
 /// A line on stderr, about a failure.
 pub fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "error: {line}");
+    STDERR.write(format!("error: {line}\n").as_bytes());
 }

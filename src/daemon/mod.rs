@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-pub use self::shutdown::{DRAIN, cancel_on_signal, drained};
+pub use self::shutdown::{DRAIN, cancel_on_signal, cancel_on_signal_within, drained};
 
 use self::agenda::Agenda;
 use self::leader::Leader;
@@ -135,6 +135,7 @@ impl Daemon {
             Ok(())
         });
         let ended = tokio::select! {
+            never = self.admin.board.beat() => match never {},
             ended = drained(&self.token, self.work()) => ended.unwrap_or_else(|| {
                 tracing::warn!("what was in hand took too long and is dropped; nothing is lost");
                 Ok(())

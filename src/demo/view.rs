@@ -81,7 +81,7 @@ pub async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
             tokio::time::sleep(LOOK).await;
             let time = clock.now().format("%H:%M:%S");
             let line = line(&admin::status(admin));
-            screen.0.suspend(|| println(&format!("  {time}  {line}")));
+            screen.suspend(|| println(&format!("  {time}  {line}")));
         }
     };
     tokio::join!(lines, draw(screen, &admin.pipeline.progress));

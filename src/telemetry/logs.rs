@@ -1,25 +1,58 @@
 //! Logs: text for people at a terminal, JSON for machines, both on stderr. And spans, where traces are pushed.
+//!
+//! Only cvsync's own lines are written, at any `CVSYNC_LOG`. Lines of libraries can hold configuration, or the content of rows as
+//! PostgreSQL's notices do.
 
 use std::io::{self, IsTerminal, Write};
+use std::panic;
+use std::time::Duration;
 
-use indicatif::MultiProgress;
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, TermLike};
 use opentelemetry::trace::TracerProvider;
-use tracing::Metadata;
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, dynamic_filter_fn, filter_fn};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
 
+use super::STDERR;
 use super::otlp::{self, Traces};
 use crate::config::{Log, LogFormat, Otel};
 
-/// No news for an operator: PostgreSQL's remarks on migrations that are there already, and a scheduler's on its start.
-const QUIET: [&str; 2] = ["sqlx::postgres::notice=warn", "tokio_cron_scheduler=warn"];
+/// How often bars are drawn in a second, at most.
+const FRAMES: u8 = 20;
 
 /// Stderr, shared by log lines and progress bars: a line moves the bars out of its way. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Screen(pub MultiProgress);
+#[derive(Clone, Debug)]
+pub struct Screen(MultiProgress);
+
+impl Default for Screen {
+    fn default() -> Self {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::term_like_with_hz(Box::new(Terminal(Term::stderr())), FRAMES)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self(MultiProgress::with_draw_target(target))
+    }
+}
+
+impl Screen {
+    /// Draws `bar` below the lines.
+    #[must_use]
+    pub fn add(&self, bar: ProgressBar) -> ProgressBar {
+        self.0.add(bar)
+    }
+
+    /// Moves the bars out of the way while `print` writes elsewhere to the same terminal.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        self.0.suspend(|| {
+            STDERR.flush(Duration::from_millis(100));
+            print();
+        });
+    }
+}
 
 /// Sends everything that is logged from now on to `screen`, and spans to where `otel` says, until what this returns is dropped.
 ///
@@ -31,10 +64,7 @@ pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option
     } else {
         LogFormat::Json
     });
-    let mut filter = EnvFilter::try_new(&log.filter)?;
-    for directive in QUIET {
-        filter = filter.add_directive(directive.parse()?);
-    }
+    let filter = EnvFilter::try_new(&log.filter)?;
     let lines = fmt::layer().with_writer(screen.clone());
     let lines = match format {
         LogFormat::Text => lines
@@ -46,10 +76,12 @@ pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option
     };
     let traces = otlp::pushed_traces(*otel)?;
     let Some(Traces(provider)) = &traces else {
-        tracing_subscriber::registry()
-            .with(lines)
-            .with(filter)
-            .try_init()?;
+        start(
+            tracing_subscriber::registry()
+                .with(lines)
+                .with(filter_fn(is_ours))
+                .with(filter),
+        )?;
         return Ok(None);
     };
     // Dynamic, so that it is asked each time. Where all filters have answered for good, tracing-subscriber goes by what it
@@ -57,27 +89,43 @@ pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option
     let ours = dynamic_filter_fn(|metadata, _| is_traced(metadata))
         .with_max_level_hint(LevelFilter::DEBUG);
     let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("cvsync"));
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .with(spans.with_filter(ours))
-        .try_init()?;
+    start(
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter.and(filter_fn(is_ours))))
+            .with(spans.with_filter(ours)),
+    )?;
     Ok(traces)
 }
 
-/// Spans of ours. Not those of the client that pushes them, and no log lines: these may hold the id of a CV.
+/// Without the bridge from the crate `log`, which only libraries use.
+fn start(subscriber: impl Subscriber + Send + Sync) -> anyhow::Result<()> {
+    tracing::subscriber::set_global_default(subscriber)?;
+    panic::set_hook(Box::new(|panic| {
+        // A text that was put together can hold anything.
+        let text = panic.payload().downcast_ref::<&'static str>();
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, text, "a bug: a part of cvsync panicked");
+    }));
+    Ok(())
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target == "cvsync" || target.starts_with("cvsync::")
+}
+
+/// cvsync's own spans. No log lines: these may hold the id of a CV.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && metadata.target().starts_with("cvsync")
+    metadata.is_span() && is_ours(metadata)
 }
 
 impl Write for Screen {
-    /// A line that cannot be written is lost, and nothing else: told of it, tracing would print to stderr again, and panic.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let _ = self.0.suspend(|| io::stderr().write_all(line));
+        self.0.suspend(|| STDERR.write(line));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let _ = io::stderr().flush();
         Ok(())
     }
 }
@@ -87,5 +135,66 @@ impl<'a> MakeWriter<'a> for Screen {
 
     fn make_writer(&'a self) -> Self {
         self.clone()
+    }
+}
+
+/// A terminal that bars are drawn on without waiting for it. Only its size is asked for directly.
+#[derive(Debug)]
+struct Terminal(Term);
+
+impl Terminal {
+    #[expect(clippy::unnecessary_wraps, reason = "a trait's methods return it")]
+    fn put(text: &str) -> io::Result<()> {
+        STDERR.write(text.as_bytes());
+        Ok(())
+    }
+
+    fn go(to: char, by: usize) -> io::Result<()> {
+        if by == 0 {
+            return Ok(());
+        }
+        Self::put(&format!("\x1b[{by}{to}"))
+    }
+}
+
+impl TermLike for Terminal {
+    fn width(&self) -> u16 {
+        self.0.size().1
+    }
+
+    fn height(&self) -> u16 {
+        self.0.size().0
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        Self::go('A', n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        Self::go('B', n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        Self::go('C', n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        Self::go('D', n)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        Self::put(&format!("{text}\n"))
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        Self::put(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        Self::put("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        Ok(())
     }
 }

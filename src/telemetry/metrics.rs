@@ -9,6 +9,9 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Registry, TextEncoder};
 use url::Url;
 
+use super::STDERR;
+use super::otlp::Told;
+
 /// Of what source, where the build was told.
 const COMMIT: &str = match option_env!("CVSYNC_COMMIT") {
     Some(commit) => commit,
@@ -197,7 +200,7 @@ impl Metrics {
     ///
     /// # Errors
     /// Only if two instruments have the same name.
-    pub fn pushed(reader: Option<PeriodicReader<MetricExporter>>) -> anyhow::Result<Self> {
+    pub fn pushed(reader: Option<PeriodicReader<Told<MetricExporter>>>) -> anyhow::Result<Self> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -229,6 +232,7 @@ impl Metrics {
             meter.u64_gauge(name).with_description(description).build()
         };
         tell_what_runs(&meter);
+        count_dropped_lines(&meter);
         let metrics = Self {
             http_request: seconds(
                 "http.client.request.duration",
@@ -475,6 +479,17 @@ impl Metrics {
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+/// Read when somebody scrapes: log lines are dropped where nothing may wait.
+fn count_dropped_lines(meter: &Meter) {
+    meter
+        .u64_observable_counter("cvsync.log.lines.dropped")
+        .with_description(
+            "Log lines that were not written: their reader on stderr is too slow, stuck or gone",
+        )
+        .with_callback(|counter| counter.observe(STDERR.dropped(), &[]))
+        .build();
 }
 
 fn tell_what_runs(meter: &Meter) {

@@ -4,10 +4,12 @@ mod logs;
 mod metrics;
 mod otlp;
 mod spans;
+mod stderr;
 
 pub use self::logs::{Screen, install};
 pub use self::metrics::*;
 pub use self::otlp::{Traces, host, pushed_metrics};
 pub use self::spans::{failed, link, run_span};
+pub use self::stderr::STDERR;
 
 use self::otlp::resource;

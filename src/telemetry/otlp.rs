@@ -4,12 +4,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use opentelemetry::{Key, KeyValue};
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::metrics::PeriodicReader;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter as Exporter};
 
 use crate::config::{Otel, Protocol};
@@ -44,15 +46,16 @@ pub fn host() -> String {
 ///
 /// # Errors
 /// What is wrong with the standard variables.
-pub fn pushed_metrics(otel: Otel) -> anyhow::Result<Option<PeriodicReader<MetricExporter>>> {
+pub fn pushed_metrics(otel: Otel) -> anyhow::Result<Option<PeriodicReader<Told<MetricExporter>>>> {
     let builder = MetricExporter::builder();
     let exporter = match otel.metrics {
         None => return Ok(None),
         Some(Protocol::Http) => builder.with_http().build(),
         Some(Protocol::Grpc) => builder.with_tonic().build(),
     };
-    let exporter = exporter.context("metrics cannot be pushed: look at the OTEL_… variables")?;
-    Ok(Some(PeriodicReader::builder(exporter).build()))
+    let exporter =
+        exporter.map_err(|_| anyhow!("metrics cannot be pushed: look at the OTEL_… variables"))?;
+    Ok(Some(PeriodicReader::builder(Told::new(exporter)).build()))
 }
 
 /// What makes spans and pushes them, if they are to be pushed. Within a runtime, which gRPC needs.
@@ -66,12 +69,10 @@ pub fn pushed_traces(otel: Otel) -> anyhow::Result<Option<Traces>> {
         Some(Protocol::Http) => builder.with_http().build(),
         Some(Protocol::Grpc) => builder.with_tonic().build(),
     };
-    let exporter = exporter.context("traces cannot be pushed: look at the OTEL_… variables")?;
+    let exporter =
+        exporter.map_err(|_| anyhow!("traces cannot be pushed: look at the OTEL_… variables"))?;
     let provider = SdkTracerProvider::builder()
-        .with_batch_exporter(Told {
-            exporter,
-            failing: AtomicBool::new(false),
-        })
+        .with_batch_exporter(Told::new(exporter))
         .with_resource(resource())
         .build();
     Ok(Some(Traces(provider)))
@@ -90,23 +91,54 @@ impl Drop for Traces {
 
 /// An exporter that says so when it begins to fail, and when it works again: once each, and not at every try.
 #[derive(Debug)]
-struct Told<E> {
+pub struct Told<E> {
     exporter: E,
     failing: AtomicBool,
+}
+
+impl<E> Told<E> {
+    fn new(exporter: E) -> Self {
+        let failing = AtomicBool::new(false);
+        Self { exporter, failing }
+    }
+
+    fn tell(&self, what: &str, result: &OTelSdkResult) {
+        let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            // The error's own words may hold an address with a password.
+            Err(_) if !failed => tracing::warn!(
+                "{what} cannot be delivered, and are dropped; is OTEL_EXPORTER_OTLP_ENDPOINT right? Syncs go on"
+            ),
+            Ok(()) if failed => tracing::info!("{what} are delivered again"),
+            _ => {}
+        }
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.exporter.export(metrics).await;
+        self.tell("metrics", &result);
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
 }
 
 impl<E: Exporter> Exporter for Told<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
-        let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
-        match &result {
-            // The error's own words may hold an address with a password.
-            Err(_) if !failed => tracing::warn!(
-                "traces cannot be delivered, and are dropped; is OTEL_EXPORTER_OTLP_ENDPOINT right? Syncs go on"
-            ),
-            Ok(()) if failed => tracing::info!("traces are delivered again"),
-            _ => {}
-        }
+        self.tell("traces", &result);
         result
     }
 

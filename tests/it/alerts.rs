@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use cvsync::simulator::{Fault, Operation, Options};
 use sqlx::AssertSqlSafe;
+use tokio::process::Command;
 
 use crate::process::{Process, free_address};
 use crate::prometheus::{Prometheus, panels};
@@ -416,6 +417,33 @@ async fn a_receiver_that_is_away_is_cvsync_webhook_fails() {
     // It does not get on in the feed, and here a day is half a minute.
     let ignored = &["CvsyncFeedConsumerBehind"];
     until_firing(&watched.prometheus, &["CvsyncWebhookFails"], ignored, add).await;
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_is_cvsync_log_lines_dropped() {
+    let world = World::new(10).await;
+    let address = free_address();
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            "exec \"$0\" run 2>/dev/full",
+            env!("CARGO_BIN_EXE_cvsync"),
+        ])
+        .env_clear()
+        .envs(world.environment())
+        .envs(SCHEDULE.iter().copied())
+        .env("CVSYNC_HTTP_ADDR", &address)
+        .kill_on_drop(true);
+    let daemon = Process::spawn(command, address);
+    until_in_step(&daemon).await;
+    let watched = Watched::watching(daemon).await;
+    watched
+        .until_firing(&["CvsyncLogLinesDropped"], nothing_more)
+        .await;
+    let status = watched.daemon.get("/api/status").await.unwrap().1;
+    assert!(status.contains("log lines were dropped"), "{status}");
+    assert_eq!(watched.daemon.get("/livez").await.unwrap().0, 200);
 }
 
 /// A rule that nobody proves is a wish.

@@ -1,5 +1,6 @@
 //! What happens to the process itself: killed anywhere, starved of descriptors, its output gone, another one beside it.
 
+use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use cvsync::simulator::{Fault, Operation};
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-use crate::process::{Process, cvsync, free_address};
+use crate::process::{Process, cvsync, free_address, output};
 use crate::proxy::Trouble;
 use crate::running::until;
 use crate::world::World;
@@ -138,17 +139,124 @@ async fn a_log_that_nobody_can_read_any_more_stops_nothing() {
     daemon.kill().await.unwrap();
 }
 
+/// A pipe that is full, and its reader. A write to it waits until somebody reads.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&b"\n".repeat(64 * 1024)).unwrap();
+    (reader, writer)
+}
+
 #[tokio::test]
-async fn a_log_whose_reader_stalls_is_waited_for() {
+async fn daemon_whose_log_reader_stalls_syncs_answers_and_stops_in_time() {
     let world = World::new(300).await;
-    let (mut daemon, _) = talkative(&world);
-    until("it has begun", async || world.bulk_calls() > 0).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let (mut out, mut err) = (daemon.stdout.take().unwrap(), daemon.stderr.take().unwrap());
-    tokio::spawn(async move { tokio::io::copy(&mut out, &mut tokio::io::sink()).await });
-    tokio::spawn(async move { tokio::io::copy(&mut err, &mut tokio::io::sink()).await });
+    let (mut reader, writer) = full_pipe();
+    let env = world.environment();
+    let mut command = cvsync(&["run"], env.iter().map(|(n, v)| (*n, v.as_str())));
+    let address = free_address();
+    command
+        .envs([OFTEN, AT_ONCE, ("CVSYNC_LOG", "trace")])
+        .env("CVSYNC_HTTP_ADDR", &address)
+        .stdin(Stdio::null())
+        .stderr(writer);
+    let mut daemon = command.spawn().unwrap();
+    drop(command);
     until_whole(&world).await;
-    daemon.kill().await.unwrap();
+    let id = world.any_live_id();
+    world.source.world(|w| assert!(w.remove(id)));
+    until_whole(&world).await;
+    // On a slow machine the log has been stuck for 30 seconds by now.
+    let url = format!("http://{address}/livez");
+    let livez = reqwest::get(url).await.unwrap().text().await.unwrap();
+    assert!(livez == "alive\n" || livez.contains("nobody has read the log"));
+    terminate(&daemon);
+    let ended = tokio::time::timeout(Duration::from_secs(10), daemon.wait()).await;
+    assert!(ended.expect("it ends in time").unwrap().success());
+    let mut log = String::new();
+    reader.read_to_string(&mut log).unwrap();
+    let lines = log.lines().filter(|line| !line.is_empty()).count();
+    assert!(
+        lines <= 40,
+        "what was not written is not waited for: {lines}"
+    );
+}
+
+#[tokio::test]
+async fn commands_whose_reader_stalls_end() {
+    let world = World::new(20).await;
+    let env = world.environment();
+    let start = |args: &[&str], nowhere: bool, stdout: Stdio, stderr: Stdio| {
+        let mut command = cvsync(args, env.iter().map(|(n, v)| (*n, v.as_str())));
+        if nowhere {
+            command.env("CVSYNC_DATABASE_URL", "postgres://127.0.0.1:9/x?canary=1");
+        }
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        command.spawn().unwrap()
+    };
+    let (_log, stderr) = full_pipe();
+    let (_out, stdout) = full_pipe();
+    let null = Stdio::null;
+    let mut done = start(&["sync"], false, null(), stderr.try_clone().unwrap().into());
+    let mut failed = start(&["sync"], true, null(), stderr.into());
+    let mut blocked = start(&["sync", "--json"], false, stdout.into(), null());
+    let limit = Duration::from_mins(1);
+    let ended = tokio::time::timeout(limit, done.wait()).await.unwrap();
+    assert_eq!(ended.unwrap().code(), Some(0));
+    let ended = tokio::time::timeout(limit, failed.wait()).await.unwrap();
+    assert_eq!(ended.unwrap().code(), Some(2));
+    world.assert_database_equals_source().await;
+    // It has a result, and nobody reads it.
+    terminate(&blocked);
+    let ended = tokio::time::timeout(Duration::from_secs(15), blocked.wait()).await;
+    let _ = ended.expect("it ends in time").unwrap();
+}
+
+#[tokio::test]
+async fn no_library_logs_at_any_level_and_no_row_gets_into_the_log() {
+    let world = World::new(20).await;
+    for sql in [
+        "create function cvsync.shout() returns trigger language plpgsql as
+         $$begin raise warning 'canary %', new; raise notice 'canary %', new; return new; end$$",
+        "create trigger shout before insert on cvsync.cv for each row execute function cvsync.shout()",
+    ] {
+        sqlx::query(sql).execute(&world.database).await.unwrap();
+    }
+    let base = world.environment();
+    let url = format!("{}{}", world.url(), "&connect_timeout=7");
+    let url = if world.url().contains('?') {
+        url
+    } else {
+        url.replacen('&', "?", 1)
+    };
+    let mut env: Vec<_> = base.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    env.retain(|(name, _)| *name != "CVSYNC_DATABASE_URL");
+    env.extend([
+        ("CVSYNC_DATABASE_URL", &*url),
+        ("CVSYNC_LOG", "trace,sqlx=trace,hyper=trace"),
+    ]);
+    let (code, _, log) = output(&["sync"], env).await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("connect_timeout"), "{log}");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for line in &lines {
+        let target = line["target"].as_str().unwrap();
+        assert!(
+            target == "cvsync" || target.starts_with("cvsync::"),
+            "{line}"
+        );
+    }
+    assert!(!log.contains("canary"), "{log}");
+    world.assert_database_equals_source().await;
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().unwrap().to_string();
+    let done = std::process::Command::new("kill")
+        .args(["-TERM", &pid])
+        .status();
+    assert!(done.unwrap().success());
 }
 
 #[tokio::test]
