@@ -1,13 +1,21 @@
 //! Sockets: HTTP/1.1 by hyper itself, with bounds on how many clients there are and how slow they may be.
+//!
+//! Health checks have room of their own. A connection without a request under way gives up its seat to a new one, the longest
+//! idle first, so silent clients only displace each other. Other requests never take all seats.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, StatusCode};
-use hyper::body::Incoming;
+use axum::body::{Body, HttpBody};
+use axum::http::{Request, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,8 +28,14 @@ use tokio_util::task::TaskTracker;
 use super::Admin;
 use super::guard::Peer;
 
-/// More wait in the kernel until one of these is over.
+/// Seats for connections. More wait in the kernel until a seat is free.
 const CONNECTIONS: usize = 128;
+
+/// Requests under way at once, other than health checks.
+const REQUESTS: usize = 96;
+
+/// How soon a new connection is tried again where no seat is free, or no file descriptor.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A request whose head takes longer is none.
 const HEAD: Duration = Duration::from_secs(10);
@@ -49,6 +63,153 @@ impl Place {
     }
 }
 
+/// All seats, and how many requests may be under way.
+#[derive(Debug)]
+struct Hall {
+    room: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    seats: Mutex<Vec<Weak<Seat>>>,
+}
+
+/// A connection, as far as others need to know.
+#[derive(Debug)]
+struct Seat {
+    state: Mutex<Occupation>,
+    /// Whether it has ever sent a whole head.
+    asked: AtomicBool,
+    given_up: CancellationToken,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+struct Occupation {
+    requests: usize,
+    idle_since: Instant,
+}
+
+/// A request under way: until its answer is handed over or dropped.
+#[derive(Debug)]
+struct UnderWay {
+    seat: Arc<Seat>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Hall {
+    fn new() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(CONNECTIONS)),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            seats: Mutex::default(),
+        }
+    }
+
+    /// A seat, as soon as one is free or given up.
+    async fn seat(&self) -> Arc<Seat> {
+        loop {
+            if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
+                let seat = Arc::new(Seat {
+                    state: Mutex::new(Occupation {
+                        requests: 0,
+                        idle_since: Instant::now(),
+                    }),
+                    asked: AtomicBool::new(false),
+                    given_up: CancellationToken::new(),
+                    _place: place,
+                });
+                self.seats().push(Arc::downgrade(&seat));
+                return seat;
+            }
+            self.free_one();
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Ends the connection that has waited longest for a request.
+    fn free_one(&self) {
+        let mut seats = self.seats();
+        seats.retain(|seat| seat.strong_count() > 0);
+        let idle = seats.iter().filter_map(Weak::upgrade).filter_map(|seat| {
+            let since = seat.idle_since()?;
+            (!seat.given_up.is_cancelled()).then_some((since, seat))
+        });
+        if let Some((_, seat)) = idle.min_by_key(|(since, _)| *since) {
+            seat.given_up.cancel();
+        }
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Vec<Weak<Seat>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` if too many requests are under way.
+    fn begin(&self, seat: &Arc<Seat>, path: &str) -> Option<UnderWay> {
+        let place = if matches!(path, "/livez" | "/readyz") {
+            None
+        } else {
+            Some(Arc::clone(&self.requests).try_acquire_owned().ok()?)
+        };
+        seat.state().requests += 1;
+        Some(UnderWay {
+            seat: Arc::clone(seat),
+            _place: place,
+        })
+    }
+}
+
+impl Seat {
+    fn state(&self) -> MutexGuard<'_, Occupation> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` while a request is under way.
+    fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        (state.requests == 0).then_some(state.idle_since)
+    }
+
+    /// Returns once the seat is given up, unless a request came in the last moment.
+    async fn given_up(&self) {
+        self.given_up.cancelled().await;
+        while self.idle_since().is_none() {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.seat.state();
+        state.requests -= 1;
+        state.idle_since = Instant::now();
+    }
+}
+
+/// The body of an answer, with what ends once it is handed over.
+struct Held {
+    body: Body,
+    _under_way: Option<UnderWay>,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// Answers until `token` is cancelled.
 pub async fn run(
     listener: TcpListener,
@@ -56,33 +217,34 @@ pub async fn run(
     admin: &Arc<Admin>,
     token: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let hall = Arc::new(Hall::new());
     let connections = TaskTracker::new();
-    loop {
-        let next = async {
-            let place = Arc::clone(&room).acquire_owned().await;
-            (listener.accept().await, place)
+    while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
+        let Ok((stream, peer)) = accepted else {
+            // Out of file descriptors, say.
+            hall.free_one();
+            tokio::time::sleep(AGAIN).await;
+            continue;
         };
-        let Some((accepted, place)) = token.run_until_cancelled(next).await else {
+        let Some(seat) = token.run_until_cancelled(hall.seat()).await else {
             break;
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (router, token) = (router.clone(), token.clone());
-                let admin = Arc::clone(admin);
-                connections.spawn(async move {
-                    let _place = place;
-                    let peer = Peer(peer);
-                    let asked = AtomicBool::new(false);
-                    let ended = connection(stream, peer, router, &asked, token).await;
-                    if let Err(error) = ended {
-                        unread(&admin, peer, asked.into_inner(), &error);
-                    }
-                });
+        let (router, token) = (router.clone(), token.clone());
+        let (admin, hall) = (Arc::clone(admin), Arc::clone(&hall));
+        connections.spawn(async move {
+            let peer = Peer(peer);
+            let ended = connection(stream, peer, router, &hall, &seat, token).await;
+            let asked = seat.asked.load(Ordering::Relaxed);
+            match ended {
+                Ok(()) if seat.given_up.is_cancelled() && !asked => {
+                    admin
+                        .guard
+                        .log_refusal(Some(peer), "unread", StatusCode::REQUEST_TIMEOUT);
+                }
+                Ok(()) => {}
+                Err(error) => unread(&admin, peer, asked, &error),
             }
-            // Out of file descriptors, say: wait for some to come back.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
+        });
     }
     connections.close();
     connections.wait().await;
@@ -107,18 +269,29 @@ async fn connection(
     stream: TcpStream,
     peer: Peer,
     router: Router,
-    asked: &AtomicBool,
+    hall: &Arc<Hall>,
+    seat: &Arc<Seat>,
     token: CancellationToken,
 ) -> hyper::Result<()> {
     let _ = stream.set_nodelay(true);
     let place = Place::default();
-    let service = service_fn(move |request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
+    let service = service_fn(|request: Request<Incoming>| {
+        seat.asked.store(true, Ordering::Relaxed);
+        let under_way = hall.begin(seat, request.uri().path());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(place.clone());
         let router = TowerToHyperService::new(router.clone());
-        hyper::service::Service::call(&router, request)
+        async move {
+            let answer = match &under_way {
+                Some(_) => hyper::service::Service::call(&router, request).await?,
+                None => busy(),
+            };
+            Ok::<_, Infallible>(answer.map(|body| Held {
+                body,
+                _under_way: under_way,
+            }))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -128,10 +301,21 @@ async fn connection(
     tokio::pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended,
+        () = seat.given_up() => return Ok(()),
         () = token.cancelled() => {}
         () = tokio::time::sleep(CONNECTION) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
     Ok(())
+}
+
+fn busy() -> Response<Body> {
+    let again = [(header::RETRY_AFTER, "1")];
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        again,
+        "too many requests at once\n",
+    )
+        .into_response()
 }

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use cvsync::simulator::{Fault, Operation, Options};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::process::{Process, free_address, output};
@@ -326,4 +328,54 @@ async fn the_container_s_health_check_asks_the_daemon() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{}", daemon.log());
+}
+
+/// More than there are seats for connections.
+const CROWD: usize = 250;
+
+async fn crowd(address: &str, says: &[&[u8]]) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for (number, says) in (0..CROWD).zip(says.iter().cycle()) {
+        let mut client = TcpStream::connect(address)
+            .await
+            .unwrap_or_else(|error| panic!("client {number}: {error}"));
+        let _ = client.write_all(says).await;
+        crowd.push(client);
+    }
+    crowd
+}
+
+async fn assert_health_answers(daemon: &Process) {
+    for path in ["/livez", "/readyz"] {
+        let asked = daemon.get(path);
+        let answer = tokio::time::timeout(Duration::from_secs(5), asked).await;
+        assert_eq!(answer.expect(path).expect(path).0, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn health_answers_while_silent_and_slow_clients_take_all_connections() {
+    let world = World::new(0).await;
+    let daemon = Process::run(&world, &[("CVSYNC_ADMIN_TOKEN", "sesame")]);
+    daemon.until("/readyz", |status, _| status == 200).await;
+    let silent = crowd(
+        daemon.address(),
+        &[
+            b"",
+            b"GET /livez HTT",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        ],
+    )
+    .await;
+    assert_health_answers(&daemon).await;
+    let slow = crowd(
+        daemon.address(),
+        &[b"POST /api/pause HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer sesame\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"],
+    )
+    .await;
+    assert_health_answers(&daemon).await;
+    drop((silent, slow));
+    daemon.until("/", |status, _| status == 200).await;
+    daemon.kill().await;
 }
