@@ -67,6 +67,7 @@ struct State {
     history: Arc<[Minute]>,
     sample: Option<Result<Numbers, StoreError>>,
     beat: Option<Instant>,
+    webhook: Option<String>,
 }
 
 impl Board {
@@ -123,12 +124,24 @@ impl Board {
         name.clone_into(&mut self.lock().name);
     }
 
+    /// Tells what is wrong with the webhook's receiver, if anything is.
+    pub fn set_webhook(&self, trouble: Option<String>) {
+        self.lock().webhook = trouble;
+    }
+
     pub(super) fn set_history(&self, history: Vec<Minute>) {
         self.lock().history = history.into();
     }
 
     pub(super) fn set_sample(&self, sample: Result<Numbers, StoreError>) {
         self.lock().sample = Some(sample);
+    }
+
+    /// The trouble with the webhook's receiver; `None` on an instance that does not lead.
+    pub(super) fn webhook(&self) -> Option<String> {
+        let state = self.lock();
+        let leads = state.phase == Phase::Leading;
+        state.webhook.clone().filter(|_| leads)
     }
 
     /// What the daemon is at.

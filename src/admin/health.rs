@@ -99,6 +99,7 @@ pub fn readiness(admin: &Admin) -> Readiness {
             STDERR.dropped()
         ));
     }
+    readiness.notes.extend(admin.board.webhook());
     let trouble = admin.pipeline.trouble.borrow().clone();
     let sampled = admin.board.sample().and_then(Result::err);
     if let Some(error) = trouble.or(sampled) {

@@ -311,10 +311,10 @@ async fn connection(
 }
 
 fn busy() -> Response<Body> {
-    let again = [(header::RETRY_AFTER, "1")];
+    let headers = [(header::RETRY_AFTER, "1"), (header::CONNECTION, "close")];
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        again,
+        headers,
         "too many requests at once\n",
     )
         .into_response()

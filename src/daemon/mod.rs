@@ -3,6 +3,7 @@
 mod agenda;
 mod aside;
 mod asked;
+mod batch_size;
 mod leader;
 mod ping;
 mod schedule;
@@ -78,9 +79,10 @@ impl Daemon {
         let metrics = Metrics::pushed(telemetry::pushed_metrics(config.otel)?)?;
         let pipeline = Pipeline::new(&config, None, clock.clone(), metrics, token.clone())?;
         let ping = config.http.ping_url.clone().map(Ping::new).transpose()?;
+        let board = Arc::new(Board::default());
         let webhook = config.webhook.as_ref().map(|settings| {
             let (store, metrics) = (pipeline.store.clone(), pipeline.metrics.clone());
-            Webhook::new(settings, store, metrics, clock.clone())
+            Webhook::new(settings, store, metrics, clock.clone(), Arc::clone(&board))
         });
         Ok(Self {
             ping,
@@ -89,7 +91,7 @@ impl Daemon {
             admin: Arc::new(Admin {
                 mirror: Mirror::of(&pipeline.store),
                 pipeline: Arc::new(pipeline),
-                board: Arc::new(Board::default()),
+                board,
                 guard: Guard::new(&config.http),
                 shown: config.shown.clone(),
             }),

@@ -3,8 +3,12 @@
 //! Its place is a row of `feed_consumer` that moves only once the receiver has answered 2xx, under the leader's epoch. So a
 //! crash, a lost answer or two leaders for a moment cost a second delivery and nothing else. No transaction is open while a
 //! receiver is waited for, and no run waits for it.
+//!
+//! A request that the receiver finds too large is halved. A single change that it refuses is never skipped, since nobody could tell
+//! it from a receiver that refuses everything: the changes behind it wait.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -15,6 +19,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::batch_size::BatchSize;
+use crate::admin::Board;
 use crate::clock::Clock;
 use crate::config;
 use crate::store::cv_change::{self, Change};
@@ -28,8 +34,8 @@ const NAME: &str = "webhook";
 /// How often it looks for changes: with what a delivery takes, well below a second.
 const PERIOD: Duration = Duration::from_millis(300);
 
-/// Events in a request: some 120 kB.
-const BATCH: i64 = 500;
+/// So many failures in a row are worth a note in status.
+const NOTED: u32 = 3;
 
 /// One request, from connect to the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,17 +62,40 @@ pub struct Webhook {
     store: Store,
     metrics: Metrics,
     clock: Clock,
+    board: Arc<Board>,
 }
 
 /// How a delivery ended.
 enum Delivery {
     Taken,
-    /// In a word for metrics; with what the answer said, where one came.
-    Failed {
-        outcome: &'static str,
-        status: Option<u16>,
-        wish: Option<Duration>,
-    },
+    Failed(Failure),
+}
+
+/// A request that was not taken.
+struct Failure {
+    /// In a word, for metrics.
+    outcome: &'static str,
+    /// Of the answer, where one came.
+    status: Option<u16>,
+    wish: Option<Duration>,
+}
+
+/// State that the next request depends on.
+struct Next {
+    size: BatchSize,
+    /// The last change of the request that is tried again. It stays the same request, also if more has come meanwhile.
+    tried: Option<i64>,
+    /// Failures in a row.
+    failures: u32,
+}
+
+/// How long to wait before the next request.
+enum Pause {
+    None,
+    Idle,
+    /// The next one is smaller. With what the receiver wishes.
+    Smaller(Duration),
+    Failed(Duration),
 }
 
 impl Webhook {
@@ -79,6 +108,7 @@ impl Webhook {
         store: Store,
         metrics: Metrics,
         clock: Clock,
+        board: Arc<Board>,
     ) -> reqwest::Result<Self> {
         let http = reqwest::Client::builder()
             .user_agent(concat!("cvsync/", env!("CARGO_PKG_VERSION")))
@@ -95,6 +125,7 @@ impl Webhook {
             store,
             metrics,
             clock,
+            board,
         })
     }
 
@@ -117,37 +148,24 @@ impl Webhook {
     /// Delivers until `token` is cancelled or another instance leads.
     pub async fn deliver_until(&self, token: CancellationToken) {
         let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
-        // What is tried again is the same request, also if more has come meanwhile.
-        let mut tried = None;
+        let mut next = Next {
+            size: BatchSize::new(),
+            tried: None,
+            failures: 0,
+        };
+        self.board.set_webhook(None);
         while !token.is_cancelled() {
-            let pause = match self.deliver(&mut tried).await {
-                Ok(Some(Delivery::Taken)) => {
+            let pause = match self.deliver(&mut next).await {
+                Ok(Pause::None) => {
                     pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
                     continue;
                 }
-                Ok(None) => {
+                Ok(Pause::Idle) => {
                     pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
                     PERIOD
                 }
-                Ok(Some(Delivery::Failed { status, wish, .. })) => {
-                    let wish = wish.unwrap_or_default().min(LONGEST_WISH);
-                    let pause = pauses.next_pause().max(wish);
-                    let again_in_seconds = pause.as_millis().div_ceil(1_000);
-                    // The client's own words would hold the address, and with it perhaps a token.
-                    if let Some(status) = status {
-                        tracing::warn!(
-                            status,
-                            again_in_seconds,
-                            "CVSYNC_WEBHOOK_URL does not take the changes"
-                        );
-                    } else {
-                        tracing::warn!(
-                            again_in_seconds,
-                            "CVSYNC_WEBHOOK_URL cannot be reached, or does not answer"
-                        );
-                    }
-                    pause
-                }
+                Ok(Pause::Smaller(wish)) => PERIOD.max(wish),
+                Ok(Pause::Failed(wish)) => pauses.next_pause().max(wish),
                 Err(StoreError::Fenced) => return,
                 Err(error) => {
                     tracing::warn!("the webhook waits for the database: {error}");
@@ -159,27 +177,62 @@ impl Webhook {
     }
 
     /// Delivers what comes next, if anything does.
-    async fn deliver(&self, tried: &mut Option<i64>) -> Result<Option<Delivery>, StoreError> {
+    async fn deliver(&self, next: &mut Next) -> Result<Pause, StoreError> {
         let Some(place) = within(PATIENCE, self.place()).await? else {
             self.register().await;
-            return Ok(None);
+            return Ok(Pause::Idle);
         };
-        let changes = within(PATIENCE, self.changes(place, tried.unwrap_or(i64::MAX))).await?;
+        let last = next.tried.unwrap_or(i64::MAX);
+        let changes = within(PATIENCE, self.changes(place, last, next.size.get())).await?;
         let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
-            *tried = None;
-            return Ok(None);
+            next.tried = None;
+            return Ok(Pause::Idle);
         };
-        *tried = Some(last.seq);
-        let delivery = self.send(first.seq, last.seq, &changes).await;
-        match delivery {
+        let failure = match self.send(first.seq, last.seq, &changes).await {
             Delivery::Taken => {
                 self.metrics.webhook_ended("delivered");
                 within(PATIENCE, self.move_on(place, last.seq)).await?;
-                *tried = None;
+                next.tried = None;
+                next.failures = 0;
+                next.size.taken(Instant::now());
+                self.board.set_webhook(None);
+                return Ok(Pause::None);
             }
-            Delivery::Failed { outcome, .. } => self.metrics.webhook_ended(outcome),
+            Delivery::Failed(failure) => failure,
+        };
+        self.metrics.webhook_ended(failure.outcome);
+        next.failures += 1;
+        let wish = failure.wish.unwrap_or_default().min(LONGEST_WISH);
+        let events = i64::try_from(changes.len()).unwrap_or(i64::MAX);
+        let status = failure.status;
+        let (unreachable, alone) = (failure.outcome == "unreachable", events == 1);
+        if !unreachable && next.size.refused(status, events, Instant::now()) {
+            next.tried = None;
+            tracing::warn!(
+                status,
+                events,
+                "CVSYNC_WEBHOOK_URL does not take so many changes at once: the next request has half of them"
+            );
+            return Ok(Pause::Smaller(wish));
         }
-        Ok(Some(delivery))
+        next.tried = Some(last.seq);
+        // The client's own words would hold the address, and with it perhaps a token.
+        match status {
+            Some(status) if alone => tracing::warn!(
+                status,
+                seq = first.seq,
+                "CVSYNC_WEBHOOK_URL does not take a single change; those behind it wait"
+            ),
+            Some(status) => {
+                tracing::warn!(status, "CVSYNC_WEBHOOK_URL does not take the changes");
+            }
+            None => tracing::warn!("CVSYNC_WEBHOOK_URL cannot be reached, or does not answer"),
+        }
+        if next.failures >= NOTED {
+            self.board
+                .set_webhook(Some(note(status, alone.then_some(first.seq))));
+        }
+        Ok(Pause::Failed(wish))
     }
 
     /// Its place. Where changes behind it are gone from the feed, which only happens if somebody moved it back by hand, it is
@@ -200,9 +253,9 @@ impl Webhook {
         Ok(Some(removed))
     }
 
-    async fn changes(&self, place: i64, last: i64) -> Result<Vec<Change>, StoreError> {
+    async fn changes(&self, place: i64, last: i64, most: i64) -> Result<Vec<Change>, StoreError> {
         let mut tx = self.store.begin().await?;
-        let changes = cv_change::between(&mut tx, place, last, BATCH).await?;
+        let changes = cv_change::between(&mut tx, place, last, most).await?;
         tx.commit().await?;
         Ok(changes)
     }
@@ -229,12 +282,12 @@ impl Webhook {
             .send();
         match sent.await {
             Ok(answer) if answer.status().is_success() => Delivery::Taken,
-            Ok(answer) => Delivery::Failed {
+            Ok(answer) => Delivery::Failed(Failure {
                 outcome: "refused",
                 status: Some(answer.status().as_u16()),
                 wish: headers::retry_after(answer.headers()),
-            },
-            Err(error) => Delivery::Failed {
+            }),
+            Err(error) => Delivery::Failed(Failure {
                 outcome: if error.is_timeout() {
                     "timeout"
                 } else {
@@ -242,7 +295,23 @@ impl Webhook {
                 },
                 status: None,
                 wish: None,
-            },
+            }),
+        }
+    }
+}
+
+/// The note in status about a receiver that fails again and again. `alone` is the number of a change that it refuses by itself.
+fn note(status: Option<u16>, alone: Option<i64>) -> String {
+    match (status, alone) {
+        (Some(status), Some(seq)) => format!(
+            "the webhook's receiver answers {status} to the single change with seq {seq}; the changes behind it wait"
+        ),
+        (Some(status), None) => {
+            format!("the webhook's receiver answers {status}; the changes wait")
+        }
+        (None, _) => {
+            "the webhook's receiver cannot be reached, or does not answer; the changes wait"
+                .to_owned()
         }
     }
 }

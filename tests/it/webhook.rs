@@ -58,6 +58,9 @@ struct Seen {
     deliveries: Vec<Delivery>,
     /// For those to come; all others are taken.
     answers: VecDeque<Answer>,
+    /// The most events that are taken at once, where there is a limit; and one that never is.
+    most: Option<usize>,
+    poison: Option<i64>,
 }
 
 #[derive(Clone, Default)]
@@ -124,11 +127,19 @@ async fn take(
 ) -> Response {
     let answer = {
         let mut seen = desk.0.lock().unwrap();
-        seen.deliveries.push(Delivery {
+        let delivery = Delivery {
             path: uri.to_string(),
             headers,
             body: body.to_vec(),
-        });
+        };
+        let numbers = delivery.numbers();
+        if seen.most.is_some_and(|most| numbers.len() > most) {
+            return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+        }
+        if seen.poison.is_some_and(|poison| numbers.contains(&poison)) {
+            return StatusCode::UNPROCESSABLE_ENTITY.into_response();
+        }
+        seen.deliveries.push(delivery);
         seen.answers.pop_front()
     };
     match answer {
@@ -371,4 +382,42 @@ async fn one_that_is_new_gets_what_changes_from_then_on() {
     write(&world, 1, 1).await;
     until("the change has arrived", async || receiver.count() > 0).await;
     assert_eq!(receiver.numbers(), [6]);
+}
+
+#[tokio::test]
+async fn receiver_with_a_small_limit_gets_each_change_once_in_smaller_requests() {
+    let world = World::new(40).await;
+    let receiver = Receiver::start().await;
+    receiver.desk.0.lock().unwrap().most = Some(7);
+    let daemon = Process::run(&world, &receiver.env());
+    daemon.until_synced().await;
+    let all = numbers(&world).await;
+    until("all has arrived", async || receiver.numbers() == all).await;
+    assert!(receiver.count() >= all.len() / 7);
+    daemon.kill().await;
+}
+
+#[tokio::test]
+async fn change_that_is_refused_by_itself_holds_up_those_behind_it_alone_and_is_told() {
+    let world = World::new(20).await;
+    let receiver = Receiver::start().await;
+    let poison = 13;
+    receiver.desk.0.lock().unwrap().poison = Some(poison);
+    let daemon = Process::run(&world, &receiver.env());
+    daemon.until_synced().await;
+    let status = daemon
+        .until("/api/status", |_, body| body.contains("seq 13"))
+        .await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["light"], "amber");
+    assert_eq!(status["ready"], true);
+    let all = numbers(&world).await;
+    let before: Vec<i64> = all.iter().copied().filter(|seq| *seq < poison).collect();
+    assert_eq!(receiver.numbers(), before);
+    receiver.desk.0.lock().unwrap().poison = None;
+    until("the rest has arrived", async || receiver.numbers() == all).await;
+    daemon
+        .until("/api/status", |_, body| !body.contains("seq 13"))
+        .await;
+    daemon.kill().await;
 }
