@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::simulator::{Answer, Fault, Operation, Options, Quirk};
 use uuid::Uuid;
 
+use crate::process::Process;
 use crate::world::World;
 
 /// A source with these quirks that has no CVs yet, and a database that has seen it.
@@ -166,5 +167,21 @@ async fn windows_on_which_the_source_fails_for_their_width_are_narrowed() {
         let limit = pipeline.window_limit().unwrap();
         assert_eq!(limit.num_hours(), 29, "{status}: {limit}");
         world.assert_database_equals_source().await;
+    }
+}
+
+#[tokio::test]
+async fn status_names_the_width_that_windows_are_limited_to() {
+    let world = World::new(20).await;
+    let limit = TimeDelta::hours(20);
+    world
+        .source
+        .settings(|settings| settings.max_window = limit);
+    let daemon = Process::run(&world, &[("CVSYNC_SCHEDULE", "0 0 0 29 2 *")]);
+    let wanted = "VDAB refuses windows as wide as CVSYNC_WINDOW";
+    for path in ["/readyz", "/api/status", "/"] {
+        daemon
+            .until(path, |_, body| body.contains(wanted) && body.contains("899 min"))
+            .await;
     }
 }
