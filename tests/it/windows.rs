@@ -181,7 +181,9 @@ async fn status_names_the_width_that_windows_are_limited_to() {
     let wanted = "VDAB refuses windows as wide as CVSYNC_WINDOW";
     for path in ["/readyz", "/api/status", "/"] {
         daemon
-            .until(path, |_, body| body.contains(wanted) && body.contains("899 min"))
+            .until(path, |_, body| {
+                body.contains(wanted) && body.contains("899 min")
+            })
             .await;
     }
 }
