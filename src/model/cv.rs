@@ -2,13 +2,19 @@
 
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Names;
 use super::shape::{self, DriftKind};
+
+/// Numbers may make a stored document at most twice as long as the answer, and so many digits longer.
+const FREE_DIGITS: usize = 4_096;
+
+/// A longer text is no status word. Lists repeat the status of each CV.
+const LONGEST_STATUS: usize = 100;
 
 /// The id of a CV at VDAB, a UUID (contract, "GET /kandidaten/{id}").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,12 +139,15 @@ impl Document {
     ) -> Result<(String, Self), Unreadable> {
         let mut value: Value = serde_json::from_slice(body).map_err(|_| Unreadable::NotJson)?;
         let cv_id = text_field(&value, names.of("document.cvId")).ok_or(Unreadable::NoCvId)?;
-        if !storable(&value) {
+        let digits = added_digits(&value).ok_or(Unreadable::Unstorable)?;
+        if digits > body.len() + FREE_DIGITS {
             return Err(Unreadable::Unstorable);
         }
-        let status = text_field(&value, names.of("document.status"));
+        let status = text_field(&value, names.of("document.status"))
+            .filter(|status| status.len() <= LONGEST_STATUS);
         let wijzigings_datum = text_field(&value, names.of("document.wijzigingsDatum"))
-            .and_then(|text| text.parse().ok());
+            .and_then(|text| text.parse().ok())
+            .filter(|date: &NaiveDate| (1..=9_999).contains(&date.year()));
         let mut drift = shape::drift(&value);
         drift.retain(|(_, path)| !names.lead_document(path));
         for pointer in exclude {
@@ -199,27 +208,28 @@ fn text_field(value: &Value, name: &str) -> Option<String> {
     value.get(name)?.as_str().map(str::to_owned)
 }
 
-/// Whether `jsonb` takes it. Checked here because PostgreSQL would quote pieces of a refused document in its log.
-fn storable(value: &Value) -> bool {
-    let clean = |text: &str| !text.contains('\0');
+/// The digits that numbers gain when `jsonb` writes them out: `1e9` becomes `1000000000`. `None` if `jsonb` refuses the
+/// document. Checked here because PostgreSQL would quote pieces of a refused document in its log.
+fn added_digits(value: &Value) -> Option<usize> {
+    let clean = |text: &str| (!text.contains('\0')).then_some(0);
     match value {
         Value::String(text) => clean(text),
-        Value::Number(number) => modest(&number.to_string()),
-        Value::Array(items) => items.iter().all(storable),
+        Value::Number(number) => exponent(&number.to_string()),
+        Value::Array(items) => items.iter().map(added_digits).sum(),
         Value::Object(fields) => fields
             .iter()
-            .all(|(name, value)| clean(name) && storable(value)),
-        Value::Null | Value::Bool(_) => true,
+            .map(|(name, value)| Some(clean(name)? + added_digits(value)?))
+            .sum(),
+        Value::Null | Value::Bool(_) => Some(0),
     }
 }
 
-/// Well inside the limits of `numeric` (131,072 digits before the point, 16,383 behind it).
-fn modest(number: &str) -> bool {
+/// The exponent of a number without its sign; `None` unless the number is well inside the limits of `numeric` (131,072 digits
+/// before the point, 16,383 behind it).
+fn exponent(number: &str) -> Option<usize> {
     let exponent = number.split(['e', 'E']).nth(1).unwrap_or("0");
-    number.len() < 1_000
-        && exponent
-            .parse::<i32>()
-            .is_ok_and(|exponent| exponent.abs() < 1_000)
+    let exponent: usize = exponent.trim_start_matches(['+', '-']).parse().ok()?;
+    (number.len() < 1_000 && exponent < 1_000).then_some(exponent)
 }
 
 #[cfg(test)]
@@ -268,6 +278,53 @@ mod tests {
             "]".repeat(20_000)
         );
         assert_eq!(read(&deep).unwrap_err(), Unreadable::NotJson);
+    }
+
+    #[test]
+    fn numbers_make_a_document_at_most_twice_as_long() {
+        for number in ["1e999", "1E-999", "-7e+300"] {
+            let body = format!(r#"{{"cvId":"x","a":{number}}}"#);
+            assert!(read(&body).is_ok(), "one is stored");
+            let many = vec![number; 10_000].join(",");
+            let body = format!(r#"{{"cvId":"x","a":[{many}]}}"#);
+            assert_eq!(read(&body).unwrap_err(), Unreadable::Unstorable);
+        }
+        for number in ["1e1000", "1e-1000000", "1e99999999999999999999"] {
+            let body = format!(r#"{{"cvId":"x","a":{{"b":[{number}]}}}}"#);
+            assert_eq!(read(&body).unwrap_err(), Unreadable::Unstorable);
+        }
+    }
+
+    #[test]
+    fn the_canonical_form_is_no_longer_than_the_answer() {
+        for text in [
+            r"\u00e9\u0041\ud83d\ude00",
+            r"\u0001\u001f\n",
+            r"\/\/",
+            "é\u{7f}\u{2028}",
+        ] {
+            let body = format!(r#"{{"cvId":"x","a":"{text}","{text}":1}}"#);
+            assert!(read(&body).unwrap().1.json().len() <= body.len(), "{text}");
+        }
+    }
+
+    #[test]
+    fn status_and_date_that_are_none_stay_in_the_document_alone() {
+        let long = "X".repeat(101);
+        for (status, date) in [
+            ("7", r#""0000-01-01""#),
+            ("null", r#""-4800-01-01""#),
+            (r#"["OPEN"]"#, r#""+99999-01-01""#),
+            (&*format!("\"{long}\""), "20260131"),
+        ] {
+            let body = format!(r#"{{"cvId":"x","status":{status},"wijzigingsDatum":{date}}}"#);
+            let (_, document) = read(&body).unwrap();
+            assert_eq!(
+                (document.status(), document.wijzigings_datum()),
+                (None, None)
+            );
+            assert!(document.json().contains(status));
+        }
     }
 
     #[test]

@@ -131,7 +131,10 @@ const CV: Shape = Fields(&[
     ),
 ]);
 
-/// The places of a document that are not as the contract has them, as paths such as `ervaringen[].loon`; mostly none.
+/// More places of one document are not told.
+const MOST: usize = 100;
+
+/// The places of a document that are not as the contract has them, each once, as paths such as `ervaringen[].loon`; mostly none.
 #[must_use]
 pub fn drift(document: &Value) -> Vec<(DriftKind, String)> {
     let mut found = Vec::new();
@@ -154,7 +157,7 @@ fn compare<'a>(
                 path.push(name);
                 match known.iter().find(|(known, _)| known == name) {
                     Some((_, shape)) => compare(shape, value, path, found),
-                    None => found.push((DriftKind::NewField, text(path))),
+                    None => note(found, DriftKind::NewField, path),
                 }
                 path.pop();
             }
@@ -166,7 +169,14 @@ fn compare<'a>(
             }
             path.pop();
         }
-        _ => found.push((DriftKind::Type, text(path))),
+        _ => note(found, DriftKind::Type, path),
+    }
+}
+
+fn note(found: &mut Vec<(DriftKind, String)>, kind: DriftKind, path: &[&str]) {
+    let place = (kind, text(path));
+    if found.len() < MOST && !found.contains(&place) {
+        found.push(place);
     }
 }
 
@@ -209,6 +219,18 @@ mod tests {
         ] {
             assert_eq!(found(&serde_json::from_str(text).unwrap()), []);
         }
+    }
+
+    #[test]
+    fn each_place_is_told_once_and_at_most_a_hundred_are() {
+        let same: Vec<_> = (0..5_000).map(|n| json!({"loon": n})).collect();
+        assert_eq!(found(&json!({"ervaringen": same})).len(), 1);
+        let fields = (0..5_000_u32).map(|n| {
+            let name = (0..20).map(|bit| if n >> bit & 1 == 0 { 'a' } else { 'b' });
+            (name.collect(), json!(1))
+        });
+        let many = Value::Object(fields.collect());
+        assert_eq!(found(&many).len(), MOST);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the mirror reads, beside all that writes: documents, changes by when they came here, and searches.
 
 use chrono::{DateTime, Utc};
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -18,19 +19,20 @@ pub struct StoredDocument {
     pub content_hash: Vec<u8>,
 }
 
-/// Those among `ids` that are stored.
-pub async fn documents(
-    tx: &mut PgConnection,
+/// Those among `ids` that are stored, one at a time: together they may be large.
+pub fn documents<'c>(
+    tx: &'c mut PgConnection,
     ids: &[Uuid],
-) -> Result<Vec<StoredDocument>, StoreError> {
-    Ok(query_as(
+) -> BoxStream<'c, Result<StoredDocument, StoreError>> {
+    query_as(
         "select cv_id, document::text as json, content_hash
            from cvsync.cv
           where cv_id = any($1)",
     )
-    .bind(ids)
-    .fetch_all(tx)
-    .await?)
+    .bind(ids.to_vec())
+    .fetch(tx)
+    .map_err(StoreError::from)
+    .boxed()
 }
 
 /// One page of the changes in a window.
@@ -162,12 +164,17 @@ pub struct Search {
     pub limit: i64,
 }
 
+/// The most bytes of results on a page. A document can have 2 MiB and more.
+pub const LARGEST_PAGE: i64 = 16 << 20;
+
 /// One page of what matches.
 pub struct Found {
     /// How many match; [`MOST_FOUND`] where they are more.
     pub total: i64,
     /// JSON objects of the fields that were asked for, and `cvId`.
     pub page: Vec<String>,
+    /// Whether the page is not whole, because its results have more than [`LARGEST_PAGE`] bytes.
+    pub too_large: bool,
 }
 
 /// What matches: the best first where words are looked for, else in the order of ids. Pages fit together while
@@ -206,26 +213,35 @@ pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, Sto
               limit $14
          )
          select (select count(*) from found),
-                array(select (coalesce(
-                                  (select jsonb_object_agg(key, value)
-                                     from jsonb_each(document)
-                                    where cardinality($12::text[]) > 0 and key = any($12)),
-                                  '{}') || jsonb_build_object('cvId', cv_id))::text
-                        from page
-                        join cvsync.cv using (cv_id)
-                       order by rank desc nulls last, cv_id)",
+                coalesce(array_agg(json order by rank desc nulls last, cv_id) filter (where bytes <= $17), '{}'),
+                coalesce(max(bytes) > $17, false)
+           from (select rank, cv_id, json,
+                        sum(octet_length(json)) over (order by rank desc nulls last, cv_id) as bytes
+                   from (select rank, cv_id,
+                                (coalesce(
+                                    (select jsonb_object_agg(key, value)
+                                       from jsonb_each(document)
+                                      where cardinality($12::text[]) > 0 and key = any($12)),
+                                    '{}') || jsonb_build_object('cvId', cv_id))::text as json
+                           from page
+                           join cvsync.cv using (cv_id)) as results) as sized",
     );
     for terms in &search.terms {
         search_for = search_for.bind(terms);
     }
-    let (total, page) = search_for
+    let (total, page, too_large) = search_for
         .bind(&search.words)
         .bind(&search.velden)
         .bind(search.offset)
         .bind(search.limit)
         .bind(MOST_FOUND)
         .bind(MOST_RANKED)
+        .bind(LARGEST_PAGE)
         .fetch_one(tx)
         .await?;
-    Ok(Found { total, page })
+    Ok(Found {
+        total,
+        page,
+        too_large,
+    })
 }

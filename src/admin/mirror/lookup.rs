@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use axum::body::Bytes;
+use futures_util::TryStreamExt;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,8 +30,13 @@ pub struct Found {
 
 struct Ask {
     id: Uuid,
-    answer: oneshot::Sender<Result<Option<Found>, StoreError>>,
+    answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<Option<Found>, StoreError>>;
+
+/// Requests that wait, by the document they ask for.
+type Waiting = HashMap<Uuid, Vec<Answer>>;
 
 /// See the module's documentation.
 pub struct Lookup {
@@ -88,29 +94,35 @@ impl Lookup {
             if asks.is_empty() {
                 continue;
             }
-            let ids: Vec<Uuid> = asks.iter().map(|ask| ask.id).collect();
-            let read = within(PATIENCE, self.read(&ids)).await;
+            let mut waiting = Waiting::new();
             for Ask { id, answer } in asks {
-                let found = match &read {
-                    Ok(found) => Ok(found.get(&id).cloned()),
-                    Err(error) => Err(error.clone()),
-                };
-                // Who asked may have gone away.
-                let _ = answer.send(found);
+                waiting.entry(id).or_default().push(answer);
+            }
+            let read = within(PATIENCE, self.read(&mut waiting)).await;
+            // These are not stored, or were not read.
+            for answer in waiting.into_values().flatten() {
+                let _ = answer.send(read.clone().map(|()| None));
             }
         }
     }
 
-    async fn read(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Found>, StoreError> {
+    /// Answers each document as soon as it is read, so that no more than one is held here.
+    async fn read(&self, waiting: &mut Waiting) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = waiting.keys().copied().collect();
         let mut tx = self.store.begin_read().await?;
-        let documents = mirror::documents(&mut tx, ids).await?;
-        tx.commit().await?;
-        let found = documents.into_iter().map(|document| {
+        let mut documents = mirror::documents(&mut tx, &ids);
+        while let Some(document) = documents.try_next().await? {
             let hex = |byte: &u8| format!("{byte:02x}");
-            let tag = document.content_hash.iter().map(hex).collect();
-            let json = document.json.into();
-            (document.cv_id, Found { json, tag })
-        });
-        Ok(found.collect())
+            let found = Found {
+                tag: document.content_hash.iter().map(hex).collect(),
+                json: document.json.into(),
+            };
+            for answer in waiting.remove(&document.cv_id).unwrap_or_default() {
+                // The client may have hung up.
+                let _ = answer.send(Ok(Some(found.clone())));
+            }
+        }
+        drop(documents);
+        Ok(tx.commit().await?)
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 
 use super::answer::Refusal;
 use super::query::Query;
 use super::{PATIENCE, to_its_end};
 use crate::admin::Admin;
-use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN, SearchPage};
+use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN};
 use crate::store::mirror::{self, FILTERS, Search};
 use crate::store::{StoreError, within};
 
@@ -33,7 +34,7 @@ const HIGHEST_LEVEL: char = '9';
 pub async fn search(
     State(admin): State<Arc<Admin>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<SearchPage>, Refusal> {
+) -> Result<Response, Refusal> {
     let search = read(&Query::read(query))?;
     let found = to_its_end(async move {
         let _turn = admin.mirror.turn().await?;
@@ -46,14 +47,16 @@ pub async fn search(
         Ok(found.await?)
     })
     .await?;
-    let results = found
-        .page
-        .iter()
-        .map(|json| serde_json::from_str(json).unwrap_or_default());
-    Ok(Json(SearchPage {
-        aantal: usize::try_from(found.total).unwrap_or(0),
-        resultaten: results.collect(),
-    }))
+    if found.too_large {
+        return Err(Refusal::wrong(format!(
+            "the results on this page have more than {} MiB; ask for fewer results with {AANTAL}, or for fewer fields with {VELDEN}",
+            mirror::LARGEST_PAGE >> 20
+        )));
+    }
+    // The results are JSON already. Reading them would take many times their size.
+    let (total, results) = (found.total.max(0), found.page.join(","));
+    let body = format!(r#"{{"aantal":{total},"resultaten":[{results}]}}"#);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 fn read(query: &Query) -> Result<Search, Refusal> {
