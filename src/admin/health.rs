@@ -1,7 +1,7 @@
 //! `/livez` and `/readyz`: for whoever restarts the daemon, and for whoever is paged.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,9 +9,15 @@ use axum::http::StatusCode;
 use super::{Admin, Phase};
 use crate::model::window::instant;
 use crate::model::{clocks, volume};
+use crate::store::cv_search;
+use crate::store::feed_consumer::WEBHOOK;
 use crate::store::pause::Pause;
 use crate::telemetry::STDERR;
 use crate::vdab::Reason;
+
+/// How long a change may wait for a consumer that is part of cvsync, and for one that is not.
+const OWN_PATIENCE: Duration = Duration::from_mins(15);
+const FOREIGN_PATIENCE: Duration = Duration::from_hours(25);
 
 /// 200 unless the daemon or the writer of its log has been stuck for 30 seconds. No outage at VDAB or of the database makes this
 /// fail: a restart would not help.
@@ -77,6 +83,44 @@ fn paused(pause: &Pause) -> String {
         |until| format!("until {}", instant(until)),
     );
     format!("paused {until}: {}", pause.reason)
+}
+
+/// Consumers of the change feed and jobs beside the runs that have an error or do not keep up. Syncs do not wait for them.
+fn consumers(admin: &Admin) -> Vec<String> {
+    let mut notes = Vec::new();
+    if admin.phase() == Phase::Leading {
+        let errors = admin.pipeline.side_errors.borrow();
+        notes.extend(errors.values().cloned());
+    }
+    if let Some(Ok(numbers)) = admin.board.sample() {
+        if numbers.unsearchable > 0 {
+            notes.push(format!(
+                "searches do not find {} CVs: PostgreSQL cannot index them; see the table cvsync.cv_unsearchable",
+                numbers.unsearchable
+            ));
+        }
+        let late = numbers
+            .consumers
+            .iter()
+            .filter(|one| one.waiting_seconds >= patience(&one.name).as_secs_f64());
+        notes.extend(late.map(|one| {
+            format!(
+                "the consumer {} is {} changes behind; the oldest has waited for {:.0} min",
+                one.name,
+                one.behind,
+                one.waiting_seconds / 60.0
+            )
+        }));
+    }
+    notes
+}
+
+/// How long a change may wait for a consumer. Those of other systems may read once a day.
+fn patience(consumer: &str) -> Duration {
+    match consumer {
+        cv_search::CONSUMER | WEBHOOK => OWN_PATIENCE,
+        _ => FOREIGN_PATIENCE,
+    }
 }
 
 /// An outage of the source blocks nothing: there is nothing that a restart or another instance could do about it.
@@ -147,6 +191,7 @@ pub fn readiness(admin: &Admin) -> Readiness {
             limit.num_minutes()
         ));
     }
+    readiness.notes.extend(consumers(admin));
     for (operation, gate) in admin.pipeline.vdab.closed_gates() {
         let line = format!(
             "{operation}: {}; asked again in {} s",

@@ -17,7 +17,8 @@ use crate::telemetry::{
     CHANGES_LATELY, CHANGES_USUAL, CLOCK_DISAGREEMENT, CLOCK_OFFSET, DELETES_WITHHELD,
     FEED_CONSUMER_LAG, FEED_SEQ, LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST, PAUSED,
     QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL, SCHEMA_DRIFT,
-    SETTLE_LAG, SOURCE_LAG, STORED, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING, WORKERS, Watched,
+    SETTLE_LAG, SOURCE_LAG, STORED, UNSEARCHABLE, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING,
+    WORKERS, Watched,
 };
 
 /// Everything, as of now.
@@ -129,6 +130,9 @@ fn watch_stored(admin: &Arc<Admin>) {
                 })
                 .collect(),
         )
+    });
+    register(admin, UNSEARCHABLE, |admin| {
+        Some(vec![(as_f64(numbers(admin)?.unsearchable), vec![])])
     });
     register(admin, CHANGES_LATELY, |admin| {
         Some(vec![(as_f64(numbers(admin)?.changes?.0), vec![])])

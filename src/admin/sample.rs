@@ -17,8 +17,9 @@ use crate::store::reconcile::ReconcileRun;
 use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
-    Store, StoreError, clock_doubt, cv, cv_change, cv_seen, feed_consumer, held_delete, instance,
-    job_success, lease, parked_cv, reconcile, run_request, sync_window, watermark, within,
+    Store, StoreError, clock_doubt, cv, cv_change, cv_search, cv_seen, feed_consumer, held_delete,
+    instance, job_success, lease, parked_cv, reconcile, run_request, sync_window, watermark,
+    within,
 };
 
 /// How often.
@@ -67,6 +68,8 @@ pub struct Numbers {
     pub feed_seq: i64,
     /// Who registered to read it; of many, those that are furthest behind.
     pub consumers: Vec<Consumer>,
+    /// CVs that PostgreSQL cannot index for search.
+    pub unsearchable: i64,
     /// Changes listed lately, and how many are usual where that is known.
     pub changes: Option<(i64, Option<i64>)>,
     /// What takes a look at the whole table, and is read now and then.
@@ -141,6 +144,7 @@ async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
         parked_oldest_age: parked_cv::oldest_age(&mut tx).await?,
         feed_seq: cv_change::last_seq(&mut tx).await?,
         consumers: feed_consumer::slowest(&mut tx, CONSUMERS).await?,
+        unsearchable: cv_search::set_aside(&mut tx).await?,
         ages: Arc::clone(ages),
         last_success: job_success::told(&mut tx).await?.into_iter().collect(),
         parked: parked_cv::count(&mut tx).await?.into_iter().collect(),

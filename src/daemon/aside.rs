@@ -70,13 +70,14 @@ async fn keep_reference(
             // As for runs: it drops what is in hand.
             _ = pause.changed() => continue,
         };
+        pipeline.beside(JOB, ended.error());
         match ended {
             Ended::Whole => {
                 done = Some(Ticker::new(schedule.clone(), clock.now()));
                 pause_after_failure = AGAIN;
             }
             Ended::More => not_before = Instant::now() + AGAIN,
-            Ended::Failed => {
+            Ended::Failed(_) => {
                 not_before = Instant::now() + pause_after_failure;
                 pause_after_failure = (pause_after_failure * 2).min(SELDOM);
             }
@@ -90,7 +91,17 @@ enum Ended {
     Whole,
     /// There are more diploma's to look up.
     More,
-    Failed,
+    /// With the first error.
+    Failed(String),
+}
+
+impl Ended {
+    fn error(&self) -> Option<String> {
+        match self {
+            Self::Whole | Self::More => None,
+            Self::Failed(error) => Some(format!("reference data is out of date: {error}")),
+        }
+    }
 }
 
 async fn refresh(pipeline: &Pipeline) -> Ended {
@@ -98,7 +109,7 @@ async fn refresh(pipeline: &Pipeline) -> Ended {
         Ok(refreshed) => refreshed,
         Err(error) => {
             tracing::warn!("reference data stays as it was: {error}");
-            return Ended::Failed;
+            return Ended::Failed(error.to_string());
         }
     };
     for list in &refreshed.lists {
@@ -118,9 +129,9 @@ async fn refresh(pipeline: &Pipeline) -> Ended {
         diplomas_left = diplomas.map_or(0, |diplomas| diplomas.left),
         "reference data fetched"
     );
-    match (refreshed.complete(), refreshed.failed()) {
+    match (refreshed.complete(), refreshed.error()) {
         (true, _) => Ended::Whole,
-        (false, false) => Ended::More,
-        (false, true) => Ended::Failed,
+        (false, None) => Ended::More,
+        (false, Some(error)) => Ended::Failed(error),
     }
 }

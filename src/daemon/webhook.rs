@@ -24,12 +24,10 @@ use crate::admin::Board;
 use crate::clock::Clock;
 use crate::config;
 use crate::store::cv_change::{self, Change};
+use crate::store::feed_consumer::WEBHOOK as NAME;
 use crate::store::{Store, StoreError, feed_consumer, within};
 use crate::telemetry::Metrics;
 use crate::vdab::{Pauses, headers};
-
-/// What it is called among the consumers.
-const NAME: &str = "webhook";
 
 /// How often it looks for changes: with what a delivery takes, well below a second.
 const PERIOD: Duration = Duration::from_millis(300);

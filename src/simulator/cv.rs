@@ -49,15 +49,16 @@ pub(super) fn id(seed: u64, index: u32) -> Uuid {
 }
 
 impl Cv {
-    /// The CV as JSON, 4 to 8 kB and rarely up to 20.
+    /// The CV as JSON, 4 to 8 kB and rarely up to 20. One in a hundred holds next to nothing.
     pub(super) fn render(&self) -> String {
         Json::document(12 * 1024, |json| {
             json.text_at("cvId", &id(self.seed, self.index).to_string());
+            let date = self.changed.format("%Y-%m-%d").to_string();
+            if let Some(form) = self.form() {
+                return form.render(json, &date);
+            }
             json.text_at("status", OPEN);
-            json.text_at(
-                "wijzigingsDatum",
-                &self.changed.format("%Y-%m-%d").to_string(),
-            );
+            json.text_at("wijzigingsDatum", &date);
             json.plain_at("iklId", 11_000_000 + u64::from(self.index));
             json.object_at("persoonlijkeInteresse", |_| ());
             self.persoon(json);
@@ -71,6 +72,9 @@ impl Cv {
 
     /// The codes of the diploma's, as the document shows them in `opleidingen[].naam`.
     pub(super) fn studies(&self) -> Vec<&'static str> {
+        if self.form().is_some() {
+            return Vec::new();
+        }
         let (mut rng, turn) = self.part(Part::Opleidingen);
         let first = turn % reference::DIPLOMAS.len();
         let mut codes = vec![reference::DIPLOMAS[first].0];
@@ -80,6 +84,9 @@ impl Cv {
 
     /// The regions, as the document shows them in `gewensteJob.regios`.
     pub(super) fn regios(&self) -> Vec<&'static str> {
+        if let Some(form) = self.form() {
+            return form.regios().to_vec();
+        }
         let (mut rng, _) = self.part(Part::GewensteJob);
         let count = rng.usize(1..8);
         rng.choose_multiple(words::REGIOS.iter().copied(), count)
@@ -299,6 +306,25 @@ mod tests {
                     assert_eq!(before.pointer(same), after.pointer(same));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn one_cv_in_a_hundred_is_sparse_and_takes_each_form() {
+        let sparse: Vec<_> = (0..5_000)
+            .filter(|index| cv(*index, 0).form().is_some())
+            .collect();
+        assert!((30..80).contains(&sparse.len()), "{}", sparse.len());
+        assert!(sparse[0] >= 100, "small worlds stay as they were");
+        for revision in 0..5 {
+            let (one, next) = (cv(sparse[0], revision), cv(sparse[0], revision + 1));
+            assert_ne!(one.form(), next.form());
+            let document: Value = serde_json::from_str(&one.render()).unwrap();
+            assert_eq!(document["cvId"], id(1, sparse[0]).to_string());
+            assert_eq!(
+                document.pointer("/gewensteJob/regios").is_some(),
+                !one.regios().is_empty()
+            );
         }
     }
 

@@ -19,6 +19,7 @@ mod reference;
 mod routes;
 mod search;
 mod serve;
+mod sparse;
 #[cfg(test)]
 mod tests;
 mod words;

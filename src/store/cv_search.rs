@@ -25,10 +25,19 @@ pub async fn is_behind(tx: &mut PgConnection) -> Result<bool, StoreError> {
     .await?)
 }
 
-/// Takes up the next changes of the feed, `limit` at most; returns how many there were.
+/// The result of [`take_up`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TakenUp {
+    /// Changes that were processed.
+    pub changes: usize,
+    /// CVs among them that PostgreSQL cannot index. Searches do not find them until they change.
+    pub set_aside: i64,
+}
+
+/// Processes at most `limit` changes of the feed. A CV that PostgreSQL cannot index is set aside in `cv_unsearchable`.
 ///
 /// One at a time does it, whoever leads: a slower one would put an older document over a newer one.
-pub async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<usize, StoreError> {
+pub async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<TakenUp, StoreError> {
     let from: Option<i64> = query_scalar(
         "select seq
            from cvsync.feed_consumer
@@ -39,21 +48,36 @@ pub async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<usize, StoreEr
     .fetch_optional(&mut *tx)
     .await?;
     let Some(from) = from else {
-        return begin_anew(tx).await.map(|()| 0);
+        return begin_anew(tx).await.map(|()| TakenUp::default());
     };
     let changes = cv_change::between(tx, from, i64::MAX, limit).await?;
     let Some(last) = changes.last() else {
-        return Ok(0);
+        return Ok(TakenUp::default());
     };
     // What was removed is gone from here already.
     let ids: BTreeSet<Uuid> = changes.iter().map(|change| change.cv_id).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     query("select cvsync.make_searchable($1)")
-        .bind(ids)
+        .bind(&ids)
         .execute(&mut *tx)
         .await?;
+    let set_aside =
+        query_scalar("select count(*) from cvsync.cv_unsearchable where cv_id = any($1)")
+            .bind(ids)
+            .fetch_one(&mut *tx)
+            .await?;
     feed_consumer::move_on(tx, CONSUMER, from, last.seq).await?;
-    Ok(changes.len())
+    Ok(TakenUp {
+        changes: changes.len(),
+        set_aside,
+    })
+}
+
+/// The number of CVs that PostgreSQL cannot index.
+pub async fn set_aside(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(query_scalar("select count(*) from cvsync.cv_unsearchable")
+        .fetch_one(tx)
+        .await?)
 }
 
 /// Somebody dropped the consumer: everything that the feed still has is taken up once more.

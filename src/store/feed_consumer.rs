@@ -7,6 +7,9 @@ use sqlx::PgConnection;
 use super::sql::{query, query_as};
 use super::{StoreError, cv_change};
 
+/// The name of the webhook among the consumers.
+pub const WEBHOOK: &str = "webhook";
+
 /// A reader of the feed.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Consumer {
@@ -16,6 +19,8 @@ pub struct Consumer {
     pub seq: i64,
     /// How many numbers the feed is ahead of it.
     pub behind: i64,
+    /// The age of the oldest change that it has not processed, in seconds; 0 without such a change.
+    pub waiting_seconds: f64,
     /// When it moved last.
     pub updated_at: DateTime<Utc>,
 }
@@ -24,7 +29,14 @@ pub struct Consumer {
 pub async fn slowest(tx: &mut PgConnection, limit: i64) -> Result<Vec<Consumer>, StoreError> {
     let last = cv_change::last_seq(&mut *tx).await?;
     Ok(query_as(
-        "select name, seq, greatest($1 - seq, 0) as behind, updated_at
+        "select name, seq, greatest($1 - seq, 0) as behind, updated_at,
+                coalesce(
+                    (select extract(epoch from greatest(clock_timestamp() - at, interval '0'))
+                       from cvsync.cv_change
+                      where cv_change.seq > feed_consumer.seq
+                      order by cv_change.seq
+                      limit 1),
+                    0)::float8 as waiting_seconds
            from cvsync.feed_consumer
           order by seq, name
           limit $2",

@@ -98,6 +98,8 @@ pub struct Pipeline {
     widths: Mutex<Widths>,
     /// What the database said while it could not be used.
     pub trouble: watch::Sender<Option<StoreError>>,
+    /// The errors of the jobs beside the runs, by job: `search`, `reference`.
+    pub side_errors: watch::Sender<BTreeMap<&'static str, String>>,
     /// Ends the run: no new work is taken, what is in hand is finished or dropped whole.
     pub token: CancellationToken,
 }
@@ -197,8 +199,17 @@ impl Pipeline {
             better_overlap_hours: watch::Sender::new(None),
             widths: Mutex::default(),
             trouble: watch::Sender::new(None),
+            side_errors: watch::Sender::default(),
             token,
         })
+    }
+
+    /// Records the latest error of a job beside the runs; `None` after a success.
+    pub fn beside(&self, job: &'static str, error: Option<String>) {
+        self.side_errors.send_if_modified(|errors| match error {
+            Some(error) => errors.insert(job, error.clone()) != Some(error),
+            None => errors.remove(job).is_some(),
+        });
     }
 
     /// Brings the schema up to date, as soon as the database lets it.

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Pipeline, STATEMENT};
+use crate::store::cv_search::CONSUMER;
 use crate::store::{Store, StoreError, cv_search, lease, within};
 use crate::vdab::Pauses;
 
-/// Changes in one transaction: a tenth of a second's work for PostgreSQL.
+/// Changes in one transaction: a tenth of a second's work for PostgreSQL. After an error it is one change at a time: it may
+/// be one slow document that makes the whole slice time out.
 const SLICE: i64 = 100;
 
 /// How often it looks for changes.
@@ -25,18 +27,28 @@ const REST: u32 = 4;
 pub async fn follow(pipeline: &Pipeline) -> Infallible {
     let fresh = || Pauses::new(PERIOD, LONGEST_PAUSE);
     let mut pauses = fresh();
+    let mut size = SLICE;
     loop {
         let begun = Instant::now();
-        let done = slice(&pipeline.store).await;
-        if done.is_ok() {
-            pauses = fresh();
-        }
+        let done = slice(&pipeline.store, size).await;
+        let trouble = done
+            .as_ref()
+            .err()
+            .map(|error| format!("search does not follow the changes: {error}"));
+        pipeline.beside(CONSUMER, trouble);
         let pause = match done {
-            Ok(true) => PERIOD,
-            Ok(false) if pipeline.progress.snapshot().is_some() => begun.elapsed() * REST,
-            Ok(false) => Duration::ZERO,
+            Ok(done) => {
+                pauses = fresh();
+                size = SLICE;
+                match done {
+                    true => PERIOD,
+                    false if pipeline.progress.snapshot().is_some() => begun.elapsed() * REST,
+                    false => Duration::ZERO,
+                }
+            }
             Err(error) => {
-                tracing::warn!("CVs cannot be made searchable, trying again: {error}");
+                tracing::warn!("retrying to make CVs searchable: {error}");
+                size = 1;
                 pauses.next_pause()
             }
         };
@@ -51,7 +63,7 @@ pub async fn catch_up(store: &Store, token: &CancellationToken) {
     while let Ok(true) = rest
         && !token.is_cancelled()
     {
-        rest = slice(store).await.map(|done| !done);
+        rest = slice(store, SLICE).await.map(|done| !done);
     }
     if let Err(error) = rest {
         tracing::warn!("not all CVs can be searched for yet: {error}");
@@ -66,7 +78,7 @@ async fn is_led(store: &Store) -> Result<bool, StoreError> {
 }
 
 /// True if nothing was left.
-async fn slice(store: &Store) -> Result<bool, StoreError> {
+async fn slice(store: &Store, size: i64) -> Result<bool, StoreError> {
     within(STATEMENT, async {
         let mut tx = store.begin().await?;
         let is_behind = cv_search::is_behind(&mut tx).await?;
@@ -75,9 +87,15 @@ async fn slice(store: &Store) -> Result<bool, StoreError> {
             return Ok(true);
         }
         let mut tx = store.begin_write().await?;
-        let taken = cv_search::take_up(&mut tx, SLICE).await?;
+        let taken = cv_search::take_up(&mut tx, size).await?;
         tx.commit().await?;
-        Ok(i64::try_from(taken).unwrap_or(i64::MAX) < SLICE)
+        if taken.set_aside > 0 {
+            tracing::error!(
+                cvs = taken.set_aside,
+                "PostgreSQL cannot index these CVs, so searches do not find them; see the table cvsync.cv_unsearchable"
+            );
+        }
+        Ok(i64::try_from(taken.changes).unwrap_or(i64::MAX) < size)
     })
     .await
 }

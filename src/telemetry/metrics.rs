@@ -111,6 +111,12 @@ pub const FEED_CONSUMER_LAG: Watched = Watched(
     "",
     "How many numbers the change feed is ahead of this registered consumer",
 );
+/// Their ids are in the table `cv_unsearchable`.
+pub const UNSEARCHABLE: Watched = Watched(
+    "cvsync.unsearchable",
+    "",
+    "CVs that searches do not find, because PostgreSQL cannot index their document",
+);
 /// So that alerts fit any schedule.
 pub const SCHEDULE_INTERVAL: Watched = Watched(
     "cvsync.schedule.interval",
@@ -510,7 +516,7 @@ mod tests {
 
     use super::*;
 
-    const WATCHED: [Watched; 25] = [
+    const WATCHED: [Watched; 26] = [
         WATERMARK,
         SOURCE_LAG,
         LAST_SUCCESS,
@@ -530,6 +536,7 @@ mod tests {
         VERIFIED_AGE,
         FEED_SEQ,
         FEED_CONSUMER_LAG,
+        UNSEARCHABLE,
         SCHEDULE_INTERVAL,
         SETTLE_LAG,
         CHANGES_LATELY,

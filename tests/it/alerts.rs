@@ -400,6 +400,21 @@ async fn a_consumer_that_stands_still_is_cvsync_feed_consumer_behind() {
 }
 
 #[tokio::test]
+async fn a_cv_that_cannot_be_indexed_is_cvsync_unsearchable() {
+    let world = World::new(10).await;
+    let watched = Watched::synced(&world).await;
+    world.until_searchable().await;
+    execute(
+        &world,
+        "insert into cvsync.cv_unsearchable (cv_id, error_code) select cv_id, '22000' from cvsync.cv limit 1",
+    )
+    .await;
+    watched
+        .until_firing(&["CvsyncUnsearchable"], nothing_more)
+        .await;
+}
+
+#[tokio::test]
 async fn a_receiver_that_is_away_is_cvsync_webhook_fails() {
     let mut world = World::new(10).await;
     let nobody = format!("http://{}/", free_address());

@@ -30,6 +30,7 @@ mod fuzz;
 mod histories;
 mod leadership;
 mod mirror;
+mod odd_documents;
 mod page;
 mod pgbouncer;
 mod pipeline;

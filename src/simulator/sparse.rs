@@ -1,0 +1,110 @@
+//! CVs that hold little, or other types than usual: every field but `cvId` is optional.
+
+use super::cv::{Cv, draw};
+use super::json::Json;
+use crate::contract::OPEN;
+
+/// Purpose of the draw that chooses sparse CVs, and the one that chooses their first form.
+const SPARSE: u64 = 102;
+const FIRST_FORM: u64 = 103;
+
+/// One CV in so many is sparse.
+const ONE_IN: u8 = 100;
+
+/// CVs with a lower number are never sparse, so that a small world stays the same.
+const FIRST: u32 = 100;
+
+/// The region in the form [`Form::Region`].
+const REGIO: &str = "BE231A";
+
+/// The parts of a document that can be missing.
+const PARTS: [&str; 7] = [
+    "persoonlijkeInteresse",
+    "natuurlijkPersoon",
+    "ervaringen",
+    "opleidingen",
+    "attesteringen",
+    "competenties",
+    "gewensteJob",
+];
+
+/// The content of a sparse CV. Each change of the CV brings the next form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `cvId` alone.
+    Bare,
+    /// A region, and no word.
+    Region,
+    /// Null in each part.
+    Null,
+    /// Nothing in each part.
+    Empty,
+    /// Other types than usual.
+    OtherTypes,
+}
+
+const FORMS: [Form; 5] = [
+    Form::Bare,
+    Form::Region,
+    Form::Null,
+    Form::Empty,
+    Form::OtherTypes,
+];
+
+impl Cv {
+    /// The form of this CV if it is sparse.
+    pub(super) fn form(&self) -> Option<Form> {
+        let is_sparse =
+            self.index >= FIRST && draw(self.seed, self.index, SPARSE, 0).u8(0..ONE_IN) == 0;
+        is_sparse.then(|| {
+            let first = draw(self.seed, self.index, FIRST_FORM, 0).usize(0..FORMS.len());
+            FORMS[(first + self.revision as usize) % FORMS.len()]
+        })
+    }
+}
+
+impl Form {
+    /// The regions in the document.
+    pub(super) fn regios(self) -> &'static [&'static str] {
+        match self {
+            Self::Region => &[REGIO],
+            Self::Bare | Self::Null | Self::Empty | Self::OtherTypes => &[],
+        }
+    }
+
+    /// The fields behind `cvId`.
+    pub(super) fn render(self, json: &mut Json, date: &str) {
+        if self != Self::Bare {
+            json.text_at("status", OPEN);
+        }
+        match self {
+            Self::Bare => {}
+            Self::Region => json.object_at("gewensteJob", |json| {
+                json.texts_at("regios", self.regios().iter().copied());
+            }),
+            Self::Null => {
+                json.text_at("wijzigingsDatum", date);
+                for part in PARTS {
+                    json.plain_at(part, "null");
+                }
+            }
+            Self::Empty => {
+                json.text_at("wijzigingsDatum", "");
+                json.object_at("natuurlijkPersoon", |_| ());
+                json.array_at("ervaringen", |_| ());
+                json.object_at("opleidingen", |_| ());
+                json.array_at("attesteringen", |json| json.object(|_| ()));
+                json.text_at("competenties", "");
+                json.object_at("gewensteJob", |_| ());
+            }
+            Self::OtherTypes => {
+                json.plain_at("wijzigingsDatum", 20_260_131);
+                json.text_at("natuurlijkPersoon", "");
+                json.plain_at("ervaringen", false);
+                json.plain_at("opleidingen", 7);
+                json.plain_at("competenties", r#"[null,"",7,[],[{}]]"#);
+                json.plain_at("gewensteJob", "[]");
+            }
+        }
+    }
+}
