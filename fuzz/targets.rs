@@ -2,6 +2,8 @@
 //!
 //! `cargo fuzz` drives them for as long as one likes (see `fuzz/Cargo.toml`), the normal tests for some seconds.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta};
 use cvsync::config::{Config, Env, VARIABLES};
 use cvsync::model::{CvId, Document, JsonPointer, Names, StatusWords};
@@ -9,7 +11,8 @@ use cvsync::vdab::answer::Raw;
 use cvsync::vdab::{Detail, bulk, detail, headers, reference, search};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// The CV that is asked for.
@@ -38,7 +41,8 @@ pub fn detail_answer(data: &[u8]) {
         gone: vec![GONE.into()],
     };
     let asked = CvId::parse(ID).expect("it is an id");
-    let claims = serde_json::from_slice::<Value>(&raw.body).ok();
+    let body = raw.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&raw.body);
+    let claims = serde_json::from_slice::<Value>(body).ok();
     let field = |name: &str| claims.as_ref()?.get(name)?.as_str();
     match detail::classify(&raw, asked, &words, &[], &Names::default()) {
         Ok(Detail::Live(document)) => {
@@ -58,6 +62,7 @@ pub fn detail_answer(data: &[u8]) {
             assert!(raw.status.is_client_error());
             assert!(headers::is_json(&raw.headers), "not from the API");
             let body = std::str::from_utf8(&raw.body).expect("it is text");
+            let body = body.trim_start_matches('\u{feff}');
             let fields = serde_json::from_str::<IgnoredAny>(body);
             assert!(
                 fields.is_ok() && body.trim_ascii_start().starts_with('{'),
@@ -68,21 +73,173 @@ pub fn detail_answer(data: &[u8]) {
     }
 }
 
-/// A page, as another reader than ours sees it.
-#[derive(serde::Deserialize)]
-struct Page {
-    resultaten: Vec<IgnoredAny>,
+/// JSON as another reader than ours sees it: names that come twice are there twice.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "it only has to tell 0 from others"
+)]
+enum Tree {
+    Text(String),
+    /// Whether it is 0.
+    Number(bool),
+    List(Vec<Tree>),
+    Object(Vec<(String, Tree)>),
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Tree;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Tree, E> {
+                Ok(Tree::Other)
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Tree, E> {
+                Ok(Tree::Number(number == 0))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {
+                Ok(Tree::Number(number == 0))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Tree, E> {
+                Ok(Tree::Number(number == 0.0))
+            }
+
+            fn visit_unit<E>(self) -> Result<Tree, E> {
+                Ok(Tree::Other)
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+                Ok(Tree::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tree, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    items.push(item);
+                }
+                Ok(Tree::List(items))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
+                let mut fields: Vec<(String, Tree)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Tree>()? {
+                    fields.push((name, value));
+                }
+                // serde_json hands numbers over like this, to keep every digit.
+                if let [(name, Tree::Text(digits))] = &fields[..]
+                    && name == "$serde_json::private::Number"
+                {
+                    return Ok(Tree::Number(digits.parse() == Ok(0.0)));
+                }
+                Ok(Tree::Object(fields))
+            }
+        }
+
+        deserializer.deserialize_any(Read)
+    }
+}
+
+impl Tree {
+    /// The fields of this name, whatever its case.
+    fn fields(&self, wanted: &str) -> Vec<&Self> {
+        let Self::Object(fields) = self else {
+            return Vec::new();
+        };
+        let fields = fields
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        fields.map(|(_, value)| value).collect()
+    }
+
+    fn texts<'a>(&'a self, all: &mut BTreeSet<&'a str>) {
+        match self {
+            Self::Text(text) => {
+                all.insert(text.trim());
+            }
+            Self::List(items) => items.iter().for_each(|item| item.texts(all)),
+            Self::Object(fields) => fields.iter().for_each(|(_, value)| value.texts(all)),
+            Self::Number(_) | Self::Other => {}
+        }
+    }
+
+    fn is_empty_list(&self) -> bool {
+        match self {
+            Self::List(items) => items.is_empty(),
+            Self::Object(fields) => fields.is_empty(),
+            _ => false,
+        }
+    }
+
+    fn is_zero(&self) -> bool {
+        match self {
+            Self::Number(is_zero) => *is_zero,
+            Self::Text(text) => {
+                matches!(text.trim(), "0" | "+0" | "0.0" | "+0.0")
+                    || text
+                        .trim()
+                        .trim_start_matches('+')
+                        .bytes()
+                        .all(|byte| byte == b'0')
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A page of `count` items with these ids: none is lost, none is made up, and an empty one has proof.
+fn honest_page(raw: &Raw, count: usize, ids: &[String]) {
+    assert_eq!(raw.status, 200);
+    assert!(headers::is_json(&raw.headers));
+    let body = std::str::from_utf8(&raw.body).expect("it is text");
+    let body = body.trim_start_matches('\u{feff}');
+    let tree: Tree = serde_json::from_str(body).expect("a page is whole JSON");
+    let mut texts = BTreeSet::new();
+    tree.texts(&mut texts);
+    for id in ids {
+        assert!(texts.contains(id.trim()), "an id is made up");
+    }
+    let lists = tree.fields("resultaten");
+    let items = lists.iter().map(|list| match list {
+        Tree::List(items) => Some(items.len()),
+        Tree::Other => Some(0),
+        Tree::Text(text) if text.trim().is_empty() => Some(0),
+        _ => None,
+    });
+    if let Some(items) = items.sum::<Option<usize>>()
+        && matches!(tree, Tree::Object(_))
+    {
+        assert_eq!(items, count, "an item is lost");
+    }
+    if let Tree::List(items) = &tree {
+        assert_eq!(items.len(), count, "an item is lost");
+        assert!(count > 0, "an empty array proves nothing");
+    }
+    if count == 0 {
+        let totals = ["aantal", "totaalAantalResultaten"].map(|name| tree.fields(name));
+        let is_zero = totals.iter().flatten().any(|total| total.is_zero());
+        let is_list = lists.iter().any(|list| list.is_empty_list());
+        assert!(is_zero || is_list, "nothing proves that it is empty");
+    }
 }
 
 /// An answer with a page of ids, laid out as [`detail_answer`]'s.
 pub fn bulk_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
-    match bulk::classify(&raw) {
+    match bulk::classify(&raw, 0, &Names::default()) {
         Ok(page) => {
-            assert_eq!(raw.status, 200);
-            let body = std::str::from_utf8(&raw.body).expect("it is text");
-            let whole: Page = serde_json::from_str(body).expect("a page is whole JSON");
-            assert_eq!(whole.resultaten.len(), page.items.len(), "none is lost");
+            let ids = page.items.iter().filter_map(|item| item.cv_id.clone());
+            let ids: Vec<_> = ids.filter(|id| CvId::parse(id).is_some()).collect();
+            honest_page(&raw, page.items.len(), &ids);
         }
         Err(error) => harmless(&error.to_string()),
     }
@@ -91,12 +248,11 @@ pub fn bulk_answer(data: &[u8]) {
 /// An answer to a search, laid out as [`detail_answer`]'s. VDAB's words are shown to a person: on one line, with an end.
 pub fn search_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
-    match search::classify(&raw) {
+    match search::classify(&raw, 0, &Names::default()) {
         Ok(page) => {
-            assert_eq!(raw.status, 200);
-            let body = std::str::from_utf8(&raw.body).expect("it is text");
-            let whole: Page = serde_json::from_str(body).expect("a page is whole JSON");
-            assert_eq!(whole.resultaten.len(), page.items.len(), "none is lost");
+            let ids = page.items.iter().filter_map(|item| item.get("cvId"));
+            let ids: Vec<_> = ids.filter_map(Value::as_str).map(str::to_owned).collect();
+            honest_page(&raw, page.items.len(), &ids);
         }
         Err(error) => {
             let message = error.to_string();
@@ -109,7 +265,7 @@ pub fn search_answer(data: &[u8]) {
 /// An answer with a reference list, laid out as [`detail_answer`]'s.
 pub fn reference_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
-    match reference::classify(&raw, "omschrijving") {
+    match reference::classify(&raw, "omschrijving", &Names::default()) {
         Ok(entries) => {
             assert_eq!(raw.status, 200);
             assert!(headers::is_json(&raw.headers));

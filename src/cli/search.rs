@@ -69,6 +69,10 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         total = page.total.or(total);
         // Pages shift while they are read: what comes twice is shown once.
         let mut items = page.items;
+        items.retain(|item| {
+            left_out.without_id += u64::from(item.is_empty());
+            !item.is_empty()
+        });
         items.retain(|item| seen.len() < limit && seen.insert(key(item)));
         if args.detail {
             details(&source.vdab, &items, &mut printer, &mut left_out).await?;

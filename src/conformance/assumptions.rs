@@ -78,6 +78,8 @@ assumptions! {
         "a page"; "none: a list is read until a page is short"; total
     "list-fields" "V" "a list is `resultaten`, and the id of an item `cvId`";
         "a page; other names are found by what is in them"; NAMES; list_fields
+    "list-form" "A" "a list is an array of objects, also where it is empty";
+        "all lists"; "none: other forms are taken where they prove what they say"; list_form
     "list-status" "V" "an item has a `status`";
         "a page"; "CVSYNC_API_NAMES; none where there is no status: the detail decides"; list_status
     "garbage-ids" "V" "an id that is none, such as `NOT_FOUND`, may be listed";

@@ -59,6 +59,10 @@ pub struct Seen {
     /// Whether answers tell the time, and how far this machine is ahead of it in seconds.
     pub dated: Option<bool>,
     pub ahead: Option<i64>,
+    /// The forms of lists that are not the contract's.
+    pub forms: BTreeSet<&'static str>,
+    /// Why a good answer to a bulk call proves nothing.
+    pub unproven: Option<&'static str>,
     /// The content types of good answers.
     pub content_types: BTreeSet<String>,
     pub search: Search,

@@ -38,6 +38,9 @@ quirks! {
     NoStatus "no-status" "list items have no status"
     ListFields "list-fields" "resultaten, cvId and status are called results, id and state in bulk lists"
     DocumentFields "document-fields" "cvId, status and wijzigingsDatum are called id, state and modified in documents"
+    ListNull "list-null" "empty lists are null"
+    ListKeyed "list-keyed" "lists are objects with numbers for keys, and totals are text"
+    ListMarked "list-marked" "lists begin with a byte order mark, and hold ids in place of objects"
     WindowParameters "window-parameters" "van and tot are called from and until"
     PagingParameters "paging-parameters" "vanaf and aantal are called offset and limit; unknown ones are ignored"
     StrictParameters "strict-parameters" "vanaf and aantal are called start and size; unknown ones are refused"
@@ -370,6 +373,24 @@ impl Quirk {
             Self::NoStatus => each_item(answer, |item| {
                 item.as_object_mut().map(|item| item.remove("status"));
             }),
+            Self::ListNull => edit(answer, |page| {
+                if page["resultaten"].as_array().is_some_and(Vec::is_empty) {
+                    page["resultaten"] = Value::Null;
+                }
+            }),
+            Self::ListKeyed => edit(answer, |page| {
+                let items = page["resultaten"].as_array().cloned().unwrap_or_default();
+                let keyed = (3..)
+                    .zip(items)
+                    .map(|(key, item): (u32, _)| (key.to_string(), item));
+                page["resultaten"] = Value::Object(keyed.collect());
+                page["aantal"] = page["aantal"].to_string().into();
+            }),
+            Self::ListMarked => {
+                each_item(answer, |item| *item = item["cvId"].take());
+                let marked = ["\u{feff}".as_bytes(), &answer.body].concat();
+                answer.body = marked.into();
+            }
             Self::GoneWord => each_item(answer, |item| reword(item, VERWIJDERD, INACTIEF)),
             Self::LiveWord => each_item(answer, |item| reword(item, OPEN, ACTIEF)),
             Self::ListFields => {

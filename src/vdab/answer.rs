@@ -31,12 +31,12 @@ impl Raw {
         }
     }
 
-    /// The body of a 200 that claims to be JSON, or what else the answer proves (contract, "Quota" and "Errors").
+    /// The body of a 200 that claims to be JSON, without a byte order mark, or what else the answer proves (contract, "Quota" and "Errors").
     ///
     /// What a 404 or another 4xx means is up to the operation: they come back as [`ApiError::Refused`].
     pub fn json(&self) -> Result<&[u8], ApiError> {
         match self.status.as_u16() {
-            200 if headers::is_json(&self.headers) => Ok(&self.body),
+            200 if headers::is_json(&self.headers) => Ok(wire::without_mark(&self.body)),
             200 => Err(ApiError::NotAnAnswer("status 200, but it is no JSON")),
             status @ (401 | 403) => Err(ApiError::KeyRefused {
                 status,

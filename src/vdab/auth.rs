@@ -8,10 +8,13 @@ use reqwest::RequestBuilder;
 use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 
+use super::answer::Raw;
 use super::error::ApiError;
 use super::request::Http;
+use super::wire;
 use crate::config;
 
 /// The most that is read of a token answer.
@@ -45,13 +48,14 @@ struct Token {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: SecretString,
-    #[serde(default = "default_life")]
-    expires_in: u64,
+    /// Some servers write it as text.
+    #[serde(default)]
+    expires_in: Value,
 }
 
-fn default_life() -> u64 {
-    900
-}
+/// The life of a token in seconds if the answer does not tell it, and the longest one that is believed.
+const DEFAULT_LIFE: u64 = 900;
+const LONGEST_LIFE: u64 = 86_400;
 
 impl Auth {
     /// `None` if the key holds characters that no header can.
@@ -143,20 +147,54 @@ impl OAuth {
         let asked = Instant::now();
         let post = http.post(self.settings.token_url.clone()).form(&form);
         let answer = http.send(post, LARGEST_TOKEN, async || true).await?;
-        let token: TokenAnswer = match answer.json() {
-            Ok(body) => serde_json::from_slice(body)
-                .map_err(|_| ApiError::NotAnAnswer("the token server gave no token"))?,
-            Err(ApiError::Refused { status, message }) => {
-                return Err(ApiError::KeyRefused { status, message });
-            }
-            Err(error) => return Err(error),
-        };
-        let life = Duration::from_secs(token.expires_in);
+        let (value, life) = read(&answer)?;
         let renew_at = asked + life.saturating_sub(MARGIN).max(life / 2);
         *cached = Some(Token {
-            value: token.access_token.clone(),
+            value: value.clone(),
             renew_at,
         });
-        Ok(token.access_token)
+        Ok(value)
+    }
+}
+
+/// The token and its life.
+fn read(answer: &Raw) -> Result<(SecretString, Duration), ApiError> {
+    let token: TokenAnswer = match answer.json() {
+        Ok(body) => serde_json::from_slice(body)
+            .map_err(|_| ApiError::NotAnAnswer("the token server gave no token"))?,
+        Err(ApiError::Refused { status, message }) => {
+            return Err(ApiError::KeyRefused { status, message });
+        }
+        Err(error) => return Err(error),
+    };
+    let life = wire::count(&token.expires_in).unwrap_or(DEFAULT_LIFE);
+    let life = Duration::from_secs(life.min(LONGEST_LIFE));
+    Ok((token.access_token, life))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_in_every_form_of_its_life() {
+        for (life, seconds) in [
+            ("900", 900),
+            (r#""3600""#, 3_600),
+            ("60.0", 60),
+            ("null", DEFAULT_LIFE),
+            ("-1", DEFAULT_LIFE),
+            ("99999999999999", LONGEST_LIFE),
+        ] {
+            let body = format!("\u{feff}{{\"access_token\":\"t\",\"expires_in\":{life}}}");
+            let answer = Raw::told(200, &[("content-type", "application/json")], &body);
+            let (token, found) = read(&answer).unwrap();
+            assert_eq!(token.expose_secret(), "t");
+            assert_eq!(found, Duration::from_secs(seconds), "{life}");
+        }
+        for body in ["", "{}", r#"{"access_token":null}"#] {
+            let answer = Raw::told(200, &[("content-type", "application/json")], body);
+            assert_eq!(read(&answer).unwrap_err().class(), "not_an_answer");
+        }
     }
 }

@@ -2,14 +2,20 @@
 
 use super::answer::Raw;
 use super::error::ApiError;
-use super::wire::{self, BulkPage};
+use super::wire::{self, BulkItem, BulkPage};
+use crate::model::Names;
 
 /// The most that is read of a page: 2,000 ids take about 150 kB.
 pub const LARGEST_PAGE: usize = 8 << 20;
 
-/// What a bulk answer proves.
-pub fn classify(answer: &Raw) -> Result<BulkPage, ApiError> {
-    wire::object(answer.json()?).ok_or(ApiError::NotAnAnswer("it is no complete page of ids"))
+/// Reads the answer to a bulk call from `offset` on. [`wire::page`] says what it proves.
+pub fn classify(answer: &Raw, offset: u64, names: &Names) -> Result<BulkPage, ApiError> {
+    let page = wire::page(answer.json()?, offset, names).map_err(ApiError::NotAnAnswer)?;
+    let items = page.items.iter();
+    Ok(BulkPage {
+        total: page.total,
+        items: items.map(|item| BulkItem::read(item, names)).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -21,7 +27,8 @@ mod tests {
         content_type: &'static str,
         body: &str,
     ) -> Result<BulkPage, ApiError> {
-        classify(&Raw::told(status, &[("content-type", content_type)], body))
+        let answer = Raw::told(status, &[("content-type", content_type)], body);
+        classify(&answer, 0, &Names::default())
     }
 
     #[test]
@@ -38,7 +45,7 @@ mod tests {
             let error = classified(200, "application/json", &body[..cut]).unwrap_err();
             assert_eq!(error.class(), "not_an_answer");
         }
-        for nonsense in ["{}", "[]", "[0,[]]", "null", r#"{"aantal":0}"#] {
+        for nonsense in ["{}", "[]", "[0,[]]", "null", r#"{"aantal":1}"#] {
             let error = classified(200, "application/json", nonsense).unwrap_err();
             assert_eq!(error.class(), "not_an_answer", "{nonsense}");
         }

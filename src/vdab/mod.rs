@@ -170,7 +170,11 @@ impl Client {
         ];
         let request = self.http.get(url).query(&query);
         let limit = bulk::LARGEST_PAGE;
-        let page = self.ask(&self.bulk, request, limit, bulk::classify).await?;
+        let page = self
+            .ask(&self.bulk, request, limit, |answer| {
+                bulk::classify(answer, offset, names)
+            })
+            .await?;
         for item in &page.value.items {
             self.note_status(item.status.as_deref());
         }
@@ -215,8 +219,10 @@ impl Client {
             .get(url)
             .query(&search.query(&self.dialect, offset, size));
         let limit = search::LARGEST_RESULT;
-        self.ask(&self.search, request, limit, search::classify)
-            .await
+        self.ask(&self.search, request, limit, |answer| {
+            search::classify(answer, offset, &self.dialect.names)
+        })
+        .await
     }
 
     /// A reference list whole. `label_field` is the field of its entries that people read.
@@ -234,7 +240,7 @@ impl Client {
             &self.reference,
             request,
             reference::LARGEST_LIST,
-            |answer| reference::classify(answer, label_field),
+            |answer| reference::classify(answer, label_field, &self.dialect.names),
         )
         .await
     }
@@ -253,7 +259,7 @@ impl Client {
         let request = self.http.get(self.url(&segments));
         let request = request.query(&[("trefwoord", keyword)]);
         self.ask(&self.diplomas, request, reference::LARGEST_LIST, |answer| {
-            reference::classify(answer, label_field)
+            reference::classify(answer, label_field, &self.dialect.names)
         })
         .await
     }
@@ -460,10 +466,9 @@ impl Client {
         if let Ok(raw) = &raw {
             self.observe(operation, raw, asked, received);
         }
-        // A document is kept as it is: its reader knows the names.
-        let is_document = |raw: &Raw| raw.status == 200 && operation.name == self.detail.name;
+        // A good answer is kept as it is: its reader knows the names.
         let raw = raw.map(|raw| match &self.dialect.names {
-            names if names.is_empty() || is_document(&raw) => raw,
+            names if names.is_empty() || raw.status == 200 => raw,
             names => names::in_ours(raw, names),
         });
         let outcome = raw.as_ref().map_err(Clone::clone).and_then(classify);

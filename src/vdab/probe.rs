@@ -4,7 +4,7 @@
 //! as it is are statuses, headers, counts, names of fields, words in capitals such as `OPEN`, and messages without
 //! whatever may be somebody's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
@@ -47,8 +47,12 @@ pub struct Sight {
     pub remaining: Option<u64>,
     /// What an error says; empty for anything else.
     pub message: String,
-    /// The body.
+    /// The body. A list has the contract's form, whatever form it came in.
     pub body: Shape,
+    /// The forms of a list that are not the contract's.
+    pub forms: BTreeSet<&'static str>,
+    /// Why a good answer to a bulk call proves nothing.
+    pub unproven: Option<&'static str>,
 }
 
 /// A value of JSON, without anything that may be somebody's.
@@ -191,8 +195,16 @@ impl Probe {
     fn sight(&mut self, endpoint: Endpoint, raw: &Raw) -> Sight {
         let headers = &raw.headers;
         let is_error = raw.status.as_u16() >= 400;
-        let value = std::str::from_utf8(&raw.body).ok();
+        let value = std::str::from_utf8(wire::without_mark(&raw.body)).ok();
         let value = value.and_then(|text| serde_json::from_str(text).ok());
+        let is_list = matches!(endpoint, Endpoint::Bulk | Endpoint::Search) && raw.status == 200;
+        let (value, forms) = match value {
+            Some(value) if is_list => {
+                let (value, forms) = wire::in_usual_form(&raw.body, value);
+                (Some(value), forms)
+            }
+            value => (value, BTreeSet::new()),
+        };
         // A document is looked at no deeper than its own fields.
         let depth = if endpoint == Endpoint::Detail {
             1
@@ -215,6 +227,14 @@ impl Probe {
             body: value.map_or(Shape::Other, |value| {
                 self.shape(&value, depth, endpoint == Endpoint::Bulk)
             }),
+            forms,
+            unproven: match raw.status.as_u16() {
+                200 if endpoint == Endpoint::Bulk && headers::is_json(headers) => {
+                    wire::page(&raw.body, 0, &self.client.dialect.names).err()
+                }
+                204 if endpoint == Endpoint::Bulk => Some("it has status 204 and no body"),
+                _ => None,
+            },
         }
     }
 

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::answer::{Raw, one_line};
 use super::error::ApiError;
+use super::wire;
+use crate::model::Names;
 
 /// The most that is read of a list.
 pub const LARGEST_LIST: usize = 8 << 20;
@@ -23,17 +25,16 @@ pub struct Entry {
     pub label: Option<String>,
 }
 
-/// What an answer proves: a list, or an object that holds one as a page does. What has no code is left out.
+/// Reads a list: an array, or a page as [`wire::page`] reads it. Entries without a code are left out.
 ///
-/// `label_field` is the field of an entry that people read.
-pub fn classify(answer: &Raw, label_field: &str) -> Result<Vec<Entry>, ApiError> {
-    let entries = match list(answer.json()?) {
-        Some(Value::Array(entries)) => entries,
-        Some(Value::Object(mut page)) => match page.remove("resultaten") {
-            Some(Value::Array(entries)) => entries,
-            _ => return Err(ApiError::NotAnAnswer("it is an object without a list")),
-        },
-        _ => return Err(ApiError::NotAnAnswer("it is no complete list")),
+/// `label_field` is the field of an entry that people read. An empty array is a list here: it deletes no code.
+pub fn classify(answer: &Raw, label_field: &str, names: &Names) -> Result<Vec<Entry>, ApiError> {
+    let body = answer.json()?;
+    let entries = if let Ok(Value::Array(entries)) = serde_json::from_slice(body) {
+        entries
+    } else {
+        let page = wire::page(body, 0, names);
+        page.map_err(ApiError::NotAnAnswer)?.items
     };
     let entries = entries.iter();
     Ok(entries
@@ -44,11 +45,6 @@ pub fn classify(answer: &Raw, label_field: &str) -> Result<Vec<Entry>, ApiError>
             })
         })
         .collect())
-}
-
-/// Whole JSON, in UTF-8 throughout.
-fn list(body: &[u8]) -> Option<Value> {
-    serde_json::from_str(std::str::from_utf8(body).ok()?).ok()
 }
 
 /// A string, or a number, as documents have both.
@@ -73,7 +69,7 @@ mod tests {
 
     fn classified(status: u16, content_type: &str, body: &str) -> Result<Vec<Entry>, ApiError> {
         let answer = Raw::told(status, &[("content-type", content_type)], body);
-        classify(&answer, "omschrijving")
+        classify(&answer, "omschrijving", &Names::default())
     }
 
     fn read(body: &str) -> Vec<(String, Option<String>)> {
@@ -88,6 +84,8 @@ mod tests {
             r#"[{"code":"B","omschrijving":"Rijbewijs B"}]"#,
             r#"[{"omschrijving":" Rijbewijs\n B\u0000","nieuw":{},"code":" B "}]"#,
             r#"{"aantal":1,"resultaten":[{"code":"B","omschrijving":"Rijbewijs B"}]}"#,
+            r#"{"resultaten":{"1":{"code":"B","omschrijving":"Rijbewijs B"}}}"#,
+            "\u{feff}[{\"code\":\"B\",\"omschrijving\":\"Rijbewijs B\"}]",
             r#"[{"omschrijving":"zonder code"},{"code":{}},{"code":""},7,{"code":"B","omschrijving":"Rijbewijs B"}]"#,
         ] {
             assert_eq!(read(body), b("Rijbewijs B"), "{body}");
@@ -109,7 +107,7 @@ mod tests {
             let error = classified(200, "application/json", &body[..cut]).unwrap_err();
             assert_eq!(error.class(), "not_an_answer");
         }
-        for nonsense in ["{}", "null", "7", r#"{"resultaten":{}}"#] {
+        for nonsense in ["{}", "null", "7", r#"{"resultaten":7}"#] {
             let error = classified(200, "application/json", nonsense).unwrap_err();
             assert_eq!(error.class(), "not_an_answer", "{nonsense}");
         }

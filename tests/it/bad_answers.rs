@@ -295,3 +295,87 @@ async fn a_429_is_obeyed_by_all_workers() {
         .count();
     assert!(meanwhile < world.config.sync.workers, "{meanwhile}");
 }
+
+/// Changes each page of the simulator.
+fn rewrite(world: &World, change: impl Fn(&mut serde_json::Value) + Send + 'static) {
+    world.source.rewrite(Operation::Bulk, move |answer| {
+        let mut page = serde_json::from_slice(&answer.body).unwrap();
+        change(&mut page);
+        answer.body = page.to_string().into();
+    });
+}
+
+#[tokio::test]
+async fn an_odd_item_is_parked_and_the_window_goes_on() {
+    let mut world = World::new(40).await;
+    rewrite(&world, |page| {
+        let odd = serde_json::json!([
+            null, 7, "x", true, [], {}, [{}], {"cvId": null}, {"cvId": {"id": 1}}, {"cvId": ["x"], "status": {}},
+        ]);
+        let items = page["resultaten"].as_array_mut().unwrap();
+        for (at, item) in odd.as_array().unwrap().iter().enumerate() {
+            items.insert(at.min(items.len()), item.clone());
+        }
+        for item in items.iter_mut().skip(12) {
+            item["status"] = serde_json::json!([1]);
+        }
+    });
+    let summary = world.sync_again().await;
+    assert!(summary.watermark.is_some());
+    assert_eq!(summary.tally.listed, summary.tally.done());
+    world.assert_equal_but_for_parked(&["", "7", "x"]).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_proves_nothing_settles_no_window() {
+    let mut world = World::new(40).await;
+    world.sync_again().await;
+    let (before, id) = (world.watermark().await, world.any_live_id());
+    world.source.world(|w| w.update(id));
+    world.settle();
+    for body in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        r#"["error"]"#,
+        r#"{"resultaten":null}"#,
+        r#"{"aantal":1,"resultaten":null}"#,
+        r#"{"aantal":0,"resultaten":false}"#,
+        r#"{"aantal":0,"resultaten":{"error":"x"}}"#,
+        r#"{"httpCode":"500","httpMessage":"Internal Server Error"}"#,
+    ] {
+        world.source.rule(Operation::Bulk, json(200, body));
+        world.config.sync.retry_max_elapsed = Duration::from_millis(1);
+        assert!(world.try_sync().await.is_err(), "{body}");
+        assert_eq!(world.watermark().await, before, "{body}");
+    }
+    world.source.rule(Operation::Bulk, json(204, ""));
+    assert!(world.try_sync().await.is_err());
+    world.source.clear_faults();
+    world.sync_again().await;
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_a_document_is_ignored() {
+    let mut world = World::new(20).await;
+    world.source.rewrite(Operation::Detail, |answer| {
+        answer.body = ["\u{feff}".as_bytes(), &answer.body].concat().into();
+    });
+    world.sync_again().await;
+    world.assert_database_equals_source().await;
+    assert_eq!(world.rows("parked_cv").await, 0);
+}
+
+#[tokio::test]
+async fn a_number_that_would_fill_the_disk_is_parked() {
+    is_parked(
+        |id| {
+            let numbers = vec!["1e999"; 50_000].join(",");
+            json(200, &format!(r#"{{"cvId":"{id}","x":[{numbers}]}}"#))
+        },
+        "unstorable",
+    )
+    .await;
+}

@@ -107,6 +107,7 @@ fn expected(quirk: Quirk) -> Expected {
     match quirk {
         Quirk::TotalOfSister | Quirk::NoTotal => tolerated("total"),
         Quirk::NoStatus => tolerated("list-status"),
+        Quirk::ListNull | Quirk::ListKeyed | Quirk::ListMarked => tolerated("list-form"),
         Quirk::ListFields => differs("list-fields", &[(NAMES, "cvId=id,resultaten=results,status=state")]),
         Quirk::DocumentFields => differs("document-fields", &[(NAMES, "document.cvId=id,document.status=state,document.wijzigingsDatum=modified")]),
         Quirk::WindowParameters => differs("window-parameters", &[(NAMES, "tot=until,van=from")]),

@@ -184,6 +184,20 @@ impl Eye<'_> {
         }
     }
 
+    pub(in crate::conformance) fn list_form(&self) -> Judgement {
+        let forms: Vec<_> = self.seen.forms.iter().copied().collect();
+        match self.seen.unproven {
+            Some(reason) => Differs(
+                format!(
+                    "an empty window is answered in a form that does not prove that it is empty: {reason}; syncs stop there, so ask VDAB how an empty list is written"
+                ),
+                Vec::new(),
+            ),
+            None if forms.is_empty() => Holds("arrays of objects".to_owned()),
+            None => Tolerated(forms.join("; ")),
+        }
+    }
+
     pub(in crate::conformance) fn list_status(&self) -> Judgement {
         match self.sample() {
             None => no_cvs(),

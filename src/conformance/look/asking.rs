@@ -61,7 +61,17 @@ impl Looker<'_> {
         let api = "CVSYNC_API_BASE_URL";
         let (what, variables) = match sight.status {
             200 if self.rows(&sight).is_some() => return Ok(true),
-            200 => ("a good answer, but no list in it".to_owned(), vec![api]),
+            200 => (
+                format!(
+                    "a good answer, but no list: {}",
+                    sight.unproven.unwrap_or("it has several arrays")
+                ),
+                vec![api],
+            ),
+            204 => (
+                "status 204: without a body nothing proves that a window is empty".to_owned(),
+                Vec::new(),
+            ),
             status @ (401 | 403) if sight.asks_for_token => (
                 format!("status {status}: a Bearer token is asked for"),
                 vec![
@@ -171,7 +181,10 @@ impl Looker<'_> {
                     return Ok(());
                 }
                 // Refused for its age, perhaps: that is heed enough.
-                None if at == 0 => return Ok(()),
+                None if at == 0 => {
+                    self.seen.unproven = sight.unproven;
+                    return Ok(());
+                }
                 _ => {}
             }
         }

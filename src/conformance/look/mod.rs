@@ -181,6 +181,7 @@ impl<'a> Looker<'a> {
         }
         quota.calls += 1;
         quota.limit = sight.limit.or(quota.limit);
+        seen.forms.extend(&sight.forms);
         seen.dated = Some(seen.dated.unwrap_or(true) && sight.is_dated);
         match (sight.status, sight.body.fields()) {
             (200, _) => seen.content_types.extend(sight.content_type.clone()),
