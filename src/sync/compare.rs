@@ -41,6 +41,7 @@ impl Lister<'_> {
     ) -> Result<(), SyncError> {
         let words = self.pipeline.vdab.words();
         let items = &page.value.items;
+        listed.labels.count(items, words);
         listed.ids += items.len() as u64;
         listed.skipped += items.len() as u64;
         self.pipeline.progress.taken(items.len() as u64);

@@ -4,7 +4,6 @@
 //! pages are read from the last one down to the first, so that what leaves the window only moves rows into pages still to
 //! come (design, "Paging that cannot skip").
 
-use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,10 +15,10 @@ use super::pages::Cover;
 use super::plan::{Plan, Planned};
 use super::request::Comparison;
 use super::settle::Listed;
-use super::sift::{self, Decision, Knowledge, sift};
+use super::sift::{self, Decision, Knowledge, Labels, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, delta};
 use crate::model::window::instant;
-use crate::model::{CvId, Difference, Window};
+use crate::model::{CvId, Difference, Standing, Window};
 use crate::store::{StoreError, cv_seen, first_listed, held_delete, parked_cv, sync_window};
 use crate::telemetry;
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
@@ -149,6 +148,7 @@ impl Lister<'_> {
             planned,
             ids: 0,
             skipped: 0,
+            labels: Labels::default(),
             started: Instant::now(),
         };
         match cover {
@@ -202,19 +202,24 @@ impl Lister<'_> {
         let words = self.pipeline.vdab.words();
         let knowledge = self.knowledge(listed.planned, &page.value.items).await?;
         let now = Instant::now();
-        let mut labels = HashMap::<_, u64>::new();
+        let mut standings = sift::standings(&page.value.items, words);
+        listed.labels.count(&page.value.items, words);
         let (mut news, mut work) = (Vec::new(), Vec::new());
-        let mut on_page = HashSet::new();
         self.pipeline.progress.taken(page.value.items.len() as u64);
         for item in &page.value.items {
-            if let Some(id) = &item.cv_id
-                && !on_page.insert(id)
-            {
-                self.pipeline.metrics.page_drifted("duplicate", 1);
-            }
-            *labels.entry(sift::label(item, words)).or_default() += 1;
             listed.ids += 1;
-            let decision = sift(item, listed.seq, page.as_of, &knowledge, words);
+            let id = item.cv_id.as_deref().and_then(CvId::parse);
+            let standing = match id.map(|id| standings.remove(&id.0)) {
+                Some(Some(standing)) => standing,
+                // This page had it already.
+                Some(None) => {
+                    self.pipeline.metrics.page_drifted("duplicate", 1);
+                    listed.skipped += 1;
+                    continue;
+                }
+                None => Standing::Unknown,
+            };
+            let decision = sift(item, listed.seq, page.as_of, &knowledge, standing);
             if let Decision::Fetch(id) = decision {
                 news.push(id.0);
             }
@@ -228,9 +233,6 @@ impl Lister<'_> {
                 })),
                 Decision::Known(outcome) => work.push(Work::Known(outcome, now)),
             }
-        }
-        for (label, ids) in labels {
-            self.pipeline.metrics.listed(label, ids);
         }
         if let Some(horizon) = self.late
             && !news.is_empty()

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::plan::Planned;
+use super::sift::Labels;
 use crate::model::Tally;
 use crate::store::Applied;
 
@@ -22,6 +23,8 @@ pub struct Listed {
     pub ids: u64,
     /// Those among them that need no detail call.
     pub skipped: u64,
+    /// The ids by what they say about themselves.
+    pub labels: Labels,
     /// When its listing began.
     pub started: Instant,
 }
@@ -92,6 +95,7 @@ mod tests {
             },
             ids,
             skipped,
+            labels: Labels::default(),
             started: Instant::now(),
         }
     }

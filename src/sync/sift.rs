@@ -33,7 +33,7 @@ pub struct Knowledge {
 
 /// Decides about one listed id of window `seq`, listed at `as_of`.
 ///
-/// A detail call that is not needed is not made. But where what we hold contradicts the listing (we hold it as gone, the
+/// `standing` is the meaning of its status word on this page, see [`standings`]. A detail call that is not needed is not made. But where what we hold contradicts the listing (we hold it as gone, the
 /// listing says it is there), the later answer decides.
 #[must_use]
 pub fn sift(
@@ -41,7 +41,7 @@ pub fn sift(
     seq: u64,
     as_of: DateTime<Utc>,
     knowledge: &Knowledge,
-    words: &StatusWords,
+    standing: Standing,
 ) -> Decision {
     let known = |fate| {
         Decision::Known(Outcome {
@@ -58,7 +58,7 @@ pub fn sift(
         return known(Fate::Parked(text.to_owned(), ParkClass::BadId));
     };
     let held = knowledge.confirmed.get(&id.0);
-    match (words.standing(item.status.as_deref()), held) {
+    match (standing, held) {
         (Standing::Gone, _) if knowledge.held.contains(&id.0) => Decision::Skip,
         (Standing::Gone, Some(true))
         | (Standing::Live, Some(false))
@@ -74,15 +74,58 @@ pub fn parked_key(text: &str) -> String {
     CvId::parse(text).map_or_else(|| parked_cv::key(text), |id| id.to_string())
 }
 
-/// What a listed id says about itself, as a word for metrics.
+/// Each CV on a page with the meaning of its status word. If a CV stands twice with different words, its detail decides.
 #[must_use]
-pub fn label(item: &BulkItem, words: &StatusWords) -> &'static str {
-    let valid = item.cv_id.as_deref().and_then(CvId::parse).is_some();
-    match words.standing(item.status.as_deref()) {
-        _ if !valid => "invalid_id",
-        Standing::Live => "live",
-        Standing::Gone => "gone",
-        Standing::Unknown => "unknown",
+pub fn standings(items: &[BulkItem], words: &StatusWords) -> HashMap<Uuid, Standing> {
+    let mut standings = HashMap::new();
+    for item in items {
+        if let Some(id) = item.cv_id.as_deref().and_then(CvId::parse) {
+            let standing = words.standing(item.status.as_deref());
+            standings
+                .entry(id.0)
+                .and_modify(|known| {
+                    if *known != standing {
+                        *known = Standing::Unknown;
+                    }
+                })
+                .or_insert(standing);
+        }
+    }
+    standings
+}
+
+/// Listed ids by what they say about themselves, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Labels {
+    live: u64,
+    gone: u64,
+    unknown: u64,
+    invalid_id: u64,
+}
+
+impl Labels {
+    /// Counts the items of a page.
+    pub fn count(&mut self, items: &[BulkItem], words: &StatusWords) {
+        for item in items {
+            let valid = item.cv_id.as_deref().and_then(CvId::parse).is_some();
+            *match words.standing(item.status.as_deref()) {
+                _ if !valid => &mut self.invalid_id,
+                Standing::Live => &mut self.live,
+                Standing::Gone => &mut self.gone,
+                Standing::Unknown => &mut self.unknown,
+            } += 1;
+        }
+    }
+
+    /// Each word with its count.
+    #[must_use]
+    pub fn words(self) -> [(&'static str, u64); 4] {
+        [
+            ("live", self.live),
+            ("gone", self.gone),
+            ("unknown", self.unknown),
+            ("invalid_id", self.invalid_id),
+        ]
     }
 }
 
@@ -108,7 +151,8 @@ mod tests {
             live: vec!["OPEN".into()],
             gone: vec!["VERWIJDERD".into()],
         };
-        match sift(&item, 0, DateTime::UNIX_EPOCH, &knowledge, &words) {
+        let standing = words.standing(status);
+        match sift(&item, 0, DateTime::UNIX_EPOCH, &knowledge, standing) {
             Decision::Fetch(_) => "fetch",
             Decision::Skip => "skip",
             Decision::Known(outcome) => match outcome.fate {
@@ -146,6 +190,35 @@ mod tests {
     fn a_delete_that_is_held_back_is_not_asked_for_again_but_a_cv_that_is_back_is_fetched() {
         assert_eq!(decide(Some(HELD), Some("VERWIJDERD"), None), "skip");
         assert_eq!(decide(Some(HELD), Some("OPEN"), None), "fetch");
+    }
+
+    #[test]
+    fn a_cv_that_stands_twice_with_different_words_is_unknown() {
+        let item = |id: &str, status: &str| BulkItem {
+            cv_id: Some(id.to_owned()),
+            status: Some(status.to_owned()),
+        };
+        let words = StatusWords {
+            live: vec!["OPEN".into()],
+            gone: vec!["VERWIJDERD".into()],
+        };
+        let upper_case = ID.to_uppercase();
+        for (first, second, expected) in [
+            ("OPEN", "OPEN", Standing::Live),
+            ("VERWIJDERD", "verwijderd", Standing::Gone),
+            ("OPEN", "VERWIJDERD", Standing::Unknown),
+            ("VERWIJDERD", "OPEN", Standing::Unknown),
+            ("OPEN", "ANDERS", Standing::Unknown),
+        ] {
+            let items = [
+                item(ID, first),
+                item(&upper_case, second),
+                item("x", second),
+            ];
+            let standings = standings(&items, &words);
+            assert_eq!(standings.len(), 1);
+            assert_eq!(standings[&CvId::parse(ID).unwrap().0], expected);
+        }
     }
 
     #[test]

@@ -176,6 +176,9 @@ async fn finish(
         };
         pipeline.metrics.window_ended(outcome, 1);
         pipeline.metrics.window_took(listed.started.elapsed());
+        for (label, ids) in listed.labels.words() {
+            pipeline.metrics.listed(label, ids);
+        }
         pipeline.metrics.tally(&tally);
         pipeline.progress.settled(1);
         summary.windows += 1;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cvsync::simulator::{Answer, Fault, FaultShare, Operation};
+use cvsync::sync::Request;
 use cvsync::vdab::Reason;
 use uuid::Uuid;
 
@@ -294,6 +295,73 @@ async fn a_429_is_obeyed_by_all_workers() {
         .filter(|call| call.at > at && call.at < at + Duration::from_millis(1_950))
         .count();
     assert!(meanwhile < world.config.sync.workers, "{meanwhile}");
+}
+
+/// All samples of a metric together.
+fn sum(world: &World, name: &str) -> u64 {
+    let metrics = world.metrics.render().unwrap();
+    let values = metrics.lines().filter(|line| line.starts_with(name));
+    values
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
+#[tokio::test]
+async fn listed_ids_and_results_add_up_whatever_is_listed_reconciles_included() {
+    let mut world = World::new(90).await;
+    let ids: Vec<_> = world.source.world(|w| w.live_ids().take(30).collect());
+    world.source.rule(ids[0], Fault::Http500);
+    world.source.world(|w| {
+        let at = w.now() - chrono::TimeDelta::days(1);
+        for (number, id) in ids.iter().chain(&ids).enumerate() {
+            let status = ["OPEN", "VERWIJDERD", "ANDERS"][number % 3];
+            // The same id in another spelling.
+            w.list_extra(at, id.to_string().to_uppercase(), Some("OPEN"));
+            w.list_extra(at, id.to_string(), Some(status));
+        }
+        for garbage in ["NOT_FOUND", "NOT_FOUND", "", "7"] {
+            w.list_extra(at, garbage, None);
+        }
+    });
+    let summary = world.sync_again().await;
+    assert_eq!(summary.tally.listed, summary.tally.done());
+    world
+        .assert_equal_but_for_parked(&["", "7", "NOT_FOUND", &ids[0].to_string()])
+        .await;
+    world.source.world(|w| {
+        w.remove(ids[1]);
+        w.remove(ids[2]);
+        w.update(ids[3]);
+    });
+    world.settle();
+    for request in [Request::UpToNow, Request::Relist, Request::Reconcile] {
+        let summary = world.request(request.clone()).await;
+        assert_eq!(summary.tally.listed, summary.tally.done(), "{request:?}");
+        let (listed, records) = (
+            sum(&world, "cvsync_listed_total{"),
+            sum(&world, "cvsync_records_total{"),
+        );
+        assert_eq!(listed, records, "{request:?}");
+        assert!(listed > 200);
+    }
+    assert!(sum(&world, "cvsync_page_drift_total{kind=\"duplicate\"}") >= 60);
+}
+
+#[tokio::test]
+async fn an_id_that_stands_twice_on_a_page_is_fetched_once() {
+    let mut world = World::new(60).await;
+    rewrite(&world, |page| {
+        let items = page["resultaten"].as_array_mut().unwrap();
+        let mut again = items.clone();
+        for item in &mut again {
+            item["cvId"] = item["cvId"].as_str().unwrap().to_uppercase().into();
+        }
+        items.extend(again);
+    });
+    let summary = world.sync_again().await;
+    world.assert_database_equals_source().await;
+    assert_eq!(summary.tally.listed, summary.tally.done());
+    assert_eq!(world.detail_calls(), world.live() as u64);
 }
 
 /// Changes each page of the simulator.
