@@ -7,9 +7,7 @@ use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
 use crate::model::CvId;
 use crate::model::window::instant;
-use crate::store::cv_change::APPROVED;
 use crate::store::held_delete::{self, HeldDelete};
-use crate::store::job_success;
 use crate::sync::Request;
 
 #[derive(Debug, clap::Subcommand)]
@@ -52,9 +50,6 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             held_delete::approve(&mut tx, &ids).await?;
             tx.commit().await?;
             let summary = tool.carry_out(Request::These(held)).await?;
-            let mut tx = tool.pipeline.store.begin_write().await?;
-            job_success::record(&mut tx, APPROVED).await?;
-            tx.commit().await?;
             say(&text(&summary));
         }
         Command::Discard(which) => {

@@ -149,7 +149,7 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_MAX_DELETE_SHARE",
         "0.2",
-        "share of the table that may go in a day before a person is asked",
+        "share of the table that may go in a day (and more than 50 rows) before a person is asked; approved deletes do not count",
     ),
     setting(
         "CVSYNC_TOMBSTONE_RETENTION",

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use crate::model::CvId;
-use crate::store::cv_change::APPROVED;
 use crate::store::run_request::{self, RESYNC, SYNC};
-use crate::store::{Store, held_delete, job_success, within};
+use crate::store::{Store, held_delete, within};
 use crate::sync::Request;
 
 /// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
@@ -17,7 +16,6 @@ pub struct Asked {
     id: i64,
     /// What it is.
     pub request: Request,
-    approves: bool,
 }
 
 /// Whether any waits.
@@ -53,7 +51,6 @@ pub async fn take(store: &Store) -> Option<Asked> {
         Ok(Some(Asked {
             id: row.id,
             request,
-            approves: row.what == run_request::APPROVE,
         }))
     });
     asked.await.unwrap_or_else(|error| {
@@ -67,9 +64,6 @@ impl Asked {
     pub async fn done(self, store: &Store, failed: bool) {
         let recorded = within(PATIENCE, async {
             let mut tx = store.begin_write().await?;
-            if self.approves && !failed {
-                job_success::record(&mut tx, APPROVED).await?;
-            }
             run_request::done(&mut tx, self.id, failed).await?;
             tx.commit().await
         });

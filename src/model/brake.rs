@@ -1,7 +1,7 @@
 //! The delete brake: when so much would go within a day that a person is asked first; pure.
 
-/// Fewer deletes than this within a day never need a person.
-const FLOOR: u64 = 1_000;
+/// So many deletes within a day never need a person.
+const FLOOR: u64 = 50;
 
 /// How much may go within a day.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Brake {
 pub struct DeleteLoad {
     /// Deletes at hand.
     pub wanted: u64,
-    /// Deletes of the last day.
+    /// Deletes of the last day, without those that a person approved.
     pub done: u64,
     /// Deletes held back already.
     pub held: u64,
@@ -23,7 +23,7 @@ pub struct DeleteLoad {
 }
 
 impl Brake {
-    /// Holds where more than this share of the table would go within a day, and more than 1,000 rows.
+    /// Holds where more than this share of the table would go within a day, and more than 50 rows.
     #[must_use]
     pub fn on(share: f64) -> Self {
         Self { share }
@@ -54,9 +54,9 @@ mod tests {
 
     #[test]
     fn a_share_and_a_floor() {
-        assert!(!holds(500, 0, 0, 600), "few rows never need a person");
-        assert!(!holds(500, 500, 0, 500));
-        assert!(holds(501, 500, 0, 4_000));
+        assert!(!holds(50, 0, 0, 60), "few rows never need a person");
+        assert!(!holds(25, 25, 0, 25));
+        assert!(holds(26, 25, 0, 200));
         assert!(!holds(2_000, 0, 0, 10_000), "a fifth may go");
         assert!(holds(2_001, 0, 0, 10_000));
         assert!(holds(1, 2_000, 0, 8_000), "over all runs together");

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{StoreError, cv, cv_change, cv_seen, held_delete, parked_cv};
+use super::{StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
 use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
 
 /// What became of one outcome.
@@ -53,7 +53,7 @@ pub async fn apply(
     brake: Brake,
 ) -> Result<Vec<Applied>, StoreError> {
     let mut newest = newest_by_id(batch);
-    let held = hold_back(tx, batch, &newest, brake).await?;
+    let Deletes { held, approved } = hold_back(tx, batch, &newest, brake).await?;
     newest.retain(|(_, at)| !held.contains(at));
     let accepted = confirm(tx, batch, &newest).await?;
     let known = cv::hashes(tx, &live_ids(batch, &accepted)).await?;
@@ -90,6 +90,10 @@ pub async fn apply(
         let upserted: Vec<Uuid> = changed.iter().map(|(id, _)| id.0).collect();
         let deleted: Vec<Uuid> = deleted.into_iter().collect();
         cv_change::append(tx, &upserted, &deleted, at).await?;
+        let approved = deleted.iter().filter(|id| approved.contains(id)).count();
+        if approved > 0 {
+            approved_delete::record(tx, approved, at).await?;
+        }
     }
     Ok(results)
 }
@@ -110,46 +114,62 @@ fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
     newest
 }
 
-/// Holds back those deletes of the batch that the brake does not let pass; returns their places in the batch. `as_of` does
-/// not move for them: what we hold is still the document.
+/// What the brake and a person say of the deletes in a batch.
+#[derive(Default)]
+struct Deletes {
+    /// Indexes in the batch of those that are held back.
+    held: HashSet<usize>,
+    approved: HashSet<Uuid>,
+}
+
+/// Holds back those deletes of the batch that the brake does not let pass. `as_of` does not move for them: the document
+/// stays.
 async fn hold_back(
     tx: &mut PgConnection,
     batch: &[Outcome],
     newest: &[(Uuid, usize)],
     brake: Brake,
-) -> Result<HashSet<usize>, StoreError> {
+) -> Result<Deletes, StoreError> {
     let gone = newest
         .iter()
         .filter(|(_, at)| matches!(batch[*at].fate, Fate::Gone(_)));
     let (ids, as_of): (Vec<_>, Vec<_>) = gone.map(|(id, at)| (*id, batch[*at].as_of)).unzip();
     if ids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(Deletes::default());
     }
     let (ids, as_of) = cv_seen::would_delete(tx, &ids, &as_of).await?;
-    let approved = held_delete::approved_among(tx, &ids).await?;
+    let approved: HashSet<Uuid> = held_delete::approved_among(tx, &ids)
+        .await?
+        .into_iter()
+        .collect();
     let unapproved = ids.into_iter().zip(as_of);
     let (ids, as_of): (Vec<_>, Vec<_>) =
         unapproved.filter(|(id, _)| !approved.contains(id)).unzip();
+    let none_held = |approved| Deletes {
+        held: HashSet::new(),
+        approved,
+    };
     if ids.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(none_held(approved));
     }
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     let load = DeleteLoad {
         wanted: ids.len() as u64,
-        done: count(cv_change::deletes_of_a_day(tx).await?),
+        done: count(approved_delete::unapproved_deletes_of_a_day(tx).await?),
         held: count(held_delete::count(tx).await?),
         stored: count(cv::count(tx).await?),
     };
     if !brake.holds(load) {
-        return Ok(HashSet::new());
+        return Ok(none_held(approved));
     }
     held_delete::hold(tx, &ids, &as_of).await?;
     let ids: HashSet<Uuid> = ids.into_iter().collect();
-    Ok(newest
+    let held = newest
         .iter()
         .filter(|(id, _)| ids.contains(id))
         .map(|(_, at)| *at)
-        .collect())
+        .collect();
+    Ok(Deletes { held, approved })
 }
 
 /// Moves `as_of`; returns the places in the batch of those outcomes that may be written.

@@ -24,9 +24,6 @@ pub struct Change {
     pub at: DateTime<Utc>,
 }
 
-/// The job in `job_success` that tells when a person last approved deletes.
-pub const APPROVED: &str = "deletes_approved";
-
 /// Waits until no other transaction appends, and lets none until this one has ended; returns the time of its changes, which
 /// is later than that of all before, also where the clock was set back.
 ///
@@ -105,20 +102,5 @@ pub async fn between(
     .bind(last)
     .bind(limit)
     .fetch_all(tx)
-    .await?)
-}
-
-/// Deletes within the last day, and since a person last approved some.
-pub async fn deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    Ok(query_scalar(
-        "select count(*)
-           from cvsync.cv_change
-          where kind = 'delete'
-            and at > greatest(
-                    now() - interval '1 day',
-                    (select at from cvsync.job_success where job = $1))",
-    )
-    .bind(APPROVED)
-    .fetch_one(tx)
     .await?)
 }

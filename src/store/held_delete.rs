@@ -5,8 +5,8 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
+use super::{StoreError, approved_delete};
 
 /// A delete that waits.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -82,6 +82,7 @@ pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
 
 /// Lets these pass the brake once VDAB confirms them; returns how many there were.
 pub async fn approve(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
+    approved_delete::begin_anew(tx).await?;
     Ok(query(
         "update cvsync.held_delete
             set approved_at = now()

@@ -4,6 +4,7 @@
 //! statement, `SET` or session lock), so that a transaction-pooling PgBouncer may stand between.
 
 pub mod apply;
+pub mod approved_delete;
 pub mod clock_doubt;
 pub mod cv;
 pub mod cv_change;
