@@ -5,6 +5,6 @@ create table cvsync.approved_delete (
     deletes bigint      not null
 );
 
--- True where VDAB called the CV gone at a time when it answered for no CV that is known to be live. Such a delete is asked
--- for again by itself, and makes no other delete wait.
-alter table cvsync.held_delete add column unproven boolean not null default false;
+-- When cvsync asks again by itself. Only for deletes without proof: VDAB called the CV gone, but answered for no CV that is
+-- known to be live. Null where a person decides.
+alter table cvsync.held_delete add column next_attempt_at timestamptz;

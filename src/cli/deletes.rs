@@ -83,7 +83,11 @@ fn show(held: &[HeldDelete]) -> String {
             held.cv_id.to_string(),
             instant(held.as_of),
             instant(held.held_at),
+            match held.next_attempt_at {
+                Some(at) => format!("no proof; asked again {}", instant(at)),
+                None => "more than usual".to_owned(),
+            },
         ]
     });
-    table(&["id", "gone at VDAB as of", "held since"], rows)
+    table(&["id", "gone at VDAB as of", "held since", "why"], rows)
 }

@@ -24,6 +24,8 @@ pub enum ParkClass {
     TooLarge,
     /// The document cannot be stored in PostgreSQL.
     Unstorable,
+    /// VDAB calls the CV gone, but answers for no CV that is known to be live.
+    Unproven,
 }
 
 impl ParkClass {
@@ -38,6 +40,7 @@ impl ParkClass {
             Self::Unreadable => "unreadable",
             Self::TooLarge => "too_large",
             Self::Unstorable => "unstorable",
+            Self::Unproven => "unproven",
         }
     }
 }
@@ -49,6 +52,8 @@ pub enum Fate {
     Live(CvId, Document),
     /// It is gone.
     Gone(CvId),
+    /// The source calls it gone, but answers for no CV that is known to be live: no proof.
+    Unproven(CvId),
     /// It could not be learnt. The id is text here, since garbage ids end here too.
     Parked(String, ParkClass),
 }

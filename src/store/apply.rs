@@ -53,8 +53,12 @@ pub async fn apply(
     brake: Brake,
 ) -> Result<Vec<Applied>, StoreError> {
     let mut newest = newest_by_id(batch);
-    let Deletes { held, approved } = hold_back(tx, batch, &newest, brake).await?;
-    newest.retain(|(_, at)| !held.contains(at));
+    let Deletes {
+        held,
+        unproven,
+        approved,
+    } = hold_back(tx, batch, &newest, brake).await?;
+    newest.retain(|(_, at)| !held.contains(at) && !unproven.contains(at));
     let accepted = confirm(tx, batch, &newest).await?;
     let known = cv::hashes(tx, &live_ids(batch, &accepted)).await?;
     let deleted = delete(tx, batch, &accepted).await?;
@@ -68,8 +72,14 @@ pub async fn apply(
                 parked.insert(parked_cv::key(id), (*class, outcome.as_of));
                 Applied::Parked
             }
-            Fate::Gone(_) if held.contains(&at) => Applied::Held,
-            Fate::Live(..) | Fate::Gone(_) if !accepted.contains(&at) => Applied::Superseded,
+            Fate::Unproven(id) if unproven.contains(&at) => {
+                parked.insert(id.to_string(), (ParkClass::Unproven, outcome.as_of));
+                Applied::Parked
+            }
+            Fate::Gone(_) | Fate::Unproven(_) if held.contains(&at) => Applied::Held,
+            Fate::Live(..) | Fate::Gone(_) | Fate::Unproven(_) if !accepted.contains(&at) => {
+                Applied::Superseded
+            }
             Fate::Live(id, document) => {
                 let result = compare(known.get(&id.0), document);
                 if result != Applied::Unchanged {
@@ -77,8 +87,8 @@ pub async fn apply(
                 }
                 result
             }
-            Fate::Gone(id) if deleted.contains(&id.0) => Applied::Deleted,
-            Fate::Gone(_) => Applied::Unchanged,
+            Fate::Gone(id) | Fate::Unproven(id) if deleted.contains(&id.0) => Applied::Deleted,
+            Fate::Gone(_) | Fate::Unproven(_) => Applied::Unchanged,
         });
     }
     set_aside(tx, batch, &accepted, parked).await?;
@@ -102,7 +112,7 @@ pub async fn apply(
 fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
     let mut newest = HashMap::<Uuid, usize>::new();
     for (at, outcome) in batch.iter().enumerate() {
-        if let Fate::Live(id, _) | Fate::Gone(id) = &outcome.fate {
+        if let Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven(id) = &outcome.fate {
             let best = newest.entry(id.0).or_insert(at);
             if batch[*best].as_of <= outcome.as_of {
                 *best = at;
@@ -114,62 +124,74 @@ fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
     newest
 }
 
-/// What the brake and a person say of the deletes in a batch.
+/// What becomes of the deletes in a batch that are not applied, by index in the batch.
 #[derive(Default)]
 struct Deletes {
-    /// Indexes in the batch of those that are held back.
+    /// They are in `held_delete`.
     held: HashSet<usize>,
+    /// There is no proof of them, and nothing is stored that could be kept.
+    unproven: HashSet<usize>,
+    /// Those that a person approved: they are applied, with proof or without.
     approved: HashSet<Uuid>,
 }
 
-/// Holds back those deletes of the batch that the brake does not let pass. `as_of` does not move for them: the document
-/// stays.
+/// Holds back those deletes of the batch of which there is no proof, or which the brake does not let pass. `as_of` does not
+/// move for them: the document stays.
 async fn hold_back(
     tx: &mut PgConnection,
     batch: &[Outcome],
     newest: &[(Uuid, usize)],
     brake: Brake,
 ) -> Result<Deletes, StoreError> {
-    let gone = newest
-        .iter()
-        .filter(|(_, at)| matches!(batch[*at].fate, Fate::Gone(_)));
+    let gone = newest.iter().filter(|(_, at)| is_gone(&batch[*at].fate));
     let (ids, as_of): (Vec<_>, Vec<_>) = gone.map(|(id, at)| (*id, batch[*at].as_of)).unzip();
     if ids.is_empty() {
         return Ok(Deletes::default());
     }
-    let (ids, as_of) = cv_seen::would_delete(tx, &ids, &as_of).await?;
-    let approved: HashSet<Uuid> = held_delete::approved_among(tx, &ids)
-        .await?
-        .into_iter()
-        .collect();
-    let unapproved = ids.into_iter().zip(as_of);
-    let (ids, as_of): (Vec<_>, Vec<_>) =
-        unapproved.filter(|(id, _)| !approved.contains(id)).unzip();
-    let none_held = |approved| Deletes {
-        held: HashSet::new(),
-        approved,
-    };
-    if ids.is_empty() {
-        return Ok(none_held(approved));
+    let is_unproven = |at: &usize| matches!(batch[*at].fate, Fate::Unproven(_));
+    let (stored, as_of) = cv_seen::would_delete(tx, &ids, &as_of).await?;
+    let approved = held_delete::approved_among(tx, &stored).await?;
+    let approved: HashSet<Uuid> = approved.into_iter().collect();
+    let places: HashMap<Uuid, usize> = newest.iter().copied().collect();
+    let undecided = stored.into_iter().zip(as_of);
+    let undecided = undecided.filter(|(id, _)| !approved.contains(id));
+    let (unproven, proven): (Vec<_>, Vec<_>) =
+        undecided.partition(|(id, _)| is_unproven(&places[id]));
+    let mut held = Vec::new();
+    if !unproven.is_empty() {
+        let (ids, as_of): (Vec<_>, Vec<_>) = unproven.into_iter().unzip();
+        held_delete::hold_unproven(tx, &ids, &as_of).await?;
+        held.extend(ids);
     }
-    let count = |number: i64| u64::try_from(number).unwrap_or(0);
-    let load = DeleteLoad {
-        wanted: ids.len() as u64,
-        done: count(approved_delete::unapproved_deletes_of_a_day(tx).await?),
-        held: count(held_delete::count(tx).await?),
-        stored: count(cv::count(tx).await?),
-    };
-    if !brake.holds(load) {
-        return Ok(none_held(approved));
+    if !proven.is_empty() && brake.holds(load(tx, proven.len()).await?) {
+        let (ids, as_of): (Vec<_>, Vec<_>) = proven.into_iter().unzip();
+        held_delete::hold(tx, &ids, &as_of).await?;
+        held.extend(ids);
     }
-    held_delete::hold(tx, &ids, &as_of).await?;
-    let ids: HashSet<Uuid> = ids.into_iter().collect();
-    let held = newest
+    let kept = cv::hashes(tx, &ids).await?;
+    let not_kept = newest
         .iter()
-        .filter(|(id, _)| ids.contains(id))
-        .map(|(_, at)| *at)
-        .collect();
-    Ok(Deletes { held, approved })
+        .filter(|(id, at)| is_unproven(at) && !kept.contains_key(id));
+    Ok(Deletes {
+        held: held.iter().map(|id| places[id]).collect(),
+        unproven: not_kept.map(|(_, at)| *at).collect(),
+        approved,
+    })
+}
+
+/// What the brake is asked about.
+async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreError> {
+    let count = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(DeleteLoad {
+        wanted: wanted as u64,
+        done: count(approved_delete::unapproved_deletes_of_a_day(tx).await?),
+        held: count(held_delete::count_braked(tx).await?),
+        stored: count(cv::count(tx).await?),
+    })
+}
+
+fn is_gone(fate: &Fate) -> bool {
+    matches!(fate, Fate::Gone(_) | Fate::Unproven(_))
 }
 
 /// Moves `as_of`; returns the places in the batch of those outcomes that may be written.
@@ -185,7 +207,7 @@ async fn confirm(
     let as_of: Vec<_> = newest.iter().map(|(_, at)| batch[*at].as_of).collect();
     let gone: Vec<_> = newest
         .iter()
-        .map(|(_, at)| matches!(batch[*at].fate, Fate::Gone(_)))
+        .map(|(_, at)| is_gone(&batch[*at].fate))
         .collect();
     let accepted = cv_seen::confirm(tx, &ids, &as_of, &gone).await?;
     Ok(newest
@@ -200,7 +222,7 @@ fn live_ids(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
         .iter()
         .filter_map(|at| match &batch[*at].fate {
             Fate::Live(id, _) => Some(id.0),
-            Fate::Gone(_) | Fate::Parked(..) => None,
+            Fate::Gone(_) | Fate::Unproven(_) | Fate::Parked(..) => None,
         })
         .collect()
 }
@@ -213,7 +235,7 @@ async fn delete(
     let gone: Vec<_> = accepted
         .iter()
         .filter_map(|at| match &batch[*at].fate {
-            Fate::Gone(id) => Some(id.0),
+            Fate::Gone(id) | Fate::Unproven(id) => Some(id.0),
             Fate::Live(..) | Fate::Parked(..) => None,
         })
         .collect();
@@ -241,7 +263,7 @@ async fn set_aside(
         .iter()
         .map(|at| &batch[*at])
         .filter_map(|outcome| match &outcome.fate {
-            Fate::Live(id, _) | Fate::Gone(id) => Some((id.0, outcome.as_of)),
+            Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven(id) => Some((id.0, outcome.as_of)),
             Fate::Parked(..) => None,
         })
         .unzip();

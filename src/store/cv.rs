@@ -85,12 +85,17 @@ pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, St
     .await?)
 }
 
-/// Up to `limit` stored CVs that VDAB should answer for; others each time.
+/// Up to `limit` stored CVs that VDAB should answer for; others each time. VDAB calls those gone whose delete is held.
 pub async fn any(tx: &mut PgConnection, limit: i64) -> Result<Vec<CvId>, StoreError> {
     let ids: Vec<Uuid> = query_scalar(
-        "(select cv_id from cvsync.cv where cv_id >= $1 order by cv_id limit $2)
+        "with live as not materialized (
+             select cv_id
+               from cvsync.cv
+              where not exists (select from cvsync.held_delete as held where held.cv_id = cv.cv_id)
+         )
+         (select cv_id from live where cv_id >= $1 order by cv_id limit $2)
          union all
-         (select cv_id from cvsync.cv where cv_id < $1 order by cv_id limit $2)
+         (select cv_id from live where cv_id < $1 order by cv_id limit $2)
          limit $2",
     )
     .bind(Uuid::new_v4())

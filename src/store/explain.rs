@@ -68,7 +68,9 @@ pub async fn explain(tx: &mut PgConnection, id: CvId) -> Result<Explanation, Sto
             .fetch_optional(&mut *tx)
             .await?,
         held_delete: query_as(
-            "select cv_id, as_of, held_at from cvsync.held_delete where cv_id = $1",
+            "select cv_id, as_of, held_at, approved_at, next_attempt_at
+               from cvsync.held_delete
+              where cv_id = $1",
         )
         .bind(id.0)
         .fetch_optional(&mut *tx)

@@ -19,6 +19,8 @@ pub struct HeldDelete {
     pub held_at: DateTime<Utc>,
     /// Since when a person wants it: it waits for VDAB to confirm it.
     pub approved_at: Option<DateTime<Utc>>,
+    /// When cvsync asks again by itself, where VDAB's answer was no proof.
+    pub next_attempt_at: Option<DateTime<Utc>>,
 }
 
 /// Holds deletes, each id at most once.
@@ -31,13 +33,55 @@ pub async fn hold(
         "insert into cvsync.held_delete as held (cv_id, as_of)
          select * from unnest($1::uuid[], $2::timestamptz[])
          on conflict (cv_id) do update
-            set as_of = greatest(held.as_of, excluded.as_of)",
+            set as_of           = greatest(held.as_of, excluded.as_of),
+                next_attempt_at = null",
     )
     .bind(ids)
     .bind(as_of)
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Holds deletes of which there is no proof, each id at most once: asked for again after five minutes at first, and then with
+/// pauses that double, up to a day. One that waits for a person goes on doing so.
+pub async fn hold_unproven(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    as_of: &[DateTime<Utc>],
+) -> Result<(), StoreError> {
+    query(
+        "insert into cvsync.held_delete as held (cv_id, as_of, next_attempt_at)
+         select cv_id, as_of, now() + interval '5 minutes'
+           from unnest($1::uuid[], $2::timestamptz[]) as new (cv_id, as_of)
+         on conflict (cv_id) do update
+            set as_of           = greatest(held.as_of, excluded.as_of),
+                next_attempt_at = case
+                    when held.next_attempt_at is not null
+                    then now() + least(
+                             interval '1 day',
+                             greatest(interval '5 minutes', now() - held.held_at))
+                end",
+    )
+    .bind(ids)
+    .bind(as_of)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Up to `limit` ids without proof that are due, the longest due first.
+pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>, StoreError> {
+    Ok(query_scalar(
+        "select cv_id
+           from cvsync.held_delete
+          where next_attempt_at <= now()
+          order by next_attempt_at
+          limit $1",
+    )
+    .bind(limit)
+    .fetch_all(tx)
+    .await?)
 }
 
 /// Takes ids off that were deleted after all, or that the source has again, with an answer as of then or later.
@@ -71,13 +115,25 @@ pub async fn discard(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreEr
     .rows_affected())
 }
 
-/// How many wait for a person.
+/// How many are held that no person has approved.
 pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(
         query_scalar("select count(*) from cvsync.held_delete where approved_at is null")
             .fetch_one(tx)
             .await?,
     )
+}
+
+/// How many wait for a person because there are more than usual.
+pub async fn count_braked(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(query_scalar(
+        "select count(*)
+           from cvsync.held_delete
+          where approved_at is null
+            and next_attempt_at is null",
+    )
+    .fetch_one(tx)
+    .await?)
 }
 
 /// Lets these pass the brake once VDAB confirms them; returns how many there were.
@@ -119,7 +175,7 @@ pub async fn approved_among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<U
 /// Those that wait, the longest first.
 pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, StoreError> {
     Ok(query_as(
-        "select cv_id, as_of, held_at, approved_at
+        "select cv_id, as_of, held_at, approved_at, next_attempt_at
            from cvsync.held_delete
           order by held_at, cv_id
           limit $1",
@@ -129,13 +185,14 @@ pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, 
     .await?)
 }
 
-/// Those among `ids` that wait for a person.
+/// Those among `ids` that wait for a person because there are more than usual.
 pub async fn among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
     Ok(query_scalar(
         "select cv_id
                from cvsync.held_delete
               where cv_id = any($1)
-                and approved_at is null",
+                and approved_at is null
+                and next_attempt_at is null",
     )
     .bind(ids)
     .fetch_all(tx)

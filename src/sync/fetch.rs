@@ -119,7 +119,10 @@ async fn fetch(
             Ok(answer) => {
                 let fate = match answer.value {
                     Detail::Live(document) => Fate::Live(item.id, document),
-                    Detail::Gone => Fate::Gone(item.id),
+                    Detail::Gone if pipeline.vdab.confirms_gone(Instant::now()).await => {
+                        Fate::Gone(item.id)
+                    }
+                    Detail::Gone => Fate::Unproven(item.id),
                 };
                 return outcome(place, answer.as_of, fate);
             }

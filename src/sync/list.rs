@@ -340,19 +340,22 @@ impl Lister<'_> {
             .await
     }
 
-    /// Sends the parked CVs whose time has come on their way.
+    /// Sends parked CVs and unproven deletes whose time has come on their way.
     async fn retry_parked(&self) -> Result<(), SyncError> {
         let due = self
             .pipeline
             .persist("reading what is parked", || async {
                 let mut tx = self.pipeline.store.begin().await?;
-                let due = parked_cv::due(&mut tx, DUE).await?;
+                let parked = parked_cv::due(&mut tx, DUE).await?;
+                let held = held_delete::due(&mut tx, DUE).await?;
                 tx.commit().await.map_err(StoreError::from)?;
-                Ok(due)
+                Ok((parked, held))
             })
             .await?;
-        let due = due.iter().filter_map(|id| CvId::parse(id)).collect();
-        self.fetch(due).await
+        let (parked, held) = due;
+        let parked = parked.iter().filter_map(|id| CvId::parse(id));
+        self.fetch(parked.chain(held.into_iter().map(CvId)).collect())
+            .await
     }
 
     /// Sends CVs on their way that no window lists.

@@ -146,7 +146,7 @@ impl Done {
         match &self.end {
             End::Outcome(outcome, _) => match &outcome.fate {
                 Fate::Live(_, document) => document.json().len(),
-                Fate::Gone(_) | Fate::Parked(..) => 64,
+                Fate::Gone(_) | Fate::Unproven(_) | Fate::Parked(..) => 64,
             },
             End::Listed(_) => 64,
         }

@@ -35,7 +35,7 @@ impl Canaries {
         }
     }
 
-    /// It may fail by itself: the next one is asked for from now on.
+    /// It is gone, or may fail by itself: the next one is asked for from now on.
     pub fn drop(&self, id: CvId) {
         self.lock().retain(|canary| *canary != id);
     }

@@ -5,6 +5,7 @@
 //!
 //! What reads an answer is plain functions over bytes, public so that they can be fuzzed.
 
+mod absence;
 pub mod answer;
 mod auth;
 pub mod bulk;
@@ -44,6 +45,7 @@ pub use self::search::Search;
 pub use self::source_time::SourceTime;
 pub use self::wire::{BulkItem, BulkPage, SearchPage};
 
+use self::absence::Absence;
 use self::answer::Raw;
 use self::auth::Auth;
 use self::canaries::Canaries;
@@ -76,6 +78,7 @@ pub struct Client {
     reference: Operation,
     diplomas: Operation,
     canaries: Canaries,
+    absence: Absence,
     drift: Drift,
 }
 
@@ -136,6 +139,7 @@ impl Client {
             reference: operation("reference", "/{referentielijst}"),
             diplomas: operation("diplomas", "/diplomas"),
             canaries: Canaries::default(),
+            absence: Absence::default(),
             drift: Drift::default(),
         };
         for operation in client.of_syncs() {
@@ -298,6 +302,26 @@ impl Client {
         false
     }
 
+    /// Whether an answer of `told` that a CV is gone can be believed: after a few in a row, only once a CV that is known to be
+    /// live has been asked for since, and is live. False where none is.
+    pub async fn confirms_gone(&self, told: Instant) -> bool {
+        if self.absence.is_plausible(told) {
+            return true;
+        }
+        let _turn = self.absence.turn.lock().await;
+        while !self.absence.is_plausible(told) {
+            let Some(canary) = self.canaries.first() else {
+                return false;
+            };
+            match self.detail(canary).await {
+                // One that is gone is no longer among them.
+                Ok(_) => {}
+                Err(_) => self.canaries.drop(canary),
+            }
+        }
+        true
+    }
+
     /// Tells of CVs that are known to be there, as far as there is room for them.
     pub fn suggest_canaries(&self, ids: impl IntoIterator<Item = CvId>) {
         self.canaries.suggest(ids);
@@ -310,16 +334,24 @@ impl Client {
     ) -> Result<Answer<Detail>, ApiError> {
         let request = self.http.get(self.url(&["kandidaten", &id.to_string()]));
         let limit = detail::LARGEST_DOCUMENT;
+        let asked = Instant::now();
         let answer = self
             .call(&self.detail, admission, request, limit, |answer| {
                 let names = &self.dialect.names;
                 detail::classify(answer, id, &self.words, &self.exclude, names)
             })
             .await?;
-        if let Detail::Live(document) = &answer.value {
-            self.drift.note(document.drift().iter().cloned());
-            self.note_status(document.status());
-            self.canaries.answered(id);
+        match &answer.value {
+            Detail::Live(document) => {
+                self.drift.note(document.drift().iter().cloned());
+                self.note_status(document.status());
+                self.canaries.answered(id);
+                self.absence.live(asked);
+            }
+            Detail::Gone => {
+                self.canaries.drop(id);
+                self.absence.gone();
+            }
         }
         Ok(answer)
     }

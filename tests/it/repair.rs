@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use cvsync::model::{Brake, CvId, Window};
-use cvsync::simulator::{Fault, Operation, Options};
+use cvsync::simulator::{Answer, Fault, Operation, Options};
 use cvsync::store::held_delete;
 use cvsync::sync::{Request, SyncError};
 use serde_json::Value;
@@ -499,31 +499,112 @@ async fn deletes_that_arrive_while_approved_ones_are_applied_are_not_held() {
     world.assert_database_equals_source().await;
 }
 
+/// The four ways in which VDAB may say that a CV is gone.
+fn gone_in_each_way(world: &World, ids: &[Uuid]) {
+    for (id, way) in ids.iter().zip((0..4).cycle()) {
+        let (status, body) = match way {
+            0 => (404, r#"{"httpMessage":"Not Found"}"#.to_owned()),
+            1 => (410, r#"{"httpMessage":"Gone"}"#.to_owned()),
+            2 => (400, r#"{"message":"x is geen bestaande CV"}"#.to_owned()),
+            _ => (200, format!(r#"{{"cvId":"{id}","status":"VERWIJDERD"}}"#)),
+        };
+        let answer = Answer::new(status, body).with("content-type", "application/json");
+        world.source.rule(*id, Fault::Answer(answer));
+    }
+}
+
+async fn make_due(world: &World) {
+    for sql in [
+        "update cvsync.held_delete set next_attempt_at = now()",
+        "update cvsync.parked_cv set next_attempt_at = now()",
+    ] {
+        sqlx::query(sql).execute(&world.database).await.unwrap();
+    }
+}
+
 #[tokio::test]
-async fn a_gateway_that_answers_404_for_everything_empties_no_table() {
-    let mut world = World::with(Options {
-        candidates: 1_500,
-        ..Options::default()
-    })
-    .await;
+async fn a_gateway_that_calls_every_cv_gone_empties_no_table() {
+    let mut world = World::new(100).await;
     world.sync_again().await;
     let stored = world.documents().await;
-    world.source.rule(Operation::Detail, Fault::MissingDetail);
-    let ids: Vec<CvId> = stored.keys().copied().map(CvId).collect();
-    world.request(Request::These(ids)).await;
-    let left = world.documents().await.len();
-    assert!(left + 1_000 >= stored.len(), "{left} of {}", stored.len());
-    world.source.clear_faults();
-    // `Date` counts in seconds: a process that just began may take the source to be a second earlier than the one before.
-    world.settle();
-    done(&world, &["deletes", "approve", "--all"]).await;
+    let ids: Vec<Uuid> = stored.keys().copied().collect();
+    gone_in_each_way(&world, &ids);
+    let all = || Request::These(ids.iter().copied().map(CvId).collect());
+    // A process that has just started knows no live CV but those in the table, which are all called gone.
+    let summary = world.request(all()).await;
     assert_eq!(
-        world.rows("held_delete").await,
-        0,
-        "VDAB has them: nothing to delete"
+        (summary.tally.deleted, world.documents().await),
+        (0, stored)
     );
+    // One that has seen live CVs believes a few.
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.update(*id))));
+    world.settle();
+    let summary = world.sync_again().await;
+    assert!(summary.tally.deleted <= 3, "{:?}", summary.tally);
+    // Ordinary deletes do not wait for those without proof.
+    world.source.world(|w| assert!(w.remove(ids[0])));
+    world.settle();
+    assert_eq!(world.sync_again().await.tally.deleted, 1);
+    // Once the gateway is mended, the copy is whole again by itself.
+    world.source.clear_faults();
+    make_due(&world).await;
+    world.sync_again().await;
+    assert_eq!(world.rows("held_delete").await, 0);
     world.request(Request::Reconcile).await;
     world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_first_sync_through_a_gateway_that_calls_every_cv_gone_loses_none() {
+    let mut world = World::new(40).await;
+    world.source.rule(Operation::Detail, Fault::MissingDetail);
+    world.sync_again().await;
+    let live = i64::try_from(world.live()).unwrap();
+    assert_eq!(world.rows("parked_cv").await, live);
+    world.source.clear_faults();
+    make_due(&world).await;
+    world.sync_again().await;
+    world.assert_equal_but_for_parked(&[]).await;
+}
+
+#[tokio::test]
+async fn a_canary_that_was_removed_is_no_proof_against_a_delete() {
+    let mut world = World::new(40).await;
+    world.sync_again().await;
+    let ids: Vec<CvId> = world.documents().await.into_keys().map(CvId).collect();
+    world
+        .source
+        .world(|w| assert!(ids[..20].iter().all(|id| w.remove(id.0))));
+    world.settle();
+    let pipeline = world.pipeline();
+    pipeline.vdab.suggest_canaries([ids[0], ids[1], ids[30]]);
+    let calls = world.detail_calls();
+    let removed = Request::These(ids[..20].to_vec());
+    let summary = pipeline.carry_out(removed).await.unwrap();
+    assert_eq!(summary.tally.deleted, 20);
+    let calls = world.detail_calls() - calls;
+    assert!(calls <= 40, "{calls} calls for 20 CVs");
+}
+
+#[tokio::test]
+async fn deletes_without_proof_are_applied_once_a_person_approves_them() {
+    let mut world = World::new(8).await;
+    world.sync_again().await;
+    let ids: Vec<CvId> = world.documents().await.into_keys().map(CvId).collect();
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.remove(id.0))));
+    world.settle();
+    let removed = ids.len();
+    world.request(Request::These(ids)).await;
+    assert_eq!(world.documents().await.len(), removed);
+    let list = done(&world, &["deletes", "list"]).await;
+    assert!(list.contains("no proof; asked again"), "{list}");
+    done(&world, &["deletes", "approve", "--all"]).await;
+    assert_eq!(world.documents().await.len(), 0);
+    assert_eq!(world.rows("held_delete").await, 0);
 }
 
 #[tokio::test]

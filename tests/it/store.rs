@@ -109,6 +109,38 @@ async fn one_batch_may_hold_a_cv_twice_and_the_newest_wins() {
 }
 
 #[tokio::test]
+async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
+    let db = migrated().await;
+    let unproven = |number, second| outcome(second, Fate::Unproven(id(number)));
+    let all: Vec<_> = (1..=4).map(|number| live(number, 5, "a")).collect();
+    db.apply(&all).await;
+    let batch = [unproven(1, 6), unproven(2, 4), unproven(9, 6), gone(3, 6)];
+    let applied = [
+        Applied::Held,
+        Applied::Superseded,
+        Applied::Parked,
+        Applied::Deleted,
+    ];
+    assert_eq!(db.apply(&batch).await, applied);
+    assert_eq!(db.apply(&[unproven(1, 7)]).await, [Applied::Held]);
+    assert_eq!(db.apply(&[gone(4, 7)]).await, [Applied::Deleted]);
+    let due = async || {
+        let mut tx = db.store.begin().await.unwrap();
+        held_delete::due(&mut tx, 10).await.unwrap()
+    };
+    assert!(due().await.is_empty());
+    let mut tx = db.store.begin_write().await.unwrap();
+    sqlx::query("update cvsync.held_delete set next_attempt_at = now()")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(due().await, [id(1).0]);
+    assert_eq!(db.apply(&[gone(1, 8)]).await, [Applied::Deleted], "proven");
+    assert!(due().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_change_notifies_once_a_commit_and_a_confirmation_does_not() {
     let db = migrated().await;
     let mut listener = PgListener::connect(&db.url).await.unwrap();
