@@ -1,6 +1,7 @@
 //! What became of one listed id, and the tally of many.
 
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -54,8 +55,9 @@ pub enum Fate {
     Gone(CvId),
     /// The source calls it gone, but answers for no CV that is known to be live: no proof.
     Unproven(CvId),
-    /// It could not be learnt. The id is text here, since garbage ids end here too.
-    Parked(String, ParkClass),
+    /// It could not be learnt, and is not asked for again before so long. The id is text here, since garbage ids end here
+    /// too.
+    Parked(String, ParkClass, Duration),
 }
 
 /// The fate of one id, as the source knew it at `as_of`.

@@ -4,12 +4,14 @@
 //! concurrent writes are harmless by construction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::parked_cv::Park;
 use super::{StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
 use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
 
@@ -68,12 +70,22 @@ pub async fn apply(
     let mut parked = BTreeMap::new();
     for (at, outcome) in batch.iter().enumerate() {
         results.push(match &outcome.fate {
-            Fate::Parked(id, class) => {
-                parked.insert(parked_cv::key(id), (*class, outcome.as_of));
+            Fate::Parked(id, class, wait) => {
+                let park = Park {
+                    class: *class,
+                    as_of: outcome.as_of,
+                    wait: *wait,
+                };
+                parked.insert(parked_cv::key(id), park);
                 Applied::Parked
             }
             Fate::Unproven(id) if unproven.contains(&at) => {
-                parked.insert(id.to_string(), (ParkClass::Unproven, outcome.as_of));
+                let park = Park {
+                    class: ParkClass::Unproven,
+                    as_of: outcome.as_of,
+                    wait: Duration::ZERO,
+                };
+                parked.insert(id.to_string(), park);
                 Applied::Parked
             }
             Fate::Gone(_) | Fate::Unproven(_) if held.contains(&at) => Applied::Held,
@@ -124,7 +136,7 @@ fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
     newest
 }
 
-/// What becomes of the deletes in a batch that are not applied, by index in the batch.
+/// The deletes in a batch by what becomes of them, as indexes in the batch.
 #[derive(Default)]
 struct Deletes {
     /// They are in `held_delete`.
@@ -179,7 +191,6 @@ async fn hold_back(
     })
 }
 
-/// What the brake is asked about.
 async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreError> {
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(DeleteLoad {
@@ -257,7 +268,7 @@ async fn set_aside(
     tx: &mut PgConnection,
     batch: &[Outcome],
     accepted: &HashSet<usize>,
-    parked: BTreeMap<String, (ParkClass, DateTime<Utc>)>,
+    parked: BTreeMap<String, Park>,
 ) -> Result<(), StoreError> {
     let (succeeded, as_of): (Vec<Uuid>, Vec<DateTime<Utc>>) = accepted
         .iter()

@@ -1,6 +1,7 @@
 //! The table `parked_cv`: what could not be applied, why, and when it is tried again. No personal data.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,29 +14,50 @@ use crate::model::ParkClass;
 /// Ids are text here, since garbage ends here too; but not more of it than this.
 const LONGEST_ID: usize = 64;
 
-/// Parks ids, each at most once, and sorted. One that is parked already waits longer with each attempt, up to a day.
+/// Why an id is parked.
+#[derive(Clone, Copy, Debug)]
+pub struct Park {
+    /// The kind of error.
+    pub class: ParkClass,
+    /// Source time of the request that failed.
+    pub as_of: DateTime<Utc>,
+    /// How long VDAB asks to wait.
+    pub wait: Duration,
+}
+
+/// Parks ids, each at most once, and sorted. One that is parked already waits longer with each attempt, up to a day; none is
+/// tried before VDAB wants it.
 pub async fn park(
     tx: &mut PgConnection,
-    parked: &BTreeMap<String, (ParkClass, DateTime<Utc>)>,
+    parked: &BTreeMap<String, Park>,
 ) -> Result<(), StoreError> {
     let ids: Vec<&str> = parked.keys().map(String::as_str).collect();
-    let classes: Vec<&str> = parked.values().map(|(class, _)| class.as_str()).collect();
-    let as_of: Vec<DateTime<Utc>> = parked.values().map(|(_, as_of)| *as_of).collect();
+    let classes: Vec<&str> = parked.values().map(|park| park.class.as_str()).collect();
+    let as_of: Vec<DateTime<Utc>> = parked.values().map(|park| park.as_of).collect();
+    let waits: Vec<f64> = parked
+        .values()
+        .map(|park| park.wait.as_secs_f64())
+        .collect();
     query(
         "insert into cvsync.parked_cv as parked (cv_id, error_class, as_of, next_attempt_at)
-         select cv_id, error_class, as_of, now() + interval '5 minutes'
-           from unnest($1::text[], $2::text[], $3::timestamptz[]) as new (cv_id, error_class, as_of)
+         select cv_id, error_class, as_of,
+                now() + greatest(interval '5 minutes', make_interval(secs => wait))
+           from unnest($1::text[], $2::text[], $3::timestamptz[], $4::float8[])
+                as new (cv_id, error_class, as_of, wait)
          on conflict (cv_id) do update
             set error_class     = excluded.error_class,
                 as_of           = greatest(parked.as_of, excluded.as_of),
                 attempts        = parked.attempts + 1,
-                next_attempt_at = now() + least(
-                    interval '1 day',
-                    interval '5 minutes' * power(2, least(parked.attempts, 10)))",
+                next_attempt_at = greatest(
+                    excluded.next_attempt_at,
+                    now() + least(
+                        interval '1 day',
+                        interval '5 minutes' * power(2, least(parked.attempts, 10))))",
     )
     .bind(ids)
     .bind(classes)
     .bind(as_of)
+    .bind(waits)
     .execute(tx)
     .await?;
     Ok(())

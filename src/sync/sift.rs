@@ -1,6 +1,7 @@
 //! Which listed ids need a detail call, and what is known of the others; pure.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -55,7 +56,11 @@ pub fn sift(
         return Decision::Skip;
     }
     let Some(id) = CvId::parse(text) else {
-        return known(Fate::Parked(text.to_owned(), ParkClass::BadId));
+        return known(Fate::Parked(
+            text.to_owned(),
+            ParkClass::BadId,
+            Duration::ZERO,
+        ));
     };
     let held = knowledge.confirmed.get(&id.0);
     match (standing, held) {
@@ -157,7 +162,7 @@ mod tests {
             Decision::Skip => "skip",
             Decision::Known(outcome) => match outcome.fate {
                 Fate::Gone(_) => "delete",
-                Fate::Parked(_, ParkClass::BadId) => "park",
+                Fate::Parked(_, ParkClass::BadId, _) => "park",
                 other => panic!("{other:?}"),
             },
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fetch::WAITING_PER_WORKER;
+use super::fetch::WAITING;
 use super::{Pipeline, SyncError};
 use crate::config;
 
@@ -35,12 +35,12 @@ struct Limits {
 impl Limits {
     fn new(per_minute: u32, timeout: Duration, settings: &config::Sync) -> Self {
         let workers = u32::try_from(settings.workers).unwrap_or(u32::MAX).max(1);
-        let waiting = u32::try_from(WAITING_PER_WORKER + 1).unwrap_or(1);
+        let waiting = u32::try_from(WAITING).unwrap_or(1);
         let quota = Duration::from_mins(1) * FACTOR / per_minute.max(1);
         let retries = settings.retry_max_elapsed;
         Self {
             silence: SILENCE.max(timeout * 2 + Duration::from_mins(1)),
-            id: quota.max(timeout / workers) + retries / workers.saturating_mul(waiting),
+            id: quota.max(timeout / workers) + retries / waiting,
             retries,
         }
     }
@@ -176,8 +176,8 @@ mod tests {
         let limits = |per_minute, timeout| {
             Limits::new(per_minute, Duration::from_secs(timeout), &config.sync)
         };
-        // 16 workers, and five CVs for each that wait for two minutes at most.
-        let retries = Duration::from_millis(1_500);
+        // A thousand CVs that wait for two minutes at most.
+        let retries = Duration::from_millis(120);
         assert_eq!(limits(2_000, 30).id, Duration::from_millis(1_875) + retries);
         assert_eq!(limits(1, 30).id, Duration::from_mins(4) + retries);
         assert_eq!(limits(1, 600).silence, Duration::from_mins(21));

@@ -1,6 +1,6 @@
 //! Batches, to PostgreSQL: one transaction each, then the windows that are settled by it, and the watermark.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 use tracing::{Instrument, Span, field};
@@ -107,7 +107,7 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
                 return Err(SyncError::Store { stage, error });
             };
             tracing::warn!(cv.id = %id, sqlstate = code, "PostgreSQL refuses a document; parked");
-            outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable);
+            outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable, Duration::ZERO);
             let parked = std::slice::from_ref(outcome);
             pipeline
                 .persist(stage, || pipeline.store.apply(parked, pipeline.brake))

@@ -17,6 +17,11 @@ impl Canaries {
         self.lock().first().copied()
     }
 
+    /// The one to ask for where `id` itself proves nothing.
+    pub fn other_than(&self, id: CvId) -> Option<CvId> {
+        self.lock().iter().copied().find(|canary| *canary != id)
+    }
+
     /// It is there: an answer has just said so.
     pub fn answered(&self, id: CvId) {
         let mut known = self.lock();

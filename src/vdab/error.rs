@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::gate::Reason;
+use super::gate::{LONGEST_WAIT, Reason};
 use crate::model::ParkClass;
 
 /// A request that brought no usable answer. Holds no id, URL, header or body.
@@ -64,6 +64,9 @@ pub enum ApiError {
     /// The document holds what `jsonb` cannot.
     #[error("the document holds a character or number that PostgreSQL cannot store")]
     Unstorable,
+    /// VDAB answers for other CVs, but not for this one.
+    #[error("VDAB answers for other CVs, but not for this one ({})", .0.class())]
+    Alone(Box<ApiError>),
     /// The gate stayed closed for longer than the caller is ready to wait.
     #[error("{why}; gave up after {} s", waited.as_secs())]
     GaveUp {
@@ -114,7 +117,24 @@ impl ApiError {
             Self::BadId => Remedy::Park(ParkClass::BadId),
             Self::TooLarge { .. } => Remedy::Park(ParkClass::TooLarge),
             Self::Unstorable => Remedy::Park(ParkClass::Unstorable),
+            Self::Alone(why) => Remedy::Retry(match &**why {
+                Self::Unreachable(_) => ParkClass::Transport,
+                Self::Server { .. } => ParkClass::ServerError,
+                _ => ParkClass::Refused,
+            }),
             Self::GaveUp { .. } => Remedy::Stop,
+        }
+    }
+
+    /// For how long an answer about one CV alone asks to wait for it, where the source answers for others.
+    #[must_use]
+    pub fn wait_alone(&self) -> Option<Duration> {
+        let Self::Alone(why) = self else {
+            return None;
+        };
+        match why.verdict() {
+            Verdict::Close(_, Some(asked)) => Some(asked.min(LONGEST_WAIT)),
+            _ => Some(Duration::ZERO),
         }
     }
 
@@ -135,6 +155,7 @@ impl ApiError {
             | Self::BadId
             | Self::TooLarge { .. }
             | Self::Unstorable
+            | Self::Alone(_)
             | Self::GaveUp { .. } => Verdict::Healthy,
         }
     }
@@ -153,6 +174,7 @@ impl ApiError {
             Self::BadId => "bad_id",
             Self::TooLarge { .. } => "too_large",
             Self::Unstorable => "unstorable",
+            Self::Alone(why) => why.class(),
             Self::GaveUp { .. } => "gave_up",
         }
     }

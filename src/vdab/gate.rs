@@ -43,7 +43,7 @@ impl Reason {
 }
 
 /// No wait that a header asks for is longer than this.
-const LONGEST_WAIT: Duration = Duration::from_mins(15);
+pub const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// So many failures with no success between them are the source's fault, not that of so many CVs.
 const SUSPECTS: u32 = 10;
@@ -61,6 +61,8 @@ struct State {
     /// Failures since the last success.
     suspects: u32,
     last_healthy: Option<Instant>,
+    /// One caller asks whether the source fails, or one CV: nobody else passes until it is told.
+    checking: bool,
     /// Callers that wait before it.
     waiting: usize,
     /// Time spent closed that nobody has counted yet.
@@ -96,7 +98,17 @@ pub struct ClosedGate {
 #[derive(Debug)]
 pub struct Pass<'a> {
     gate: &'a Gate,
-    probe: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The gate was open.
+    Ordinary,
+    /// It reopens a closed gate.
+    Probe,
+    /// It decides whether an open gate closes.
+    Check,
 }
 
 impl Gate {
@@ -111,23 +123,23 @@ impl Gate {
             let changed = self.changed.notified();
             let until = {
                 let mut state = self.lock();
-                let Some(closed) = &mut state.closed else {
-                    return Ok(Pass {
-                        gate: self,
-                        probe: false,
-                    });
+                let checking = state.checking;
+                let pass = |kind| Ok(Pass { gate: self, kind });
+                let until = match &mut state.closed {
+                    // Woken as soon as the check has ended.
+                    None if checking => Instant::now() + Duration::from_secs(1),
+                    None => return pass(Kind::Ordinary),
+                    Some(closed) => {
+                        if let Some(patience) = patience {
+                            closed.check(patience)?;
+                        }
+                        if !closed.probing && closed.until <= Instant::now() {
+                            closed.probing = true;
+                            return pass(Kind::Probe);
+                        }
+                        closed.until
+                    }
                 };
-                if let Some(patience) = patience {
-                    closed.check(patience)?;
-                }
-                if !closed.probing && closed.until <= Instant::now() {
-                    closed.probing = true;
-                    return Ok(Pass {
-                        gate: self,
-                        probe: true,
-                    });
-                }
-                let until = closed.until;
                 waiter.get_or_insert_with(|| {
                     state.waiting += 1;
                     Waiter(self)
@@ -146,6 +158,12 @@ impl Gate {
     #[must_use]
     pub fn healthy_since(&self, instant: Instant) -> bool {
         self.lock().last_healthy.is_some_and(|at| at > instant)
+    }
+
+    /// Whether calls make sense now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.lock().closed.is_none()
     }
 
     /// The gate as an operator sees it; `None` while it is open, and where its time is over and nobody wants to pass: it is the
@@ -179,17 +197,43 @@ impl Gate {
     }
 }
 
-impl Pass<'_> {
-    /// Whether it is still good: the gate is open, or this is the probe.
+impl<'a> Pass<'a> {
+    /// Whether it is still good: the gate is open and nobody checks it, or this is the probe.
     #[must_use]
     pub fn holds(&self) -> bool {
-        self.probe || self.gate.lock().closed.is_none()
+        let state = self.gate.lock();
+        self.kind != Kind::Ordinary || (state.closed.is_none() && !state.checking)
     }
 
     /// Whether this one is to show that the source answers again.
     #[must_use]
     pub fn is_probe(&self) -> bool {
-        self.probe
+        self.kind == Kind::Probe
+    }
+
+    /// Tells the gate of a failure that may be the fault of one CV. Where it would close an open gate, nobody passes until
+    /// the pass that this returns is reported: the caller asks for other CVs with it.
+    #[must_use]
+    pub fn report_doubtful(self, error: &ApiError) -> Option<Pass<'a>> {
+        let gate = self.gate;
+        {
+            let mut state = gate.lock();
+            let closes = match error.verdict() {
+                Verdict::Healthy => false,
+                Verdict::Suspect => state.suspects + 1 >= SUSPECTS,
+                Verdict::Close(..) => true,
+            };
+            if closes && self.kind == Kind::Ordinary && state.closed.is_none() {
+                // While another one checks, its answer decides.
+                let first = !std::mem::replace(&mut state.checking, true);
+                return first.then(|| Pass {
+                    gate,
+                    kind: Kind::Check,
+                });
+            }
+        }
+        self.report(Some(error));
+        None
     }
 
     /// Tells the gate how the request ended: `None` for an answer, else the error.
@@ -197,26 +241,31 @@ impl Pass<'_> {
     /// Answers to requests that were under way when the gate closed do not open it: only the probe does.
     pub fn report(mut self, error: Option<&ApiError>) {
         let mut state = self.gate.lock();
+        let probe = self.is_probe();
+        let checked = self.kind == Kind::Check;
+        if checked {
+            state.checking = false;
+        }
         match error.map(|error| (error, error.verdict())) {
             None | Some((_, Verdict::Healthy)) => {
                 state.suspects = 0;
                 state.last_healthy = Some(Instant::now());
-                if self.probe {
+                if probe {
                     state.open();
                 }
             }
             Some((error, Verdict::Suspect)) => {
                 state.suspects += 1;
-                if self.probe || state.suspects >= SUSPECTS {
-                    state.close(Reason::Outage, None, error, self.probe);
+                if probe || checked || state.suspects >= SUSPECTS {
+                    state.close(Reason::Outage, None, error, probe);
                 }
             }
             Some((error, Verdict::Close(reason, asked))) => {
-                state.close(reason, asked, error, self.probe);
+                state.close(reason, asked, error, probe);
             }
         }
         drop(state);
-        self.probe = false;
+        self.kind = Kind::Ordinary;
         self.gate.changed.notify_waiters();
     }
 
@@ -229,12 +278,17 @@ impl Pass<'_> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        if self.probe {
-            if let Some(closed) = &mut self.gate.lock().closed {
-                closed.probing = false;
-            }
-            self.gate.changed.notify_waiters();
+        if self.kind == Kind::Ordinary {
+            return;
         }
+        let mut state = self.gate.lock();
+        match (self.kind, &mut state.closed) {
+            (Kind::Check, _) => state.checking = false,
+            (_, Some(closed)) => closed.probing = false,
+            (_, None) => {}
+        }
+        drop(state);
+        self.gate.changed.notify_waiters();
     }
 }
 
@@ -399,6 +453,46 @@ mod tests {
             gate.pass(None).await.unwrap().report(Some(&FAILED));
         }
         assert_eq!(gate.closed().unwrap().reason, Reason::Outage);
+    }
+
+    #[tokio::test]
+    async fn a_failure_that_may_be_of_one_cv_closes_it_only_if_the_check_fails() {
+        let gate = Gate::default();
+        let (one, another) = (
+            gate.pass(None).await.unwrap(),
+            gate.pass(None).await.unwrap(),
+        );
+        let check = one.report_doubtful(&DOWN).unwrap();
+        assert!(
+            another.report_doubtful(&DOWN).is_none(),
+            "one check at a time"
+        );
+        assert!(!passes(&gate).await && gate.closed().is_none());
+        check.report(None);
+        assert!(passes(&gate).await);
+        let pass = gate.pass(None).await.unwrap();
+        drop(pass.report_doubtful(&DOWN).unwrap());
+        assert!(
+            passes(&gate).await,
+            "a check that was dropped holds nobody up"
+        );
+        let pass = gate.pass(None).await.unwrap();
+        let check = pass.report_doubtful(&DOWN).unwrap();
+        check.report(Some(&FAILED));
+        assert_eq!(gate.closed().unwrap().reason, Reason::Outage);
+    }
+
+    #[tokio::test]
+    async fn failures_of_several_cvs_in_a_row_are_checked_too() {
+        let gate = Gate::default();
+        for _ in 1..SUSPECTS {
+            let pass = gate.pass(None).await.unwrap();
+            assert!(pass.report_doubtful(&FAILED).is_none());
+        }
+        let pass = gate.pass(None).await.unwrap();
+        let check = pass.report_doubtful(&FAILED).unwrap();
+        check.report(None);
+        assert!(passes(&gate).await);
     }
 
     #[tokio::test]

@@ -28,6 +28,7 @@ mod source_time;
 mod wire;
 
 use std::num::NonZeroU32;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -50,13 +51,22 @@ use self::answer::Raw;
 use self::auth::Auth;
 use self::canaries::Canaries;
 use self::drift::Drift;
+use self::error::Verdict;
+use self::gate::Pass;
 use self::operation::{Admission, Operation};
+use self::quota::Permit;
 use self::reference::Entry;
 use self::request::Http;
 use crate::clock::Clock;
 use crate::config;
 use crate::model::{CvId, Dialect, JsonPointer, Standing, StatusWords, Window, shape};
 use crate::telemetry::Metrics;
+
+/// So many CVs that are known to be live are asked for before one failure closes the gate: the first may fail by itself.
+const WITNESSES: usize = 2;
+
+/// Where two CVs are over quota within so long, it is not their fault, though another CV may just have been answered.
+const OVER_QUOTA: Duration = Duration::from_mins(1);
 
 /// VDAB's CV API: one method for each operation, each call one attempt.
 #[derive(Debug)]
@@ -80,6 +90,24 @@ pub struct Client {
     canaries: Canaries,
     absence: Absence,
     drift: Drift,
+    /// The CV that was last over quota alone, and when.
+    over_quota: Mutex<Option<(CvId, Instant)>>,
+}
+
+/// The outcome of one call, which is not reported to the gate yet.
+struct Reply<T> {
+    outcome: Result<Answer<T>, ApiError>,
+    /// How long to wait where the answer says that it was the last of the quota.
+    nothing_left: Option<Duration>,
+}
+
+impl<T> Reply<T> {
+    fn tell(&self, pass: Pass<'_>) {
+        match (&self.outcome, self.nothing_left) {
+            (Ok(_), Some(wait)) => pass.report_last(wait),
+            (outcome, _) => pass.report(outcome.as_ref().err()),
+        }
+    }
 }
 
 /// An answer, and the source time at which its request started: it reflects every change before that.
@@ -141,6 +169,7 @@ impl Client {
             canaries: Canaries::default(),
             absence: Absence::default(),
             drift: Drift::default(),
+            over_quota: Mutex::default(),
         };
         for operation in client.of_syncs() {
             client
@@ -187,24 +216,88 @@ impl Client {
 
     /// The document of a CV, or that it is gone.
     ///
-    /// Where a closed gate needs a probe, a CV that is known to be there is asked for first: one that fails by itself
-    /// would prove nothing.
+    /// Where a closed gate needs a probe, or a failure would close it, a CV that is known to be there is asked for: one
+    /// that fails by itself proves nothing.
     ///
     /// # Errors
     /// See [`ApiError::remedy`].
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
         loop {
-            let admission = self.detail.admit(self.patience).await?;
-            match self.canaries.first() {
-                Some(canary) if admission.pass.is_probe() && canary != id => {
-                    // Its outcome opens the gate, or keeps it closed.
-                    if self.ask_detail(admission, canary).await.is_err() {
-                        self.canaries.drop(canary);
-                    }
+            let Admission { pass, permit } = self.detail.admit(self.patience).await?;
+            let canary = self.canaries.other_than(id);
+            if let (Some(canary), true) = (canary, pass.is_probe()) {
+                // Its outcome opens the gate, or keeps it closed.
+                let reply = self.ask_detail(&pass, permit, canary).await;
+                reply.tell(pass);
+                if reply.outcome.is_err() {
+                    self.canaries.drop(canary);
                 }
-                _ => return self.ask_detail(admission, id).await,
+                continue;
+            }
+            let reply = self.ask_detail(&pass, permit, id).await;
+            let (Err(error), Some(_)) = (&reply.outcome, canary) else {
+                reply.tell(pass);
+                return reply.outcome;
+            };
+            let closes = matches!(error.verdict(), Verdict::Close(..));
+            let alone = match pass.report_doubtful(error) {
+                Some(check) => self.others_answer(id, check, error).await,
+                None => false,
+            };
+            return match reply.outcome {
+                Err(error) if alone && closes => Err(ApiError::Alone(Box::new(error))),
+                outcome => outcome,
+            };
+        }
+    }
+
+    /// Whether the source answers for another CV than `id`, for which it has failed; if not, the gate closes. Such a call
+    /// goes before those that wait for the quota.
+    async fn others_answer(&self, id: CvId, check: Pass<'_>, error: &ApiError) -> bool {
+        let mut why = error.clone();
+        // The gate closes for many failures in a row: one more is enough.
+        let witnesses = match error.verdict() {
+            Verdict::Close(..) => WITNESSES,
+            Verdict::Suspect | Verdict::Healthy => 1,
+        };
+        for _ in 0..witnesses {
+            let Some(canary) = self.canaries.other_than(id) else {
+                break;
+            };
+            let permit = self.detail.quota.urgent_permit().await;
+            let reply = self.ask_detail(&check, permit, canary).await;
+            match &reply.outcome {
+                Err(failure) if failure.verdict() != Verdict::Healthy => {
+                    if matches!(failure.verdict(), Verdict::Close(..)) {
+                        why = failure.clone();
+                    }
+                    self.canaries.drop(canary);
+                }
+                _ if self.is_over_quota_again(id, error) => {
+                    check.report(Some(&ApiError::OverQuota { wait: None }));
+                    return true;
+                }
+                _ => {
+                    reply.tell(check);
+                    return true;
+                }
             }
         }
+        check.report(Some(&why));
+        false
+    }
+
+    /// Whether `error` says that the quota is used up, as another CV's answer did a moment ago.
+    fn is_over_quota_again(&self, id: CvId, error: &ApiError) -> bool {
+        if !matches!(error, ApiError::OverQuota { .. }) {
+            return false;
+        }
+        let mut last = self
+            .over_quota
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = last.replace((id, Instant::now()));
+        before.is_some_and(|(other, at)| other != id && at.elapsed() < OVER_QUOTA)
     }
 
     /// A page of what matches `search`, from the result at `offset` on and `size` at most.
@@ -327,33 +420,31 @@ impl Client {
         self.canaries.suggest(ids);
     }
 
-    async fn ask_detail(
-        &self,
-        admission: Admission<'_>,
-        id: CvId,
-    ) -> Result<Answer<Detail>, ApiError> {
+    /// One call, whose reply the caller reports to the gate.
+    async fn ask_detail(&self, pass: &Pass<'_>, permit: Permit<'_>, id: CvId) -> Reply<Detail> {
         let request = self.http.get(self.url(&["kandidaten", &id.to_string()]));
         let limit = detail::LARGEST_DOCUMENT;
         let asked = Instant::now();
-        let answer = self
-            .call(&self.detail, admission, request, limit, |answer| {
+        let reply = self
+            .call(&self.detail, pass, permit, request, limit, |answer| {
                 let names = &self.dialect.names;
                 detail::classify(answer, id, &self.words, &self.exclude, names)
             })
-            .await?;
-        match &answer.value {
-            Detail::Live(document) => {
+            .await;
+        match reply.outcome.as_ref().map(|answer| &answer.value) {
+            Ok(Detail::Live(document)) => {
                 self.drift.note(document.drift().iter().cloned());
                 self.note_status(document.status());
                 self.canaries.answered(id);
                 self.absence.live(asked);
             }
-            Detail::Gone => {
+            Ok(Detail::Gone) => {
                 self.canaries.drop(id);
                 self.absence.gone();
             }
+            Err(_) => {}
         }
-        Ok(answer)
+        reply
     }
 
     fn note_status(&self, word: Option<&str>) {
@@ -416,6 +507,12 @@ impl Client {
         self.detail.gate.healthy_since(instant)
     }
 
+    /// Whether detail calls make sense now.
+    #[must_use]
+    pub fn details_are_open(&self) -> bool {
+        self.detail.gate.is_open()
+    }
+
     /// The source's time.
     #[must_use]
     pub fn time(&self) -> &SourceTime {
@@ -467,19 +564,22 @@ impl Client {
         limit: usize,
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
     ) -> Result<Answer<T>, ApiError> {
-        let admission = operation.admit(self.patience).await?;
-        self.call(operation, admission, request, limit, classify)
-            .await
+        let Admission { pass, permit } = operation.admit(self.patience).await?;
+        let reply = self.call(operation, &pass, permit, request, limit, classify);
+        let reply = reply.await;
+        reply.tell(pass);
+        reply.outcome
     }
 
     async fn call<T>(
         &self,
         operation: &Operation,
-        Admission { pass, mut permit }: Admission<'_>,
+        pass: &Pass<'_>,
+        mut permit: Permit<'_>,
         request: reqwest::RequestBuilder,
         limit: usize,
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
-    ) -> Result<Answer<T>, ApiError> {
+    ) -> Reply<T> {
         let asked = Instant::now();
         let under_way = operation.begin();
         let raw = match self.auth.sign(&self.http, request).await {
@@ -511,17 +611,16 @@ impl Client {
             raw.as_ref().ok().map(|raw| raw.status.as_u16()),
             outcome.as_ref().err().map(ApiError::class),
         );
-        match (&outcome, raw.as_ref().ok().and_then(nothing_left)) {
-            (Ok(_), Some(wait)) => pass.report_last(wait),
-            (outcome, _) => pass.report(outcome.as_ref().err()),
-        }
         if let Err(ApiError::KeyRefused { .. }) = &outcome {
             self.auth.doubt();
         }
-        outcome.map(|value| Answer {
-            as_of: self.time.at(asked),
-            value,
-        })
+        Reply {
+            outcome: outcome.map(|value| Answer {
+                as_of: self.time.at(asked),
+                value,
+            }),
+            nothing_left: raw.as_ref().ok().and_then(nothing_left),
+        }
     }
 
     fn observe(&self, operation: &Operation, raw: &Raw, asked: Instant, received: Instant) {

@@ -165,16 +165,13 @@ impl Probe {
     ) -> Result<Sight, ApiError> {
         let client = &self.client;
         let operation = &self.operations[&endpoint];
-        let admission = operation.admit(client.patience).await?;
         let request = client.http.get(client.url(path)).query(query);
         let mut raw = None;
         let classify = |answer: &Raw| {
             raw = Some(answer.clone());
             answer.json().map(drop)
         };
-        let outcome = client
-            .call(operation, admission, request, LARGEST_PAGE, classify)
-            .await;
+        let outcome = client.ask(operation, request, LARGEST_PAGE, classify).await;
         match (raw, outcome) {
             (Some(raw), _) => Ok(self.sight(endpoint, &raw)),
             (None, Err(error)) => Err(error),

@@ -99,6 +99,16 @@ impl Quota {
         Permit::new(self)
     }
 
+    /// A permit before all callers that wait for theirs, for a call that decides whether theirs make sense.
+    pub async fn urgent_permit(&self) -> Permit<'_> {
+        if self.lender.is_some() {
+            return self.permit().await;
+        }
+        let _next = self.next.lock().await;
+        self.ready().await;
+        Permit::new(self)
+    }
+
     /// Takes so many permits before all callers that wait for theirs, for somebody else to use at once.
     pub async fn lend(&self, calls: u32) {
         let _next = self.next.lock().await;

@@ -9,6 +9,7 @@ use cvsync::sync::Request;
 use cvsync::vdab::Reason;
 use uuid::Uuid;
 
+use crate::running::until;
 use crate::world::World;
 
 fn json(status: u16, body: &str) -> Fault {
@@ -275,26 +276,173 @@ async fn faults_of_every_transient_kind_at_once_cost_calls_and_nothing_else() {
     assert!(calls * 10 <= live * 13, "{calls} calls for {live} CVs");
 }
 
+/// The answers of one CV that would close the gate if they were everybody's, and the class under which it is parked.
+fn own_errors() -> Vec<(Fault, &'static str)> {
+    let refused = r#"{"httpCode":"403","moreInformation":"Not registered to plan"}"#;
+    let late = || Some("900".to_owned());
+    vec![
+        (json(403, refused), "refused"),
+        (json(401, "{}"), "refused"),
+        (
+            Fault::RateLimit {
+                retry_after: late(),
+            },
+            "refused",
+        ),
+        (
+            Fault::Http503 {
+                retry_after: late(),
+            },
+            "server_error",
+        ),
+        (Fault::Reset, "transport"),
+        (Fault::Stall, "transport"),
+    ]
+}
+
+#[tokio::test]
+async fn one_cvs_own_error_closes_no_gate_and_parks_that_cv_alone() {
+    let mut world = World::new(150).await;
+    world.config.api.timeout = Duration::from_secs(1);
+    world.sync_again().await;
+    let ids: Vec<Uuid> = world.documents().await.into_keys().collect();
+    let errors = own_errors();
+    for (id, (fault, _)) in ids.iter().zip(&errors) {
+        world.source.rule(*id, fault.clone());
+    }
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.update(*id))));
+    world.settle();
+    let calls = world.detail_calls();
+    let pipeline = world.pipeline();
+    let run = tokio::time::timeout(Duration::from_secs(30), pipeline.run());
+    run.await.expect("no CV closes the gate for long").unwrap();
+    let calls = world.detail_calls() - calls;
+    assert!(calls < 200, "{calls} calls for 150 CVs of which 6 fail");
+    pipeline.vdab.count_closed_time();
+    let metrics = world.metrics.render().unwrap();
+    for reason in ["auth", "rate_limit", "outage"] {
+        let closed = format!("cvsync_gate_closed_seconds_total{{reason=\"{reason}\"}} 0\n");
+        assert!(metrics.contains(&closed), "{metrics}");
+    }
+    let parked: Vec<(String, String, bool)> = sqlx::query_as(
+        "select cv_id, error_class, next_attempt_at > now() + interval '14 minutes'
+           from cvsync.parked_cv order by 1",
+    )
+    .fetch_all(&world.database)
+    .await
+    .unwrap();
+    let expected = ids.iter().zip(&errors).enumerate();
+    let expected: Vec<_> = expected
+        .map(|(at, (id, (_, class)))| (id.to_string(), (*class).to_owned(), matches!(at, 2 | 3)))
+        .collect();
+    assert_eq!(parked, expected);
+}
+
+#[tokio::test]
+async fn an_error_of_every_detail_closes_the_gate_at_once() {
+    for (fault, reason) in [
+        (json(403, "{}"), Reason::Auth),
+        (
+            Fault::Http503 {
+                retry_after: Some("900".into()),
+            },
+            Reason::Outage,
+        ),
+    ] {
+        let mut world = World::new(100).await;
+        world.sync_again().await;
+        let ids: Vec<Uuid> = world.documents().await.into_keys().collect();
+        world
+            .source
+            .world(|w| assert!(ids.iter().all(|id| w.update(*id))));
+        world.settle();
+        world.source.rule(Operation::Detail, fault);
+        let calls = world.detail_calls();
+        let pipeline = Arc::new(world.pipeline());
+        let run = tokio::spawn({
+            let pipeline = Arc::clone(&pipeline);
+            async move { pipeline.run().await }
+        });
+        until("the gate is closed", async || {
+            !pipeline.vdab.closed_gates().is_empty()
+        })
+        .await;
+        assert_eq!(pipeline.vdab.closed_gates()[0].1.reason, reason);
+        let calls = world.detail_calls() - calls;
+        let most = u64::try_from(world.config.sync.workers).unwrap() + 2;
+        assert!(calls <= most, "{calls} calls");
+        assert_eq!(world.rows("parked_cv").await, 0);
+        run.abort();
+    }
+}
+
+#[tokio::test]
+async fn cvs_that_keep_failing_do_not_hold_up_the_others() {
+    let mut world = World::new(300).await;
+    world.config.sync.retry_max_elapsed = Duration::from_secs(30);
+    world.config.api.timeout = Duration::from_secs(2);
+    world.sync_again().await;
+    let ids: Vec<Uuid> = world.documents().await.into_keys().collect();
+    let changes = world.rows("cv_change").await;
+    let (bad, good) = ids.split_at(ids.len() / 2);
+    for (at, id) in bad.iter().enumerate() {
+        let fault = match at % 50 {
+            0 => Fault::Stall,
+            n if n % 2 == 0 => Fault::Http500,
+            _ => Fault::Html200,
+        };
+        world.source.rule(*id, fault);
+    }
+    // Those that fail are listed first.
+    world
+        .source
+        .world(|w| assert!(bad.iter().chain(good).all(|id| w.update(*id))));
+    world.settle();
+    let pipeline = Arc::new(world.pipeline());
+    let run = tokio::spawn({
+        let pipeline = Arc::clone(&pipeline);
+        async move { pipeline.run().await }
+    });
+    let all = changes + i64::try_from(good.len()).unwrap();
+    until("all that can be fetched are", async || {
+        world.rows("cv_change").await == all
+    })
+    .await;
+    assert!(!run.is_finished(), "the others are still retried");
+    assert_eq!(world.rows("parked_cv").await, 0);
+    run.abort();
+}
+
 #[tokio::test]
 async fn a_429_is_obeyed_by_all_workers() {
     let world = World::new(200).await;
-    let refused = Fault::RateLimit {
-        retry_after: Some("2".into()),
+    let over = |retry_after: &str| Fault::RateLimit {
+        retry_after: Some(retry_after.into()),
     };
-    world
-        .source
-        .script(Operation::Detail, [Fault::Pass, Fault::Pass, refused]);
-    world.sync().await;
+    let source = &world.source;
+    source.script(Operation::Detail, [Fault::Pass, Fault::Pass]);
+    source.rule(Operation::Detail, over("2"));
+    let pipeline = world.pipeline();
+    let mended = async {
+        until("the gate is closed", async || {
+            !pipeline.vdab.closed_gates().is_empty()
+        })
+        .await;
+        source.clear_faults();
+    };
+    tokio::join!(async { pipeline.run().await.unwrap() }, mended);
     world.assert_database_equals_source().await;
-    let log = world.source.call_log();
+    let log = source.call_log();
     let at = log.iter().find(|call| call.status == Some(429)).unwrap().at;
-    // What was under way when the answer came may still arrive: as many as there are workers, but for the one that was refused.
+    // What was under way when the answer came may still arrive, and two other CVs are asked for before the gate closes.
     let meanwhile = log
         .iter()
         .filter(|call| call.operation == Operation::Detail)
         .filter(|call| call.at > at && call.at < at + Duration::from_millis(1_950))
         .count();
-    assert!(meanwhile < world.config.sync.workers, "{meanwhile}");
+    assert!(meanwhile < world.config.sync.workers + 2, "{meanwhile}");
 }
 
 /// All samples of a metric together.

@@ -155,7 +155,12 @@ async fn a_change_notifies_once_a_commit_and_a_confirmation_does_not() {
 #[tokio::test]
 async fn a_cv_that_succeeds_leaves_the_parked() {
     let db = migrated().await;
-    let parked = || outcome(1, Fate::Parked(id(1).to_string(), ParkClass::ServerError));
+    let parked = || {
+        outcome(
+            1,
+            Fate::Parked(id(1).to_string(), ParkClass::ServerError, Duration::ZERO),
+        )
+    };
     assert_eq!(db.apply(&[parked()]).await, [Applied::Parked]);
     db.apply(&[parked()]).await;
     let mut tx = db.store.begin().await.unwrap();
@@ -251,7 +256,10 @@ async fn who_stops_waiting_for_a_transaction_leaves_none_behind() {
 #[tokio::test]
 async fn an_answer_to_an_earlier_question_leaves_a_cv_parked() {
     let db = migrated().await;
-    let parked = outcome(5, Fate::Parked(id(1).to_string(), ParkClass::Unstorable));
+    let parked = outcome(
+        5,
+        Fate::Parked(id(1).to_string(), ParkClass::Unstorable, Duration::ZERO),
+    );
     db.apply(&[parked]).await;
     db.apply(&[live(1, 4, "before it became unstorable")]).await;
     let mut tx = db.store.begin().await.unwrap();

@@ -246,7 +246,7 @@ pub fn held(view: &View) -> Markup {
             } @else {
                 p {
                     "VDAB says that " (count(held, "CV")) " " @if held == 1 { "is" } @else { "are" }
-                    " gone, which is more than usual. They are kept until you decide; everything else keeps syncing."
+                    " gone. That is more than usual, or there is no proof of it. They are kept until you decide, or until VDAB proves it; everything else keeps syncing."
                 }
                 @if view.can_act {
                     @let all = format!("{{\"all\":{held}}}");
