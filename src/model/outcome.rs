@@ -54,7 +54,12 @@ pub enum Fate {
     /// It is gone.
     Gone(CvId),
     /// The source calls it gone, but answers for no CV that is known to be live: no proof.
-    Unproven(CvId),
+    Unproven {
+        /// Whose.
+        id: CvId,
+        /// Whether it was listed as live, so that its absence contradicts the list.
+        listed_live: bool,
+    },
     /// It could not be learnt, and is not asked for again before so long. The id is text here, since garbage ids end here
     /// too.
     Parked(String, ParkClass, Duration),

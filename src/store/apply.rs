@@ -79,7 +79,7 @@ pub async fn apply(
                 parked.insert(parked_cv::key(id), park);
                 Applied::Parked
             }
-            Fate::Unproven(id) if unproven.contains(&at) => {
+            Fate::Unproven { id, .. } if unproven.contains(&at) => {
                 let park = Park {
                     class: ParkClass::Unproven,
                     as_of: outcome.as_of,
@@ -88,8 +88,8 @@ pub async fn apply(
                 parked.insert(id.to_string(), park);
                 Applied::Parked
             }
-            Fate::Gone(_) | Fate::Unproven(_) if held.contains(&at) => Applied::Held,
-            Fate::Live(..) | Fate::Gone(_) | Fate::Unproven(_) if !accepted.contains(&at) => {
+            Fate::Gone(_) | Fate::Unproven { .. } if held.contains(&at) => Applied::Held,
+            Fate::Live(..) | Fate::Gone(_) | Fate::Unproven { .. } if !accepted.contains(&at) => {
                 Applied::Superseded
             }
             Fate::Live(id, document) => {
@@ -99,8 +99,10 @@ pub async fn apply(
                 }
                 result
             }
-            Fate::Gone(id) | Fate::Unproven(id) if deleted.contains(&id.0) => Applied::Deleted,
-            Fate::Gone(_) | Fate::Unproven(_) => Applied::Unchanged,
+            Fate::Gone(id) | Fate::Unproven { id, .. } if deleted.contains(&id.0) => {
+                Applied::Deleted
+            }
+            Fate::Gone(_) | Fate::Unproven { .. } => Applied::Unchanged,
         });
     }
     set_aside(tx, batch, &accepted, parked).await?;
@@ -124,7 +126,7 @@ pub async fn apply(
 fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
     let mut newest = HashMap::<Uuid, usize>::new();
     for (at, outcome) in batch.iter().enumerate() {
-        if let Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven(id) = &outcome.fate {
+        if let Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. } = &outcome.fate {
             let best = newest.entry(id.0).or_insert(at);
             if batch[*best].as_of <= outcome.as_of {
                 *best = at;
@@ -141,7 +143,7 @@ fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
 struct Deletes {
     /// They are in `held_delete`.
     held: HashSet<usize>,
-    /// There is no proof of them, and nothing is stored that could be kept.
+    /// They contradict the list without proof, and nothing is stored that could be kept.
     unproven: HashSet<usize>,
     /// Those that a person approved: they are applied, with proof or without.
     approved: HashSet<Uuid>,
@@ -160,7 +162,17 @@ async fn hold_back(
     if ids.is_empty() {
         return Ok(Deletes::default());
     }
-    let is_unproven = |at: &usize| matches!(batch[*at].fate, Fate::Unproven(_));
+    let is_unproven = |at: &usize| matches!(batch[*at].fate, Fate::Unproven { .. });
+    let contradicts_list = |at: &usize| {
+        let fate = &batch[*at].fate;
+        matches!(
+            fate,
+            Fate::Unproven {
+                listed_live: true,
+                ..
+            }
+        )
+    };
     let (stored, as_of) = cv_seen::would_delete(tx, &ids, &as_of).await?;
     let approved = held_delete::approved_among(tx, &stored).await?;
     let approved: HashSet<Uuid> = approved.into_iter().collect();
@@ -183,7 +195,7 @@ async fn hold_back(
     let kept = cv::hashes(tx, &ids).await?;
     let not_kept = newest
         .iter()
-        .filter(|(id, at)| is_unproven(at) && !kept.contains_key(id));
+        .filter(|(id, at)| contradicts_list(at) && !kept.contains_key(id));
     Ok(Deletes {
         held: held.iter().map(|id| places[id]).collect(),
         unproven: not_kept.map(|(_, at)| *at).collect(),
@@ -202,7 +214,7 @@ async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreE
 }
 
 fn is_gone(fate: &Fate) -> bool {
-    matches!(fate, Fate::Gone(_) | Fate::Unproven(_))
+    matches!(fate, Fate::Gone(_) | Fate::Unproven { .. })
 }
 
 /// Moves `as_of`; returns the places in the batch of those outcomes that may be written.
@@ -233,7 +245,7 @@ fn live_ids(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
         .iter()
         .filter_map(|at| match &batch[*at].fate {
             Fate::Live(id, _) => Some(id.0),
-            Fate::Gone(_) | Fate::Unproven(_) | Fate::Parked(..) => None,
+            Fate::Gone(_) | Fate::Unproven { .. } | Fate::Parked(..) => None,
         })
         .collect()
 }
@@ -246,7 +258,7 @@ async fn delete(
     let gone: Vec<_> = accepted
         .iter()
         .filter_map(|at| match &batch[*at].fate {
-            Fate::Gone(id) | Fate::Unproven(id) => Some(id.0),
+            Fate::Gone(id) | Fate::Unproven { id, .. } => Some(id.0),
             Fate::Live(..) | Fate::Parked(..) => None,
         })
         .collect();
@@ -274,7 +286,9 @@ async fn set_aside(
         .iter()
         .map(|at| &batch[*at])
         .filter_map(|outcome| match &outcome.fate {
-            Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven(id) => Some((id.0, outcome.as_of)),
+            Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. } => {
+                Some((id.0, outcome.as_of))
+            }
             Fate::Parked(..) => None,
         })
         .unzip();

@@ -142,7 +142,7 @@ impl Stage<'_> {
             let fate = Fate::Parked(item.id.to_string(), class, wait);
             outcome(None, vdab.time().at(asked), fate)
         };
-        // What no window waits for has failed before, or a person waits for it.
+        // A CV that no window waits for has failed before, or a person waits for it.
         let retry_for = match item.window {
             Some(_) => pipeline.settings.retry_max_elapsed,
             None => pipeline.settings.retry_max_elapsed.min(RETRY_BRIEFLY),
@@ -165,7 +165,10 @@ impl Stage<'_> {
                         Detail::Gone if vdab.confirms_gone(Instant::now()).await => {
                             Fate::Gone(item.id)
                         }
-                        Detail::Gone => Fate::Unproven(item.id),
+                        Detail::Gone => Fate::Unproven {
+                            id: item.id,
+                            listed_live: item.listed_live,
+                        },
                     };
                     return outcome(place, answer.as_of, fate);
                 }

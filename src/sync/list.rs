@@ -228,6 +228,7 @@ impl Lister<'_> {
                 Decision::Fetch(id) => work.push(Work::Fetch(Item {
                     id,
                     window: Some(listed.seq),
+                    listed_live: words.standing(item.status.as_deref()) == Standing::Live,
                     first_listed: now,
                     span: traced(),
                 })),
@@ -377,6 +378,7 @@ impl Lister<'_> {
             let item = Item {
                 id,
                 window: None,
+                listed_live: true,
                 first_listed: now.checked_sub(age).unwrap_or(now),
                 span: traced(),
             };

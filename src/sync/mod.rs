@@ -63,7 +63,7 @@ const STATEMENT: Duration = Duration::from_secs(90);
 const MIGRATION: Duration = Duration::from_hours(6);
 
 /// So many CVs are looked up, to ask for where the source seems to be down.
-const CANARIES: i64 = 5;
+const CANARIES: i64 = 10;
 
 /// The job that forgets old tombstones and repeated windows, once a day.
 const HOUSEKEEPING: &str = "housekeeping";
@@ -110,6 +110,8 @@ struct Item {
     id: CvId,
     /// Its window's place in the run; `None` for a parked CV that is tried again.
     window: Option<u64>,
+    /// Whether the source lists it as live; true too where no window lists it.
+    listed_live: bool,
     /// A CV that was set aside or held back was listed long before this run.
     first_listed: Instant,
     /// Of some in a hundred: from listed to written.
@@ -146,7 +148,7 @@ impl Done {
         match &self.end {
             End::Outcome(outcome, _) => match &outcome.fate {
                 Fate::Live(_, document) => document.json().len(),
-                Fate::Gone(_) | Fate::Unproven(_) | Fate::Parked(..) => 64,
+                Fate::Gone(_) | Fate::Unproven { .. } | Fate::Parked(..) => 64,
             },
             End::Listed(_) => 64,
         }

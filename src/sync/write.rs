@@ -102,7 +102,8 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
             }),
             [outcome],
         ) => {
-            let (Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven(id)) = &outcome.fate else {
+            let (Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. }) = &outcome.fate
+            else {
                 let error = StoreError::Data(code);
                 return Err(SyncError::Store { stage, error });
             };

@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::CvId;
 
-/// So many are remembered: any one of them may be one that fails by itself.
-const MOST: usize = 5;
+/// So many are remembered: any one of them may fail by itself, and many may be gone after a mass of removals.
+const MOST: usize = 10;
 
 /// The latest answer first.
 #[derive(Debug, Default)]

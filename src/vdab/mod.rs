@@ -65,7 +65,7 @@ use crate::telemetry::Metrics;
 /// So many CVs that are known to be live are asked for before one failure closes the gate: the first may fail by itself.
 const WITNESSES: usize = 2;
 
-/// Where two CVs are over quota within so long, it is not their fault, though another CV may just have been answered.
+/// Two CVs that are over quota within so long are not to blame, even if another CV is answered meanwhile.
 const OVER_QUOTA: Duration = Duration::from_mins(1);
 
 /// VDAB's CV API: one method for each operation, each call one attempt.
@@ -216,8 +216,8 @@ impl Client {
 
     /// The document of a CV, or that it is gone.
     ///
-    /// Where a closed gate needs a probe, or a failure would close it, a CV that is known to be there is asked for: one
-    /// that fails by itself proves nothing.
+    /// A CV that fails by itself proves nothing. So a CV that is known to be live is asked for to reopen a closed gate, and
+    /// before a failure closes it.
     ///
     /// # Errors
     /// See [`ApiError::remedy`].

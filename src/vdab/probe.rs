@@ -171,7 +171,7 @@ impl Probe {
             raw = Some(answer.clone());
             answer.json().map(drop)
         };
-        let outcome = client.ask(operation, request, LARGEST_PAGE, classify).await;
+        let outcome = Box::pin(client.ask(operation, request, LARGEST_PAGE, classify)).await;
         match (raw, outcome) {
             (Some(raw), _) => Ok(self.sight(endpoint, &raw)),
             (None, Err(error)) => Err(error),

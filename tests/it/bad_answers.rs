@@ -436,7 +436,7 @@ async fn a_429_is_obeyed_by_all_workers() {
     world.assert_database_equals_source().await;
     let log = source.call_log();
     let at = log.iter().find(|call| call.status == Some(429)).unwrap().at;
-    // What was under way when the answer came may still arrive, and two other CVs are asked for before the gate closes.
+    // Calls under way when the answer came may still arrive, and two other CVs are asked for before the gate closes.
     let meanwhile = log
         .iter()
         .filter(|call| call.operation == Operation::Detail)

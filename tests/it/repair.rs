@@ -627,6 +627,7 @@ async fn discarded_deletes_are_decided_anew() {
     let mut pipeline = world.pipeline();
     // All of them may go now.
     pipeline.brake = Brake::on(1.0);
+    pipeline.vdab.suggest_canaries([CvId(world.any_live_id())]);
     pipeline.carry_out(Request::Reconcile).await.unwrap();
     world.assert_database_equals_source().await;
 }

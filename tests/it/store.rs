@@ -111,7 +111,11 @@ async fn one_batch_may_hold_a_cv_twice_and_the_newest_wins() {
 #[tokio::test]
 async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
     let db = migrated().await;
-    let unproven = |number, second| outcome(second, Fate::Unproven(id(number)));
+    let without_proof = |number, second, listed_live| {
+        let id = id(number);
+        outcome(second, Fate::Unproven { id, listed_live })
+    };
+    let unproven = |number, second| without_proof(number, second, true);
     let all: Vec<_> = (1..=4).map(|number| live(number, 5, "a")).collect();
     db.apply(&all).await;
     let batch = [unproven(1, 6), unproven(2, 4), unproven(9, 6), gone(3, 6)];
@@ -123,6 +127,9 @@ async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
     ];
     assert_eq!(db.apply(&batch).await, applied);
     assert_eq!(db.apply(&[unproven(1, 7)]).await, [Applied::Held]);
+    // Nothing is lost by an absence that contradicts nothing.
+    let absent = without_proof(8, 6, false);
+    assert_eq!(db.apply(&[absent]).await, [Applied::Unchanged]);
     assert_eq!(db.apply(&[gone(4, 7)]).await, [Applied::Deleted]);
     let due = async || {
         let mut tx = db.store.begin().await.unwrap();
