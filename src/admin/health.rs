@@ -9,9 +9,11 @@ use axum::http::StatusCode;
 use super::{Admin, Phase};
 use crate::model::window::instant;
 use crate::model::{clocks, volume};
+use crate::store::StoreError;
 use crate::store::cv_search;
 use crate::store::feed_consumer::WEBHOOK;
 use crate::store::pause::Pause;
+use crate::sync::RELIST_EVERY;
 use crate::telemetry::STDERR;
 use crate::vdab::Reason;
 
@@ -146,8 +148,10 @@ pub fn readiness(admin: &Admin) -> Readiness {
     readiness.notes.extend(admin.board.webhook());
     let trouble = admin.pipeline.trouble.borrow().clone();
     let sampled = admin.board.sample().and_then(Result::err);
-    if let Some(error) = trouble.or(sampled) {
-        readiness.blocked.push(error.to_string());
+    match trouble.or(sampled) {
+        Some(error @ StoreError::Statement(_)) => readiness.notes.push(error.to_string()),
+        Some(error) => readiness.blocked.push(error.to_string()),
+        None => {}
     }
     let time = admin.pipeline.vdab.time();
     if let Some(odd) = time.clocks().odd_one() {
@@ -175,6 +179,15 @@ pub fn readiness(admin: &Admin) -> Readiness {
             readiness.notes.push(format!(
                 "{} deletes are held back; look at them with `cvsync deletes list`",
                 numbers.held_deletes
+            ));
+        }
+        if let Some(at) = numbers.last_success.get("relist")
+            && admin.pipeline.settings.relist.is_some()
+            && admin.pipeline.vdab.time().now() - *at > RELIST_EVERY * 3
+        {
+            readiness.notes.push(format!(
+                "the daily second listing last succeeded on {}; changes that VDAB shows late may be missing",
+                instant(*at)
             ));
         }
         if let Some((lately, Some(usual))) = numbers.changes

@@ -13,6 +13,7 @@ use super::status::watermark;
 use super::{Admin, Numbers, Phase};
 use crate::model::OddClock;
 use crate::store::watermark::KANDIDATEN;
+use crate::sync::RELIST_EVERY;
 use crate::telemetry::{
     CHANGES_LATELY, CHANGES_USUAL, CLOCK_DISAGREEMENT, CLOCK_OFFSET, DELETES_WITHHELD,
     FEED_CONSUMER_LAG, FEED_SEQ, LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST, PAUSED,
@@ -186,12 +187,14 @@ fn watch_work(admin: &Arc<Admin>) {
         let reconcile = ("reconcile", settings.reconcile_schedule.as_ref());
         let reference = ("reference", settings.reference.schedule.as_ref());
         let now = admin.pipeline.vdab.time().now();
-        let intervals = [sync, reconcile, reference]
+        let scheduled = [sync, reconcile, reference]
             .into_iter()
-            .filter_map(|(job, schedule)| {
-                let interval = schedule?.interval(now)?.num_milliseconds();
-                Some((as_f64(interval) / 1e3, vec![KeyValue::new("job", job)]))
-            });
+            .filter_map(|(job, schedule)| Some((job, schedule?.interval(now)?)));
+        let relist = settings.relist.map(|_| ("relist", RELIST_EVERY));
+        let intervals = scheduled.chain(relist).map(|(job, interval)| {
+            let seconds = as_f64(interval.num_milliseconds()) / 1e3;
+            (seconds, vec![KeyValue::new("job", job)])
+        });
         Some(intervals.collect())
     });
     register(admin, SETTLE_LAG, |admin| {

@@ -1,5 +1,7 @@
 //! `cvsync deletes`
 
+use uuid::Uuid;
+
 use super::output::{Output, say};
 use super::resync::ids;
 use super::tool::{Tool, database, text};
@@ -45,7 +47,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         Command::Approve(which) => {
             let tool = Tool::prepare(env, false).await?;
             let mut tx = tool.pipeline.store.begin_write().await?;
-            let held = chosen(&which, held_delete::list(&mut tx, i64::MAX).await?)?;
+            let held = chosen(&which, held_delete::ids(&mut tx, false).await?)?;
             let ids: Vec<_> = held.iter().map(|id| id.0).collect();
             held_delete::approve(&mut tx, &ids).await?;
             tx.commit().await?;
@@ -55,7 +57,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         Command::Discard(which) => {
             let store = database(env)?;
             let mut tx = store.begin_write().await?;
-            let held = chosen(&which, held_delete::list(&mut tx, i64::MAX).await?)?;
+            let held = chosen(&which, held_delete::ids(&mut tx, false).await?)?;
             let held: Vec<_> = held.into_iter().map(|id| id.0).collect();
             let discarded = held_delete::discard(&mut tx, &held).await?;
             tx.commit().await?;
@@ -65,13 +67,13 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn chosen(which: &Which, held: Vec<HeldDelete>) -> Result<Vec<CvId>, Usage> {
-    let held: Vec<CvId> = held.into_iter().map(|held| CvId(held.cv_id)).collect();
+/// `held` is in the order of ids.
+fn chosen(which: &Which, held: Vec<Uuid>) -> Result<Vec<CvId>, Usage> {
     if which.all {
-        return Ok(held);
+        return Ok(held.into_iter().map(CvId).collect());
     }
     let chosen = ids(&which.ids)?;
-    match chosen.iter().find(|id| !held.contains(id)) {
+    match chosen.iter().find(|id| held.binary_search(&id.0).is_err()) {
         Some(id) => Err(Usage(format!("{id} is not held back; nothing was done"))),
         None => Ok(chosen),
     }

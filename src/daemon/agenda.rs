@@ -7,15 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::schedule::Ticker;
 use crate::config;
-use crate::sync::Request;
+use crate::sync::{RELIST_EVERY, Request};
 use crate::vdab::Pauses;
 
 /// A sync that failed is tried again after so long, and then more, unless its schedule has it earlier.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
-
-/// Between two second listings.
-const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
 
 /// A comparison or a second listing that failed is tried again after so long.
 const AGAIN: TimeDelta = TimeDelta::minutes(20);
@@ -59,7 +56,7 @@ impl Agenda {
             reconcile_at: None,
             relist: settings
                 .relist
-                .map(|_| last("relist").unwrap_or(now) + RELIST_EVERY),
+                .map(|_| last("relist").map_or(now, |at| at + RELIST_EVERY)),
             recheck: now + RECHECK_IDLE,
             sync_at: Some(now),
             pauses: Pauses::new(FIRST_PAUSE, LONGEST_PAUSE),
@@ -82,6 +79,11 @@ impl Agenda {
         } else {
             None
         }
+    }
+
+    /// Whether a sync is due by now.
+    pub fn sync_is_due(&self, now: DateTime<Utc>) -> bool {
+        self.next_sync().is_some_and(|at| at <= now)
     }
 
     /// When the next sync starts.
@@ -204,6 +206,28 @@ mod tests {
         );
         agenda.done(&Request::Reconcile, at("2026-11-24T02:33:00Z"), false);
         assert_eq!(agenda.due(at("2026-11-24T02:33:01Z")), None);
+    }
+
+    #[test]
+    fn the_second_listing_does_not_wait_for_a_process_that_runs_for_a_day() {
+        let config = Config::load(&Env::new([
+            ("CVSYNC_API_KEY", "k"),
+            ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
+        ]))
+        .unwrap();
+        let now = at("2026-11-24T09:00:00Z");
+        // Never, days ago, and by a clock that was wrong: it is due as soon as the sync is done.
+        for last in [
+            None,
+            Some("2026-11-20T02:00:00Z"),
+            Some("2031-01-01T00:00:00Z"),
+        ] {
+            let last = last.map(|last| ("relist".to_owned(), at(last)));
+            let mut agenda = Agenda::new(&config.sync, now, &last.into_iter().collect());
+            assert_eq!(agenda.due(now), Some(Request::UpToNow));
+            agenda.done(&Request::UpToNow, now, false);
+            assert_eq!(agenda.due(now), Some(Request::Relist));
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::sync::Request;
 /// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long one may take to be taken up: there may be a million deletes to approve.
+const TAKEN_WITHIN: Duration = Duration::from_secs(20);
+
 /// A run that was asked for and is taken up.
 #[derive(Debug)]
 pub struct Asked {
@@ -36,7 +39,7 @@ pub async fn take(store: &Store) -> Option<Asked> {
     if !waits(store).await {
         return None;
     }
-    let asked = within(PATIENCE, async {
+    let asked = within(TAKEN_WITHIN, async {
         let mut tx = store.begin_write().await?;
         let Some(row) = run_request::take(&mut tx).await? else {
             return Ok(None);
@@ -45,7 +48,7 @@ pub async fn take(store: &Store) -> Option<Asked> {
         let request = match &*row.what {
             SYNC => Request::UpToNow,
             RESYNC => cvs(row.ids),
-            _ => cvs(held_delete::approved(&mut tx).await?),
+            _ => cvs(held_delete::ids(&mut tx, true).await?),
         };
         tx.commit().await?;
         Ok(Some(Asked {

@@ -32,7 +32,7 @@ use crate::admin::{self, Admin, Board, Guard, Mirror, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::StoreError;
-use crate::sync::{Pipeline, Request};
+use crate::sync::{Pipeline, Request, Summary, SyncError};
 use crate::telemetry::{self, Metrics};
 
 /// Of a minute's quota, so small a part goes to CVs that are asked for again, at a time.
@@ -263,7 +263,7 @@ impl Daemon {
             };
             board.set_next_run(None);
             tokio::select! {
-                failed = self.carry_out(request.clone()) => {
+                failed = self.carry_out(request.clone(), Some(agenda)) => {
                     agenda.done(&request, self.clock.now(), failed);
                     // The next leader makes what the end of this one cut short.
                     if let Some(asked) = asked.filter(|_| !self.token.is_cancelled()) {
@@ -276,18 +276,25 @@ impl Daemon {
         }
     }
 
-    /// One run; true if it failed.
-    async fn carry_out(&self, request: Request) -> bool {
+    /// One run; true if it failed. Where there is an agenda, syncs that come due go first.
+    async fn carry_out(&self, request: Request, agenda: Option<&mut Agenda>) -> bool {
         let span = telemetry::run_span(request.name());
-        self.carry_out_traced(request).instrument(span).await
+        self.carry_out_traced(request, agenda)
+            .instrument(span)
+            .await
     }
 
-    async fn carry_out_traced(&self, request: Request) -> bool {
+    async fn carry_out_traced(&self, request: Request, agenda: Option<&mut Agenda>) -> bool {
         let Admin {
             pipeline, board, ..
         } = &*self.admin;
         let what = request.name();
-        let result = pipeline.carry_out(request.clone()).await;
+        let result = match agenda {
+            Some(agenda) if request != Request::UpToNow => {
+                Box::pin(self.in_parts(request.clone(), agenda)).await
+            }
+            _ => pipeline.carry_out(request.clone()).await,
+        };
         board.did(pipeline.progress.counts().1);
         if request == Request::UpToNow {
             board.ran(self.clock.now(), &result);
@@ -312,6 +319,23 @@ impl Daemon {
             Err(error) => tracing::warn!(run = what, "did not come to its end: {error}"),
         }
         result.is_err()
+    }
+
+    /// A run that may be long, and the syncs that come due meanwhile.
+    async fn in_parts(&self, request: Request, agenda: &mut Agenda) -> Result<Summary, SyncError> {
+        let Admin {
+            pipeline, board, ..
+        } = &*self.admin;
+        let mut run = pipeline.begin(request).await?;
+        while !run
+            .go_on(Some(&|| agenda.sync_is_due(self.clock.now())))
+            .await?
+        {
+            board.did(pipeline.progress.counts().1);
+            let failed = Box::pin(self.carry_out(Request::UpToNow, None)).await;
+            agenda.done(&Request::UpToNow, self.clock.now(), failed);
+        }
+        run.end().await
     }
 
     /// Waits until something is due or, while nothing is asked for in spare time, until something may be.
@@ -339,11 +363,11 @@ impl Daemon {
         let unseen = self
             .admin
             .pipeline
-            .longest_unseen(after, i64::from(few.max(1)));
+            .unconfirmed(after, i64::from(few.max(1)));
         match unseen.await {
             Ok(ids) if ids.is_empty() => false,
             Ok(ids) => {
-                self.carry_out(Request::These(ids)).await;
+                self.carry_out(Request::These(ids), None).await;
                 true
             }
             Err(error) => {

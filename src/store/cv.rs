@@ -10,6 +10,9 @@ use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 use crate::model::{CvId, Document};
 
+/// More are estimated.
+const COUNTED: i64 = 20_000;
+
 /// The content hashes of those among `ids` that are stored.
 pub async fn hashes(
     tx: &mut PgConnection,
@@ -108,22 +111,34 @@ pub async fn any(tx: &mut PgConnection, limit: i64) -> Result<Vec<CvId>, StoreEr
 /// How many CVs are stored: counted while they are few, else as the planner estimates it.
 pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(query_scalar(
-        "select case when reltuples < 20000
-                then (select count(*) from cvsync.cv)
-                else reltuples::bigint
-                end
+        "select case when few.count <= $1 then few.count else greatest(reltuples::bigint, few.count) end
            from pg_class
+          cross join (select count(*) from (select from cvsync.cv limit $1 + 1) as part) as few
           where oid = 'cvsync.cv'::regclass",
     )
+    .bind(COUNTED)
     .fetch_one(tx)
     .await?)
 }
 
-/// Up to `limit` CVs, each as likely as any other.
+/// Up to `limit` CVs at random: all of a small table, of a large one some of those in a few blocks.
 pub async fn sample(tx: &mut PgConnection, limit: i64) -> Result<Vec<CvId>, StoreError> {
-    let ids: Vec<Uuid> = query_scalar("select cv_id from cvsync.cv order by random() limit $1")
-        .bind(limit)
-        .fetch_all(tx)
-        .await?;
+    let percent: f32 = query_scalar(
+        "select least(100, 400.0 * $1 / greatest(
+                    case when reltuples > 0 then reltuples else pg_relation_size(oid) / 8192 end,
+                    1))::float4
+           from pg_class
+          where oid = 'cvsync.cv'::regclass",
+    )
+    .bind(limit)
+    .fetch_one(&mut *tx)
+    .await?;
+    let ids: Vec<Uuid> = query_scalar(
+        "select cv_id from cvsync.cv tablesample system ($2) order by random() limit $1",
+    )
+    .bind(limit)
+    .bind(percent)
+    .fetch_all(tx)
+    .await?;
     Ok(ids.into_iter().map(CvId).collect())
 }

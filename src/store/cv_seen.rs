@@ -7,8 +7,14 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sql::{query, query_as, query_scalar};
+use super::sql::{query_as, query_scalar};
 use crate::model::CvId;
+
+/// Ids that a statement reads at most.
+pub const READ: i64 = 10_000;
+
+/// Blocks that a statement reads at most, of some 150 ids each.
+const BLOCKS: i64 = 1_000;
 
 /// Takes note that each id was seen, or seen gone, at its `as_of`; returns those for which nothing newer was known.
 ///
@@ -58,44 +64,70 @@ pub async fn would_delete(
     Ok(rows.into_iter().unzip())
 }
 
-/// Up to `limit` ids whose documents were confirmed longest ago, and before `before`. Those that are parked or whose delete
-/// is held back have a way of their own.
-pub async fn longest_unseen(
+/// Among the next [`READ`] ids behind `after`, up to `limit` whose documents were confirmed before `before`, and the id behind which
+/// to go on; `None` at the end. Those that are parked or whose delete is held back have a way of their own.
+///
+/// In the order of ids: an index on `as_of` would make each confirmation write to it.
+pub async fn unconfirmed(
     tx: &mut PgConnection,
+    after: Option<Uuid>,
     before: DateTime<Utc>,
     limit: i64,
-) -> Result<Vec<CvId>, StoreError> {
-    let ids: Vec<Uuid> = query_scalar(
-        "select cv_id
-           from cvsync.cv_seen as seen
-          where not gone
-            and as_of < $1
-            and not exists (select from cvsync.parked_cv as parked where parked.cv_id = seen.cv_id::text)
-            and not exists (select from cvsync.held_delete as held where held.cv_id = seen.cv_id)
-          order by as_of
-          limit $2",
+) -> Result<(Vec<CvId>, Option<Uuid>), StoreError> {
+    let (ids, last): (Vec<Uuid>, Option<Uuid>) = query_as(
+        "with part as materialized (
+             select cv_id, as_of, gone
+               from cvsync.cv_seen
+              where $1::uuid is null or cv_id > $1
+              order by cv_id
+              limit $4
+         )
+         select array(select part.cv_id
+                        from part
+                        left join lateral (select true as held from cvsync.parked_cv where cv_id = part.cv_id::text limit 1)
+                                  as parked on true
+                        left join lateral (select true as held from cvsync.held_delete where cv_id = part.cv_id limit 1)
+                                  as waits on true
+                       where not gone
+                         and as_of < $2
+                         and parked.held is null
+                         and waits.held is null
+                       order by part.cv_id
+                       limit $3),
+                (select cv_id from part order by cv_id desc limit 1)",
     )
+    .bind(after)
     .bind(before)
     .bind(limit)
-    .fetch_all(tx)
+    .bind(READ)
+    .fetch_one(tx)
     .await?;
-    Ok(ids.into_iter().map(CvId).collect())
+    let is_cut = i64::try_from(ids.len()).is_ok_and(|len| len == limit);
+    let last = ids.last().copied().filter(|_| is_cut).or(last);
+    Ok((ids.into_iter().map(CvId).collect(), last))
 }
 
-/// How many tombstones there are, and for each of `quantiles` how many seconds ago documents were confirmed. Reads the whole
-/// table.
+/// How many tombstones there are, and for each of `quantiles` how many seconds ago documents were confirmed. Of a large table, as far
+/// as some of its blocks tell.
 pub async fn ages(
     tx: &mut PgConnection,
     quantiles: &[f64],
 ) -> Result<(i64, Option<Vec<f64>>), StoreError> {
+    let percent: f32 = query_scalar(
+        "select least(100, 100.0 * $1 / greatest(pg_relation_size('cvsync.cv_seen') / 8192, 1))::float4",
+    )
+    .bind(BLOCKS)
+    .fetch_one(&mut *tx)
+    .await?;
     Ok(query_as(
-        "select count(*) filter (where gone),
+        "select (count(*) filter (where gone) * 100 / $2)::bigint,
                 percentile_disc($1::float8[]) within group (
                     order by extract(epoch from now() - as_of)::float8
                 ) filter (where not gone and as_of > 'epoch')
-           from cvsync.cv_seen",
+           from cvsync.cv_seen tablesample system ($2)",
     )
     .bind(quantiles)
+    .bind(percent)
     .fetch_one(tx)
     .await?)
 }
@@ -122,20 +154,36 @@ pub async fn known(
     Ok(rows.into_iter().collect())
 }
 
-/// Forgets tombstones from before `before`; returns how many.
+/// Among the next [`READ`] ids behind `after`, forgets tombstones from before `before`; returns the id behind which to go on, `None` at
+/// the end.
 pub async fn forget_tombstones(
     tx: &mut PgConnection,
+    after: Option<Uuid>,
     before: DateTime<Utc>,
-) -> Result<u64, StoreError> {
-    Ok(query(
-        "delete from cvsync.cv_seen
-          where gone
-            and as_of < $1",
+) -> Result<Option<Uuid>, StoreError> {
+    Ok(query_scalar(
+        "with part as materialized (
+             select cv_id, as_of, gone
+               from cvsync.cv_seen
+              where $1::uuid is null or cv_id > $1
+              order by cv_id
+              limit $3
+         ), forgotten as (
+             delete from cvsync.cv_seen as seen
+              using part
+              where part.gone
+                and part.as_of < $2
+                and seen.cv_id = part.cv_id
+                and seen.gone
+                and seen.as_of < $2
+         )
+         select cv_id from part order by cv_id desc limit 1",
     )
+    .bind(after)
     .bind(before)
-    .execute(tx)
-    .await?
-    .rows_affected())
+    .bind(READ)
+    .fetch_optional(tx)
+    .await?)
 }
 
 /// How many of `ids` nobody has asked for since `since`, though they are not parked.

@@ -7,12 +7,16 @@ use sqlx::error::DatabaseError;
 /// It does not keep sqlx's error: that one's `Debug` prints PostgreSQL's context, which holds pieces of documents.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It may work again by itself: no connection, a restart, a deadlock, a full disk, a read-only replica.
+    /// It may work again by itself: no connection, a restart, a full disk.
     #[error("the database cannot be used now: {0}")]
     Passing(String),
     /// It takes no writes: it has become a replica, or an old connection leads to one.
     #[error("the database cannot be used now: {0}")]
     ReadOnly(String),
+    /// The database works, and did not carry this statement out: it took too long, waited too long for a lock, or lost a
+    /// deadlock. It may work when it is tried again.
+    #[error("the database did not carry out a statement: {0}")]
+    Statement(String),
     /// A value that PostgreSQL refuses (SQLSTATE class 22, 23 or 54).
     #[error("the database refuses a value (SQLSTATE {0})")]
     Data(String),
@@ -34,11 +38,18 @@ impl StoreError {
         match self {
             Self::Passing(_) => "passing",
             Self::ReadOnly(_) => "read_only",
+            Self::Statement(_) => "statement",
             Self::Data(_) => "data",
             Self::Fenced => "fenced",
             Self::Gone(_) => "gone",
             Self::Broken(_) => "broken",
         }
+    }
+
+    /// Whether the database itself is away, so that waiting helps. Any other error that repeats at the same place stays.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Passing(_) | Self::ReadOnly(_))
     }
 }
 
@@ -63,24 +74,22 @@ impl From<sqlx::Error> for StoreError {
 
 fn from_database(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
+    let message = || format!("{} (SQLSTATE {code})", error.message());
     match code.get(..2).unwrap_or_default() {
         "22" | "23" | "54" => StoreError::Data(code),
-        "25" if code == "25006" => {
-            StoreError::ReadOnly(format!("{} (SQLSTATE {code})", error.message()))
-        }
-        // Connection, transaction state (a read-only replica), rollback, resources, not now, operator, system.
-        "08" | "25" | "40" | "53" | "55" | "57" | "58" => {
-            StoreError::Passing(format!("{} (SQLSTATE {code})", error.message()))
-        }
-        "3D" => StoreError::Gone(format!("{} (SQLSTATE {code})", error.message())),
+        "25" if code == "25006" => StoreError::ReadOnly(message()),
+        // 57014: cancelled, as by our own limit. The rest: state of the transaction, rollback, not now, a file that cannot be read.
+        "57" if code == "57014" => StoreError::Statement(message()),
+        "25" | "40" | "55" | "58" => StoreError::Statement(message()),
+        // Connection, resources, operator.
+        "08" | "53" | "57" => StoreError::Passing(message()),
+        "3D" => StoreError::Gone(message()),
         "42" | "3F" if matches!(&*code, "42P01" | "3F000") => StoreError::Gone(
             "cvsync's schema is not there, or not whole; run `cvsync migrate` or `cvsync run` first"
                 .to_owned(),
         ),
         // These messages name users, databases and tables, and no values; those of other classes may.
-        "28" | "42" => {
-            StoreError::Broken(format!("{} (SQLSTATE {code})", error.message()))
-        }
+        "28" | "42" => StoreError::Broken(message()),
         _ => StoreError::Broken(format!("SQLSTATE {code}")),
     }
 }

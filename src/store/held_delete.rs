@@ -8,6 +8,9 @@ use uuid::Uuid;
 use super::sql::{query, query_as, query_scalar};
 use super::{StoreError, approved_delete};
 
+/// Ids that a statement reads or approves at most.
+const READ: i64 = 10_000;
+
 /// A delete that waits.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct HeldDelete {
@@ -105,14 +108,15 @@ pub async fn clear(
 
 /// Takes ids off whose delete a person does not want; returns how many.
 pub async fn discard(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
-    Ok(query(
-        "delete from cvsync.held_delete
-          where cv_id = any($1)",
-    )
-    .bind(ids)
-    .execute(tx)
-    .await?
-    .rows_affected())
+    let mut discarded = 0;
+    for ids in ids.chunks(usize::try_from(READ).unwrap_or(1)) {
+        let part = query("delete from cvsync.held_delete where cv_id = any($1)")
+            .bind(ids)
+            .execute(&mut *tx)
+            .await?;
+        discarded += part.rows_affected();
+    }
+    Ok(discarded)
 }
 
 /// How many are held that no person has approved.
@@ -139,24 +143,47 @@ pub async fn count_braked(tx: &mut PgConnection) -> Result<i64, StoreError> {
 /// Lets these pass the brake once VDAB confirms them; returns how many there were.
 pub async fn approve(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
     approved_delete::begin_anew(tx).await?;
-    Ok(query(
-        "update cvsync.held_delete
-            set approved_at = now()
-          where cv_id = any($1)",
-    )
-    .bind(ids)
-    .execute(tx)
-    .await?
-    .rows_affected())
+    let mut approved = 0;
+    for ids in ids.chunks(usize::try_from(READ).unwrap_or(1)) {
+        let part = query(
+            "update cvsync.held_delete
+                set approved_at = now()
+              where cv_id = any($1)",
+        )
+        .bind(ids)
+        .execute(&mut *tx)
+        .await?;
+        approved += part.rows_affected();
+    }
+    Ok(approved)
 }
 
-/// Those that a person wants and VDAB has not confirmed yet.
-pub async fn approved(tx: &mut PgConnection) -> Result<Vec<Uuid>, StoreError> {
-    Ok(
-        query_scalar("select cv_id from cvsync.held_delete where approved_at is not null")
-            .fetch_all(tx)
-            .await?,
-    )
+/// The ids of all that wait, or of those alone that a person wants and VDAB has not confirmed yet.
+pub async fn ids(tx: &mut PgConnection, approved: bool) -> Result<Vec<Uuid>, StoreError> {
+    let mut ids = Vec::new();
+    let mut after = None;
+    loop {
+        let part: Vec<(Uuid, bool)> = query_as(
+            "select cv_id, approved_at is not null
+               from cvsync.held_delete
+              where $1::uuid is null or cv_id > $1
+              order by cv_id
+              limit $2",
+        )
+        .bind(after)
+        .bind(READ)
+        .fetch_all(&mut *tx)
+        .await?;
+        let Some((last, _)) = part.last() else {
+            return Ok(ids);
+        };
+        after = Some(*last);
+        ids.extend(
+            part.iter()
+                .filter(|(_, is)| *is || !approved)
+                .map(|(id, _)| *id),
+        );
+    }
 }
 
 /// Those among `ids` that a person wants.

@@ -29,6 +29,7 @@ mod pool;
 pub mod quota_loan;
 pub mod reconcile;
 pub mod reference_code;
+pub mod relisted;
 pub mod run_request;
 mod sql;
 pub mod sync_window;

@@ -1,6 +1,6 @@
-//! The tables `reconcile_listed` and `reconcile_run`: the whole source beside what we hold, and what was found.
+//! The tables `reconcile_listed`, `reconcile_under_way` and `reconcile_run`: the whole source beside what we hold, and what was found.
 //!
-//! Answers come in pages, in the order of the ids, so that memory stays flat however many CVs there are.
+//! Each statement reads a bounded number of ids, in their order, however many CVs there are and however few of them differ.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
@@ -10,124 +10,287 @@ use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 use crate::model::{CvId, Difference, Tally};
 
-/// So old is what a comparison left that did not come to its end, in milliseconds.
-const FORGOTTEN_AFTER: i64 = 2 * 86_400_000;
+/// Ids that a statement removes.
+const REMOVED: i64 = 2_000;
 
-/// Forgets what this comparison listed, and what much earlier ones left.
-pub async fn forget(tx: &mut PgConnection, run: i64) -> Result<(), StoreError> {
-    query("delete from cvsync.reconcile_listed where run = $1 or run < $2")
-        .bind(run)
-        .bind(run - FORGOTTEN_AFTER)
-        .execute(tx)
-        .await?;
-    Ok(())
-}
+/// A comparison that says nothing for longer is over: its process died. One that wakes later finds that it lost its listing.
+const SILENT: &str = "1 minute";
 
-/// Takes note of a page of a window that began at `van`; `pending` if the next sync is to bring what changed in it. An id that
-/// comes again stands as it was listed last.
-pub async fn note(
-    tx: &mut PgConnection,
-    run: i64,
-    van: DateTime<Utc>,
-    pending: bool,
-    ids: &[Uuid],
-    gone: &[bool],
-) -> Result<(), StoreError> {
+/// What a comparison left that an earlier version began: these did not say that they were under way.
+const FORGOTTEN_AFTER: &str = "2 days";
+
+/// Begins a comparison.
+pub async fn begin(tx: &mut PgConnection, run: i64) -> Result<(), StoreError> {
     query(
-        "insert into cvsync.reconcile_listed (run, cv_id, gone, van, pending)
-         select $3, cv_id, bool_and(gone), $4, $5
-           from unnest($1::uuid[], $2::boolean[]) as listed (cv_id, gone)
-          group by cv_id
-         on conflict (run, cv_id) do update
-            set gone = excluded.gone,
-                van = excluded.van,
-                pending = excluded.pending",
+        "insert into cvsync.reconcile_under_way (run)
+         values ($1)
+         on conflict (run) do nothing",
     )
-    .bind(ids)
-    .bind(gone)
     .bind(run)
-    .bind(van)
-    .bind(pending)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// The next ids behind `after` that the source lists as there and that we do not hold, or hold as they were before the window that
-/// lists them. Those that are parked are known to be missing.
-pub async fn missing(
-    tx: &mut PgConnection,
-    run: i64,
-    after: Uuid,
-    pending: bool,
-    limit: i64,
-) -> Result<Vec<CvId>, StoreError> {
-    let ids: Vec<Uuid> = query_scalar(
-        "select listed.cv_id
-           from cvsync.reconcile_listed as listed
-           left join cvsync.cv_seen as seen
-             on seen.cv_id = listed.cv_id
-          where listed.run = $3
-            and listed.cv_id > $1
-            and not listed.gone
-            and listed.pending = $4
-            and (seen.as_of < listed.van
-                 or not exists (select from cvsync.cv where cv.cv_id = listed.cv_id))
-            and not exists (select from cvsync.parked_cv where parked_cv.cv_id = listed.cv_id::text)
-          order by listed.cv_id
-          limit $2",
+/// Says that a comparison is under way; false if its listing is gone or going, so that it proves nothing any more.
+pub async fn keep(tx: &mut PgConnection, run: i64) -> Result<bool, StoreError> {
+    let kept = query(
+        "update cvsync.reconcile_under_way
+            set seen_at = clock_timestamp()
+          where run = $1
+            and seen_at > '-infinity'",
     )
-    .bind(after)
-    .bind(limit)
     .bind(run)
-    .bind(pending)
-    .fetch_all(tx)
+    .execute(tx)
     .await?;
-    Ok(ids.into_iter().map(CvId).collect())
+    Ok(kept.rows_affected() == 1)
 }
 
-/// The next ids behind `after` that we hold and that the source lists as gone, or not at all though it lists changes since
-/// `horizon`: what was last changed before that proves nothing by its absence.
-pub async fn extra(
+/// A comparison is over, whatever its end: its listing can go.
+pub async fn end(tx: &mut PgConnection, run: i64) -> Result<(), StoreError> {
+    query("update cvsync.reconcile_under_way set seen_at = '-infinity' where run = $1")
+        .bind(run)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// The first comparison behind `after` that is over and has left a listing. From now on it cannot go on.
+pub async fn over(tx: &mut PgConnection, after: i64) -> Result<Option<i64>, StoreError> {
+    query(
+        "update cvsync.reconcile_under_way
+            set seen_at = '-infinity'
+          where seen_at < now() - $1::interval",
+    )
+    .bind(SILENT)
+    .execute(&mut *tx)
+    .await?;
+    query(
+        "delete from cvsync.reconcile_under_way as under_way
+          where seen_at = '-infinity'
+            and not exists (select from cvsync.reconcile_listed as listed where listed.run = under_way.run)",
+    )
+    .execute(&mut *tx)
+    .await?;
+    // From one comparison to the next, since there may be millions of ids between them.
+    Ok(query_scalar(
+        "with recursive run as (
+             (select run from cvsync.reconcile_listed where run > $1 order by run limit 1)
+             union all
+             select (select listed.run
+                       from cvsync.reconcile_listed as listed
+                      where listed.run > run.run
+                      order by listed.run
+                      limit 1)
+               from run
+              where run.run is not null
+         )
+         select run.run
+           from run
+           left join cvsync.reconcile_under_way as under_way using (run)
+          where run.run is not null
+            and coalesce(
+                    under_way.seen_at = '-infinity',
+                    to_timestamp(run.run / 1000.0) < now() - $2::interval)
+          limit 1",
+    )
+    .bind(after)
+    .bind(FORGOTTEN_AFTER)
+    .fetch_optional(tx)
+    .await?)
+}
+
+/// Removes a part of a listing, the ids behind `after`; returns the last of them, `None` if there were none.
+pub async fn remove(
     tx: &mut PgConnection,
     run: i64,
-    after: Uuid,
-    horizon: NaiveDate,
+    after: Option<Uuid>,
+) -> Result<Option<Uuid>, StoreError> {
+    let last: Option<Uuid> = query_scalar(
+        "select cv_id
+           from (select cv_id
+                   from cvsync.reconcile_listed
+                  where run = $1
+                    and ($2::uuid is null or cv_id > $2)
+                  order by cv_id
+                  limit $3) as part
+          order by cv_id desc
+          limit 1",
+    )
+    .bind(run)
+    .bind(after)
+    .bind(REMOVED)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if last.is_some() {
+        query(
+            "delete from cvsync.reconcile_listed
+              where run = $1
+                and ($2::uuid is null or cv_id > $2)
+                and cv_id <= $3",
+        )
+        .bind(run)
+        .bind(after)
+        .bind(last)
+        .execute(tx)
+        .await?;
+    }
+    Ok(last)
+}
+
+/// A page of a window, as the source lists it.
+#[derive(Clone, Debug)]
+pub struct Noted {
+    /// Its ids.
+    pub ids: Vec<Uuid>,
+    /// Whether it says of each that it is gone.
+    pub gone: Vec<bool>,
+    /// Whether it says of each that it is there; without a status it says neither.
+    pub live: Vec<bool>,
+    /// Where the window begins.
+    pub van: DateTime<Utc>,
+    /// What is known as of then or later reflects all of the window.
+    pub settled: DateTime<Utc>,
+    /// Whether the next sync is to bring what changed in it.
+    pub pending: bool,
+}
+
+/// Takes note of a page. An id that comes again stands as it was listed last.
+pub async fn note(tx: &mut PgConnection, run: i64, noted: &Noted) -> Result<(), StoreError> {
+    query(
+        "insert into cvsync.reconcile_listed (run, cv_id, gone, live, van, settled, pending)
+         select $4, cv_id, bool_and(gone), bool_or(live), $5, $6, $7
+           from unnest($1::uuid[], $2::boolean[], $3::boolean[]) as listed (cv_id, gone, live)
+          group by cv_id
+         on conflict (run, cv_id) do update
+            set gone = excluded.gone,
+                live = excluded.live,
+                van = excluded.van,
+                settled = excluded.settled,
+                pending = excluded.pending",
+    )
+    .bind(&noted.ids)
+    .bind(&noted.gone)
+    .bind(&noted.live)
+    .bind(run)
+    .bind(noted.van)
+    .bind(noted.settled)
+    .bind(noted.pending)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A part of one side, read in the order of ids.
+#[derive(Debug)]
+pub struct Part {
+    /// The ids that differ on the other side.
+    pub differ: Vec<CvId>,
+    /// The last id that was read; `None` at the end.
+    pub last: Option<Uuid>,
+    /// How many were read.
+    pub read: u64,
+}
+
+type Row = (Vec<Uuid>, Option<Uuid>, i64);
+
+impl From<Row> for Part {
+    fn from((differ, last, read): Row) -> Self {
+        Self {
+            differ: differ.into_iter().map(CvId).collect(),
+            last,
+            read: u64::try_from(read).unwrap_or(0),
+        }
+    }
+}
+
+/// The next `limit` ids behind `after` that the source lists: the `limit` of each look-up makes it one of an index. One differs that is there and that we do not hold, or hold as it was
+/// before the window that lists it; and one that is gone and that we hold. Those that are parked are known to be missing, and a
+/// tombstone that reflects the window is believed where the source does not say that the CV is there.
+pub async fn listed(
+    tx: &mut PgConnection,
+    run: i64,
+    after: Option<Uuid>,
     pending: bool,
     limit: i64,
-) -> Result<Vec<CvId>, StoreError> {
-    let ids: Vec<Uuid> = query_scalar(
-        "select cv.cv_id
-           from cvsync.cv
-           left join cvsync.reconcile_listed as listed
-             on listed.run = $4
-            and listed.cv_id = cv.cv_id
-          where cv.cv_id > $1
-            and ((listed.gone and listed.pending = $5)
-                 or (listed.cv_id is null
-                     and not $5
-                     and (wijzigings_datum is null or wijzigings_datum > $2)))
-          order by cv.cv_id
-          limit $3",
+) -> Result<Part, StoreError> {
+    let row: Row = query_as(
+        "with part as materialized (
+             select *
+               from cvsync.reconcile_listed
+              where run = $1
+                and ($2::uuid is null or cv_id > $2)
+              order by cv_id
+              limit $4
+         )
+         select array(select listed.cv_id
+                        from part as listed
+                        left join lateral (select as_of, gone from cvsync.cv_seen where cv_id = listed.cv_id limit 1)
+                                  as seen on true
+                        left join lateral (select true as held from cvsync.cv where cv_id = listed.cv_id limit 1)
+                                  as cv on true
+                        left join lateral (select true as held from cvsync.parked_cv where cv_id = listed.cv_id::text limit 1)
+                                  as parked on true
+                       where listed.pending = $3
+                         and case when listed.gone then cv.held
+                             else parked.held is null
+                                  and (seen.as_of < listed.van
+                                       or (cv.held is null
+                                           and (listed.live
+                                                or seen.as_of is null
+                                                or not seen.gone
+                                                or listed.settled is null
+                                                or seen.as_of < listed.settled)))
+                             end
+                       order by listed.cv_id),
+                (select cv_id from part order by cv_id desc limit 1),
+                (select count(*) from part)",
     )
+    .bind(run)
+    .bind(after)
+    .bind(pending)
+    .bind(limit)
+    .fetch_one(tx)
+    .await?;
+    Ok(row.into())
+}
+
+/// The next `limit` ids behind `after` that we hold. One differs that the source does not list, though it lists changes since
+/// `horizon`: what was last changed before that proves nothing by its absence.
+pub async fn unlisted(
+    tx: &mut PgConnection,
+    run: i64,
+    after: Option<Uuid>,
+    horizon: NaiveDate,
+    limit: i64,
+) -> Result<Part, StoreError> {
+    let row: Row = query_as(
+        "with part as materialized (
+             select cv_id, wijzigings_datum
+               from cvsync.cv
+              where $2::uuid is null or cv_id > $2
+              order by cv_id
+              limit $4
+         )
+         select array(select part.cv_id
+                        from part
+                        left join lateral (select true as held
+                                             from cvsync.reconcile_listed
+                                            where run = $1 and cv_id = part.cv_id
+                                            limit 1) as listed on true
+                       where listed.held is null
+                         and (wijzigings_datum is null or wijzigings_datum > $3)
+                       order by part.cv_id),
+                (select cv_id from part order by cv_id desc limit 1),
+                (select count(*) from part)",
+    )
+    .bind(run)
     .bind(after)
     .bind(horizon)
     .bind(limit)
-    .bind(run)
-    .bind(pending)
-    .fetch_all(tx)
+    .fetch_one(tx)
     .await?;
-    Ok(ids.into_iter().map(CvId).collect())
-}
-
-/// How many the source lists.
-pub async fn listed(tx: &mut PgConnection, run: i64) -> Result<i64, StoreError> {
-    Ok(
-        query_scalar("select count(*) from cvsync.reconcile_listed where run = $1")
-            .bind(run)
-            .fetch_one(tx)
-            .await?,
-    )
+    Ok(row.into())
 }
 
 /// Writes down what was found.

@@ -8,6 +8,12 @@ use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 use crate::model::{Tally, Window};
 
+/// Rows that a statement forgets at most.
+const FORGOTTEN: i64 = 5_000;
+
+/// No window is wider, whatever CVSYNC_WINDOW is: one that holds an instant ends within so many days.
+const WIDEST_DAYS: i32 = 31;
+
 /// Where windows behind `after` ended, in order: those that were settled, and of those that a crash left open one each two
 /// minutes. What was fetched for these is known to be up to date only if they are listed again as they were.
 pub async fn ends_after(
@@ -36,20 +42,25 @@ pub async fn ends_after(
     .await?)
 }
 
-/// Forgets what was listed a second time, or not to its end, before `before`.
+/// Forgets some of what was listed a second time, or not to its end, before `before`; true if there may be more.
 pub async fn forget_repeats(
     tx: &mut PgConnection,
     before: DateTime<Utc>,
-) -> Result<u64, StoreError> {
-    Ok(query(
+) -> Result<bool, StoreError> {
+    let forgotten = query(
         "delete from cvsync.sync_window
-          where (not fresh or state = 'abandoned')
-            and finished_at < $1",
+          where id in (select id
+                         from cvsync.sync_window
+                        where (not fresh or state = 'abandoned')
+                          and finished_at < $1
+                        order by finished_at
+                        limit $2)",
     )
     .bind(before)
+    .bind(FORGOTTEN)
     .execute(tx)
-    .await?
-    .rows_affected())
+    .await?;
+    Ok(forgotten.rows_affected() == FORGOTTEN.unsigned_abs())
 }
 
 /// Writes down that a window is being listed; returns its number. `fresh` windows lie before the watermark.
@@ -195,12 +206,14 @@ pub async fn listed_before(
            from cvsync.sync_window
           where van <= $1
             and tot >= $2
+            and tot <= $1 + make_interval(days => $4)
             and state = 'settled'
             and id < $3",
     )
     .bind(window.van())
     .bind(window.tot())
     .bind(id)
+    .bind(WIDEST_DAYS)
     .fetch_one(tx)
     .await?)
 }

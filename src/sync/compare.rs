@@ -1,32 +1,106 @@
 //! The whole source against the table, in flat memory: what is listed is taken note of in the database, which then tells what only
 //! one side has. What the source says about each of these decides.
 
+use std::time::Duration;
+
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::SyncError;
 use super::list::Lister;
 use super::plan::Plan;
-use super::request::Comparison;
+use super::request::{Compare, Comparison, Stage};
 use super::settle::Listed;
-use crate::model::{CvId, Difference, Standing};
-use crate::store::{cv, reconcile};
+use super::{Pipeline, SyncError};
+use crate::model::{CvId, Standing};
+use crate::store::reconcile::{self, Noted, Part};
+use crate::store::{Store, StoreError, cv, within};
 use crate::vdab::{Answer, BulkPage};
 
-/// How many differences are looked up at a time.
-const DIFFERENCES: i64 = 1_000;
+/// How many ids a statement compares, however few of them differ.
+const COMPARED: i64 = 2_000;
 
-/// Which side has more of a CV.
-#[derive(Clone, Copy)]
-enum Side {
-    /// The source: it is not here, or not as it is there.
-    Missing,
-    /// Ours: it is not there.
-    Extra,
-}
+/// How often a comparison says that it is under way; see [`reconcile::keep`].
+const KEPT_EVERY: Duration = Duration::from_secs(10);
+
+/// A statement that takes longer is left to the next time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a run removes the listings of comparisons that are over. The next run goes on.
+const SWEEP: Duration = Duration::from_secs(20);
 
 impl Lister<'_> {
+    /// Goes on with a comparison; returns what is left of it.
+    pub(super) async fn compare(
+        &mut self,
+        mut compare: Compare,
+    ) -> Result<Option<Compare>, SyncError> {
+        self.horizon = compare.horizon;
+        let was_pending = compare.is_pending();
+        while !self.stopped() {
+            if !self.advance(&mut compare).await? {
+                return Ok(None);
+            }
+            // What is pending is counted apart.
+            if self.yields() || compare.is_pending() != was_pending {
+                break;
+            }
+        }
+        compare.horizon = self.horizon;
+        Ok(Some(compare))
+    }
+
+    /// One step: windows until it has to yield, or a part of the ids; false if there is nothing left to do.
+    async fn advance(&mut self, compare: &mut Compare) -> Result<bool, SyncError> {
+        let comparison = compare.comparison;
+        if !compare.left.is_empty() {
+            compare.left = self.fetch_all(std::mem::take(&mut compare.left)).await?;
+            return Ok(true);
+        }
+        match &mut compare.stage {
+            Stage::Whole(plan) => {
+                if self.windows(plan).await? {
+                    compare.stage = Stage::Since(self.changed_since(comparison));
+                }
+            }
+            Stage::Since(plan) => {
+                if self.windows(plan).await? {
+                    compare.stage = Stage::Listed(None);
+                }
+            }
+            Stage::Listed(after) => {
+                let part = self.part(comparison, *after, Side::Listed(false)).await?;
+                if after.is_none() && part.last.is_none() {
+                    self.expect_nothing_stored().await?;
+                }
+                compare.listed += part.read;
+                compare.stage = match part.last {
+                    None => Stage::Unlisted(None),
+                    last => Stage::Listed(last),
+                };
+                compare.left = part.differ;
+            }
+            Stage::Unlisted(after) => {
+                let part = self.part(comparison, *after, Side::Unlisted).await?;
+                compare.stage = match part.last {
+                    None => Stage::Pending(None),
+                    last => Stage::Unlisted(last),
+                };
+                compare.left = part.differ;
+            }
+            Stage::Pending(after) => {
+                let part = self.part(comparison, *after, Side::Listed(true)).await?;
+                if part.last.is_none() {
+                    return Ok(false);
+                }
+                *after = part.last;
+                compare.left = part.differ;
+            }
+        }
+        Ok(true)
+    }
+
     /// What changed while the whole was listed, and has left the windows that were listed last.
-    pub(super) fn changed_since(&self, comparison: Comparison) -> Plan {
+    fn changed_since(&self, comparison: Comparison) -> Plan {
         let now = self.pipeline.vdab.time().now();
         let since = comparison.began - self.settle_lag();
         Plan::again(since, now, self.settle_lag(), &[], self.pipeline.widest())
@@ -45,104 +119,174 @@ impl Lister<'_> {
         listed.ids += items.len() as u64;
         listed.skipped += items.len() as u64;
         self.pipeline.progress.taken(items.len() as u64);
-        let (ids, gone): (Vec<_>, Vec<_>) = items
-            .iter()
-            .filter_map(|item| {
-                let id = CvId::parse(item.cv_id.as_deref()?)?;
-                let gone = words.standing(item.status.as_deref()) == Standing::Gone;
-                Some((id.0, gone))
-            })
-            .unzip();
+        let ids = items.iter().filter_map(|item| {
+            let id = CvId::parse(item.cv_id.as_deref()?)?;
+            Some((id.0, words.standing(item.status.as_deref())))
+        });
+        let ids: Vec<_> = ids.collect();
         let window = listed.planned.window;
-        let pending = comparison.watermark.is_some_and(|at| window.tot() > at);
+        let noted = Noted {
+            ids: ids.iter().map(|(id, _)| *id).collect(),
+            gone: ids.iter().map(|(_, it)| *it == Standing::Gone).collect(),
+            live: ids.iter().map(|(_, it)| *it == Standing::Live).collect(),
+            van: window.van(),
+            settled: window.tot() + self.settle_lag(),
+            pending: comparison.watermark.is_some_and(|at| window.tot() > at),
+        };
         let run = comparison.run();
-        self.pipeline
+        let is_kept = self
+            .pipeline
             .persist("taking note of a page", || async {
                 // Not undone by a dry run: it is no result.
                 let mut tx = self.pipeline.store.begin().await?;
-                reconcile::note(&mut tx, run, window.van(), pending, &ids, &gone).await?;
-                Ok(tx.commit().await?)
+                let is_kept = reconcile::keep(&mut tx, run).await?;
+                if is_kept {
+                    reconcile::note(&mut tx, run, &noted).await?;
+                }
+                tx.commit().await?;
+                Ok(is_kept)
             })
-            .await
+            .await?;
+        is_kept.then_some(()).ok_or(SyncError::ListingLost)
     }
 
-    /// Fetches what differs, a page at a time: what the source says about each decides whether it is a difference.
-    pub(super) async fn differences(
-        &self,
-        comparison: Comparison,
-    ) -> Result<Difference, SyncError> {
-        let run = comparison.run();
-        let (listed, stored) = self.sizes(run).await?;
-        if listed == 0 && stored > 0 {
+    /// A source that lists nothing at all, while much is stored, is not believed.
+    async fn expect_nothing_stored(&self) -> Result<(), SyncError> {
+        let stored = self
+            .pipeline
+            .persist("counting both sides", || async {
+                let mut tx = self.pipeline.store.begin().await?;
+                let stored = cv::count(&mut tx).await?;
+                tx.commit().await?;
+                Ok(stored)
+            })
+            .await?;
+        if stored > 0 {
             return Err(SyncError::Empty { stored });
         }
-        self.fetch_side(run, Side::Missing, false).await?;
-        self.fetch_side(run, Side::Extra, false).await?;
-        Ok(Difference {
-            listed: u64::try_from(listed).unwrap_or(0),
-            ..Difference::default()
+        Ok(())
+    }
+
+    /// The next ids behind `after`, and which of them differ.
+    async fn part(
+        &self,
+        comparison: Comparison,
+        after: Option<Uuid>,
+        side: Side,
+    ) -> Result<Part, SyncError> {
+        let horizon = self.horizon.unwrap_or_default().date_naive();
+        let run = comparison.run();
+        let (part, is_kept) = self
+            .pipeline
+            .persist("comparing", || async {
+                let mut tx = self.pipeline.store.begin().await?;
+                let part = match side {
+                    Side::Listed(pending) => {
+                        reconcile::listed(&mut tx, run, after, pending, COMPARED).await?
+                    }
+                    Side::Unlisted => {
+                        reconcile::unlisted(&mut tx, run, after, horizon, COMPARED).await?
+                    }
+                };
+                // Afterwards: whoever removes a listing says so before.
+                let is_kept = reconcile::keep(&mut tx, run).await?;
+                tx.commit().await?;
+                Ok((part, is_kept))
+            })
+            .await?;
+        is_kept.then_some(part).ok_or(SyncError::ListingLost)
+    }
+}
+
+/// Where ids are read from.
+#[derive(Clone, Copy)]
+enum Side {
+    /// What the source lists; behind the watermark or not.
+    Listed(bool),
+    /// What is stored.
+    Unlisted,
+}
+
+/// A comparison that is under way. Where this is dropped its listing is removed by a later run.
+#[derive(Debug)]
+pub(super) struct Listing {
+    run: i64,
+    _kept: AbortOnDropHandle<()>,
+}
+
+impl Listing {
+    /// Begins the listing of a comparison.
+    pub(super) async fn begin(
+        pipeline: &Pipeline,
+        comparison: Comparison,
+    ) -> Result<Self, SyncError> {
+        let run = comparison.run();
+        pipeline
+            .persist("beginning a comparison", || async {
+                let mut tx = pipeline.store.begin().await?;
+                reconcile::begin(&mut tx, run).await?;
+                Ok(tx.commit().await?)
+            })
+            .await?;
+        let kept = keep_until_dropped(pipeline.store.clone(), run);
+        Ok(Self {
+            run,
+            _kept: AbortOnDropHandle::new(tokio::spawn(kept)),
         })
     }
 
-    /// Fetches what changed behind the watermark, and ends the comparison.
-    pub(super) async fn rest(&self, comparison: Comparison) -> Result<(), SyncError> {
-        let run = comparison.run();
-        self.fetch_side(run, Side::Missing, true).await?;
-        self.fetch_side(run, Side::Extra, true).await?;
-        self.forget(run).await
-    }
-
-    /// How many CVs the source lists, and how many are stored.
-    async fn sizes(&self, run: i64) -> Result<(i64, i64), SyncError> {
-        self.pipeline
-            .persist("counting both sides", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                let sizes = (
-                    reconcile::listed(&mut tx, run).await?,
-                    cv::count(&mut tx).await?,
-                );
-                tx.commit().await?;
-                Ok(sizes)
-            })
-            .await
-    }
-
-    async fn fetch_side(&self, run: i64, side: Side, pending: bool) -> Result<(), SyncError> {
-        let horizon = self.horizon.unwrap_or_default().date_naive();
-        let mut after = Uuid::nil();
-        loop {
-            let page = self
-                .pipeline
-                .persist("comparing", || async {
-                    let mut tx = self.pipeline.store.begin().await?;
-                    let page = match side {
-                        Side::Missing => {
-                            reconcile::missing(&mut tx, run, after, pending, DIFFERENCES).await?
-                        }
-                        Side::Extra => {
-                            reconcile::extra(&mut tx, run, after, horizon, pending, DIFFERENCES)
-                                .await?
-                        }
-                    };
-                    tx.commit().await?;
-                    Ok(page)
-                })
-                .await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = last.0;
-            self.fetch(page).await?;
+    /// The comparison is over, whatever its end.
+    pub(super) async fn end(self, store: &Store) {
+        let ended = within(PATIENCE, async {
+            let mut tx = store.begin().await?;
+            reconcile::end(&mut tx, self.run).await?;
+            Ok(tx.commit().await?)
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!("the listing of a comparison is removed later: {error}");
         }
     }
+}
 
-    async fn forget(&self, run: i64) -> Result<(), SyncError> {
-        self.pipeline
-            .persist("forgetting what was listed", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                reconcile::forget(&mut tx, run).await?;
-                Ok(tx.commit().await?)
-            })
-            .await
+async fn keep_until_dropped(store: Store, run: i64) {
+    loop {
+        tokio::time::sleep(KEPT_EVERY).await;
+        let kept = within(PATIENCE, async {
+            let mut tx = store.begin().await?;
+            reconcile::keep(&mut tx, run).await?;
+            Ok(tx.commit().await?)
+        });
+        if let Err(error) = kept.await {
+            tracing::debug!("cannot say that a comparison is under way: {error}");
+        }
+    }
+}
+
+/// Removes listings of comparisons that are over, or whose process died; some of it, so that nobody waits for long.
+pub(super) async fn sweep(store: &Store) {
+    let swept = tokio::time::timeout(SWEEP, async {
+        let mut run = i64::MIN;
+        loop {
+            let mut tx = store.begin().await?;
+            let over = reconcile::over(&mut tx, run).await?;
+            tx.commit().await?;
+            let Some(over) = over else {
+                return Ok(());
+            };
+            run = over;
+            let mut after = None;
+            loop {
+                let mut tx = store.begin().await?;
+                after = reconcile::remove(&mut tx, run, after).await?;
+                tx.commit().await?;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+    });
+    if let Ok(Err(error)) = swept.await {
+        let error: StoreError = error;
+        tracing::warn!("what comparisons listed is removed later: {error}");
     }
 }

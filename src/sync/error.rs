@@ -25,6 +25,7 @@ impl SyncError {
             }
             Self::Store { error, .. } => error.class(),
             Self::Empty { .. } => "empty",
+            Self::ListingLost => "listing_lost",
             Self::Stalled(_) => "stalled",
             Self::Overdue { .. } => "overdue",
             Self::Stopped => "stopped",
@@ -70,6 +71,11 @@ pub enum SyncError {
         /// CVs in the database.
         stored: i64,
     },
+    /// The database restarted, or this process stood still and another one took it for dead.
+    #[error(
+        "the database does not hold any longer what VDAB listed; nothing was deleted, and the comparison begins anew"
+    )]
+    ListingLost,
     /// Nothing moved for too long, though neither source nor database was known to be away.
     #[error("nothing moved for {} s; the run was ended, and the next one goes on where it was", .0.as_secs())]
     Stalled(std::time::Duration),

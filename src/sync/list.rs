@@ -16,9 +16,9 @@ use super::plan::{Plan, Planned};
 use super::request::Comparison;
 use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, Labels, sift};
-use super::{Item, Pipeline, SyncError, Task, Work, delta};
+use super::{Item, Pipeline, SyncError, Task, Work, Yields, delta};
 use crate::model::window::instant;
-use crate::model::{CvId, Difference, Standing, Window};
+use crate::model::{CvId, Standing, Window};
 use crate::store::{StoreError, cv_seen, first_listed, held_delete, parked_cv, sync_window};
 use crate::telemetry;
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
@@ -26,21 +26,26 @@ use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
 
+/// The most CVs that one statement looks up for how long they wait.
+const MOST_AT_ONCE: usize = 1_000;
+
 /// Of so many CVs one is traced: where each is, a trace is a mass of spans that nobody reads.
 const TRACED: u32 = 100;
 
-/// Lists the windows of `plan` until its goal. May be dropped at any time: a window whose listing did not come to its
-/// end is never settled.
+/// Does `task` until `yields` says to stop, and returns the rest of it. May be dropped at any time: a window that was not listed
+/// completely is never settled.
 pub async fn run(
     pipeline: &Pipeline,
     task: Task,
     work: Sender<Work>,
-) -> Result<Option<Difference>, SyncError> {
+    yields: Yields<'_>,
+) -> Result<Option<Task>, SyncError> {
     let mut lister = Lister {
         pipeline,
         work,
-        compares: match task {
-            Task::Compare(_, comparison) => Some(comparison),
+        yields,
+        compares: match &task {
+            Task::Compare(compare) => Some(compare.comparison),
             _ => None,
         },
         late: None,
@@ -49,31 +54,24 @@ pub async fn run(
         horizon: None,
     };
     match task {
-        Task::List(plan, late) => {
+        Task::List(mut plan, late) => {
             lister.late = late;
             lister.retry_parked().await?;
-            lister.windows(plan).await?;
-            Ok(None)
+            let all = lister.windows(&mut plan).await?;
+            Ok((!all).then_some(Task::List(plan, late)))
         }
         Task::Fetch(ids) => {
-            lister.fetch(ids).await?;
-            Ok(None)
+            let rest = lister.fetch_all(ids).await?;
+            Ok((!rest.is_empty()).then_some(Task::Fetch(rest)))
         }
-        Task::Compare(plan, comparison) => {
-            lister.windows(plan).await?;
-            lister.windows(lister.changed_since(comparison)).await?;
-            Ok(Some(lister.differences(comparison).await?))
-        }
-        Task::Rest(comparison) => {
-            lister.rest(comparison).await?;
-            Ok(None)
-        }
+        Task::Compare(compare) => Ok(lister.compare(compare).await?.map(Task::Compare)),
     }
 }
 
 pub(super) struct Lister<'a> {
     pub(super) pipeline: &'a Pipeline,
     work: Sender<Work>,
+    yields: Yields<'a>,
     /// The comparison for which listed ids are only taken note of.
     compares: Option<Comparison>,
     /// The word under which late arrivals are counted.
@@ -87,7 +85,8 @@ pub(super) struct Lister<'a> {
 }
 
 impl Lister<'_> {
-    async fn windows(&mut self, mut plan: Plan) -> Result<(), SyncError> {
+    /// Lists the windows of `plan`; false if some are left for later.
+    pub(super) async fn windows(&mut self, plan: &mut Plan) -> Result<bool, SyncError> {
         while !self.stopped() {
             plan.limit(self.pipeline.widest());
             let Some(planned) = plan.next(self.settled(self.pipeline.vdab.time().now())) else {
@@ -101,13 +100,13 @@ impl Lister<'_> {
                 error.type = field::Empty,
                 otel.status_code = field::Empty,
             );
-            let listed = self
-                .window(&mut plan, planned)
-                .instrument(span.clone())
-                .await;
+            let listed = self.window(plan, planned).instrument(span.clone()).await;
             listed.inspect_err(|error| telemetry::failed(&span, error.class()))?;
+            if self.yields() {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
@@ -355,12 +354,32 @@ impl Lister<'_> {
             .await?;
         let (parked, held) = due;
         let parked = parked.iter().filter_map(|id| CvId::parse(id));
-        self.fetch(parked.chain(held.into_iter().map(CvId)).collect())
-            .await
+        let due = parked.chain(held.into_iter().map(CvId)).collect();
+        // What is left is due again with the next run.
+        self.fetch(due).await.map(drop)
     }
 
-    /// Sends CVs on their way that no window lists.
-    pub(super) async fn fetch(&self, ids: Vec<CvId>) -> Result<(), SyncError> {
+    /// Sends CVs on their way; returns those that are left for later.
+    pub(super) async fn fetch_all(&self, mut ids: Vec<CvId>) -> Result<Vec<CvId>, SyncError> {
+        while !ids.is_empty() && !self.stopped() {
+            let mut rest = ids.split_off(ids.len().min(MOST_AT_ONCE));
+            let mut left = self.fetch(ids).await?;
+            if !left.is_empty() {
+                left.append(&mut rest);
+                return Ok(left);
+            }
+            ids = rest;
+        }
+        Ok(ids)
+    }
+
+    /// Whether something else is to go first.
+    pub(super) fn yields(&self) -> bool {
+        self.yields.is_some_and(|yields| yields())
+    }
+
+    /// Sends CVs on their way that no window lists, until it has to yield; returns those that are left.
+    async fn fetch(&self, ids: Vec<CvId>) -> Result<Vec<CvId>, SyncError> {
         let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let ages = self
             .pipeline
@@ -372,8 +391,8 @@ impl Lister<'_> {
             })
             .await?;
         let now = Instant::now();
-        self.pipeline.progress.taken(ids.len() as u64);
-        for id in ids {
+        let mut ids = ids.into_iter();
+        for id in ids.by_ref() {
             let age = ages.get(&id.0).copied().unwrap_or_default();
             let item = Item {
                 id,
@@ -382,9 +401,13 @@ impl Lister<'_> {
                 first_listed: now.checked_sub(age).unwrap_or(now),
                 span: traced(),
             };
+            self.pipeline.progress.taken(1);
             self.send(Work::Fetch(item)).await;
+            if self.yields() {
+                break;
+            }
         }
-        Ok(())
+        Ok(ids.collect())
     }
 
     /// Waits for room in the channel. False if a later stage has stopped.

@@ -33,12 +33,14 @@ use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
+use uuid::Uuid;
 
 pub use self::error::{SetupError, SyncError};
 pub use self::progress::{Pending, Progress, Snapshot};
 pub use self::queues::{Queue, Queues, Workers};
-pub use self::request::Request;
+pub use self::request::{RELIST_EVERY, Request};
 
+use self::compare::Listing;
 use self::hand::{Hand, Place};
 use self::request::{Marks, Task};
 use self::settle::Listed;
@@ -47,8 +49,8 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
 use crate::store::{
-    Store, StoreError, clock_doubt, cv, cv_seen, feed, job_success, reconcile, sync_window,
-    watermark, within,
+    Store, StoreError, clock_doubt, cv, cv_seen, feed, job_success, reconcile, relisted,
+    sync_window, watermark, within,
 };
 use crate::telemetry::{self, Metrics};
 use crate::vdab::{Client, Pauses};
@@ -61,6 +63,14 @@ const STATEMENT: Duration = Duration::from_secs(90);
 
 /// A migration may have to rewrite a table.
 const MIGRATION: Duration = Duration::from_hours(6);
+
+/// An error that is no outage ends the run once it came so many times in a row, over so long: at this place it would come for
+/// ever, and the next run may do.
+const REPEATS: u32 = 3;
+const REPEATED_FOR: Duration = Duration::from_mins(1);
+
+/// For so long a run goes on before it lets another one go first.
+const PART: Duration = Duration::from_secs(2);
 
 /// So many CVs are looked up, to ask for where the source seems to be down.
 const CANARIES: i64 = 10;
@@ -96,6 +106,8 @@ pub struct Pipeline {
     pub better_overlap_hours: watch::Sender<Option<u64>>,
     /// The widths of windows that the source takes.
     widths: Mutex<Widths>,
+    /// The id behind which CVs are asked for again; `None` at the beginning of a round.
+    recheck_from: watch::Sender<Option<Uuid>>,
     /// What the database said while it could not be used.
     pub trouble: watch::Sender<Option<StoreError>>,
     /// The errors of the jobs beside the runs, by job: `search`, `reference`.
@@ -155,6 +167,91 @@ impl Done {
     }
 }
 
+/// Says when a run is to stop for a while; `None` for one that does not.
+type Yields<'a> = Option<&'a (dyn Fn() -> bool + Send + Sync)>;
+
+/// A run, which is made in one go, or in parts between which others are made.
+#[derive(Debug)]
+pub struct Run<'a> {
+    pipeline: &'a Pipeline,
+    job: Option<&'static str>,
+    began: DateTime<Utc>,
+    /// Where a second listing ends.
+    relisted: Option<DateTime<Utc>>,
+    /// What is left to do.
+    task: Option<Task>,
+    /// For a comparison.
+    listing: Option<Listing>,
+    summary: Summary,
+}
+
+impl Run<'_> {
+    /// Goes on with it: to its end, or for [`PART`] and then until `yields` says that something else is to go first. True at its end.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. What was settled until then is kept.
+    pub async fn go_on(&mut self, yields: Yields<'_>) -> Result<bool, SyncError> {
+        let _running = self.pipeline.progress.start();
+        let begun = Instant::now();
+        let and_long_enough = || begun.elapsed() >= PART && yields.is_some_and(|yields| yields());
+        while let Some(task) = self.task.take() {
+            let is_difference = matches!(&task, Task::Compare(compare) if !compare.is_pending());
+            let calls = self.pipeline.vdab.answers_received();
+            let yields = yields.map(|_| &and_long_enough as _);
+            let piped = self.pipeline.pipe_watched(task, yields).await;
+            self.summary.calls += self.pipeline.vdab.answers_received() - calls;
+            let (rest, summary) = match piped {
+                Ok(piped) => piped,
+                Err(error) => {
+                    self.let_listing_go().await;
+                    return Err(error);
+                }
+            };
+            self.summary.windows += summary.windows;
+            self.summary.tally += summary.tally;
+            self.summary.watermark = summary.watermark.or(self.summary.watermark);
+            if is_difference {
+                // Only what the answers confirmed is one: the rest changed while it was compared.
+                let difference = self.summary.difference.get_or_insert_default();
+                difference.missing += summary.tally.inserted;
+                difference.extra += summary.tally.deleted;
+                difference.stale += summary.tally.updated;
+                if let Some(Task::Compare(compare)) = &rest {
+                    difference.listed = compare.listed;
+                }
+            }
+            self.task = rest;
+            if and_long_enough() {
+                break;
+            }
+        }
+        Ok(self.task.is_none())
+    }
+
+    /// Ends it, and writes down that it was done.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn end(mut self) -> Result<Summary, SyncError> {
+        self.let_listing_go().await;
+        self.summary.interrupted = self.pipeline.token.is_cancelled();
+        if let (Some(job), false) = (self.job, self.summary.interrupted) {
+            self.pipeline
+                .conclude(job, self.began, self.relisted, &self.summary)
+                .await?;
+            compare::sweep(&self.pipeline.store).await;
+        }
+        Ok(self.summary)
+    }
+
+    async fn let_listing_go(&mut self) {
+        if let Some(listing) = self.listing.take() {
+            listing.end(&self.pipeline.store).await;
+            compare::sweep(&self.pipeline.store).await;
+        }
+    }
+}
+
 /// What a run has done.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Summary {
@@ -200,6 +297,7 @@ impl Pipeline {
             watermark: watch::Sender::new(None),
             better_overlap_hours: watch::Sender::new(None),
             widths: Mutex::default(),
+            recheck_from: watch::Sender::new(None),
             trouble: watch::Sender::new(None),
             side_errors: watch::Sender::default(),
             token,
@@ -219,8 +317,19 @@ impl Pipeline {
     /// # Errors
     /// See [`SyncError`].
     pub async fn migrate(&self) -> Result<(), SyncError> {
-        self.persist_within(MIGRATION, "migrating the schema", || self.store.migrate())
-            .await
+        loop {
+            let migrated = self
+                .persist_within(MIGRATION, "migrating the schema", || self.store.migrate())
+                .await;
+            match migrated {
+                // The daemon has nothing else to do, so it waits until that is put right.
+                Err(SyncError::Store {
+                    error: StoreError::Statement(_) | StoreError::Broken(_),
+                    ..
+                }) if self.patience.is_none() => {}
+                migrated => return migrated,
+            }
+        }
     }
 
     /// One incremental sync, from the watermark up to where the source is settled.
@@ -231,34 +340,42 @@ impl Pipeline {
         self.carry_out(Request::UpToNow).await
     }
 
-    /// What `request` asks for. One at a time.
+    /// What `request` asks for, in one go. One at a time.
     ///
     /// # Errors
     /// See [`SyncError`]. What was settled until then is kept.
     pub async fn carry_out(&self, request: Request) -> Result<Summary, SyncError> {
-        let job = request.job();
-        let began = self.vdab.time().now();
+        let mut run = Box::pin(self.begin(request)).await?;
+        Box::pin(run.go_on(None)).await?;
+        Box::pin(run.end()).await
+    }
+
+    /// Begins what `request` asks for. Other runs may be made between its parts, but not at the same time.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn begin(&self, request: Request) -> Result<Run<'_>, SyncError> {
+        let (job, began) = (request.job(), self.vdab.time().now());
         let calls = self.vdab.answers_received();
-        let task = self.task(request).await?;
-        let rest = match task {
-            Task::Compare(_, comparison) => Some(Task::Rest(comparison)),
+        let is_relist = request == Request::Relist;
+        let (task, relisted) = self.task(request).await?;
+        let listing = match &task {
+            Task::Compare(compare) => Some(Listing::begin(self, compare.comparison).await?),
             _ => None,
         };
-        let _running = self.progress.start();
-        let mut summary = self.pipe_watched(task).await?;
-        if let (Some(difference), Some(rest)) = (&mut summary.difference, rest) {
-            // Only what the answers confirmed is one: the rest changed while it was compared.
-            difference.missing = summary.tally.inserted;
-            difference.extra = summary.tally.deleted;
-            difference.stale = summary.tally.updated;
-            summary.tally += self.pipe_watched(rest).await?.tally;
-        }
-        summary.calls = self.vdab.answers_received() - calls;
-        summary.interrupted = self.token.is_cancelled();
-        if let (Some(job), false) = (job, summary.interrupted) {
-            self.conclude(job, began, &summary).await?;
-        }
-        Ok(summary)
+        Ok(Run {
+            pipeline: self,
+            // Before there is a watermark nothing can be listed a second time.
+            job: job.filter(|_| !is_relist || relisted.is_some()),
+            began,
+            relisted,
+            task: Some(task),
+            listing,
+            summary: Summary {
+                calls: self.vdab.answers_received() - calls,
+                ..Summary::default()
+            },
+        })
     }
 
     /// When each job last came to its end, whoever led then.
@@ -275,34 +392,42 @@ impl Pipeline {
         .await
     }
 
-    /// Up to `limit` CVs that were confirmed longest ago, and not within `after`.
+    /// Up to `limit` CVs that were not confirmed within `after`, each in its turn; none at the end of a round.
     ///
     /// # Errors
     /// See [`SyncError`].
-    pub async fn longest_unseen(
-        &self,
-        after: Duration,
-        limit: i64,
-    ) -> Result<Vec<CvId>, SyncError> {
+    pub async fn unconfirmed(&self, after: Duration, limit: i64) -> Result<Vec<CvId>, SyncError> {
         let before = self.vdab.time().now() - delta(after);
-        self.persist("looking for CVs to ask for again", || async {
-            let mut tx = self.store.begin().await?;
-            let ids = cv_seen::longest_unseen(&mut tx, before, limit).await?;
-            tx.commit().await?;
-            Ok(ids)
-        })
-        .await
+        loop {
+            let from = *self.recheck_from.borrow();
+            let (ids, last) = self
+                .persist("looking for CVs to ask for again", || async {
+                    let mut tx = self.store.begin().await?;
+                    let found = cv_seen::unconfirmed(&mut tx, from, before, limit).await?;
+                    tx.commit().await?;
+                    Ok(found)
+                })
+                .await?;
+            self.recheck_from.send_replace(last);
+            if !ids.is_empty() || last.is_none() {
+                return Ok(ids);
+            }
+        }
     }
 
-    async fn task(&self, request: Request) -> Result<Task, SyncError> {
+    /// What to do, and where a second listing will have ended.
+    async fn task(&self, request: Request) -> Result<(Task, Option<DateTime<Utc>>), SyncError> {
         let marks = self.marks(&request).await?;
         if matches!(request, Request::Relist | Request::Reconcile) {
             self.distrust().await?;
         }
         self.vdab.suggest_canaries(marks.canaries.iter().copied());
         self.watermark.send_replace(marks.watermark);
+        let relisted = marks.watermark.filter(|_| request == Request::Relist);
+        let relisted = relisted.map(|at| request::to_relist(&self.settings, at, marks.relisted).1);
         let now = self.vdab.time().now();
-        Ok(request.task(&self.settings, self.widest(), &marks, now))
+        let task = request.task(&self.settings, self.widest(), &marks, now);
+        Ok((task, relisted))
     }
 
     /// The width that windows are limited to, where the source refuses wider ones.
@@ -323,7 +448,6 @@ impl Pipeline {
     }
 
     async fn marks(&self, request: &Request) -> Result<Marks, SyncError> {
-        let reach = request.reach(&self.settings);
         self.persist("reading the watermark", || async {
             let mut tx = self.store.begin_write().await?;
             if *request == Request::UpToNow {
@@ -337,15 +461,16 @@ impl Pipeline {
             let watermark = watermark::read(&mut tx)
                 .await?
                 .map(|position| position.min(self.vdab.time().latest_now()));
-            let at = watermark.unwrap_or(self.settings.from);
-            let ends = match reach {
-                Some(reach) => sync_window::ends_after(&mut tx, at - reach).await?,
+            let relisted = relisted::read(&mut tx).await?;
+            let ends = match request.looks_back_to(&self.settings, watermark, relisted) {
+                Some(at) => sync_window::ends_after(&mut tx, at).await?,
                 None => Vec::new(),
             };
             let canaries = cv::any(&mut tx, CANARIES).await?;
             tx.commit().await?;
             Ok(Marks {
                 watermark,
+                relisted,
                 ends,
                 canaries,
             })
@@ -353,9 +478,13 @@ impl Pipeline {
         .await
     }
 
-    async fn pipe_watched(&self, task: Task) -> Result<Summary, SyncError> {
+    async fn pipe_watched(
+        &self,
+        task: Task,
+        yields: Yields<'_>,
+    ) -> Result<(Option<Task>, Summary), SyncError> {
         let piped = tokio::select! {
-            piped = Box::pin(self.pipe(task)) => piped,
+            piped = Box::pin(self.pipe(task, yields)) => piped,
             stalled = watchdog::watch(self) => Err(stalled),
         };
         piped.inspect_err(|error| {
@@ -364,9 +493,20 @@ impl Pipeline {
         })
     }
 
-    /// One future: if a stage fails, the others are dropped with it and the open transaction rolls back.
-    async fn pipe(&self, task: Task) -> Result<Summary, SyncError> {
-        let (work, waiting_work) = mpsc::channel(self.settings.channel_capacity);
+    /// One future: if a stage fails, the others are dropped with it and the open transaction rolls back. Returns what is left of the
+    /// task.
+    async fn pipe(
+        &self,
+        task: Task,
+        yields: Yields<'_>,
+    ) -> Result<(Option<Task>, Summary), SyncError> {
+        let mut capacity = self.settings.channel_capacity;
+        if yields.is_some() {
+            // Who yields first does what is on its way.
+            let per_minute = usize::try_from(self.vdab.per_minute()).unwrap_or(usize::MAX);
+            capacity = capacity.min(per_minute / 4).max(1);
+        }
+        let (work, waiting_work) = mpsc::channel(capacity);
         let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
         let (batches, waiting_batches) = mpsc::channel(1);
         let workers = Arc::new(Semaphore::new(self.settings.workers));
@@ -374,11 +514,11 @@ impl Pipeline {
         self.queues.watch(&work, &outcomes, &workers, &hand);
         let list = async {
             tokio::select! {
-                listed = list::run(self, task, work) => listed,
+                listed = list::run(self, task, work, yields) => listed,
                 () = self.token.cancelled() => Ok(None),
             }
         };
-        let (difference, (), (), summary) = tokio::try_join!(
+        let (rest, (), (), summary) = tokio::try_join!(
             list,
             fetch::run(self, &hand, &workers, waiting_work, outcomes),
             async {
@@ -387,10 +527,7 @@ impl Pipeline {
             },
             write::run(self, &hand, waiting_batches),
         )?;
-        Ok(Summary {
-            difference,
-            ..summary
-        })
+        Ok((rest, summary))
     }
 
     /// Writes down that the job is done; once a day it also forgets what need not be remembered any longer.
@@ -398,35 +535,70 @@ impl Pipeline {
         &self,
         job: &str,
         began: DateTime<Utc>,
+        relisted_to: Option<DateTime<Utc>>,
         summary: &Summary,
     ) -> Result<(), SyncError> {
         let now = self.vdab.time().now();
-        let tombstones_before = now - delta(self.settings.tombstone_retention);
         let housekept = self
             .persist("recording success", || async {
                 let mut tx = self.store.begin_write().await?;
                 job_success::record(&mut tx, job).await?;
+                if let Some(position) = relisted_to {
+                    relisted::set(&mut tx, position).await?;
+                }
                 if let Some(difference) = summary.difference {
                     reconcile::conclude(&mut tx, began, difference, &summary.tally).await?;
                 }
                 let last = job_success::all(&mut tx).await?;
-                let housekept = last
-                    .iter()
-                    .any(|(job, at)| job == HOUSEKEEPING && now - *at < TimeDelta::days(1));
-                if !housekept {
-                    cv_seen::forget_tombstones(&mut tx, tombstones_before).await?;
-                    sync_window::forget_repeats(&mut tx, now - REPEATS_KEPT).await?;
-                    job_success::record(&mut tx, HOUSEKEEPING).await?;
-                }
                 tx.commit().await?;
-                Ok(housekept)
+                let is_recent = |at: DateTime<Utc>| now - at < TimeDelta::days(1);
+                Ok(last
+                    .iter()
+                    .any(|(job, at)| job == HOUSEKEEPING && is_recent(*at)))
             })
             .await?;
         // A dry run would remove the same rows again and again.
         if housekept || self.store.is_dry() {
             return Ok(());
         }
-        self.trim_feed().await
+        self.forget_old(now).await?;
+        self.trim_feed().await?;
+        self.persist("recording success", || async {
+            let mut tx = self.store.begin_write().await?;
+            job_success::record(&mut tx, HOUSEKEEPING).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// Forgets old tombstones and repeated windows, some of them at a time, so that nobody waits for it.
+    async fn forget_old(&self, now: DateTime<Utc>) -> Result<(), SyncError> {
+        let before = now - delta(self.settings.tombstone_retention);
+        let mut after = None;
+        loop {
+            after = self
+                .persist("forgetting tombstones", || async {
+                    let mut tx = self.store.begin_write().await?;
+                    let last = cv_seen::forget_tombstones(&mut tx, after, before).await?;
+                    tx.commit().await?;
+                    Ok(last)
+                })
+                .await?;
+            if after.is_none() || self.token.is_cancelled() {
+                break;
+            }
+        }
+        while self
+            .persist("forgetting windows", || async {
+                let mut tx = self.store.begin_write().await?;
+                let more = sync_window::forget_repeats(&mut tx, now - REPEATS_KEPT).await?;
+                tx.commit().await?;
+                Ok(more)
+            })
+            .await?
+            && !self.token.is_cancelled()
+        {}
+        Ok(())
     }
 
     /// Removes what is old from the feed, some of it at a time, so that nobody waits for it.
@@ -444,7 +616,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Does `op` until the database lets it. Only a refused value ends it, or patience, or being asked to stop.
+    /// Does `op` until it is done. An outage of the database is waited for. A refused value, an error that repeats and is no outage,
+    /// patience that runs out, or being asked to stop ends it.
     async fn persist<T, F>(&self, stage: &'static str, op: impl Fn() -> F) -> Result<T, SyncError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -464,6 +637,7 @@ impl Pipeline {
         let begun = Instant::now();
         let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
         let mut waiting = None;
+        let mut repeats = Repeats::default();
         loop {
             let asked = Instant::now();
             let answer = within(limit, Box::pin(op())).await;
@@ -482,7 +656,8 @@ impl Pipeline {
                 begun.elapsed() > patience
                     || matches!(error, StoreError::Broken(_) | StoreError::Gone(_))
             });
-            if matches!(error, StoreError::Data(_) | StoreError::Fenced) || waited_enough {
+            let stays = repeats.stay(&error, asked, Instant::now());
+            if matches!(error, StoreError::Data(_) | StoreError::Fenced) || waited_enough || stays {
                 return Err(SyncError::Store { stage, error });
             }
             if self.token.is_cancelled() {
@@ -514,7 +689,67 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Counts errors in a row at one place. An outage starts the count again.
+#[derive(Debug, Default)]
+struct Repeats {
+    times: u32,
+    since: Option<Instant>,
+}
+
+impl Repeats {
+    /// Whether to give up after an attempt that began at `asked` and failed at `now`.
+    fn stay(&mut self, error: &StoreError, asked: Instant, now: Instant) -> bool {
+        if error.is_outage() {
+            *self = Self::default();
+            return false;
+        }
+        self.times += 1;
+        let since = *self.since.get_or_insert(asked);
+        self.times >= REPEATS && now.duration_since(since) >= REPEATED_FOR
+    }
+}
+
 /// The configuration keeps durations so short that no date overflows.
 fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds until `error`, which comes after each `took` seconds, ends what it interrupts.
+    fn ended_after(took: u64, mut error: impl FnMut(u64) -> StoreError) -> Option<u64> {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut repeats = Repeats::default();
+        (1..=1_000)
+            .map(|times| (times, times * took))
+            .find(|(times, now)| repeats.stay(&error(*times), at(now - took), at(*now)))
+            .map(|(_, now)| now)
+    }
+
+    #[test]
+    fn an_error_that_repeats_and_is_no_outage_ends_the_run_and_an_outage_is_waited_for() {
+        let statement = |_| StoreError::Statement("57014".to_owned());
+        let broken = |_| StoreError::Broken("42501".to_owned());
+        let away = |_| StoreError::Passing("no connection".to_owned());
+        assert_eq!(ended_after(60, statement), Some(180));
+        assert_eq!(ended_after(20, statement), Some(60), "a lock");
+        assert_eq!(ended_after(5, broken), Some(60));
+        assert_eq!(ended_after(60, away), None);
+        assert_eq!(
+            ended_after(60, |_| StoreError::ReadOnly(String::new())),
+            None
+        );
+        // Between two outages a lock timeout is no repetition.
+        let in_turn = |times| {
+            if times % 2 == 0 {
+                away(times)
+            } else {
+                statement(times)
+            }
+        };
+        assert_eq!(ended_after(60, in_turn), None);
+    }
 }

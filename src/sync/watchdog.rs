@@ -124,7 +124,9 @@ pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {
     let mut looked = tokio::time::Instant::now();
     loop {
         tokio::time::sleep(PERIOD).await;
-        let away = !pipeline.vdab.closed_gates().is_empty() || pipeline.trouble.borrow().is_some();
+        let trouble = pipeline.trouble.borrow().clone();
+        let away = !pipeline.vdab.closed_gates().is_empty()
+            || trouble.is_some_and(|error| error.is_outage());
         let (windows, tally) = pipeline.progress.counts();
         let sight = Sight {
             moves: pipeline.vdab.answers_received() + windows + tally.listed + tally.done(),

@@ -23,6 +23,7 @@ const FASTER: &[(&str, &str)] = &[
     ("for: 15m\n", "for: 2s\n"),
     ("for: 20m\n", "for: 10s\n"),
     ("for: 40m\n", "for: 2s\n"),
+    ("for: 2h\n", "for: 20s\n"),
     ("for: 4h\n", "for: 2s\n"),
     ("[5m]", "[10s]"),
     ("[15m]", "[15s]"),

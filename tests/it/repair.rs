@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use cvsync::model::{Brake, CvId, Window};
-use cvsync::simulator::{Answer, Fault, Operation, Options};
+use cvsync::simulator::{Answer, Fault, Operation, Options, Quirk};
 use cvsync::store::held_delete;
-use cvsync::sync::{Request, SyncError};
+use cvsync::sync::{Request, Summary, SyncError};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::process::{Process, output};
@@ -80,6 +80,213 @@ async fn reconcile_finds_what_is_missing_and_what_is_gone_and_confirms_both() {
     );
     let left = "select count(*) from cvsync.reconcile_listed";
     assert_eq!(world.count(left).await, 0);
+}
+
+#[tokio::test]
+async fn a_removal_that_is_known_is_not_asked_for_again_where_lists_have_no_status() {
+    let mut world = World::with(Options {
+        candidates: 120,
+        quirks: vec![Quirk::NoStatus],
+        ..Options::default()
+    })
+    .await;
+    world.sync_again().await;
+    world.settle();
+    let ids: Vec<Uuid> = world.documents().await.into_keys().take(20).collect();
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.remove(*id))));
+    world.settle();
+    world.sync_again().await;
+    world.assert_database_equals_source().await;
+    // The ones that were gone at the start were asked for long after their windows, the others just now.
+    let calls = world.detail_calls();
+    for _ in 0..2 {
+        let summary = world.request(Request::Reconcile).await;
+        assert_eq!(summary.difference.unwrap().listed, 120);
+        assert_eq!(world.detail_calls() - calls, 0);
+    }
+    // A tombstone that is older than the listing proves nothing.
+    let back = ids[0];
+    world.source.world(|w| {
+        let document = format!(r#"{{"cvId":"{back}","status":"OPEN"}}"#);
+        let now = w.now();
+        w.put(back, document, now);
+    });
+    world.settle();
+    world.request(Request::Reconcile).await;
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_cv_that_is_listed_as_there_is_asked_for_whatever_its_tombstone_says() {
+    let mut world = World::new(60).await;
+    world.sync_again().await;
+    world.settle();
+    let id = world.any_live_id();
+    for statement in [
+        "delete from cvsync.cv where cv_id = $1",
+        "update cvsync.cv_seen set gone = true where cv_id = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(id)
+            .execute(&world.database)
+            .await
+            .unwrap();
+    }
+    let summary = world.request(Request::Reconcile).await;
+    assert_eq!(summary.difference.unwrap().missing, 1);
+    world.assert_database_equals_source().await;
+}
+
+const LISTED: &str = "select count(*) from cvsync.reconcile_listed";
+
+/// A comparison that has listed something and is still at it.
+async fn comparing(world: &World) -> tokio::task::JoinHandle<Result<Summary, SyncError>> {
+    world
+        .source
+        .rule(Operation::Bulk, Fault::Slow(Duration::from_millis(150)));
+    let pipeline = world.pipeline();
+    let run = tokio::spawn(async move { pipeline.carry_out(Request::Reconcile).await });
+    until("it lists", async || world.count(LISTED).await > 0).await;
+    run
+}
+
+#[tokio::test]
+async fn what_a_comparison_listed_is_removed_however_it_ends() {
+    let mut world = World::new(300).await;
+    world.sync_again().await;
+    world.settle();
+    // Its process dies: the next run of any kind removes it, a minute later.
+    let run = comparing(&world).await;
+    run.abort();
+    let _ = run.await;
+    world.source.clear_faults();
+    world.sync_again().await;
+    assert!(world.count(LISTED).await > 0, "it may be under way");
+    world
+        .database
+        .execute("update cvsync.reconcile_under_way set seen_at = now() - interval '2 minutes'")
+        .await
+        .unwrap();
+    world.sync_again().await;
+    assert_eq!(world.count(LISTED).await, 0);
+    // It fails.
+    damage(&world).await;
+    world
+        .database
+        .execute("alter table cvsync.cv drop column content_hash")
+        .await
+        .unwrap();
+    let mut pipeline = world.pipeline();
+    pipeline.patience = Some(Duration::ZERO);
+    pipeline.carry_out(Request::Reconcile).await.unwrap_err();
+    assert_eq!(world.count(LISTED).await, 0);
+    assert_eq!(world.rows("reconcile_under_way").await, 0);
+}
+
+#[tokio::test]
+async fn a_comparison_that_lost_its_listing_ends_and_deletes_nothing() {
+    let mut world = World::new(300).await;
+    world.sync_again().await;
+    world.settle();
+    let calls = world.detail_calls();
+    let run = comparing(&world).await;
+    // As a crash of the server does with unlogged tables.
+    world
+        .database
+        .execute("truncate cvsync.reconcile_listed, cvsync.reconcile_under_way")
+        .await
+        .unwrap();
+    let error = run.await.unwrap().unwrap_err();
+    assert!(matches!(error, SyncError::ListingLost), "{error}");
+    assert_eq!(world.detail_calls(), calls);
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn a_long_run_lets_a_sync_go_first_and_goes_on_where_it_was() {
+    let mut world = World::new(300).await;
+    world.sync_again().await;
+    world.settle();
+    world.config.sync.workers = 2;
+    world.config.sync.channel_capacity = 4;
+    let slow = Fault::Slow(Duration::from_millis(30));
+    world.source.rule(Operation::Detail, slow);
+    let ids: Vec<CvId> = world.documents().await.into_keys().map(CvId).collect();
+    let all = ids.len() as u64;
+    // Each CV differs, so that a comparison asks for all of them too.
+    sqlx::query("update cvsync.cv_seen set as_of = as_of - interval '60 days'")
+        .execute(&world.database)
+        .await
+        .unwrap();
+    for request in [Request::These(ids), Request::Reconcile] {
+        let pipeline = world.pipeline();
+        let mut run = pipeline.begin(request).await.unwrap();
+        let mut parts = 0;
+        while !run.go_on(Some(&|| true)).await.unwrap() {
+            let changed = world.any_live_id();
+            world.source.world(|w| assert!(w.update(changed)));
+            world.settle();
+            let sync = pipeline.run().await.unwrap();
+            assert_eq!(sync.tally.updated, 1, "the sync goes first");
+            parts += 1;
+        }
+        let summary = run.end().await.unwrap();
+        assert!((1..10).contains(&parts), "{parts}");
+        assert!(summary.tally.done() >= all, "{summary:?}");
+        world.assert_database_equals_source().await;
+        sqlx::query("update cvsync.cv_seen set as_of = as_of - interval '60 days'")
+            .execute(&world.database)
+            .await
+            .unwrap();
+    }
+    assert_eq!(world.count(LISTED).await, 0);
+}
+
+#[tokio::test]
+async fn the_second_listing_starts_where_the_last_one_ended_whoever_made_it() {
+    let mut world = World::new(100).await;
+    world.sync_again().await;
+    world.request(Request::Relist).await;
+    let mark = "select count(*) from cvsync.relisted
+                  join cvsync.watermark using (stream)
+                 where relisted.position = watermark.position - interval '1 hour'";
+    assert_eq!(world.count(mark).await, 1);
+    // Five days in which syncs went on and no second listing was made.
+    for _ in 0..5 {
+        world.pass(TimeDelta::days(1));
+        world.sync_again().await;
+    }
+    let id = world.any_live_id();
+    world.source.world(|w| {
+        let document = format!(r#"{{"cvId":"{id}","status":"OPEN","late":true}}"#);
+        let then = w.now() - TimeDelta::days(4);
+        w.put(id, document, then);
+    });
+    // It was known before these days: the database's clock did not leap.
+    let summary = world.request(Request::Relist).await;
+    assert_eq!(summary.tally.updated, 1);
+    world.assert_database_equals_source().await;
+    assert_eq!(world.count(mark).await, 1, "it has moved");
+    // A mark in the future is not believed, and mended.
+    world
+        .database
+        .execute("update cvsync.relisted set position = now() + interval '5 years'")
+        .await
+        .unwrap();
+    world.request(Request::Relist).await;
+    assert_eq!(world.count(mark).await, 1);
+}
+
+#[tokio::test]
+async fn before_there_is_a_watermark_nothing_is_listed_a_second_time() {
+    let world = World::new(20).await;
+    let calls = world.bulk_calls();
+    world.request(Request::Relist).await;
+    assert_eq!(world.bulk_calls(), calls);
+    assert_eq!(world.rows("relisted").await, 0);
+    assert_eq!(world.rows("job_success").await, 0, "it was not made");
 }
 
 #[tokio::test]
@@ -681,9 +888,9 @@ async fn cvs_that_were_not_confirmed_for_long_are_asked_for_again() {
     let pipeline = world.pipeline();
     pipeline.run().await.unwrap();
     let month = Duration::from_hours(720);
-    let unseen = pipeline.longest_unseen(month, 10).await.unwrap();
+    let unseen = pipeline.unconfirmed(month, 10).await.unwrap();
     assert_eq!(unseen, [CvId(id)]);
     pipeline.carry_out(Request::These(unseen)).await.unwrap();
     world.assert_database_equals_source().await;
-    assert!(pipeline.longest_unseen(month, 10).await.unwrap().is_empty());
+    assert!(pipeline.unconfirmed(month, 10).await.unwrap().is_empty());
 }

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass};
-use cvsync::store::{Applied, Store, StoreError, held_delete};
+use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass, Window};
+use cvsync::store::{
+    Applied, Store, StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window,
+};
 use sqlx::postgres::PgListener;
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use crate::world::{new_database, store};
@@ -334,4 +337,158 @@ async fn errors_say_what_is_wrong_and_nothing_of_what_was_stored() {
     assert!(matches!(error, StoreError::Passing(_)));
     assert!(error.to_string().contains("refused"), "{error}");
     assert!(!format!("{error:?}").contains("canary"));
+}
+
+/// Rows of our tables that this transaction has read.
+async fn rows_read(tx: &mut PgConnection) -> i64 {
+    sqlx::query_scalar(
+        "select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint
+           from pg_stat_xact_user_tables
+          where schemaname = 'cvsync'",
+    )
+    .fetch_one(tx)
+    .await
+    .unwrap()
+}
+
+/// Many rows of which hardly any match: a statement that looks for matches would read them all.
+async fn many_rows() -> Db {
+    let db = migrated().await;
+    let mut tx = db.store.begin().await.unwrap();
+    sqlx::raw_sql(
+        "insert into cvsync.cv (cv_id, document, content_hash)
+         select lpad(to_hex(n), 32, '0')::uuid, '{}', '' from generate_series(1, 30000) as n;
+         insert into cvsync.cv_seen select cv_id, now(), false from cvsync.cv;
+         insert into cvsync.reconcile_under_way (run) values (1);
+         insert into cvsync.reconcile_listed (run, cv_id, gone, van)
+         select 1, cv_id, false, now() - interval '1 hour' from cvsync.cv;
+         insert into cvsync.parked_cv (cv_id, error_class, as_of, next_attempt_at)
+         select 'garbage ' || n, 'bad_id', now(), now() - interval '1 hour' from generate_series(1, 30000) as n;
+         insert into cvsync.sync_window (van, tot, fresh, state, finished_at)
+         select at, at + interval '5 minutes', n % 1000 <> 0, 'settled', at
+           from generate_series(1, 30000) as n, lateral (select now() - n * interval '5 minutes' as at) as at;
+         analyze",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    db
+}
+
+#[tokio::test]
+async fn a_statement_reads_a_bounded_number_of_rows_however_few_match() {
+    let db = many_rows().await;
+    let soon = Utc::now() + chrono::TimeDelta::days(1);
+    for (what, most) in [
+        ("listed", 500),
+        ("unlisted", 300),
+        ("unconfirmed", 10_100),
+        ("forget_tombstones", 10_100),
+        ("remove", 4_100),
+        ("count", 20_100),
+        ("sample", 6_000),
+        ("due", 100),
+        ("forget_repeats", 200),
+        ("listed_before", 12_000),
+    ] {
+        let mut tx = db.store.begin().await.unwrap();
+        let tx = &mut *tx;
+        let before = rows_read(&mut *tx).await;
+        match what {
+            "listed" => {
+                let part = reconcile::listed(&mut *tx, 1, None, false, 100)
+                    .await
+                    .unwrap();
+                assert_eq!((part.differ.len(), part.read), (0, 100));
+            }
+            "unlisted" => {
+                let part = reconcile::unlisted(&mut *tx, 1, None, at(0).date_naive(), 100);
+                let part = part.await.unwrap();
+                assert_eq!((part.differ.len(), part.read), (0, 100));
+            }
+            "unconfirmed" => {
+                let found = cv_seen::unconfirmed(&mut *tx, None, at(0), 10)
+                    .await
+                    .unwrap();
+                assert_eq!(found, (vec![], Some(id(10_000).0)));
+            }
+            "forget_tombstones" => {
+                let last = cv_seen::forget_tombstones(&mut *tx, None, soon)
+                    .await
+                    .unwrap();
+                assert_eq!(last, Some(id(10_000).0));
+            }
+            "remove" => {
+                let last = reconcile::remove(&mut *tx, 1, None).await.unwrap();
+                assert_eq!(last, Some(id(2_000).0));
+            }
+            "count" => assert_eq!(cv::count(&mut *tx).await.unwrap(), 30_000),
+            "sample" => assert!(!cv::sample(&mut *tx, 100).await.unwrap().is_empty()),
+            "due" => assert!(parked_cv::due(&mut *tx, 10).await.unwrap().is_empty()),
+            "forget_repeats" => {
+                assert!(!sync_window::forget_repeats(&mut *tx, soon).await.unwrap());
+            }
+            "listed_before" => {
+                let old = Utc::now() - chrono::TimeDelta::days(90);
+                let window = Window::new(old, old + chrono::TimeDelta::seconds(1)).unwrap();
+                sync_window::listed_before(&mut *tx, window, 100_000)
+                    .await
+                    .unwrap();
+            }
+            _ => unreachable!(),
+        }
+        let read = rows_read(&mut *tx).await - before;
+        assert!(read <= most, "{what} read {read} rows");
+    }
+}
+
+#[tokio::test]
+async fn only_what_waiting_helps_against_is_an_outage() {
+    let db = migrated().await;
+    for (state, class) in [
+        ("57P01", "passing"),
+        ("53100", "passing"),
+        ("53300", "passing"),
+        ("08006", "passing"),
+        ("25006", "read_only"),
+        ("57014", "statement"),
+        ("55P03", "statement"),
+        ("40P01", "statement"),
+        ("40001", "statement"),
+        ("25P03", "statement"),
+        ("58030", "statement"),
+        ("42501", "broken"),
+        ("XX001", "broken"),
+        ("22P05", "data"),
+    ] {
+        let mut tx = db.store.begin().await.unwrap();
+        let raise = format!("do $$ begin raise sqlstate '{state}'; end $$");
+        let raised = sqlx::raw_sql(AssertSqlSafe(raise)).execute(&mut *tx).await;
+        let error = StoreError::from(raised.unwrap_err());
+        assert_eq!(error.class(), class, "{state}");
+        let waits = matches!(class, "passing" | "read_only");
+        assert_eq!(error.is_outage(), waits, "{state}");
+    }
+}
+
+#[tokio::test]
+async fn held_deletes_are_read_in_parts_and_none_is_left_out() {
+    let db = migrated().await;
+    let mut tx = db.store.begin().await.unwrap();
+    sqlx::raw_sql(
+        "insert into cvsync.held_delete (cv_id, as_of, approved_at)
+         select lpad(to_hex(n), 32, '0')::uuid, now(), case when n > 20000 then now() end
+           from generate_series(0, 24999) as n",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(
+        held_delete::ids(&mut tx, false).await.unwrap().len(),
+        25_000
+    );
+    let approved = held_delete::ids(&mut tx, true).await.unwrap();
+    assert_eq!(approved.len(), 4_999);
+    assert_eq!(approved.last(), Some(&id(24_999).0));
 }
