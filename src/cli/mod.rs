@@ -41,7 +41,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use self::output::Output;
-use crate::config::{Env, Problems};
+use crate::config::{Differs, Env, Problems};
 use crate::telemetry::STDERR;
 
 /// Keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners.
@@ -121,7 +121,7 @@ fn run_to_end(command: Command) -> ExitCode {
         Err(error) if error.is::<Failed>() => ExitCode::FAILURE,
         Err(error) => {
             output::complain(&format!("{error:#}"));
-            if error.is::<Problems>() || error.is::<Usage>() {
+            if error.is::<Problems>() || error.is::<Differs>() || error.is::<Usage>() {
                 ExitCode::from(2)
             } else {
                 ExitCode::FAILURE

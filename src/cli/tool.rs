@@ -49,19 +49,26 @@ impl Tool {
         let screen = Screen::default();
         let traces = telemetry::install(&config.log, &config.otel, &screen)?;
         let token = cancel_on_signal()?;
-        let mut pipeline = Pipeline::new(
-            &config,
-            Some(PATIENCE),
-            Clock::default(),
-            Metrics::new()?,
-            token.clone(),
-        )?;
-        let loans = loan::borrow(&mut pipeline.vdab, pipeline.store.clone());
-        if dry_run {
-            pipeline.store = pipeline.store.dry();
-        } else {
-            pipeline.migrate().await?;
+        let pipeline = |config: &Config| -> anyhow::Result<Pipeline> {
+            let (patience, clock) = (Some(PATIENCE), Clock::default());
+            let metrics = Metrics::new()?;
+            let mut made = Pipeline::new(config, patience, clock, metrics, token.clone())?;
+            if dry_run {
+                made.store = made.store.dry();
+            }
+            Ok(made)
+        };
+        let alone = pipeline(&config)?;
+        if !dry_run {
+            alone.migrate().await?;
         }
+        // Empty until a daemon has led.
+        let leader = alone.leader_settings().await?;
+        let leader = leader
+            .iter()
+            .map(|it| (it.name.as_str(), it.value.as_deref(), it.origin.as_str()));
+        let mut pipeline = pipeline(&Config::load(&env.under(leader)?)?)?;
+        let loans = loan::borrow(&mut pipeline.vdab, pipeline.store.clone());
         Ok(Self {
             pipeline,
             screen,

@@ -45,6 +45,17 @@ impl Env {
         self.0.get(name).is_some_and(|value| !value.is_empty())
     }
 
+    /// The same with these values in place of its own.
+    pub(super) fn with<'a>(&self, values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut all = self.0.clone();
+        all.extend(
+            values
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.into())),
+        );
+        Self(all)
+    }
+
     pub(super) fn of_pairs(pairs: impl Iterator<Item = (String, OsString)>) -> Self {
         Self(
             pairs

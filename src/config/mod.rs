@@ -13,6 +13,7 @@ mod reader;
 mod reference;
 mod rules;
 mod schedule;
+mod shaping;
 mod shown;
 mod sync;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use self::reader::Origin;
 use self::reader::Reader;
 pub use self::reference::{DIPLOMAS, List, Reference};
 pub use self::schedule::Schedule;
+pub use self::shaping::{Differs, Shaping, shaping};
 use self::shown::MASK;
 pub use self::shown::{Shown, shown};
 pub use self::sync::Sync;
@@ -57,6 +59,8 @@ pub struct Config {
     pub otel: Otel,
     /// All of it as `cvsync config show` shows it.
     pub shown: Vec<Shown>,
+    /// The settings that shape the stored data, for the commands beside the daemon.
+    pub shaping: Vec<Shaping>,
 }
 
 impl Config {
@@ -80,6 +84,7 @@ impl Config {
                 log: log?,
                 otel: otel?,
                 shown: shown(env),
+                shaping: shaping(env),
             })
         })
     }

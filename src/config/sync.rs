@@ -122,7 +122,7 @@ impl Sync {
 }
 
 /// A moment, or a date: its first moment in UTC. Not before 1970: each window from there on costs a call.
-fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     DateTime::parse_from_rfc3339(text)
         .map(|moment| moment.to_utc())
         .or_else(|_| {

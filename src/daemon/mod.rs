@@ -44,6 +44,9 @@ const GONE: &str = "the database was dropped, emptied or replaced while the daem
 /// How often it is asked whether somebody has found the database gone.
 const GONE_LOOKED_FOR: Duration = Duration::from_secs(1);
 
+/// How soon settings are recorded again where that failed.
+const RECORD_AGAIN: Duration = Duration::from_secs(2);
+
 /// How often the time of a pause is counted.
 const PAUSE_COUNTED: Duration = Duration::from_secs(5);
 
@@ -224,6 +227,7 @@ impl Daemon {
         let Admin {
             pipeline, board, ..
         } = &*self.admin;
+        self.record_settings().await;
         let last_success = pipeline.last_success().await.unwrap_or_default();
         let agenda = &mut Agenda::new(&self.config.sync, self.clock.now(), &last_success);
         let _delivering = self.deliver().await;
@@ -273,6 +277,17 @@ impl Daemon {
                 // A pause drops what is in hand; the next run begins there.
                 _ = pause.changed() => {}
             }
+        }
+    }
+
+    /// Lets the commands beside this instance know what shapes its data, before it stores any.
+    async fn record_settings(&self) {
+        let pipeline = &self.admin.pipeline;
+        while let Err(error) = pipeline.record_settings(&self.config.shaping).await
+            && !self.token.is_cancelled()
+        {
+            tracing::warn!("cannot record the settings that commands need: {error}");
+            tokio::time::sleep(RECORD_AGAIN).await;
         }
     }
 

@@ -20,6 +20,7 @@ pub mod held_delete;
 pub mod history;
 pub mod instance;
 pub mod job_success;
+pub mod leader_setting;
 pub mod lease;
 pub mod mirror;
 pub mod mirror_client;

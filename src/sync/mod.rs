@@ -46,8 +46,9 @@ use self::request::{Marks, Task};
 use self::settle::Listed;
 use self::width::Widths;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Shaping};
 use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
+use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{
     Store, StoreError, clock_doubt, cv, cv_seen, feed, job_success, reconcile, relisted,
     sync_window, watermark, within,
@@ -376,6 +377,39 @@ impl Pipeline {
                 ..Summary::default()
             },
         })
+    }
+
+    /// Writes down, as the leader, what shapes the data that it stores.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn record_settings(&self, settings: &[Shaping]) -> Result<(), SyncError> {
+        let settings = settings.iter().map(|setting| LeaderSetting {
+            name: setting.name.to_owned(),
+            value: setting.value.clone(),
+            origin: setting.origin.to_string(),
+        });
+        let settings: Vec<_> = settings.collect();
+        self.persist("recording settings", || async {
+            let mut tx = self.store.begin_write().await?;
+            leader_setting::record(&mut tx, &settings).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// What the latest leader wrote down of that.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn leader_settings(&self) -> Result<Vec<LeaderSetting>, SyncError> {
+        self.persist("reading the leader's settings", || async {
+            let mut tx = self.store.begin().await?;
+            let settings = leader_setting::all(&mut tx).await?;
+            tx.commit().await?;
+            Ok(settings)
+        })
+        .await
     }
 
     /// When each job last came to its end, whoever led then.

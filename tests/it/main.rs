@@ -43,6 +43,7 @@ mod readers;
 mod reference;
 mod repair;
 mod replication;
+mod runbook;
 mod running;
 mod search;
 mod seed_page;

@@ -1,0 +1,232 @@
+//! The settings that shape what is stored: one truth for the daemon that leads and the commands beside it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::reader::{Origin, Reader};
+use super::{Env, sync};
+
+/// Two writers that differ in one of these store different things.
+const SHAPING: [&str; 7] = [
+    "CVSYNC_API_LIVE_STATUSES",
+    "CVSYNC_API_GONE_STATUSES",
+    "CVSYNC_API_NAMES",
+    "CVSYNC_API_TIME_FORMAT",
+    "CVSYNC_API_PAGING",
+    "CVSYNC_SYNC_FROM",
+    "CVSYNC_DOCUMENT_EXCLUDE",
+];
+
+/// The value of one of these variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shaping {
+    /// `CVSYNC_…`.
+    pub name: &'static str,
+    /// In its canonical form: equal meaning, equal text. `None` where nothing holds.
+    pub value: Option<String>,
+    /// The environment, the default, or nothing.
+    pub origin: Origin,
+}
+
+/// The variables in which a command and the leader differ.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Differs(Vec<String>);
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this command would store other data than the daemon that leads; nothing was done:",
+        )?;
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+/// All of them, as this environment has them.
+#[must_use]
+pub fn shaping(env: &Env) -> Vec<Shaping> {
+    let reader = Reader::new(env);
+    let values = SHAPING.iter().map(|name| Shaping {
+        name,
+        value: reader.value(name).map(|value| canonical(name, &value)),
+        origin: reader.origin(super::variables::variable(name)),
+    });
+    values.collect()
+}
+
+impl Env {
+    /// This environment with what the leader recorded (name, value and origin) wherever it has no value of its own. Names that this
+    /// version does not know are left out.
+    ///
+    /// # Errors
+    /// [`Differs`] where both have a value and they are not equal.
+    pub fn under<'a>(
+        &self,
+        leader: impl IntoIterator<Item = (&'a str, Option<&'a str>, &'a str)>,
+    ) -> Result<Self, Differs> {
+        let own = shaping(self);
+        let mut differ = Vec::new();
+        let mut given = Vec::new();
+        for (name, value, origin) in leader {
+            let Some(own) = own.iter().find(|own| own.name == name) else {
+                continue;
+            };
+            if own.origin == Origin::Environment {
+                if own.value.as_deref() != value {
+                    differ.push(line(own, value, origin));
+                }
+            } else if let Some(value) = value {
+                given.push((own.name, value));
+            }
+        }
+        if differ.is_empty() {
+            Ok(self.with(given))
+        } else {
+            Err(Differs(differ))
+        }
+    }
+}
+
+fn line(own: &Shaping, theirs: Option<&str>, origin: &str) -> String {
+    let quoted = |value: Option<&str>| {
+        value.map_or("no value".to_owned(), |value| {
+            format!("`{}`", value.escape_debug())
+        })
+    };
+    format!(
+        "{name} is {} here (from the environment of this command) and {} there ({name} of the daemon: {origin}); unset {name} to use \
+         the daemon's value, or restart the daemon with yours",
+        quoted(own.value.as_deref()),
+        quoted(theirs),
+        name = own.name,
+    )
+}
+
+/// The text that all values of the same meaning have in common.
+fn canonical(name: &str, value: &str) -> String {
+    let list = |item: fn(&str) -> String| {
+        let mut items: Vec<String> = value.split(',').map(|text| item(text.trim())).collect();
+        items.sort_unstable();
+        items.dedup();
+        items.join(",")
+    };
+    match name {
+        "CVSYNC_API_LIVE_STATUSES" | "CVSYNC_API_GONE_STATUSES" => list(str::to_ascii_uppercase),
+        "CVSYNC_DOCUMENT_EXCLUDE" => list(str::to_owned),
+        "CVSYNC_API_NAMES" => list(|pair| {
+            let (ours, theirs) = pair.split_once('=').unwrap_or((pair, ""));
+            format!("{}={}", ours.trim(), theirs.trim())
+        }),
+        "CVSYNC_SYNC_FROM" => {
+            sync::instant(value).map_or_else(|_| value.to_owned(), |at| at.to_rfc3339())
+        }
+        _ => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> Env {
+        Env::new(pairs.iter().copied())
+    }
+
+    fn recorded(leader: &Env) -> Vec<(&'static str, Option<String>, String)> {
+        let recorded = shaping(leader).into_iter();
+        recorded
+            .map(|it| (it.name, it.value, it.origin.to_string()))
+            .collect()
+    }
+
+    fn under(command: &[(&str, &str)], leader: &[(&str, &str)]) -> Result<Vec<Shaping>, String> {
+        let leader = recorded(&env(leader));
+        let leader = leader
+            .iter()
+            .map(|(name, value, origin)| (*name, value.as_deref(), origin.as_str()));
+        match env(command).under(leader) {
+            Ok(env) => Ok(shaping(&env)),
+            Err(differs) => Err(differs.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_takes_the_leaders_value() {
+        let leader = [
+            ("CVSYNC_DOCUMENT_EXCLUDE", "/b,/a"),
+            ("CVSYNC_API_PAGING", "page-from-1"),
+        ];
+        for command in [&[][..], &[("CVSYNC_DOCUMENT_EXCLUDE", " ")]] {
+            let values = under(command, &leader).unwrap();
+            let value = |name| {
+                let found = values.iter().find(|value| value.name == name).unwrap();
+                found.value.as_deref()
+            };
+            assert_eq!(value("CVSYNC_DOCUMENT_EXCLUDE"), Some("/a,/b"));
+            assert_eq!(value("CVSYNC_API_PAGING"), Some("page-from-1"));
+            assert_eq!(value("CVSYNC_API_NAMES"), None);
+            assert_eq!(value("CVSYNC_API_LIVE_STATUSES"), Some("OPEN"));
+        }
+    }
+
+    #[test]
+    fn equal_meaning_is_no_difference() {
+        for (name, ours, theirs) in [
+            ("CVSYNC_DOCUMENT_EXCLUDE", "/b, /a,/a", "/a,/b"),
+            (
+                "CVSYNC_API_GONE_STATUSES",
+                "gesloten,Verwijderd",
+                "VERWIJDERD,GESLOTEN",
+            ),
+            ("CVSYNC_API_NAMES", "van = from,cvId=id", "cvId=id,van=from"),
+            (
+                "CVSYNC_SYNC_FROM",
+                "2020-01-01",
+                "2020-01-01T01:00:00+01:00",
+            ),
+            ("CVSYNC_API_PAGING", "offset-from-0", ""),
+        ] {
+            assert!(under(&[(name, ours)], &[(name, theirs)]).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_its_own_that_differs_is_refused_also_where_it_is_the_default() {
+        for (name, ours, theirs) in [
+            ("CVSYNC_API_LIVE_STATUSES", "OPEN", "ACTIEF"),
+            ("CVSYNC_DOCUMENT_EXCLUDE", "/a", ""),
+            ("CVSYNC_SYNC_FROM", "2015-01-01T00:00:00Z", "2020-01-01"),
+        ] {
+            let said = under(&[(name, ours)], &[(name, theirs)]).unwrap_err();
+            assert!(said.contains(&format!("{name} is `")), "{said}");
+            assert!(
+                said.contains("from the environment of this command"),
+                "{said}"
+            );
+            let origin = if theirs.is_empty() {
+                "unset"
+            } else {
+                "environment"
+            };
+            let told = format!("{name} of the daemon: {origin}");
+            assert!(said.contains(&told), "{said}");
+        }
+    }
+
+    #[test]
+    fn all_that_differs_is_said_at_once_and_unknown_names_are_left_out() {
+        let command = env(&[
+            ("CVSYNC_DOCUMENT_EXCLUDE", "/a"),
+            ("CVSYNC_API_PAGING", "page-from-0"),
+        ]);
+        let leader = [
+            ("CVSYNC_DOCUMENT_EXCLUDE", Some("/b"), "environment"),
+            ("CVSYNC_API_PAGING", Some("offset-from-0"), "default"),
+            ("CVSYNC_OF_A_LATER_VERSION", Some("x"), "default"),
+        ];
+        let said = command.under(leader).unwrap_err().to_string();
+        assert_eq!(said.lines().count(), 3, "{said}");
+        let plain = env(&[]).under(leader).unwrap();
+        assert!(plain.unknown().is_empty());
+    }
+}
