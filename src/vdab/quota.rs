@@ -1,7 +1,8 @@
 //! The pace of calls to one operation, such that no sliding minute holds more of them than the quota.
 //!
 //! Two rules hold together:
-//! - Calls are spread evenly: a pace with a small burst, a little below the quota.
+//! - Calls are spread evenly: a pace with a small burst, a little below the quota. A governor with period T and burst B grants at
+//!   most `B - 1 + ceil(W / T)` calls in any window W. `per_minute(n)` has B = n and so would grant almost 2n in some minutes.
 //! - A call counts from its permit until a minute after its end. The source may count it at any instant between the permit and
 //!   the end, so calls that a stalled network, a token renewal or a slow worker delivers late never add up to more than the
 //!   quota. In other words: at the permit of the latest call in a sliding minute, all others in that minute still counted.
@@ -15,6 +16,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex as State, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota as Pace, RateLimiter};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::loan::{Ask, Borrowed};
@@ -66,7 +71,11 @@ impl Quota {
     pub fn new(operation: &'static str, per_minute: NonZeroU32, timeout: Duration) -> Self {
         Self {
             operation,
-            calls: State::new(Calls::new(per_minute, Instant::now())),
+            calls: State::new(Calls::new(
+                per_minute,
+                Instant::now(),
+                DefaultClock::default(),
+            )),
             ended: Notify::new(),
             timeout,
             turn: Mutex::default(),
@@ -189,16 +198,11 @@ impl Drop for Permit<'_> {
     }
 }
 
-/// The calls of the last minute, and the pace of the next ones; pure.
+/// The calls of the last minute, and the pace of the next ones.
 #[derive(Debug)]
-struct Calls {
+struct Calls<C: Clock = DefaultClock> {
     quota: u32,
-    /// A call later than the one before it.
-    period: Duration,
-    /// How far ahead of an even pace a call may be: it makes up for late timers, whose lateness would be lost for good.
-    ahead: Duration,
-    /// When the next call is due at an even pace.
-    due: Instant,
+    pace: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
     /// Calls that have a permit and have not ended.
     under_way: u32,
     /// Calls that have ended and still count, by the tick at which they stop counting.
@@ -208,18 +212,22 @@ struct Calls {
     origin: Instant,
 }
 
-impl Calls {
+impl<C: Clock> Calls<C> {
     /// All of the burst but one call is spent at the start, so that a restart cannot add a burst to the calls that the process
-    /// before it made.
-    fn new(per_minute: NonZeroU32, now: Instant) -> Self {
+    /// before it made. The burst makes up for late timers, whose lateness would be lost for good.
+    fn new(per_minute: NonZeroU32, now: Instant, clock: C) -> Self {
         let (steady, burst) = split(per_minute);
-        let period = MINUTE / steady.get();
-        let ahead = period * (burst.get() - 1);
+        let pace = Pace::with_period(MINUTE / steady.get())
+            .unwrap_or(Pace::per_minute(NonZeroU32::MIN))
+            .allow_burst(burst);
+        let pace = RateLimiter::direct_with_clock(pace, clock);
+        if let Some(spent) = NonZeroU32::new(burst.get() - 1) {
+            // Cannot fail: a fresh limiter holds a whole burst.
+            let _ = pace.check_n(spent);
+        }
         Self {
             quota: per_minute.get(),
-            period,
-            ahead,
-            due: now + ahead,
+            pace,
             under_way: 0,
             ended: BTreeMap::new(),
             counted: 0,
@@ -229,9 +237,6 @@ impl Calls {
 
     /// Counts a call that begins now, or tells when to try again at the latest.
     fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        if now + self.ahead < self.due {
-            return Err(self.due.checked_sub(self.ahead).unwrap_or(now));
-        }
         let tick = self.tick(now);
         while let Some(first) = self.ended.first_entry()
             && *first.key() <= tick
@@ -243,7 +248,9 @@ impl Calls {
             let first = first.map(|(tick, _)| Duration::from_millis((tick + 1) * TICK_MS));
             return Err(first.map_or(now + MINUTE, |first| self.origin + first));
         }
-        self.due = self.due.max(now) + self.period;
+        self.pace
+            .check()
+            .map_err(|until| now + until.wait_time_from(self.pace.clock().now()))?;
         self.under_way += 1;
         Ok(())
     }
@@ -304,6 +311,7 @@ fn split(per_minute: NonZeroU32) -> (NonZeroU32, NonZeroU32) {
 #[cfg(test)]
 mod tests {
     use futures_util::future::join_all;
+    use governor::clock::FakeRelativeClock;
     use proptest::prelude::*;
 
     use super::*;
@@ -328,7 +336,9 @@ mod tests {
         fn arrivals(&self) -> Vec<u64> {
             let origin = Instant::now();
             let at = |ms| origin + Duration::from_millis(ms);
-            let mut calls = Calls::new(NonZeroU32::new(self.per_minute).unwrap(), origin);
+            let clock = FakeRelativeClock::default();
+            let quota = NonZeroU32::new(self.per_minute).unwrap();
+            let mut calls = Calls::new(quota, origin, clock.clone());
             let mut ends: BTreeMap<u64, Vec<Instant>> = BTreeMap::new();
             let (mut free, mut now, mut made) = (self.workers, 0, 0_usize);
             let mut arrivals = Vec::new();
@@ -368,7 +378,9 @@ mod tests {
                     continue;
                 };
                 let next_end = ends.first_key_value().map_or(u64::MAX, |(end, _)| *end);
-                now = wake.min(next_end).max(now + 1);
+                let next = wake.min(next_end).max(now + 1);
+                clock.advance(Duration::from_millis(next - now));
+                now = next;
             }
             arrivals.sort_unstable();
             arrivals
@@ -443,7 +455,9 @@ mod tests {
     #[test]
     fn idle_time_saves_up_no_more_than_a_burst() {
         let origin = Instant::now();
-        let mut calls = Calls::new(NonZeroU32::new(2_000).unwrap(), origin);
+        let clock = FakeRelativeClock::default();
+        let mut calls = Calls::new(NonZeroU32::new(2_000).unwrap(), origin, clock.clone());
+        clock.advance(Duration::from_mins(10));
         let later = origin + Duration::from_mins(10);
         let burst = (0..100).take_while(|_| calls.take(later).is_ok()).count();
         assert_eq!(burst, 10);
