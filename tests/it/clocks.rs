@@ -173,3 +173,18 @@ async fn status_is_amber_and_names_the_clock_that_disagrees() {
         .until("/api/status", |_, body| body.contains(r#""light":"green""#))
         .await;
 }
+
+#[tokio::test]
+async fn an_infinite_time_is_refused_where_it_is_written() {
+    let world = World::new(5).await;
+    world.sync().await;
+    for statement in [
+        "update cvsync.watermark set position = 'infinity'",
+        "update cvsync.cv_seen set as_of = '-infinity'",
+        "insert into cvsync.pause (reason, until) values ('moving', 'infinity')",
+    ] {
+        let refused = sqlx::query(statement).execute(&world.database).await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().code().unwrap(), "23514");
+    }
+}
