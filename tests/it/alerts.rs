@@ -435,8 +435,12 @@ async fn a_receiver_that_is_away_is_cvsync_webhook_fails() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_written_is_cvsync_log_lines_dropped() {
+async fn a_log_that_cannot_be_written_and_a_wrong_clock_alert() {
     let world = World::new(10).await;
+    let ahead = TimeDelta::minutes(5);
+    world
+        .source
+        .settings(|settings| settings.date_ahead = ahead);
     let address = free_address();
     let mut command = Command::new("sh");
     command
@@ -454,7 +458,10 @@ async fn a_log_that_cannot_be_written_is_cvsync_log_lines_dropped() {
     until_in_step(&daemon).await;
     let watched = Watched::watching(daemon).await;
     watched
-        .until_firing(&["CvsyncLogLinesDropped"], nothing_more)
+        .until_firing(
+            &["CvsyncLogLinesDropped", "CvsyncClocksDisagree"],
+            nothing_more,
+        )
         .await;
     let status = watched.daemon.get("/api/status").await.unwrap().1;
     assert!(status.contains("log lines were dropped"), "{status}");
