@@ -12,6 +12,7 @@ use tokio::process::Command;
 use crate::process::{Process, free_address};
 use crate::prometheus::{Prometheus, panels};
 use crate::proxy::Trouble;
+use crate::running::until;
 use crate::world::World;
 
 /// Nothing that a test waits for takes longer. Three schedules are half a minute of it.
@@ -216,6 +217,25 @@ async fn an_outage_of_the_source_is_cvsync_behind_and_silent() {
     watched
         .until_firing(&["CvsyncBehind", "CvsyncSilent"], nothing_more)
         .await;
+}
+
+#[tokio::test]
+async fn no_second_listing_for_days_is_cvsync_not_relisted() {
+    let world = World::new(10).await;
+    let watched = Watched::synced(&world).await;
+    let relisted = "select count(*) from cvsync.job_success where job = 'relist'";
+    until("it is made once", async || world.count(relisted).await == 1).await;
+    let long_ago =
+        "update cvsync.job_success set at = now() - interval '4 days' where job = 'relist'";
+    execute(&world, long_ago).await;
+    watched
+        .until_firing(&["CvsyncNotRelisted"], nothing_more)
+        .await;
+    let status = watched.daemon.get("/api/status").await.unwrap().1;
+    assert!(
+        status.contains("second listing last succeeded on"),
+        "{status}"
+    );
 }
 
 #[tokio::test]
