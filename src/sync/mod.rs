@@ -702,7 +702,7 @@ impl Pipeline {
                 self.store.connect_anew();
             }
             self.trouble.send_replace(Some(error));
-            waiting.get_or_insert(Waiting(&self.trouble));
+            waiting.get_or_insert_with(|| Waiting(&self.trouble));
             self.metrics.retry("database", class.unwrap_or("passing"));
             tokio::select! {
                 () = tokio::time::sleep(pauses.next_pause()) => {}
