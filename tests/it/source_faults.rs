@@ -88,7 +88,7 @@ async fn is_given_up(trouble: Trouble) {
         "{:?}",
         begun.elapsed()
     );
-    assert_eq!(world.watermark().await, None);
+    world.assert_watermark_is_honest().await;
     proxy.set(Trouble::None);
     world.sync().await;
     assert_whole(&world).await;
@@ -304,7 +304,8 @@ async fn a_body_without_an_end_is_left_at_its_limit() {
     let error = world.try_sync().await.unwrap_err().to_string();
     assert!(error.contains("larger than"), "{error}");
     let sent = sent.load(Ordering::Relaxed) >> 20;
-    assert!(sent < 64, "{sent} MiB were taken");
+    // 8 MiB and what the sockets hold, for each width at which the window is requested.
+    assert!(sent < 256, "{sent} MiB were taken");
     assert!(peak() - before < 100);
 }
 
