@@ -47,10 +47,12 @@ fn the_assumptions_are_listed_as_they_are() {
 }
 
 #[test]
-fn every_test_that_a_guarantee_names_is_there() {
+fn every_test_that_the_docs_name_is_there() {
     let guarantees = include_str!("../../docs/guarantees.md");
+    let faults = include_str!("../../docs/faults.md");
     let mut named = 0;
-    for words in guarantees.split('`').skip(1).step_by(2) {
+    let words = |page: &'static str| page.split('`').skip(1).step_by(2);
+    for words in words(guarantees).chain(words(faults)) {
         let Some((file, name)) = words.split_once("::") else {
             continue;
         };
