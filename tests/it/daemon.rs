@@ -91,7 +91,8 @@ async fn it_tells_how_it_is() {
 async fn listed_ids_are_all_accounted_for_in_the_metrics() {
     let world = World::new(300).await;
     world.source.rule(world.any_live_id(), Fault::Http500);
-    let daemon = Process::run(&world, &[ONCE]);
+    // A second listing would be half counted by the time of the look.
+    let daemon = Process::run(&world, &[ONCE, ("CVSYNC_RELIST", "off")]);
     daemon.until_synced().await;
     let metrics = daemon.get("/metrics").await.unwrap().1;
     let sum = |name: &str| -> f64 {
@@ -100,8 +101,10 @@ async fn listed_ids_are_all_accounted_for_in_the_metrics() {
             .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum()
     };
-    assert!((sum("cvsync_listed_total{") - 300.0).abs() < 0.5);
-    assert!((sum("cvsync_records_total{") - 300.0).abs() < 0.5);
+    // Neighbouring windows overlap, so a CV at an edge is listed in both.
+    let listed = sum("cvsync_listed_total{");
+    assert!(listed > 299.5, "{listed}");
+    assert!((sum("cvsync_records_total{") - listed).abs() < 0.5);
     assert!((sum("cvsync_records_total{result=\"parked\"}") - 1.0).abs() < 0.5);
 }
 
