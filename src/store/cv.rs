@@ -88,21 +88,29 @@ pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, St
     .await?)
 }
 
-/// Up to `limit` stored CVs that VDAB should answer for; others each time. VDAB calls those gone whose delete is held.
-pub async fn any(tx: &mut PgConnection, limit: i64) -> Result<Vec<CvId>, StoreError> {
+/// Up to `limit` stored CVs that VDAB should answer for, picked all over the table: neighbours may all be gone. VDAB calls those
+/// gone whose delete is held.
+pub async fn any(tx: &mut PgConnection, limit: usize) -> Result<Vec<CvId>, StoreError> {
+    let starts: Vec<Uuid> = std::iter::repeat_with(Uuid::new_v4).take(limit).collect();
     let ids: Vec<Uuid> = query_scalar(
         "with live as not materialized (
              select cv_id
                from cvsync.cv
               where not exists (select from cvsync.held_delete as held where held.cv_id = cv.cv_id)
+         ), picked as (
+             select near.cv_id, 0 as rank
+               from unnest($1::uuid[]) as start (id)
+              cross join lateral (select cv_id from live where cv_id >= start.id order by cv_id limit 1) as near
+             union all
+             (select cv_id, 1 from live order by cv_id limit cardinality($1))
          )
-         (select cv_id from live where cv_id >= $1 order by cv_id limit $2)
-         union all
-         (select cv_id from live where cv_id < $1 order by cv_id limit $2)
-         limit $2",
+         select cv_id
+           from picked
+          group by cv_id
+          order by min(rank)
+          limit cardinality($1)",
     )
-    .bind(Uuid::new_v4())
-    .bind(limit)
+    .bind(starts)
     .fetch_all(tx)
     .await?;
     Ok(ids.into_iter().map(CvId).collect())

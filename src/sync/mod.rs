@@ -74,7 +74,7 @@ const REPEATED_FOR: Duration = Duration::from_mins(1);
 const PART: Duration = Duration::from_secs(2);
 
 /// So many CVs are looked up, to ask for where the source seems to be down.
-const CANARIES: i64 = 10;
+const CANARIES: usize = 10;
 
 /// The job that forgets old tombstones and repeated windows, once a day.
 const HOUSEKEEPING: &str = "housekeeping";

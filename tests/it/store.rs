@@ -11,7 +11,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use crate::world::{new_database, store};
+use crate::world::{World, new_database, store};
 
 struct Db {
     store: Store,
@@ -491,4 +491,21 @@ async fn held_deletes_are_read_in_parts_and_none_is_left_out() {
     let approved = held_delete::ids(&mut tx, true).await.unwrap();
     assert_eq!(approved.len(), 4_999);
     assert_eq!(approved.last(), Some(&id(24_999).0));
+}
+
+#[tokio::test]
+async fn cvs_to_ask_for_are_picked_all_over_the_table() {
+    let world = World::new(200).await;
+    world.sync().await;
+    let mut ids: Vec<Uuid> = world.source.world(|w| w.live_ids().collect());
+    ids.sort_unstable();
+    let mut tx = world.pipeline().store.begin().await.unwrap();
+    let picked = cv::any(&mut tx, 10).await.unwrap();
+    let places: Vec<_> = picked
+        .iter()
+        .map(|id| ids.binary_search(&id.0).unwrap())
+        .collect();
+    assert_eq!(places.len(), 10);
+    let (first, last) = (places.iter().min().unwrap(), places.iter().max().unwrap());
+    assert!(last - first > 20, "{places:?}");
 }
