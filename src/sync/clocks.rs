@@ -3,13 +3,21 @@
 //! `SourceTime` keeps a single wrong clock from doing harm. Two of them may agree on a time that is too late, and then an `as_of`
 //! says more than the answer proved. Such rows are put back to "never confirmed" before the next relist or reconcile.
 
-use chrono::{DateTime, Utc};
+use std::sync::{MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Pipeline, SyncError};
 use crate::model::Outcome;
 use crate::store::clock_doubt;
 use crate::store::cv_seen::{self, Distrusted};
+
+/// From the earliest to the latest `as_of`.
+pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
+
+/// Estimates of the same clock differ by less.
+const SAME_TIME: TimeDelta = TimeDelta::seconds(5);
 
 impl Pipeline {
     /// Takes note of the outcomes' `as_of`, before they are written, where it may be too late.
@@ -18,7 +26,10 @@ impl Pipeline {
         let (Some(van), Some(tot)) = (as_of().min(), as_of().max()) else {
             return Ok(());
         };
-        if !self.vdab.time().doubt() {
+        let time = self.vdab.time();
+        // The clock may have been corrected since the request; then its `as_of` lies in the future.
+        let doubtful = time.doubt() || tot > time.latest_now() + SAME_TIME;
+        if !doubtful {
             return Ok(());
         }
         self.persist("noting that clocks disagree", || async {
@@ -26,7 +37,15 @@ impl Pipeline {
             clock_doubt::widen(&mut tx, van, tot).await?;
             tx.commit().await
         })
-        .await
+        .await?;
+        let mut own = self.own_doubt();
+        *own = Some(own.map_or((van, tot), |(from, to)| (from.min(van), to.max(tot))));
+        Ok(())
+    }
+
+    /// The span that this process has noted itself.
+    fn own_doubt(&self) -> MutexGuard<'_, Option<Span>> {
+        self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts rows whose `as_of` lies in the future, or was written while clocks disagreed, back to "never confirmed".
@@ -63,9 +82,9 @@ impl Pipeline {
         }
     }
 
-    /// The span of `as_of` to distrust: none while clocks still disagree. Where this process has seen the disagreement end
-    /// without its time going back, the odd clock was slow, and nothing is wrong.
-    async fn doubt_to_resolve(&self) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, SyncError> {
+    /// The span of `as_of` to distrust: none while clocks still disagree. Where this process has noted all of it, and has seen the
+    /// disagreement end without its time going back, the odd clock was slow, and nothing is wrong.
+    async fn doubt_to_resolve(&self) -> Result<Option<Span>, SyncError> {
         let doubt = self
             .persist("reading whether clocks disagreed", || async {
                 let mut tx = self.store.begin().await?;
@@ -77,7 +96,8 @@ impl Pipeline {
         let Some((van, tot)) = doubt.filter(|_| !self.vdab.time().doubt()) else {
             return Ok(None);
         };
-        if self.vdab.time().was_late() == Some(false) {
+        let is_own = *self.own_doubt() == Some((van, tot));
+        if is_own && self.vdab.time().was_late() == Some(false) {
             self.resolve(van, tot).await?;
             return Ok(None);
         }
@@ -85,6 +105,7 @@ impl Pipeline {
     }
 
     async fn resolve(&self, van: DateTime<Utc>, tot: DateTime<Utc>) -> Result<(), SyncError> {
+        *self.own_doubt() = None;
         self.persist("noting that clocks agree", || async {
             let mut tx = self.store.begin_write().await?;
             clock_doubt::clear(&mut tx, van, tot).await?;

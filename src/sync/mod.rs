@@ -111,6 +111,8 @@ pub struct Pipeline {
     recheck_from: watch::Sender<Option<Uuid>>,
     /// What the database said while it could not be used.
     pub trouble: watch::Sender<Option<StoreError>>,
+    /// What this process has noted while clocks disagreed.
+    doubt: Mutex<Option<clocks::Span>>,
     /// The errors of the jobs beside the runs, by job: `search`, `reference`.
     pub side_errors: watch::Sender<BTreeMap<&'static str, String>>,
     /// Ends the run: no new work is taken, what is in hand is finished or dropped whole.
@@ -300,6 +302,7 @@ impl Pipeline {
             widths: Mutex::default(),
             recheck_from: watch::Sender::new(None),
             trouble: watch::Sender::new(None),
+            doubt: Mutex::default(),
             side_errors: watch::Sender::default(),
             token,
         })

@@ -146,7 +146,14 @@ impl OAuth {
         ];
         let asked = Instant::now();
         let post = http.post(self.settings.token_url.clone()).form(&form);
-        let answer = http.send(post, LARGEST_TOKEN, async || true).await?;
+        let answer = http.send(post, LARGEST_TOKEN, async || true).await;
+        let answer = answer.map_err(|error| match error {
+            // A proxy's page, say. It says nothing about the CV for which the token is needed.
+            ApiError::TooLarge { .. } => {
+                ApiError::NotAnAnswer("the token server's response is too large for a token")
+            }
+            error => error,
+        })?;
         let (value, life) = read(&answer)?;
         let renew_at = asked + life.saturating_sub(MARGIN).max(life / 2);
         *cached = Some(Token {

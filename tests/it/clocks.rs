@@ -107,6 +107,27 @@ async fn a_slow_clock_that_is_corrected_while_the_daemon_runs_costs_no_call() {
 }
 
 #[tokio::test]
+async fn a_slow_clock_does_not_clear_what_another_process_noted() {
+    let mut world = World::new(50).await;
+    date_ahead(&world, FIVE_MINUTES);
+    world.clock.set_skew(FIVE_MINUTES);
+    world.sync().await;
+    change_ten(&world);
+    world.sync().await;
+    date_ahead(&world, TimeDelta::zero());
+    world.settle();
+    world.clock.set_skew(TimeDelta::hours(-1));
+    let id = world.any_live_id();
+    world.source.world(|w| assert!(w.update(id)));
+    world.settle();
+    world.sync_again().await;
+    world.clock.set_skew(TimeDelta::zero());
+    world.run_again(Request::Reconcile).await;
+    world.assert_database_equals_source().await;
+    assert_eq!(world.rows("clock_doubt").await, 0);
+}
+
+#[tokio::test]
 async fn a_stored_time_in_the_future_stands_against_nothing() {
     let world = World::new(50).await;
     world.sync().await;
