@@ -25,7 +25,7 @@ impl Schedule {
     /// The pattern is matched against the clock on the wall. Where that clock jumps:
     ///
     /// - Ticks in skipped time become one tick right after it, unless their whole day is skipped.
-    /// - In time that comes twice, a [repeating](Self::repeats) schedule ticks both times. A schedule of fixed times ticks the first time only.
+    /// - In time that comes twice, a repeating schedule ticks both times. A schedule of fixed times ticks the first time only.
     #[must_use]
     pub fn after(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let repeats = self.repeats();

@@ -217,7 +217,7 @@ pub struct Distrusted {
     pub doubt: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// Takes the distrusted rows among the next [`SLICE`] ids behind `after` for never confirmed: from then on whatever lists them has
+/// Takes the distrusted rows among the next 10,000 ids behind `after` for never confirmed: from then on whatever lists them has
 /// them fetched. Returns the last id that was looked at, `None` at the end, and how many rows there were.
 pub async fn unconfirm(
     tx: &mut PgConnection,

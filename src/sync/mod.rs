@@ -189,7 +189,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Goes on with it: to its end, or for [`PART`] and then until `yields` says that something else is to go first. True at its end.
+    /// Goes on with it: to its end, or for a few seconds and then until `yields` says that something else is to go first. True at its end.
     ///
     /// # Errors
     /// See [`SyncError`]. What was settled until then is kept.

@@ -8,7 +8,7 @@ use crate::model::Names;
 /// The most that is read of a page: 2,000 ids take about 150 kB.
 pub const LARGEST_PAGE: usize = 8 << 20;
 
-/// Reads the answer to a bulk call from `offset` on. [`wire::page`] says what it proves.
+/// Reads the answer to a bulk call from `offset` on. `wire::page` says what it proves.
 pub fn classify(answer: &Raw, offset: u64, names: &Names) -> Result<BulkPage, ApiError> {
     let page = wire::page(answer.json()?, offset, names).map_err(ApiError::NotAnAnswer)?;
     let items = page.items.iter();

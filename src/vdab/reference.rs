@@ -25,7 +25,7 @@ pub struct Entry {
     pub label: Option<String>,
 }
 
-/// Reads a list: an array, or a page as [`wire::page`] reads it. Entries without a code are left out.
+/// Reads a list: an array, or a page as `wire::page` reads it. Entries without a code are left out.
 ///
 /// `label_field` is the field of an entry that people read. An empty array is a list here: it deletes no code.
 pub fn classify(answer: &Raw, label_field: &str, names: &Names) -> Result<Vec<Entry>, ApiError> {

@@ -47,7 +47,7 @@ impl Search {
 
 /// What an answer to a search proves.
 ///
-/// Pages are read as bulk pages are ([`wire::page`]). VDAB's words about a filter it does not take are for the person who
+/// Pages are read as bulk pages are (`wire::page`). VDAB's words about a filter it does not take are for the person who
 /// typed it: they are kept, on one line.
 pub fn classify(answer: &Raw, offset: u64, names: &Names) -> Result<SearchPage, ApiError> {
     match answer.json() {

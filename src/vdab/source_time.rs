@@ -72,7 +72,7 @@ impl SourceTime {
     ///
     /// Each answer bounds the source's time from both sides. One that contradicts the earlier ones is believed at once where
     /// this machine's or the database's clock shows the same time (the machine slept, or the source's clock was corrected),
-    /// and else once [`BELIEVED`] of them have come in a row: one gateway node with a wrong clock is not enough.
+    /// and else once `BELIEVED` of them have come in a row: one gateway node with a wrong clock is not enough.
     pub fn learn(&self, date: Option<DateTime<Utc>>, asked: Instant, received: Instant) {
         let local = self.local();
         let mut known = self.lock();
