@@ -89,20 +89,27 @@ pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, St
 }
 
 /// Up to `limit` stored CVs that VDAB should answer for, picked all over the table: neighbours may all be gone. VDAB calls those
-/// gone whose delete is held.
+/// gone whose delete is held. Each pick looks at 100 CVs at most, however many deletes are held.
 pub async fn any(tx: &mut PgConnection, limit: usize) -> Result<Vec<CvId>, StoreError> {
     let starts: Vec<Uuid> = std::iter::repeat_with(Uuid::new_v4).take(limit).collect();
     let ids: Vec<Uuid> = query_scalar(
-        "with live as not materialized (
-             select cv_id
-               from cvsync.cv
-              where not exists (select from cvsync.held_delete as held where held.cv_id = cv.cv_id)
-         ), picked as (
-             select near.cv_id, 0 as rank
-               from unnest($1::uuid[]) as start (id)
-              cross join lateral (select cv_id from live where cv_id >= start.id order by cv_id limit 1) as near
+        "with start as (
+             select id, 0 as rank from unnest($1::uuid[]) as id
              union all
-             (select cv_id, 1 from live order by cv_id limit cardinality($1))
+             select '00000000-0000-0000-0000-000000000000', 1
+         ), picked as (
+             select live.cv_id, start.rank
+               from start
+              cross join lateral (
+                        select near.cv_id
+                          from (select cv_id from cvsync.cv where cv_id >= start.id order by cv_id limit 100) as near
+                          left join lateral (select true as held
+                                               from cvsync.held_delete
+                                              where cv_id = near.cv_id
+                                              limit 1) as waits on true
+                         where waits.held is null
+                         order by near.cv_id
+                         limit case start.rank when 0 then 1 else cardinality($1) end) as live
          )
          select cv_id
            from picked
@@ -132,9 +139,12 @@ pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
 /// Up to `limit` CVs at random: all of a small table, of a large one some of those in a few blocks.
 pub async fn sample(tx: &mut PgConnection, limit: i64) -> Result<Vec<CvId>, StoreError> {
     let percent: f32 = query_scalar(
-        "select least(100, 400.0 * $1 / greatest(
-                    case when reltuples > 0 then reltuples else pg_relation_size(oid) / 8192 end,
-                    1))::float4
+        "select least(100, greatest(
+                    400.0 * $1 / greatest(
+                        case when reltuples > 0 then reltuples else pg_relation_size(oid) / 8192 end,
+                        1),
+                    -- Some twenty blocks: of a few, it may well be that none is drawn.
+                    2000.0 / greatest(pg_relation_size(oid) / 8192, 1)))::float4
            from pg_class
           where oid = 'cvsync.cv'::regclass",
     )

@@ -310,13 +310,22 @@ impl Store {
         }
         let mut connection = self.connect().await?;
         let mut tx = connection.begin_with(BEGIN_MIGRATION).await?;
+        // `create schema if not exists` needs the right to create one, even where it exists: the owner of the schema alone lacks it.
+        let has_schema: bool = query_scalar("select to_regnamespace('cvsync') is not null")
+            .fetch_one(&mut *tx)
+            .await?;
+        let missing = if has_schema {
+            Vec::new()
+        } else {
+            vec!["cvsync".into()]
+        };
         let migrator = Migrator {
             migrations: MIGRATOR.migrations.clone(),
             ignore_missing: false,
             locking: false,
             no_tx: false,
             table_name: "cvsync.migration".into(),
-            create_schemas: vec!["cvsync".into()].into(),
+            create_schemas: missing.into(),
         };
         migrator
             .run_direct(None, &mut *tx, false)

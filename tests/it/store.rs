@@ -8,7 +8,7 @@ use cvsync::store::{
     Applied, Store, StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window,
 };
 use sqlx::postgres::PgListener;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::world::{World, new_database, store};
@@ -508,4 +508,24 @@ async fn cvs_to_ask_for_are_picked_all_over_the_table() {
     assert_eq!(places.len(), 10);
     let (first, last) = (places.iter().min().unwrap(), places.iter().max().unwrap());
     assert!(last - first > 20, "{places:?}");
+}
+
+#[tokio::test]
+async fn a_role_that_owns_the_schema_alone_can_migrate() {
+    let url = new_database().await;
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    let role = format!("owner_{}", Uuid::new_v4().simple());
+    for statement in [
+        format!("create role {role} login password 'owner'"),
+        format!("create schema cvsync authorization {role}"),
+    ] {
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+    }
+    let mut url = url::Url::parse(&url).unwrap();
+    url.set_username(&role).unwrap();
+    url.set_password(Some("owner")).unwrap();
+    store(url.as_str()).migrate().await.unwrap();
 }
