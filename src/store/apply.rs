@@ -105,7 +105,7 @@ pub async fn apply(
             Fate::Gone(_) | Fate::Unproven { .. } => Applied::Unchanged,
         });
     }
-    set_aside(tx, batch, &accepted, parked).await?;
+    set_aside(tx, batch, &accepted, &held, parked).await?;
     if !changed.is_empty() || !deleted.is_empty() {
         let at = cv_change::take_turn(tx).await?;
         if !changed.is_empty() {
@@ -280,8 +280,21 @@ async fn set_aside(
     tx: &mut PgConnection,
     batch: &[Outcome],
     accepted: &HashSet<usize>,
+    held: &HashSet<usize>,
     parked: BTreeMap<String, Park>,
 ) -> Result<(), StoreError> {
+    // VDAB has answered for these, so from now on their rows in `held_delete` decide when they are asked for.
+    let (ids, as_of): (Vec<String>, Vec<DateTime<Utc>>) = held
+        .iter()
+        .map(|at| &batch[*at])
+        .filter_map(|outcome| match &outcome.fate {
+            Fate::Gone(id) | Fate::Unproven { id, .. } => Some((id.to_string(), outcome.as_of)),
+            Fate::Live(..) | Fate::Parked(..) => None,
+        })
+        .unzip();
+    if !ids.is_empty() {
+        parked_cv::clear(tx, &ids, &as_of).await?;
+    }
     let (succeeded, as_of): (Vec<Uuid>, Vec<DateTime<Utc>>) = accepted
         .iter()
         .map(|at| &batch[*at])

@@ -73,12 +73,13 @@ pub async fn hold_unproven(
     Ok(())
 }
 
-/// Up to `limit` ids without proof that are due, the longest due first.
+/// Up to `limit` ids without proof that are due, the longest due first. A parked CV has a back-off of its own.
 pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>, StoreError> {
     Ok(query_scalar(
         "select cv_id
-           from cvsync.held_delete
+           from cvsync.held_delete as held
           where next_attempt_at <= now()
+            and not exists (select from cvsync.parked_cv as parked where parked.cv_id = held.cv_id::text)
           order by next_attempt_at
           limit $1",
     )

@@ -146,6 +146,21 @@ async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
         .unwrap();
     tx.commit().await.unwrap();
     assert_eq!(due().await, [id(1).0]);
+    // One that fails by itself meanwhile has the back-off of parked CVs, and then again its own.
+    let parked_ids = async || {
+        let mut tx = db.store.begin().await.unwrap();
+        let ids: Vec<String> = sqlx::query_scalar("select cv_id from cvsync.parked_cv")
+            .fetch_all(&mut *tx)
+            .await
+            .unwrap();
+        ids
+    };
+    let failed = Fate::Parked(id(1).to_string(), ParkClass::ServerError, Duration::ZERO);
+    db.apply(&[outcome(7, failed)]).await;
+    assert!(parked_ids().await.contains(&id(1).to_string()));
+    assert!(due().await.is_empty());
+    assert_eq!(db.apply(&[unproven(1, 8)]).await, [Applied::Held]);
+    assert!(!parked_ids().await.contains(&id(1).to_string()));
     assert_eq!(db.apply(&[gone(1, 8)]).await, [Applied::Deleted], "proven");
     assert!(due().await.is_empty());
 }
