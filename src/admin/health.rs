@@ -148,11 +148,13 @@ pub fn readiness(admin: &Admin) -> Readiness {
     readiness.notes.extend(admin.board.webhook());
     let trouble = admin.pipeline.trouble.borrow().clone();
     let sampled = admin.board.sample().and_then(Result::err);
-    match trouble.or(sampled) {
-        Some(error @ StoreError::Statement(_)) => readiness.notes.push(error.to_string()),
-        Some(error) => readiness.blocked.push(error.to_string()),
-        None => {}
-    }
+    let (one_place, everywhere): (Vec<_>, Vec<_>) = trouble
+        .into_iter()
+        .chain(sampled)
+        .partition(|error| matches!(error, StoreError::Statement(_)));
+    let first = |errors: &[StoreError]| errors.first().map(ToString::to_string);
+    readiness.notes.extend(first(&one_place));
+    readiness.blocked.extend(first(&everywhere));
     let time = admin.pipeline.vdab.time();
     if let Some(odd) = time.clocks().odd_one() {
         readiness
