@@ -74,7 +74,8 @@ impl Agenda {
             Some(Request::UpToNow)
         } else if again(self.reconcile_at) || self.reconcile.as_mut().is_some_and(on_schedule) {
             Some(Request::Reconcile)
-        } else if self.relist.is_some_and(|at| at <= now) {
+        } else if self.sync_at.is_none() && self.relist.is_some_and(|at| at <= now) {
+            // It has nothing to list before the first sync has succeeded.
             Some(Request::Relist)
         } else {
             None
