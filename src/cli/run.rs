@@ -5,7 +5,7 @@ use crate::config::{Config, Env};
 use crate::daemon::{Daemon, cancel_on_signal};
 use crate::telemetry::{self, Screen};
 
-/// The daemon: migrate, sync at start and on schedule, until SIGTERM or SIGINT
+/// The daemon: migrate, sync at start and on schedule, until SIGTERM, SIGINT or SIGHUP
 ///
 /// Serves a status page, /livez, /readyz, /metrics and /api/status on CVSYNC_HTTP_ADDR. A source or a database that is
 /// away is waited for; what is in hand when a signal comes is finished or dropped whole within 10 seconds. A second signal

@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
+use cvsync::simulator::{Fault, Operation};
 use cvsync::store::{StoreError, lease, within};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
+use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::process::{Process, output};
+use crate::process::{Process, free_address, output};
 use crate::running::until;
 use crate::world::{World, store};
 
@@ -82,6 +84,48 @@ async fn a_clean_stop_hands_over_at_once() {
         .until("/api/status", |_, body| body.contains(r#""updated":1"#))
         .await;
     world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
+async fn hangup_ends_the_daemon_and_gives_the_lease_back() {
+    let world = World::new(50).await;
+    let mut daemon = Process::run(&world, BOTH);
+    until_leading(&daemon).await;
+    daemon.signal("-HUP");
+    let ended = daemon.ended_within(Duration::from_secs(10)).await;
+    assert_eq!(ended.code(), Some(0), "{}", daemon.log());
+    let held = "select count(*) from cvsync.lease where expires_at > clock_timestamp()";
+    assert_eq!(world.count(held).await, 0);
+}
+
+#[tokio::test]
+async fn hangup_ends_a_command_cleanly() {
+    let world = World::new(500).await;
+    let slow = Fault::Slow(Duration::from_millis(20));
+    world.source.rule(Operation::Detail, slow);
+    let mut sync = Process::start(&world, &["sync"], &[]);
+    until("it fetches", async || world.detail_calls() > 0).await;
+    sync.signal("-HUP");
+    let ended = sync.ended_within(Duration::from_secs(10)).await;
+    assert_eq!(ended.code(), Some(0), "{}", sync.log());
+    assert!(sync.log().contains("interrupted"), "{}", sync.log());
+}
+
+#[tokio::test]
+async fn hangup_is_ignored_under_nohup() {
+    let world = World::new(1).await;
+    let address = free_address();
+    let mut command = Command::new("sh");
+    let ignoring = "trap '' HUP; exec \"$0\" run";
+    command.args(["-c", ignoring, env!("CARGO_BIN_EXE_cvsync")]);
+    command.env_clear().envs(world.environment());
+    command.env("CVSYNC_HTTP_ADDR", &address).kill_on_drop(true);
+    let mut daemon = Process::spawn(command, address);
+    until_leading(&daemon).await;
+    daemon.signal("-HUP");
+    daemon.signal("-TERM");
+    assert!(daemon.ended_within(Duration::from_secs(10)).await.success());
+    assert!(!daemon.log().contains("twice"), "{}", daemon.log());
 }
 
 #[tokio::test]
