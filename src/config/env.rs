@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
+use super::injected::is_injected;
 use super::problem::Problem;
 use super::rules::nearest;
 use super::variables::{PREFIX, VARIABLES};
@@ -84,13 +85,19 @@ impl Env {
         (!value.is_empty()).then(|| value.to_owned())
     }
 
+    /// Names and values; empty for a value that is no Unicode.
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()))
+    }
+
     /// One problem for each name that we would not look at: mostly typing mistakes.
     pub(super) fn unknown(&self) -> Vec<Problem> {
         let names = || VARIABLES.iter().map(|variable| variable.name);
         self.0
             .keys()
             .filter(|name| !name.to_ascii_uppercase().starts_with(STANDARD))
-            .filter(|name| !is_known(name) && !self.is_of_kubernetes(name))
+            .filter(|name| !is_known(name) && !is_injected(name, self.pairs()))
             .map(|name| {
                 let by_file = name
                     .strip_suffix("_FILE")
@@ -107,18 +114,6 @@ impl Env {
                 Problem::named(name, what)
             })
             .collect()
-    }
-
-    /// Kubernetes tells each pod about the services in its namespace: one that is called `cvsync` makes it set
-    /// `CVSYNC_SERVICE_HOST`, `CVSYNC_PORT`, `CVSYNC_PORT_8080_TCP` and the like.
-    fn is_of_kubernetes(&self, name: &str) -> bool {
-        self.0
-            .keys()
-            .filter_map(|host| host.strip_suffix("_SERVICE_HOST"))
-            .filter_map(|service| name.strip_prefix(service))
-            .any(|rest| {
-                rest == "_PORT" || rest.starts_with("_PORT_") || rest.starts_with("_SERVICE_")
-            })
     }
 }
 

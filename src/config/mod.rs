@@ -6,6 +6,7 @@ mod dialect;
 mod env;
 mod file;
 mod http;
+mod injected;
 mod log;
 mod otel;
 mod problem;

@@ -396,7 +396,7 @@ fn an_unknown_name_is_answered_with_the_nearest() {
 }
 
 #[test]
-fn names_of_tests_of_kubernetes_and_of_others_are_left_alone() {
+fn names_of_tests_of_container_platforms_and_of_others_are_left_alone() {
     let env = env(&[
         ("CVSYNC_TEST_DATABASE_URL", "x"),
         ("CVSYNC_SERVICE_HOST", "10.0.0.1"),
@@ -407,6 +407,14 @@ fn names_of_tests_of_kubernetes_and_of_others_are_left_alone() {
     ]);
     assert!(Config::load(&env).is_ok());
     assert!(only_problem(&[("CVSYNC_PORT", "1")]).starts_with("CVSYNC_PORT: "));
+    let link = [
+        ("CVSYNC_NAME", "/web/cvsync"),
+        ("CVSYNC_PORT_8080_TCP", "tcp://172.17.0.5:8080"),
+        ("CVSYNC_ENV_PATH", "/bin"),
+    ];
+    assert_eq!(problems(&link), [""; 0]);
+    let and_a_mistake = [link[0], link[1], ("CVSYNC_WORKRES", "4")];
+    assert!(only_problem(&and_a_mistake).starts_with("CVSYNC_WORKRES: "));
 }
 
 #[cfg(unix)]
