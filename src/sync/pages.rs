@@ -40,6 +40,7 @@ impl Lister<'_> {
         // A total no larger than the page may be the page's own, or a lie: it proves nothing about what lies behind.
         let whole = match page.total.filter(|total| *total > got) {
             None => got < size,
+            Some(total) if got == 0 => self.is_empty(window, total).await?,
             Some(_) if got < size => self.page(window, got).await?.value.items.is_empty(),
             Some(_) => false,
         };
@@ -48,6 +49,33 @@ impl Lister<'_> {
             (false, Some((older, newer))) => Cover::Halves(older, newer),
             (false, None) => Cover::Pages,
         })
+    }
+
+    /// Whether a window is empty whose response counts `total` CVs and lists none.
+    ///
+    /// Some totals are not about the window at all, and those do not add up: each half claims as much as the whole. A
+    /// total that does add up is right, and then the list is wrong: the window must not be settled.
+    async fn is_empty(&self, window: Window, total: u64) -> Result<bool, SyncError> {
+        if !self.page(window, 0).await?.value.items.is_empty() {
+            return Ok(false);
+        }
+        let Some((older, newer)) = self.pipeline.vdab.halves(window) else {
+            return Ok(true);
+        };
+        let mut sum = 0_u64;
+        for half in [older, newer] {
+            let page = self.page(half, 0).await?.value;
+            if !page.items.is_empty() {
+                return Ok(false);
+            }
+            sum = sum.saturating_add(page.total.unwrap_or(0));
+        }
+        // CVs near the middle count in both halves.
+        if (total..total.saturating_mul(2)).contains(&sum) {
+            let error = ApiError::NotAnAnswer("it counts CVs and lists none of them");
+            return Err(SyncError::List { window, error });
+        }
+        Ok(true)
     }
 
     /// Feeds every page, from the last one down to the first, which has to be read anew: what left the window since has

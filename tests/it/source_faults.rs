@@ -423,6 +423,23 @@ async fn totals_that_lie_hide_nothing() {
 }
 
 #[tokio::test]
+async fn a_window_that_counts_cvs_and_lists_none_is_not_settled() {
+    let mut world = World::new(50).await;
+    world.source.rewrite(Operation::Bulk, |answer| {
+        let page: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        answer.body = format!(r#"{{"aantal":{},"resultaten":[]}}"#, page["aantal"]).into();
+    });
+    let error = world.try_sync().await.unwrap_err();
+    assert!(
+        error.to_string().contains("counts CVs and lists none"),
+        "{error}"
+    );
+    world.source.rewrite(Operation::Bulk, |_| ());
+    world.sync_again().await;
+    world.assert_database_equals_source().await;
+}
+
+#[tokio::test]
 async fn totals_that_lie_about_an_instant_that_cannot_be_cut_hide_nothing() {
     for total in LIES {
         let mut world = lying_world(20, 0, total).await;
