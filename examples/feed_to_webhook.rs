@@ -81,7 +81,13 @@ async fn delays(cluster: &Cluster) -> anyhow::Result<()> {
 
     let before = count(&arrived);
     for number in 0..CHANGES {
-        store.apply(&[change(number)], Brake::on(1.0)).await?;
+        store
+            .apply(
+                &[change(number)],
+                Brake::on(1.0),
+                chrono::DateTime::UNIX_EPOCH,
+            )
+            .await?;
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..200))).await;
     }
     wait_for(&arrived, before + CHANGES).await?;
@@ -91,7 +97,9 @@ async fn delays(cluster: &Cluster) -> anyhow::Result<()> {
     let begun = Instant::now();
     for batch in (CHANGES..CHANGES + BURST).collect::<Vec<_>>().chunks(BATCH) {
         let batch: Vec<_> = batch.iter().map(|number| change(*number)).collect();
-        store.apply(&batch, Brake::on(1.0)).await?;
+        store
+            .apply(&batch, Brake::on(1.0), chrono::DateTime::UNIX_EPOCH)
+            .await?;
     }
     let written = begun.elapsed();
     wait_for(&arrived, before + BURST).await?;
@@ -136,7 +144,9 @@ async fn pace(urls: &[String], round: usize) -> anyhow::Result<f64> {
             for batch in 0..BATCHES {
                 let first = 1_000_000 * (1 + round * WRITERS + number) + batch * BATCH;
                 let batch: Vec<_> = (first..first + BATCH).map(change).collect();
-                store.apply(&batch, Brake::on(1.0)).await?;
+                store
+                    .apply(&batch, Brake::on(1.0), chrono::DateTime::UNIX_EPOCH)
+                    .await?;
             }
             anyhow::Ok(())
         });

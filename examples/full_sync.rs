@@ -224,7 +224,9 @@ async fn ceiling(cluster: &Cluster, candidates: u32) -> anyhow::Result<f64> {
     store.migrate().await?;
     let begun = Instant::now();
     for batch in outcomes.chunks(500) {
-        store.apply(batch, Brake::on(0.2)).await?;
+        store
+            .apply(batch, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+            .await?;
     }
     Ok(f64::from(u32::try_from(outcomes.len())?) / begun.elapsed().as_secs_f64())
 }

@@ -98,7 +98,9 @@ async fn load(cluster: &Cluster, candidates: u32) -> anyhow::Result<Vec<Uuid>> {
             };
             chunk.iter().filter_map(outcome).collect()
         });
-        store.apply(&batch, Brake::on(1.0)).await?;
+        store
+            .apply(&batch, Brake::on(1.0), chrono::DateTime::UNIX_EPOCH)
+            .await?;
     }
     searchable::catch_up(&store, &CancellationToken::new()).await;
     let mut connection = PgConnection::connect(&cluster.url_of("cvsync")).await?;

@@ -53,7 +53,9 @@ async fn main() -> anyhow::Result<()> {
         begun.elapsed().as_millis()
     );
     for batch in late.chunks(100) {
-        store.apply(batch, Brake::on(0.2)).await?;
+        store
+            .apply(batch, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+            .await?;
     }
     println!("\nwith {} CVs that have just arrived:", late.len());
     ask_all(&mut connection, false).await?;

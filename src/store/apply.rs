@@ -12,6 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::parked_cv::Park;
+use super::sql::query;
 use super::{StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
 use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
 
@@ -46,6 +47,15 @@ impl Applied {
             Self::Parked | Self::Held => &mut tally.parked,
         } += 1;
     }
+}
+
+/// A stored `as_of` up to this time counts in this transaction, even if the database's clock is behind it.
+pub async fn believe_until(tx: &mut PgConnection, latest: DateTime<Utc>) -> Result<(), StoreError> {
+    query("select set_config('cvsync.latest', $1, true)")
+        .bind(latest.to_rfc3339())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Writes a batch; the result has the batch's order.

@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -374,13 +375,20 @@ impl Store {
         })
     }
 
-    /// Writes a batch in one transaction. If PostgreSQL refuses a value, nothing of it is written.
+    /// Writes a batch in one transaction. If PostgreSQL refuses a value, nothing of it is written. A stored `as_of` later
+    /// than both `latest` and the database's clock is not believed.
     ///
     /// # Errors
     /// [`StoreError`]; the batch can be given again as it is, for a batch that was written after all changes nothing
     /// when it is written again.
-    pub async fn apply(&self, batch: &[Outcome], brake: Brake) -> Result<Vec<Applied>, StoreError> {
+    pub async fn apply(
+        &self,
+        batch: &[Outcome],
+        brake: Brake,
+        latest: DateTime<Utc>,
+    ) -> Result<Vec<Applied>, StoreError> {
         let mut tx = self.begin_write().await?;
+        apply::believe_until(&mut tx, latest).await?;
         let results = apply::apply(&mut tx, batch, brake).await?;
         tx.commit().await?;
         Ok(results)

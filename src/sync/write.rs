@@ -90,9 +90,12 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
         return Ok(Vec::new());
     }
     pipeline.note_doubt(outcomes).await?;
+    let latest = pipeline.vdab.time().latest_now();
     let stage = "writing a batch";
     let written = pipeline
-        .persist(stage, || pipeline.store.apply(outcomes, pipeline.brake))
+        .persist(stage, || {
+            pipeline.store.apply(outcomes, pipeline.brake, latest)
+        })
         .await;
     match (written, outcomes) {
         (
@@ -111,7 +114,9 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
             outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable, Duration::ZERO);
             let parked = std::slice::from_ref(outcome);
             pipeline
-                .persist(stage, || pipeline.store.apply(parked, pipeline.brake))
+                .persist(stage, || {
+                    pipeline.store.apply(parked, pipeline.brake, latest)
+                })
                 .await
         }
         (

@@ -98,7 +98,10 @@ async fn a_row_that_commits_late_has_the_higher_number() {
     let store = feed.store.clone();
     let late = tokio::spawn(async move {
         let second = [live(2, 1, "a")];
-        store.apply(&second, Brake::on(BRAKE)).await.unwrap()
+        store
+            .apply(&second, Brake::on(BRAKE), chrono::DateTime::UNIX_EPOCH)
+            .await
+            .unwrap()
     });
     while !late.is_finished() && !feed.somebody_waits_for_a_turn().await {
         tokio::task::yield_now().await;
@@ -177,14 +180,25 @@ async fn among_many_writers_a_reader_sees_each_row_once_and_in_the_order_of_time
 async fn what_changes_nothing_waits_for_nobody() {
     let feed = Feed::new().await;
     feed.store
-        .apply(&[live(1, 1, "a")], Brake::on(BRAKE))
+        .apply(
+            &[live(1, 1, "a")],
+            Brake::on(BRAKE),
+            chrono::DateTime::UNIX_EPOCH,
+        )
         .await
         .unwrap();
     let mut writing = feed.store.begin_write().await.unwrap();
     apply::apply(&mut writing, &[live(2, 1, "a")], Brake::on(BRAKE))
         .await
         .unwrap();
-    let confirmed = feed.store.apply(&[live(1, 2, "a")], Brake::on(BRAKE)).await;
+    let confirmed = feed
+        .store
+        .apply(
+            &[live(1, 2, "a")],
+            Brake::on(BRAKE),
+            chrono::DateTime::UNIX_EPOCH,
+        )
+        .await;
     assert_eq!(confirmed.unwrap(), [Applied::Unchanged]);
 }
 
@@ -200,7 +214,11 @@ async fn a_clock_that_was_set_back_does_not_turn_the_order_round() {
     .unwrap();
     for second in 1..4 {
         feed.store
-            .apply(&[live(1, second, &second.to_string())], Brake::on(BRAKE))
+            .apply(
+                &[live(1, second, &second.to_string())],
+                Brake::on(BRAKE),
+                chrono::DateTime::UNIX_EPOCH,
+            )
             .await
             .unwrap();
     }
@@ -214,7 +232,11 @@ async fn what_is_old_is_removed_but_not_before_every_consumer_has_passed_it() {
     let feed = Feed::new().await;
     for second in 1..=6 {
         feed.store
-            .apply(&[live(1, second, &second.to_string())], Brake::on(BRAKE))
+            .apply(
+                &[live(1, second, &second.to_string())],
+                Brake::on(BRAKE),
+                chrono::DateTime::UNIX_EPOCH,
+            )
             .await
             .unwrap();
     }

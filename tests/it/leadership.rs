@@ -211,11 +211,16 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
         .expect_err("a transaction of the leader holds the lease");
     writing.commit().await.unwrap();
     assert_eq!(take(new.clone(), "new").await, Some(epoch + 1));
-    let refused = old.apply(&outcome, Brake::on(0.2)).await.unwrap_err();
+    let refused = old
+        .apply(&outcome, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+        .await
+        .unwrap_err();
     assert_eq!(refused, StoreError::Fenced);
     assert_eq!(world.documents().await.len(), 0);
     new.lead(epoch + 1);
-    new.apply(&outcome, Brake::on(0.2)).await.unwrap();
+    new.apply(&outcome, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+        .await
+        .unwrap();
 }
 
 /// As for a `create index` by hand.

@@ -391,7 +391,10 @@ async fn a_window_holds_each_cv_once_at_its_latest_change() {
     let store = store(world.url());
     let id = Uuid::from_u128;
     let apply = async |batch: &[Outcome]| {
-        store.apply(batch, Brake::on(1.0)).await.unwrap();
+        store
+            .apply(batch, Brake::on(1.0), chrono::DateTime::UNIX_EPOCH)
+            .await
+            .unwrap();
         sqlx::query_scalar("select clock_timestamp()")
             .fetch_one(&world.database)
             .await
@@ -516,7 +519,11 @@ async fn among_many_writers_one_window_after_the_other_holds_every_change() {
                 if round > 15 {
                     batch.push(fate(id(round - 10), 2, None));
                 }
-                while store.apply(&batch, Brake::on(1.0)).await.is_err() {}
+                while store
+                    .apply(&batch, Brake::on(1.0), chrono::DateTime::UNIX_EPOCH)
+                    .await
+                    .is_err()
+                {}
             }
         })
     });
@@ -835,7 +842,7 @@ async fn a_search_finds_by_every_code_and_by_words() {
         })
         .collect();
     store(world.url())
-        .apply(&batch, Brake::on(1.0))
+        .apply(&batch, Brake::on(1.0), chrono::DateTime::UNIX_EPOCH)
         .await
         .unwrap();
     world.until_searchable().await;
@@ -919,7 +926,7 @@ async fn a_search_ranks_pages_and_gives_the_fields_that_are_asked_for() {
     .chain((3..=50).map(|n| person(n, "metselaar")))
     .collect();
     store(world.url())
-        .apply(&batch, Brake::on(1.0))
+        .apply(&batch, Brake::on(1.0), chrono::DateTime::UNIX_EPOCH)
         .await
         .unwrap();
     world.until_searchable().await;

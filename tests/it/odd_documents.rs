@@ -248,7 +248,10 @@ async fn a_cv_that_cannot_be_indexed_is_set_aside_and_the_others_are_found() {
             _ => outcome(number, "BE1"),
         })
         .collect();
-    store.apply(&outcomes, Brake::on(0.2)).await.unwrap();
+    store
+        .apply(&outcomes, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+        .await
+        .unwrap();
     searchable::catch_up(&store, &CancellationToken::new()).await;
     assert_eq!(behind(&database).await, 0);
     assert_eq!(count(&database, "cv_search").await, 148);
@@ -262,7 +265,10 @@ async fn a_cv_that_cannot_be_indexed_is_set_aside_and_the_others_are_found() {
     assert_eq!(set_aside, expected);
     // Its next change is tried again.
     let changed = [outcome(20, "BE2")];
-    store.apply(&changed, Brake::on(0.2)).await.unwrap();
+    store
+        .apply(&changed, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+        .await
+        .unwrap();
     searchable::catch_up(&store, &CancellationToken::new()).await;
     assert_eq!(count(&database, "cv_search").await, 149);
     assert_eq!(count(&database, "cv_unsearchable").await, 1);

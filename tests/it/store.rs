@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass, Window};
 use cvsync::store::{
     Applied, Store, StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window,
@@ -53,7 +53,10 @@ fn gone(number: u128, second: i64) -> Outcome {
 
 impl Db {
     async fn apply(&self, batch: &[Outcome]) -> Vec<Applied> {
-        self.store.apply(batch, Brake::on(0.2)).await.unwrap()
+        self.store
+            .apply(batch, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+            .await
+            .unwrap()
     }
 
     async fn content(&self, number: u128) -> Option<String> {
@@ -77,6 +80,31 @@ async fn what_is_older_never_overwrites_what_is_newer() {
     assert_eq!(db.apply(&[live(1, 11, "c")]).await, [Applied::Superseded]);
     assert_eq!(db.content(1).await, None, "nothing comes back");
     assert_eq!(db.apply(&[live(1, 13, "d")]).await, [Applied::Inserted]);
+}
+
+#[tokio::test]
+async fn a_slow_database_clock_lets_no_older_response_overwrite_a_newer_one() {
+    let db = migrated().await;
+    let hour = 3_600;
+    // The database's clock is an hour behind the source, whose clock others confirm.
+    let ahead = Utc::now() + TimeDelta::hours(1);
+    let at = |second: i64| Outcome {
+        as_of: ahead + TimeDelta::seconds(second),
+        ..live(1, 0, &second.to_string())
+    };
+    let apply = async |second| {
+        let latest = ahead + TimeDelta::seconds(60);
+        let applied = db.store.apply(&[at(second)], Brake::on(0.2), latest).await;
+        applied.unwrap()
+    };
+    assert_eq!(apply(30).await, [Applied::Inserted]);
+    assert_eq!(apply(0).await, [Applied::Superseded]);
+    assert_eq!(apply(hour).await, [Applied::Updated]);
+    assert_eq!(
+        apply(40).await,
+        [Applied::Updated],
+        "an impossible time is not believed"
+    );
 }
 
 #[tokio::test]
@@ -219,7 +247,10 @@ async fn concurrent_writers_end_with_the_newest_and_never_deadlock() {
                     batch.reverse();
                 }
                 // There are more writers than connections.
-                while let Err(error) = store.apply(&batch, Brake::on(0.2)).await {
+                while let Err(error) = store
+                    .apply(&batch, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+                    .await
+                {
                     assert!(
                         error.to_string().contains("no connection became free"),
                         "{error}"
@@ -336,7 +367,10 @@ async fn a_role_that_may_only_write_does_once_the_schema_is_there() {
     writer.migrate().await.unwrap();
     let batch = [live(1, 1, "a")];
     assert_eq!(
-        writer.apply(&batch, Brake::on(0.2)).await.unwrap(),
+        writer
+            .apply(&batch, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+            .await
+            .unwrap(),
         [Applied::Inserted]
     );
 }

@@ -36,7 +36,10 @@ pub async fn holding(documents: impl IntoIterator<Item = Value>) -> (String, PgP
         })
         .collect();
     for batch in outcomes.chunks(500) {
-        store.apply(batch, Brake::on(0.2)).await.unwrap();
+        store
+            .apply(batch, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+            .await
+            .unwrap();
     }
     searchable::catch_up(&store, &CancellationToken::new()).await;
     let database = PgPool::connect(&url).await.unwrap();

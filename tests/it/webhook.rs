@@ -200,7 +200,10 @@ async fn write(world: &World, number: u128, second: i64) {
         fate: Fate::Live(id, document),
     };
     let store = store(world.url());
-    store.apply(&[outcome], Brake::on(0.2)).await.unwrap();
+    store
+        .apply(&[outcome], Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
