@@ -27,6 +27,13 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
 pub fn ids(texts: &[String]) -> Result<Vec<CvId>, Usage> {
     texts
         .iter()
-        .map(|text| CvId::parse(text).ok_or_else(|| Usage(format!("{text:?} is no id of a CV"))))
+        .map(|text| CvId::parse(text).ok_or_else(|| no_id(text)))
         .collect()
+}
+
+/// What is wrong with this id.
+pub fn no_id(text: &str) -> Usage {
+    Usage(format!(
+        "ID must be a UUID such as 30dbfef1-59df-4521-a111-964bf0208e68, got {text:?}; nothing was done"
+    ))
 }

@@ -5,13 +5,13 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::StoreError;
-use super::held_delete::HeldDelete;
+use super::held_delete::{self, HeldDelete};
 use super::parked_cv::{self, ParkedCv};
-use super::sql::query_as;
+use super::sql::{query_as, query_scalar};
 use crate::model::CvId;
 
 /// See the module's documentation.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Explanation {
     /// The stored document's times.
     pub stored: Option<Stored>,
@@ -19,8 +19,10 @@ pub struct Explanation {
     pub seen: Option<Seen>,
     /// Why it is set aside.
     pub parked: Option<ParkedCv>,
-    /// The delete that waits for a person.
+    /// The delete that is held back.
     pub held_delete: Option<HeldDelete>,
+    /// The SQLSTATE with which PostgreSQL refuses to index it for search.
+    pub unsearchable: Option<String>,
     /// What the feed says of it, newest first, and the windows that were under way then.
     pub changes: Vec<Change>,
 }
@@ -67,10 +69,9 @@ pub async fn explain(tx: &mut PgConnection, id: CvId) -> Result<Explanation, Sto
             .bind(id.0)
             .fetch_optional(&mut *tx)
             .await?,
-        held_delete: query_as(
-            "select cv_id, as_of, held_at, approved_at, next_attempt_at
-               from cvsync.held_delete
-              where cv_id = $1",
+        held_delete: held_delete::find(tx, id.0).await?,
+        unsearchable: query_scalar(
+            "select error_code from cvsync.cv_unsearchable where cv_id = $1",
         )
         .bind(id.0)
         .fetch_optional(&mut *tx)

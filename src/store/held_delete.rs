@@ -213,6 +213,18 @@ pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, 
     .await?)
 }
 
+/// The one of this CV.
+pub async fn find(tx: &mut PgConnection, id: Uuid) -> Result<Option<HeldDelete>, StoreError> {
+    Ok(query_as(
+        "select cv_id, as_of, held_at, approved_at, next_attempt_at
+           from cvsync.held_delete
+          where cv_id = $1",
+    )
+    .bind(id)
+    .fetch_optional(tx)
+    .await?)
+}
+
 /// Those among `ids` that wait for a person because there are more than usual.
 pub async fn among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
     Ok(query_scalar(
