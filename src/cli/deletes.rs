@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::output::{Output, say};
 use super::resync::ids;
-use super::tool::{Tool, database, text};
+use super::tool::{HOLDS, Tool, database, text};
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
 use crate::model::CvId;
@@ -52,7 +52,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             held_delete::approve(&mut tx, &ids).await?;
             tx.commit().await?;
             let summary = tool.carry_out(Request::These(held)).await?;
-            say(&text(&summary));
+            say(&text(&summary, HOLDS));
         }
         Command::Discard(which) => {
             let store = database(env)?;

@@ -98,12 +98,12 @@ pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<(
     let tool = Tool::prepare(env, args.dry_run).await?;
     let summary = tool.carry_out(request).await?;
     args.output.print(&summary, |summary| {
-        let would = if args.dry_run {
-            "dry run, nothing written: "
+        if args.dry_run {
+            let text = text(summary, "a run that writes would hold back");
+            format!("dry run, nothing written: {text}")
         } else {
-            ""
-        };
-        format!("{would}{}", text(summary))
+            text(summary, HOLDS)
+        }
     });
     Ok(())
 }
@@ -115,11 +115,14 @@ pub fn database(env: &Env) -> anyhow::Result<Store> {
     Ok(Store::new(&database)?)
 }
 
-/// What a run did, for people.
-pub fn text(summary: &Summary) -> String {
+/// What a run that writes does with deletes that more than usual, or without proof, would go.
+pub const HOLDS: &str = "cvsync holds back";
+
+/// What a run did, for people. `holds` begins the sentence about held deletes.
+pub fn text(summary: &Summary, holds: &str) -> String {
     let tally = summary.tally;
     let mut parts = vec![format!(
-        "{} listed: {} new, {} changed, {} gone, {} as they were, {} known already, {} parked",
+        "{} listed: {} new, {} changed, {} gone, {} as they were, {} known already, {} parked, {} held",
         tally.listed,
         tally.inserted,
         tally.updated,
@@ -127,6 +130,7 @@ pub fn text(summary: &Summary) -> String {
         tally.unchanged + tally.superseded,
         tally.skipped,
         tally.parked,
+        tally.held,
     )];
     parts.push(match summary.calls {
         1 => "1 call".to_owned(),
@@ -134,10 +138,16 @@ pub fn text(summary: &Summary) -> String {
     });
     parts.extend(summary.difference.map(|difference| {
         format!(
-            "the source lists {} ids; of what the syncs should have brought, {} were missing and {} out of date here, and {} were here that it does not list",
-            difference.listed, difference.missing, difference.stale, difference.extra
+            "the source lists {} ids; of what the syncs should have brought, {} were missing and {} out of date here, and {} were here that it does not list, and {} more with held deletes",
+            difference.listed, difference.missing, difference.stale, difference.extra, difference.held
         )
     }));
+    if tally.held > 0 {
+        parts.push(format!(
+            "{holds} {} deletes, because they are more than usual or VDAB gave no proof; list and decide with `cvsync deletes`",
+            tally.held
+        ));
+    }
     let watermark = summary.watermark;
     parts.extend(watermark.map(|at| format!("in step up to {}", instant(at))));
     if summary.interrupted {

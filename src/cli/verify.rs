@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::Output;
 use super::tool::Tool;
 use crate::config::Env;
+use crate::model::Tally;
 use crate::store::cv;
 use crate::sync::Request;
 
@@ -22,9 +23,15 @@ pub struct Args {
 
 #[derive(Debug, Serialize)]
 struct Verdict {
+    /// CVs of the sample about which VDAB answered.
     sampled: u64,
     stale: u64,
     gone: u64,
+    /// VDAB calls them gone, and cvsync holds their deletes.
+    held: u64,
+    /// They could not be fetched.
+    parked: u64,
+    /// Of `sampled`: stale, gone and held.
     share: f64,
     /// With 95 % confidence no more than this share of all CVs is stale.
     at_most: f64,
@@ -36,26 +43,46 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let ids = cv::sample(&mut tx, args.sample.into()).await?;
     tx.commit().await?;
     let tally = tool.carry_out(Request::These(ids)).await?.tally;
+    args.output.print(&verdict(&tally), text);
+    Ok(())
+}
+
+/// Parked CVs count neither as sampled nor as stale: VDAB did not say how it has them.
+fn verdict(tally: &Tally) -> Verdict {
     let sampled = tally.listed - tally.parked;
-    let wrong = tally.updated + tally.deleted;
-    let verdict = Verdict {
+    let wrong = tally.updated + tally.deleted + tally.held;
+    Verdict {
         sampled,
         stale: tally.updated,
         gone: tally.deleted,
+        held: tally.held,
+        parked: tally.parked,
         share: share(wrong, sampled),
         at_most: upper_bound(wrong, sampled),
-    };
-    args.output.print(&verdict, |verdict| {
-        format!(
-            "of {} CVs {} were stale and {} were gone: {:.2} %, with 95 % confidence at most {:.2} % of all; these are right now",
-            verdict.sampled,
-            verdict.stale,
-            verdict.gone,
-            verdict.share * 100.0,
-            verdict.at_most * 100.0
-        )
-    });
-    Ok(())
+    }
+}
+
+fn text(verdict: &Verdict) -> String {
+    let mut text = format!(
+        "of {} CVs {} were stale, {} were gone and {} have held deletes: {:.2} %, with 95 % confidence at most {:.2} % of all; \
+         cvsync corrected the stale and the gone ones",
+        verdict.sampled,
+        verdict.stale,
+        verdict.gone,
+        verdict.held,
+        verdict.share * 100.0,
+        verdict.at_most * 100.0
+    );
+    if verdict.held > 0 {
+        text.push_str("; decide about held deletes with `cvsync deletes`");
+    }
+    if verdict.parked > 0 {
+        text.push_str(&format!(
+            "; {} more could not be fetched and are parked, see `cvsync parked list`",
+            verdict.parked
+        ));
+    }
+    text
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -81,6 +108,28 @@ fn upper_bound(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn held_deletes_stay_in_the_sample_and_count_as_not_in_step() {
+        let tally = Tally {
+            listed: 20,
+            unchanged: 12,
+            held: 6,
+            parked: 2,
+            ..Tally::default()
+        };
+        let verdict = verdict(&tally);
+        assert_eq!((verdict.sampled, verdict.held, verdict.parked), (18, 6, 2));
+        assert!((verdict.share - 6.0 / 18.0).abs() < 1e-9);
+        let text = text(&verdict);
+        assert!(
+            text.starts_with(
+                "of 18 CVs 0 were stale, 0 were gone and 6 have held deletes: 33.33 %"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("2 more could not be fetched"), "{text}");
+    }
 
     #[test]
     fn the_bound_narrows_with_the_sample() {

@@ -102,6 +102,7 @@ fn ledger(windows: &[SyncWindow]) -> String {
             window.unchanged,
             window.deleted,
             window.parked,
+            window.held,
             window.skipped,
         ];
         row.extend(counts.map(|count| count.to_string()));
@@ -117,6 +118,7 @@ fn ledger(windows: &[SyncWindow]) -> String {
         "unchanged",
         "deleted",
         "parked",
+        "held",
         "known",
     ];
     table(&heads, rows)

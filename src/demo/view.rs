@@ -100,12 +100,13 @@ fn line(status: &Status) -> String {
         tally
     });
     format!(
-        "{lag} | {} CVs | since the start: {} new, {} changed, {} gone, {} parked",
+        "{lag} | {} CVs | since the start: {} new, {} changed, {} gone, {} parked, {} held",
         status.stored.unwrap_or(0),
         tally.inserted,
         tally.updated,
         tally.deleted,
-        tally.parked
+        tally.parked,
+        tally.held
     )
 }
 

@@ -7,10 +7,11 @@ const FLOOR: u64 = 50;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Brake {
     share: f64,
+    rehearsed: DeleteLoad,
 }
 
 /// What would go, next to what there is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteLoad {
     /// Deletes at hand.
     pub wanted: u64,
@@ -26,16 +27,26 @@ impl Brake {
     /// Holds where more than this share of the table would go within a day, and more than 50 rows.
     #[must_use]
     pub fn on(share: f64) -> Self {
-        Self { share }
+        Self {
+            share,
+            rehearsed: DeleteLoad::default(),
+        }
+    }
+
+    /// The brake of a dry run that has deleted and held so many already. It rolled them back, so the database does not show them.
+    #[must_use]
+    pub fn after(self, rehearsed: DeleteLoad) -> Self {
+        Self { rehearsed, ..self }
     }
 
     /// Whether the deletes at hand are to wait. Once some wait, all do: half of a glitch is a glitch.
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn holds(&self, load: DeleteLoad) -> bool {
-        let in_a_day = load.done + load.wanted;
+        let in_a_day = load.done + self.rehearsed.done + load.wanted;
         let there_were = load.stored + load.done;
-        load.held > 0 || (in_a_day > FLOOR && in_a_day as f64 > self.share * there_were as f64)
+        load.held + self.rehearsed.held > 0
+            || (in_a_day > FLOOR && in_a_day as f64 > self.share * there_were as f64)
     }
 }
 
@@ -60,6 +71,25 @@ mod tests {
         assert!(!holds(2_000, 0, 0, 10_000), "a fifth may go");
         assert!(holds(2_001, 0, 0, 10_000));
         assert!(holds(1, 2_000, 0, 8_000), "over all runs together");
+    }
+
+    #[test]
+    fn a_dry_run_counts_the_deletes_that_it_rolled_back() {
+        let load = |wanted, stored| DeleteLoad {
+            wanted,
+            stored,
+            ..DeleteLoad::default()
+        };
+        let after = |done, held| {
+            Brake::on(0.2).after(DeleteLoad {
+                done,
+                held,
+                ..DeleteLoad::default()
+            })
+        };
+        assert!(!after(40, 0).holds(load(10, 200)));
+        assert!(after(40, 0).holds(load(11, 200)));
+        assert!(after(0, 1).holds(load(1, 1_000_000)));
     }
 
     #[test]

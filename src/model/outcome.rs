@@ -78,6 +78,7 @@ pub struct Outcome {
 
 /// How many ids met which end. Over settled windows `listed` is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tally {
     /// Ids that the source listed.
     pub listed: u64,
@@ -93,8 +94,10 @@ pub struct Tally {
     pub skipped: u64,
     /// Overtaken by a newer answer for the same CV.
     pub superseded: u64,
-    /// Set aside to be retried later, or held back by the delete brake.
+    /// Set aside to be retried later.
     pub parked: u64,
+    /// Deletes that are held back: by the delete brake, or for lack of proof.
+    pub held: u64,
 }
 
 impl Tally {
@@ -108,6 +111,7 @@ impl Tally {
             + self.skipped
             + self.superseded
             + self.parked
+            + self.held
     }
 }
 
@@ -121,6 +125,7 @@ impl AddAssign for Tally {
         self.skipped += other.skipped;
         self.superseded += other.superseded;
         self.parked += other.parked;
+        self.held += other.held;
     }
 }
 
@@ -135,4 +140,6 @@ pub struct Difference {
     pub extra: u64,
     /// Held as it was before its latest change.
     pub stale: u64,
+    /// Deletes of CVs that are here and not listed, held back. They are not in `extra`.
+    pub held: u64,
 }

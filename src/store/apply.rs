@@ -33,6 +33,8 @@ pub enum Applied {
     Parked,
     /// A delete that the brake holds back.
     Held,
+    /// A delete that is held back because VDAB gave no proof.
+    Unproven,
 }
 
 impl Applied {
@@ -44,7 +46,8 @@ impl Applied {
             Self::Unchanged => &mut tally.unchanged,
             Self::Deleted => &mut tally.deleted,
             Self::Superseded => &mut tally.superseded,
-            Self::Parked | Self::Held => &mut tally.parked,
+            Self::Parked => &mut tally.parked,
+            Self::Held | Self::Unproven => &mut tally.held,
         } += 1;
     }
 }
@@ -98,7 +101,8 @@ pub async fn apply(
                 parked.insert(id.to_string(), park);
                 Applied::Parked
             }
-            Fate::Gone(_) | Fate::Unproven { .. } if held.contains(&at) => Applied::Held,
+            Fate::Gone(_) if held.contains(&at) => Applied::Held,
+            Fate::Unproven { .. } if held.contains(&at) => Applied::Unproven,
             Fate::Live(..) | Fate::Gone(_) | Fate::Unproven { .. } if !accepted.contains(&at) => {
                 Applied::Superseded
             }

@@ -302,14 +302,15 @@ pub async fn conclude(
 ) -> Result<(), StoreError> {
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     query(
-        "insert into cvsync.reconcile_run (started_at, listed, missing, extra, stale, inserted, deleted)
-         values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into cvsync.reconcile_run (started_at, listed, missing, extra, stale, held, inserted, deleted)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(started_at)
     .bind(count(difference.listed))
     .bind(count(difference.missing))
     .bind(count(difference.extra))
     .bind(count(difference.stale))
+    .bind(count(difference.held))
     .bind(count(tally.inserted))
     .bind(count(tally.deleted))
     .execute(tx)
@@ -332,12 +333,14 @@ pub struct ReconcileRun {
     pub extra: i64,
     /// Were here as they had been before their latest change.
     pub stale: i64,
+    /// Were here and not at the source, and their deletes were held back.
+    pub held: i64,
 }
 
 /// The latest comparison.
 pub async fn latest(tx: &mut PgConnection) -> Result<Option<ReconcileRun>, StoreError> {
     Ok(query_as(
-        "select started_at, finished_at, listed, missing, extra, stale
+        "select started_at, finished_at, listed, missing, extra, stale, held
            from cvsync.reconcile_run
           order by id desc
           limit 1",

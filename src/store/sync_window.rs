@@ -90,6 +90,7 @@ pub async fn settle(tx: &mut PgConnection, id: i64, tally: &Tally) -> Result<(),
                 parked      = $6,
                 skipped     = $7,
                 superseded  = $8,
+                held        = $9,
                 finished_at = clock_timestamp()
           where id = $1",
     )
@@ -101,6 +102,7 @@ pub async fn settle(tx: &mut PgConnection, id: i64, tally: &Tally) -> Result<(),
     .bind(count(tally.parked))
     .bind(count(tally.skipped))
     .bind(count(tally.superseded))
+    .bind(count(tally.held))
     .execute(tx)
     .await?;
     Ok(())
@@ -142,6 +144,8 @@ pub struct SyncWindow {
     pub deleted: i64,
     /// Set aside.
     pub parked: i64,
+    /// Deletes that were held back.
+    pub held: i64,
     /// Known without asking.
     pub skipped: i64,
     /// When it was listed.
@@ -153,8 +157,8 @@ pub struct SyncWindow {
 /// The latest lines of the ledger, newest first.
 pub async fn latest(tx: &mut PgConnection, limit: i64) -> Result<Vec<SyncWindow>, StoreError> {
     Ok(query_as(
-        "select id, van, tot, fresh, state, listed, upserted, unchanged, deleted, parked, skipped,
-                started_at, finished_at
+        "select id, van, tot, fresh, state, listed, upserted, unchanged, deleted, parked, held,
+                skipped, started_at, finished_at
            from cvsync.sync_window
           order by id desc
           limit $1",
@@ -167,8 +171,8 @@ pub async fn latest(tx: &mut PgConnection, limit: i64) -> Result<Vec<SyncWindow>
 /// The line of this number.
 pub async fn find(tx: &mut PgConnection, id: i64) -> Result<Option<SyncWindow>, StoreError> {
     Ok(query_as(
-        "select id, van, tot, fresh, state, listed, upserted, unchanged, deleted, parked, skipped,
-                started_at, finished_at
+        "select id, van, tot, fresh, state, listed, upserted, unchanged, deleted, parked, held,
+                skipped, started_at, finished_at
            from cvsync.sync_window
           where id = $1",
     )

@@ -47,17 +47,19 @@ use self::settle::Listed;
 use self::width::Widths;
 use crate::clock::Clock;
 use crate::config::{self, Config, Shaping};
-use crate::model::{Brake, CvId, Difference, Fate, Outcome, Tally};
+use crate::model::{Brake, CvId, DeleteLoad, Difference, Fate, Outcome, Tally};
 use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{
     Store, StoreError, clock_doubt, cv, cv_seen, feed, job_success, reconcile, relisted,
     sync_window, watermark, within,
 };
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Metrics, Throttle};
 use crate::vdab::{Client, Pauses};
 
 /// Outcomes that wait to be batched; batches are bounded apart.
 const OUTCOMES: usize = 16;
+
+static DATABASE: Throttle = Throttle::new();
 
 /// No statement of ours takes longer; a connection that says nothing for so long is dead.
 const STATEMENT: Duration = Duration::from_secs(90);
@@ -97,6 +99,8 @@ pub struct Pipeline {
     pub metrics: Metrics,
     /// How many deletes pass without a person.
     pub brake: Brake,
+    /// What a dry run has deleted and held so far; it rolls both back.
+    rehearsed: watch::Sender<DeleteLoad>,
     /// How far the run is.
     pub progress: Progress,
     /// How full its channels are.
@@ -219,6 +223,7 @@ impl Run<'_> {
                 difference.missing += summary.tally.inserted;
                 difference.extra += summary.tally.deleted;
                 difference.stale += summary.tally.updated;
+                difference.held += summary.tally.held;
                 if let Some(Task::Compare(compare)) = &rest {
                     difference.listed = compare.listed;
                 }
@@ -295,6 +300,7 @@ impl Pipeline {
             patience,
             metrics,
             brake: Brake::on(config.sync.max_delete_share),
+            rehearsed: watch::Sender::default(),
             progress: Progress::default(),
             queues: Queues::default(),
             watermark: watch::Sender::new(None),
@@ -682,7 +688,9 @@ impl Pipeline {
             self.metrics.queried(stage, asked.elapsed(), class);
             let error = match answer {
                 Ok(value) => {
-                    if self.trouble.send_replace(None).is_some() {
+                    if self.trouble.send_replace(None).is_some()
+                        && DATABASE.due("works", 1).is_some()
+                    {
                         tracing::info!(stage, "the database works again");
                     }
                     return Ok(value);
@@ -700,7 +708,9 @@ impl Pipeline {
             if self.token.is_cancelled() {
                 return Err(SyncError::Stopped);
             }
-            tracing::warn!(stage, "{error}; trying again");
+            if let Some(total) = DATABASE.due(error.class(), 1) {
+                tracing::warn!(stage, total, "{error}; cvsync retries");
+            }
             if matches!(error, StoreError::ReadOnly(_)) {
                 self.store.connect_anew();
             }

@@ -9,8 +9,11 @@ use super::hand::Hand;
 use super::settle::{Settled, Settlement};
 use super::{Done, End, Pipeline, Summary, SyncError};
 use crate::model::{Fate, Outcome, ParkClass, Tally};
-use crate::store::{Applied, StoreError, sync_window, watermark};
-use crate::telemetry;
+use crate::store::{Applied, StoreError, held_delete, sync_window, watermark};
+use crate::telemetry::{self, Throttle};
+
+static UNSTORABLE: Throttle = Throttle::new();
+static HELD: Throttle = Throttle::new();
 
 /// Writes until the last batch has come.
 pub async fn run(
@@ -50,17 +53,58 @@ pub async fn run(
         for end in &applied {
             end.count_in(&mut tally);
         }
-        let held = applied.iter().filter(|end| **end == Applied::Held).count();
-        if held > 0 {
-            tracing::error!(
-                held,
-                "the delete brake holds deletes back: look at them with `cvsync deletes list`, then approve or discard them"
-            );
+        if pipeline.store.is_dry() {
+            rehearse(pipeline, &applied);
+        } else {
+            tell_of_held(pipeline, &applied).await?;
         }
         pipeline.progress.done(tally);
         finish(pipeline, settlement.take_settled(), &mut summary).await?;
     }
     Ok(summary)
+}
+
+fn number(applied: &[Applied], wanted: Applied) -> u64 {
+    applied.iter().filter(|end| **end == wanted).count() as u64
+}
+
+/// Keeps count for the brake of what a dry run rolls back.
+fn rehearse(pipeline: &Pipeline, applied: &[Applied]) {
+    pipeline.rehearsed.send_modify(|load| {
+        load.done += number(applied, Applied::Deleted);
+        load.held += number(applied, Applied::Held);
+    });
+}
+
+/// Tells once a minute at most that deletes are held.
+async fn tell_of_held(pipeline: &Pipeline, applied: &[Applied]) -> Result<(), SyncError> {
+    let braked = number(applied, Applied::Held);
+    if braked > 0 && HELD.due("brake", braked).is_some() {
+        // A person may have decided about some of those that were held before.
+        let held = pipeline
+            .persist("counting held deletes", || async {
+                let mut tx = pipeline.store.begin().await?;
+                let held = held_delete::count_braked(&mut tx).await?;
+                tx.commit().await?;
+                Ok(held)
+            })
+            .await?;
+        tracing::error!(
+            held,
+            "the delete brake holds deletes back: list them with `cvsync deletes list`, then approve or discard them"
+        );
+    }
+    let unproven = number(applied, Applied::Unproven);
+    if unproven > 0
+        && let Some(total) = HELD.due("unproven", unproven)
+    {
+        tracing::warn!(
+            total,
+            "VDAB calls CVs gone, but answers for none that is known to be live: cvsync holds their deletes and asks again later; \
+             see `cvsync deletes list`"
+        );
+    }
+    Ok(())
 }
 
 /// One batch has CVs of many windows: it says with which of the traced ones it has to do.
@@ -92,10 +136,9 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
     pipeline.note_doubt(outcomes).await?;
     let latest = pipeline.vdab.time().latest_now();
     let stage = "writing a batch";
+    let brake = pipeline.brake.after(*pipeline.rehearsed.borrow());
     let written = pipeline
-        .persist(stage, || {
-            pipeline.store.apply(outcomes, pipeline.brake, latest)
-        })
+        .persist(stage, || pipeline.store.apply(outcomes, brake, latest))
         .await;
     match (written, outcomes) {
         (
@@ -110,13 +153,18 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
                 let error = StoreError::Data(code);
                 return Err(SyncError::Store { stage, error });
             };
-            tracing::warn!(cv.id = %id, sqlstate = code, "PostgreSQL refuses a document; parked");
+            if let Some(total) = UNSTORABLE.due("", 1) {
+                tracing::warn!(
+                    cv.id = %id,
+                    sqlstate = code,
+                    total,
+                    "PostgreSQL refused a document, so cvsync parked its CV; see `cvsync parked list`"
+                );
+            }
             outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable, Duration::ZERO);
             let parked = std::slice::from_ref(outcome);
             pipeline
-                .persist(stage, || {
-                    pipeline.store.apply(parked, pipeline.brake, latest)
-                })
+                .persist(stage, || pipeline.store.apply(parked, brake, latest))
                 .await
         }
         (
@@ -204,6 +252,10 @@ fn observe_delay(pipeline: &Pipeline, end: Applied, first_listed: Instant) {
             pipeline.metrics.applied("upsert", first_listed.elapsed());
         }
         Applied::Deleted => pipeline.metrics.applied("delete", first_listed.elapsed()),
-        Applied::Unchanged | Applied::Superseded | Applied::Parked | Applied::Held => {}
+        Applied::Unchanged
+        | Applied::Superseded
+        | Applied::Parked
+        | Applied::Held
+        | Applied::Unproven => {}
     }
 }

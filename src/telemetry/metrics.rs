@@ -444,6 +444,7 @@ impl Metrics {
             ("skipped", tally.skipped),
             ("superseded", tally.superseded),
             ("parked", tally.parked),
+            ("held", tally.held),
         ] {
             self.records.add(ids, &[KeyValue::new("result", result)]);
         }

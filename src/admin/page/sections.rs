@@ -116,7 +116,8 @@ fn in_words(tally: &Tally) -> String {
             tally.unchanged + tally.skipped + tally.superseded,
             "as they were",
         ),
-        (tally.parked, "parked or held"),
+        (tally.parked, "parked"),
+        (tally.held, "held"),
     ];
     let parts: Vec<String> = parts
         .into_iter()
@@ -286,6 +287,7 @@ pub fn windows(view: &View) -> Markup {
                                 th scope="col" .number { "deleted" }
                                 th scope="col" .number { "as they were" }
                                 th scope="col" .number { "parked" }
+                                th scope="col" .number { "held" }
                                 th scope="col" { "began" }
                             }
                         }
@@ -308,6 +310,7 @@ fn window(view: &View, row: &SyncWindow) -> Markup {
             td .number { (number(row.deleted)) }
             td .number { (number(row.unchanged + row.skipped)) }
             td .number { (number(row.parked)) }
+            td .number { (number(row.held)) }
             td { (view.now.time(row.started_at)) }
         }
     }
@@ -367,7 +370,9 @@ pub fn reconciled(view: &View) -> Markup {
                 Some(run) => p {
                     "The whole of VDAB was compared with the database " (view.now.ago(run.finished_at)) " ("
                     (view.now.time(run.finished_at)) "): " (count(run.listed, "CV")) " listed, "
-                    (number(run.missing)) " missing here, " (number(run.extra)) " too many, " (number(run.stale)) " out of date. It took "
+                    (number(run.missing)) " missing here, " (number(run.extra)) " too many, " (number(run.stale)) " out of date"
+                    @if run.held > 0 { ", " (count(run.held, "delete")) " held" }
+                    ". It took "
                     (span(run.finished_at - run.started_at)) "."
                 },
                 None => p { "The whole of VDAB has not been compared with the database yet; that is done each night." },
