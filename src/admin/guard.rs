@@ -1,8 +1,8 @@
 //! Who may do what over HTTP: the admin token, no other site's scripts, and bounds for what a client may send.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{MatchedPath, Request, State};
@@ -16,12 +16,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Admin, mirror};
 use crate::config;
+use crate::telemetry::Throttle;
 
 /// An answer that is not ready by then is none: neither a slow client nor a slow database holds a connection for longer.
 const LONGEST: Duration = Duration::from_secs(15);
-
-/// Refusals are logged no more often; what came between is counted.
-const BETWEEN_LINES: Duration = Duration::from_secs(1);
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -36,13 +34,7 @@ pub struct Guard {
     token: Option<[u8; 32]>,
     /// Whether only this machine can connect.
     loopback: bool,
-    refusals: Mutex<Refusals>,
-}
-
-#[derive(Debug, Default)]
-struct Refusals {
-    logged: Option<Instant>,
-    unlogged: u64,
+    refusals: Throttle,
 }
 
 impl Guard {
@@ -55,7 +47,7 @@ impl Guard {
                 .as_ref()
                 .map(|token| hash(token.expose_secret().as_bytes())),
             loopback: http.addr.is_some_and(|addr| addr.ip().is_loopback()),
-            refusals: Mutex::default(),
+            refusals: Throttle::new(),
         }
     }
 
@@ -88,22 +80,14 @@ impl Guard {
     }
 
     pub(super) fn log_refusal(&self, peer: Option<Peer>, route: &str, status: StatusCode) {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        if refusals
-            .logged
-            .is_some_and(|at| at.elapsed() < BETWEEN_LINES)
-        {
-            refusals.unlogged += 1;
+        let Some(total) = self.refusals.due("", 1) else {
             return;
-        }
-        let unlogged = std::mem::take(&mut refusals.unlogged);
-        refusals.logged = Some(Instant::now());
-        drop(refusals);
+        };
         tracing::warn!(
             peer = peer.map(|peer| peer.0.to_string()),
             route,
             status = status.as_u16(),
-            unlogged,
+            total,
             "refused a request over HTTP"
         );
     }

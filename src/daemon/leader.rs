@@ -10,7 +10,9 @@ use tokio::sync::watch;
 use crate::admin::{Board, Phase};
 use crate::store::pause::{self, Pause};
 use crate::store::{Store, StoreError, lease, within};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Metrics, Throttle};
+
+static FAILED: Throttle = Throttle::new();
 
 /// How often the leader renews, and how often the others try: with the lease's time together below 15 s.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -122,8 +124,10 @@ impl Leader {
         answer
     }
 
-    fn failed(&self, what: &str, error: &StoreError) {
-        tracing::warn!("{what}: {error}");
+    fn failed(&self, what: &'static str, error: &StoreError) {
+        if let Some(total) = FAILED.due(what, 1) {
+            tracing::warn!(total, "{what}: {error}");
+        }
         if matches!(error, StoreError::ReadOnly(_)) {
             self.store.connect_anew();
         }

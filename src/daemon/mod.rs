@@ -33,10 +33,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::StoreError;
 use crate::sync::{Pipeline, Request, Summary, SyncError};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Metrics, Throttle};
 
 /// Of a minute's quota, so small a part goes to CVs that are asked for again, at a time.
 const RECHECKS_PER_QUOTA: u32 = 20;
+
+static FAILED: Throttle = Throttle::new();
 
 /// Why the daemon ends where nothing but a new start helps.
 const GONE: &str = "the database was dropped, emptied or replaced while the daemon ran; start it again, and it creates what is missing";
@@ -329,9 +331,14 @@ impl Daemon {
                 deleted = summary.tally.deleted,
                 unchanged = summary.tally.unchanged,
                 parked = summary.tally.parked,
+                held = summary.tally.held,
                 "done"
             ),
-            Err(error) => tracing::warn!(run = what, "did not come to its end: {error}"),
+            Err(error) => {
+                if let Some(total) = FAILED.due(what, 1) {
+                    tracing::warn!(run = what, total, "a run failed: {error}");
+                }
+            }
         }
         result.is_err()
     }
@@ -386,7 +393,9 @@ impl Daemon {
                 true
             }
             Err(error) => {
-                tracing::warn!("cannot look for CVs to ask for again: {error}");
+                if let Some(total) = FAILED.due("recheck", 1) {
+                    tracing::warn!(total, "cannot look for CVs to ask for again: {error}");
+                }
                 false
             }
         }

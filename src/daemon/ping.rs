@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::telemetry::Throttle;
+
+static FAILED: Throttle = Throttle::new();
+
 /// A receiver that takes longer holds up the next run by no more than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -39,10 +43,16 @@ impl Ping {
             Ok(answer) if answer.status().is_success() => {}
             Ok(answer) => {
                 let status = answer.status().as_u16();
-                tracing::warn!(status, "CVSYNC_PING_URL does not take the ping");
+                if let Some(total) = FAILED.due("status", 1) {
+                    tracing::warn!(status, total, "CVSYNC_PING_URL does not take the ping");
+                }
             }
             // Its own words hold the address, and with it perhaps a token.
-            Err(_) => tracing::warn!("CVSYNC_PING_URL cannot be reached"),
+            Err(_) => {
+                if let Some(total) = FAILED.due("unreachable", 1) {
+                    tracing::warn!(total, "CVSYNC_PING_URL cannot be reached");
+                }
+            }
         }
     }
 }

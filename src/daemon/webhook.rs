@@ -26,8 +26,10 @@ use crate::config;
 use crate::store::cv_change::{self, Change};
 use crate::store::feed_consumer::WEBHOOK as NAME;
 use crate::store::{Store, StoreError, feed_consumer, within};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Throttle};
 use crate::vdab::{Pauses, headers};
+
+static FAILED: Throttle = Throttle::new();
 
 /// How often it looks for changes: with what a delivery takes, well below a second.
 const PERIOD: Duration = Duration::from_millis(300);
@@ -166,7 +168,9 @@ impl Webhook {
                 Ok(Pause::Failed(wish)) => pauses.next_pause().max(wish),
                 Err(StoreError::Fenced) => return,
                 Err(error) => {
-                    tracing::warn!("the webhook waits for the database: {error}");
+                    if let Some(total) = FAILED.due("database", 1) {
+                        tracing::warn!(total, "the webhook waits for the database: {error}");
+                    }
                     pauses.next_pause().min(PATIENCE)
                 }
             };
@@ -206,25 +210,38 @@ impl Webhook {
         let (unreachable, alone) = (failure.outcome == "unreachable", events == 1);
         if !unreachable && next.size.refused(status, events, Instant::now()) {
             next.tried = None;
-            tracing::warn!(
-                status,
-                events,
-                "CVSYNC_WEBHOOK_URL does not take so many changes at once: the next request has half of them"
-            );
+            if let Some(total) = FAILED.due("size", 1) {
+                tracing::warn!(
+                    status,
+                    events,
+                    total,
+                    "CVSYNC_WEBHOOK_URL does not take so many changes at once: the next request has half of them"
+                );
+            }
             return Ok(Pause::Smaller(wish));
         }
         next.tried = Some(last.seq);
         // The client's own words would hold the address, and with it perhaps a token.
-        match status {
-            Some(status) if alone => tracing::warn!(
-                status,
-                seq = first.seq,
-                "CVSYNC_WEBHOOK_URL does not take a single change; those behind it wait"
-            ),
-            Some(status) => {
-                tracing::warn!(status, "CVSYNC_WEBHOOK_URL does not take the changes");
+        if let Some(total) = FAILED.due(failure.outcome, 1) {
+            match status {
+                Some(status) if alone => tracing::warn!(
+                    status,
+                    seq = first.seq,
+                    total,
+                    "CVSYNC_WEBHOOK_URL does not take a single change; those behind it wait"
+                ),
+                Some(status) => {
+                    tracing::warn!(
+                        status,
+                        total,
+                        "CVSYNC_WEBHOOK_URL does not take the changes"
+                    );
+                }
+                None => tracing::warn!(
+                    total,
+                    "CVSYNC_WEBHOOK_URL cannot be reached, or does not answer"
+                ),
             }
-            None => tracing::warn!("CVSYNC_WEBHOOK_URL cannot be reached, or does not answer"),
         }
         if next.failures >= NOTED {
             self.board

@@ -17,8 +17,10 @@ use tracing::{Instrument, field};
 use super::hand::{Hand, Place};
 use super::{Done, End, Item, Pipeline, SyncError, Work};
 use crate::model::{Fate, Outcome, ParkClass};
-use crate::telemetry;
+use crate::telemetry::{self, Throttle};
 use crate::vdab::{ApiError, Detail, Pauses, Remedy};
+
+static PARKED: Throttle = Throttle::new();
 
 /// For each worker so many more CVs may be on their way to or from it.
 const ON_THEIR_WAY: usize = 4;
@@ -138,7 +140,14 @@ impl Stage<'_> {
             Ok(Some((outcome, place)))
         };
         let park = |asked: Instant, class: ParkClass, wait: Duration| {
-            tracing::warn!(cv.id = %item.id, error.class = class.as_str(), "parked; it is tried again later");
+            if let Some(total) = PARKED.due(class.as_str(), 1) {
+                tracing::warn!(
+                    cv.id = %item.id,
+                    error.class = class.as_str(),
+                    total,
+                    "parked a CV, to retry it later; see `cvsync parked list`"
+                );
+            }
             let fate = Fate::Parked(item.id.to_string(), class, wait);
             outcome(None, vdab.time().at(asked), fate)
         };

@@ -20,8 +20,10 @@ use super::{Item, Pipeline, SyncError, Task, Work, Yields, delta};
 use crate::model::window::instant;
 use crate::model::{CvId, Standing, Window};
 use crate::store::{StoreError, cv_seen, first_listed, held_delete, parked_cv, sync_window};
-use crate::telemetry;
+use crate::telemetry::{self, Throttle};
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
+
+static LATE: Throttle = Throttle::new();
 
 /// The most parked CVs that one run tries again before it lists.
 const DUE: i64 = 1_000;
@@ -282,13 +284,15 @@ impl Lister<'_> {
         let overlap = self.pipeline.settings.window_overlap;
         if let Some(late) = late.filter(|late| horizon == "relist" && *late > overlap / 2) {
             let better = round_up_to_hours(late * 2);
-            tracing::warn!(
-                ids,
+            if let Some(total) = LATE.due("", ids) {
+                tracing::warn!(
+                total,
                 %window,
                 "changes became visible {} min after their time or later; set CVSYNC_WINDOW_OVERLAP={}h to see such changes with the next sync",
                 late.as_secs() / 60,
                 better
-            );
+                );
+            }
             self.pipeline
                 .better_overlap_hours
                 .send_replace(Some(better));

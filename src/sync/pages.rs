@@ -8,8 +8,10 @@ use super::SyncError;
 use super::list::Lister;
 use super::settle::Listed;
 use crate::model::{ParkClass, Window};
-use crate::telemetry;
+use crate::telemetry::{self, Throttle};
 use crate::vdab::{Answer, ApiError, BulkPage, Pauses, Remedy};
+
+static DRIFT: Throttle = Throttle::new();
 
 /// A page that is refused so often is not asked for again.
 const REFUSALS: u32 = 3;
@@ -104,7 +106,9 @@ impl Lister<'_> {
             }
             let kind = if now > total { "grew" } else { "shrank" };
             self.pipeline.metrics.page_drifted(kind, 1);
-            tracing::info!(%window, from = total, to = now, "a window {kind} while it was listed; listing it again");
+            if let Some(times) = DRIFT.due(kind, 1) {
+                tracing::info!(%window, from = total, to = now, times, "a window {kind} while it was listed; listing it again");
+            }
             total = now;
         }
     }

@@ -8,7 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::{Pipeline, STATEMENT};
 use crate::store::cv_search::CONSUMER;
 use crate::store::{Store, StoreError, cv_search, lease, within};
+use crate::telemetry::Throttle;
 use crate::vdab::Pauses;
+
+static FAILED: Throttle = Throttle::new();
 
 /// Changes in one transaction: a tenth of a second's work for PostgreSQL. After an error it is one change at a time: it may
 /// be one slow document that makes the whole slice time out.
@@ -47,7 +50,9 @@ pub async fn follow(pipeline: &Pipeline) -> Infallible {
                 }
             }
             Err(error) => {
-                tracing::warn!("retrying to make CVs searchable: {error}");
+                if let Some(total) = FAILED.due("", 1) {
+                    tracing::warn!(total, "retrying to make CVs searchable: {error}");
+                }
                 size = 1;
                 pauses.next_pause()
             }

@@ -9,6 +9,9 @@ use tokio::sync::Notify;
 
 use super::error::{ApiError, Verdict};
 use super::retry::Pauses;
+use crate::telemetry::Throttle;
+
+static CLOSED: Throttle = Throttle::new();
 
 /// Why a gate is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -79,6 +82,8 @@ struct Closed {
     until: Instant,
     pauses: Pauses,
     probing: bool,
+    /// Whether a log line told of it, so that another one must tell when it opens.
+    told: bool,
 }
 
 /// What an operator sees of a closed gate.
@@ -325,21 +330,25 @@ impl State {
             Some(closed) if !probe => (closed.until, closed.probing),
             _ => (now, false),
         };
-        let (since, mut pauses) = match self.closed.take() {
-            Some(closed) if closed.reason == reason => (closed.since, closed.pauses),
-            Some(closed) => (closed.since, reason.pauses()),
-            None => (now, reason.pauses()),
+        let (since, mut pauses, mut told) = match self.closed.take() {
+            Some(closed) if closed.reason == reason => (closed.since, closed.pauses, closed.told),
+            Some(closed) => (closed.since, reason.pauses(), closed.told),
+            None => (now, reason.pauses(), false),
         };
         let pause = pauses.next_pause();
         let wait = asked.map_or(pause, |asked| {
             asked.clamp(Duration::from_secs(1), LONGEST_WAIT)
         });
-        tracing::warn!(
-            reason = reason.as_str(),
-            error.class = why.class(),
-            wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-            "no calls to VDAB for a while: {why}"
-        );
+        if let Some(total) = CLOSED.due(reason.as_str(), 1) {
+            told = true;
+            tracing::warn!(
+                reason = reason.as_str(),
+                error.class = why.class(),
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                total,
+                "no calls to VDAB for a while: {why}"
+            );
+        }
         self.closed = Some(Closed {
             reason,
             why: why.clone(),
@@ -348,13 +357,16 @@ impl State {
             until: not_before.max(now + wait),
             pauses,
             probing,
+            told,
         });
     }
 
     fn open(&mut self) {
         let now = Instant::now();
         self.count(now);
-        if let Some(closed) = self.closed.take() {
+        if let Some(closed) = self.closed.take()
+            && closed.told
+        {
             tracing::info!(
                 reason = closed.reason.as_str(),
                 closed_for_ms = u64::try_from((now - closed.since).as_millis()).unwrap_or(u64::MAX),

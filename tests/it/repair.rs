@@ -480,7 +480,7 @@ async fn verify_tells_the_stale_share_and_mends_it() {
     world.assert_database_equals_source().await;
     let said = done(&world, &["verify", "--sample", "50"]).await;
     assert!(
-        said.contains("0 were stale and 0 were gone: 0.00 %"),
+        said.contains("0 were stale, 0 were gone and 0 have held deletes: 0.00 %"),
         "{said}"
     );
 }
@@ -538,6 +538,130 @@ async fn a_cv_is_explained_by_ids_and_times() {
     );
     let said = done(&world, &["explain", &Uuid::nil().to_string()]).await;
     assert!(said.contains("nothing is known of it"), "{said}");
+}
+
+#[tokio::test]
+async fn explain_tells_of_each_state_that_a_cv_can_be_in() {
+    let mut world = World::new(12).await;
+    world.source.world(|w| {
+        let at = w.now() - TimeDelta::days(1);
+        w.list_extra(at, "NOT_FOUND", Some("OPEN"));
+    });
+    world.sync_again().await;
+    let ids: Vec<Uuid> = world.documents().await.into_keys().collect();
+    let hold = "insert into cvsync.held_delete (cv_id, as_of, approved_at, next_attempt_at)
+                select $1, now(), $2::text::timestamptz, $3::text::timestamptz";
+    for (id, approved, next) in [
+        (ids[0], None, None),
+        (ids[1], None, Some("2031-01-01")),
+        (ids[2], Some("2026-01-02"), None),
+        (ids[3], None, None),
+    ] {
+        sqlx::query(hold)
+            .bind(id)
+            .bind(approved)
+            .bind(next)
+            .execute(&world.database)
+            .await
+            .unwrap();
+    }
+    for (sql, id) in [
+        (
+            "insert into cvsync.parked_cv (cv_id, error_class, as_of, next_attempt_at)
+             values ($1::text, 'transport', now(), now())",
+            ids[3],
+        ),
+        (
+            "insert into cvsync.cv_unsearchable values ($1, '54000')",
+            ids[4],
+        ),
+        ("delete from cvsync.cv_seen where cv_id = $1", ids[5]),
+        ("delete from cvsync.cv where cv_id = $1", ids[6]),
+    ] {
+        sqlx::query(sql)
+            .bind(id)
+            .execute(&world.database)
+            .await
+            .unwrap();
+    }
+    for (id, words) in [
+        (
+            ids[0],
+            &["is here since", "its delete is held", "more CVs than usual"][..],
+        ),
+        (
+            ids[1],
+            &[
+                "its delete is held",
+                "VDAB gave no proof, so cvsync asks again on 2031-",
+            ],
+        ),
+        (
+            ids[2],
+            &["its delete is held", "a person approved it on 2026-01-0"],
+        ),
+        (ids[3], &["its delete is held", "it is parked as transport"]),
+        (
+            ids[4],
+            &["is here since", "cannot index it (SQLSTATE 54000)"],
+        ),
+        (
+            ids[5],
+            &["is here since", "does not know since when VDAB has it so"],
+        ),
+        (ids[6], &["is not here, although VDAB had it on"]),
+    ] {
+        let upper = id.to_string().to_uppercase();
+        let said = done(&world, &["explain", &upper]).await;
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+    let said = done(&world, &["explain", &ids[3].to_string(), "--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["held_delete"]["cv_id"], ids[3].to_string());
+    assert_eq!(said["parked"]["error_class"], "transport");
+    let said = done(&world, &["explain", "NOT_FOUND"]).await;
+    assert!(said.contains("it is parked as bad_id"), "{said}");
+    for odd in ["", "x", &ids[0].simple().to_string()] {
+        let (code, _, stderr) = command(&world, &["explain", odd]).await;
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.contains("ID must be a UUID such as"), "{stderr}");
+    }
+}
+
+/// How often the log has this.
+fn lines(log: &str, words: &str) -> usize {
+    log.lines().filter(|line| line.contains(words)).count()
+}
+
+#[tokio::test]
+async fn the_log_has_one_line_for_many_held_deletes_and_one_for_many_parked_cvs_of_a_kind() {
+    let mut world = World::new(200).await;
+    world.sync_again().await;
+    let stored: Vec<Uuid> = world.documents().await.into_keys().collect();
+    world
+        .source
+        .world(|w| assert!(stored[..90].iter().all(|id| w.remove(*id))));
+    for id in &stored[90..110] {
+        let html = Answer::new(200, "<html>");
+        world.source.rule(*id, Fault::Answer(html));
+    }
+    let ids: Vec<String> = stored[..110].iter().map(Uuid::to_string).collect();
+    let args: Vec<&str> = ["resync", "--json"]
+        .into_iter()
+        .chain(ids.iter().map(String::as_str))
+        .collect();
+    let (code, stdout, log) = command(&world, &args).await;
+    assert_eq!(code, Some(0), "{log}");
+    let summary: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(summary["parked"], 20, "{summary}");
+    assert!(summary["held"].as_u64() > Some(1), "{summary}");
+    assert_eq!(
+        lines(&log, "the delete brake holds deletes back"),
+        1,
+        "{log}"
+    );
+    assert_eq!(lines(&log, "ERROR"), 1, "{log}");
+    assert_eq!(lines(&log, "parked a CV"), 1, "{log}");
 }
 
 #[tokio::test]
@@ -669,6 +793,86 @@ async fn more_deletes_than_usual_wait_for_a_person() {
     done(&world, &["deletes", "approve", "--all"]).await;
     assert_eq!(world.rows("held_delete").await, 0);
     world.assert_database_equals_source().await;
+}
+
+/// Removes so many CVs at the source, more than may go in a day.
+async fn remove(world: &World, cvs: usize) -> Vec<Uuid> {
+    let ids: Vec<Uuid> = world.documents().await.into_keys().take(cvs).collect();
+    world
+        .source
+        .world(|w| assert!(ids.iter().all(|id| w.remove(*id))));
+    world.settle();
+    ids
+}
+
+#[tokio::test]
+async fn held_deletes_are_counted_apart_from_parked_cvs_wherever_runs_are_counted() {
+    let mut world = World::new(200).await;
+    world.sync_again().await;
+    remove(&world, 100).await;
+    // A dry run tells what the brake would hold, and holds nothing.
+    let dry = done(&world, &["reconcile", "--dry-run"]).await;
+    assert!(dry.contains("a run that writes would hold back "), "{dry}");
+    let dry = done(&world, &["reconcile", "--dry-run", "--json"]).await;
+    let dry: Value = serde_json::from_str(&dry).unwrap();
+    assert!(dry["held"].as_u64() >= Some(50), "{dry}");
+    assert_eq!(world.rows("held_delete").await, 0);
+    let tally = world.sync_again().await.tally;
+    assert_eq!((tally.held + tally.deleted, tally.parked), (100, 0));
+    let held = i64::try_from(tally.held).unwrap();
+    assert_eq!(world.rows("held_delete").await, held);
+    let windows = done(&world, &["windows", "list", "--json"]).await;
+    let windows: Vec<Value> = serde_json::from_str(&windows).unwrap();
+    let sum = |name: &str| -> i64 { windows.iter().map(|w| w[name].as_i64().unwrap()).sum() };
+    assert_eq!((sum("held"), sum("parked")), (held, 0));
+    let table = done(&world, &["windows", "list"]).await;
+    let heads = table.lines().next().unwrap();
+    assert!(heads.contains("parked  held"), "{heads}");
+    let metrics = world.metrics.render().unwrap();
+    let counted = format!("cvsync_records_total{{result=\"held\"}} {held}");
+    assert!(metrics.contains(&counted), "{metrics}");
+    let summary = world.request(Request::Reconcile).await;
+    assert_eq!((summary.tally.held, summary.tally.deleted), (tally.held, 0));
+    let difference = summary.difference.unwrap();
+    assert_eq!((difference.held, difference.extra), (tally.held, 0));
+    let compared: i64 = sqlx::query_scalar("select held from cvsync.reconcile_run")
+        .fetch_one(&world.database)
+        .await
+        .unwrap();
+    assert_eq!(compared, held);
+    // They are in the sample, and no CV that is gone counts as being in step.
+    let stored = world.documents().await.len();
+    let said = done(&world, &["verify", "--sample", "1000", "--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&said["sampled"], &said["held"]),
+        (&stored.into(), &held.into())
+    );
+    assert!(said["share"].as_f64().unwrap() > 0.2, "{said}");
+    let (_, said, _) = command(&world, &["status"]).await;
+    assert!(said.contains(&format!("held deletes   {held}")), "{said}");
+}
+
+#[tokio::test]
+async fn a_dry_run_brakes_over_all_its_batches_as_a_run_that_writes_does() {
+    let mut world = World::new(160).await;
+    world.sync_again().await;
+    let ids = remove(&world, 60).await;
+    // Slow, so that no batch has as many deletes as the brake lets pass.
+    world.config.sync.workers = 2;
+    world
+        .source
+        .rule(Operation::Detail, Fault::Slow(Duration::from_millis(10)));
+    let live = world.any_live_id();
+    let mut dry = world.pipeline();
+    dry.store = dry.store.dry();
+    for (pipeline, rows) in [(dry, 0), (world.pipeline(), 10)] {
+        pipeline.vdab.suggest_canaries([CvId(live)]);
+        let these = Request::These(ids.iter().copied().map(CvId).collect());
+        let tally = pipeline.carry_out(these).await.unwrap().tally;
+        assert!((10..20).contains(&tally.held), "{tally:?}");
+        assert!((rows..20).contains(&world.rows("held_delete").await));
+    }
 }
 
 #[tokio::test]
