@@ -31,7 +31,7 @@ pub fn ids(texts: &[String]) -> Result<Vec<CvId>, Usage> {
         .collect()
 }
 
-/// What is wrong with this id.
+/// The error for a malformed ID.
 pub fn no_id(text: &str) -> Usage {
     Usage(format!(
         "ID must be a UUID such as 30dbfef1-59df-4521-a111-964bf0208e68, got {text:?}; nothing was done"

@@ -115,10 +115,10 @@ pub fn database(env: &Env) -> anyhow::Result<Store> {
     Ok(Store::new(&database)?)
 }
 
-/// What a run that writes does with deletes that more than usual, or without proof, would go.
+/// The beginning of [`text`]'s sentence about held deletes, for a run that writes.
 pub const HOLDS: &str = "cvsync holds back";
 
-/// What a run did, for people. `holds` begins the sentence about held deletes.
+/// Describes a run for people. `holds` begins the sentence about held deletes.
 pub fn text(summary: &Summary, holds: &str) -> String {
     let tally = summary.tally;
     let mut parts = vec![format!(

@@ -77,10 +77,10 @@ fn text(verdict: &Verdict) -> String {
         text.push_str("; decide about held deletes with `cvsync deletes`");
     }
     if verdict.parked > 0 {
-        text.push_str(&format!(
-            "; {} more could not be fetched and are parked, see `cvsync parked list`",
+        text = format!(
+            "{text}; {} more could not be fetched and are parked, see `cvsync parked list`",
             verdict.parked
-        ));
+        );
     }
     text
 }

@@ -16,7 +16,7 @@ use tracing::{Instrument, field};
 
 use super::hand::{Hand, Place};
 use super::{Done, End, Item, Pipeline, SyncError, Work};
-use crate::model::{Fate, Outcome, ParkClass};
+use crate::model::{CvId, Fate, Outcome, ParkClass};
 use crate::telemetry::{self, Throttle};
 use crate::vdab::{ApiError, Detail, Pauses, Remedy};
 
@@ -140,14 +140,7 @@ impl Stage<'_> {
             Ok(Some((outcome, place)))
         };
         let park = |asked: Instant, class: ParkClass, wait: Duration| {
-            if let Some(total) = PARKED.due(class.as_str(), 1) {
-                tracing::warn!(
-                    cv.id = %item.id,
-                    error.class = class.as_str(),
-                    total,
-                    "parked a CV, to retry it later; see `cvsync parked list`"
-                );
-            }
+            tell_of_parked(item.id, class);
             let fate = Fate::Parked(item.id.to_string(), class, wait);
             outcome(None, vdab.time().at(asked), fate)
         };
@@ -255,6 +248,17 @@ impl Stage<'_> {
                 }
             }
         }
+    }
+}
+
+fn tell_of_parked(id: CvId, class: ParkClass) {
+    if let Some(total) = PARKED.due(class.as_str(), 1) {
+        tracing::warn!(
+            cv.id = %id,
+            error.class = class.as_str(),
+            total,
+            "parked a CV, to retry it later; see `cvsync parked list`"
+        );
     }
 }
 

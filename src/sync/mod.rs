@@ -99,7 +99,7 @@ pub struct Pipeline {
     pub metrics: Metrics,
     /// How many deletes pass without a person.
     pub brake: Brake,
-    /// What a dry run has deleted and held so far; it rolls both back.
+    /// Deletes that a dry run has applied and held so far. It rolls both back.
     rehearsed: watch::Sender<DeleteLoad>,
     /// How far the run is.
     pub progress: Progress,

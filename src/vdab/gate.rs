@@ -82,8 +82,8 @@ struct Closed {
     until: Instant,
     pauses: Pauses,
     probing: bool,
-    /// Whether a log line told of it, so that another one must tell when it opens.
-    told: bool,
+    /// Whether the log has a line about it. Then it gets another one when the gate opens.
+    logged: bool,
 }
 
 /// What an operator sees of a closed gate.
@@ -330,9 +330,9 @@ impl State {
             Some(closed) if !probe => (closed.until, closed.probing),
             _ => (now, false),
         };
-        let (since, mut pauses, mut told) = match self.closed.take() {
-            Some(closed) if closed.reason == reason => (closed.since, closed.pauses, closed.told),
-            Some(closed) => (closed.since, reason.pauses(), closed.told),
+        let (since, mut pauses, mut logged) = match self.closed.take() {
+            Some(closed) if closed.reason == reason => (closed.since, closed.pauses, closed.logged),
+            Some(closed) => (closed.since, reason.pauses(), closed.logged),
             None => (now, reason.pauses(), false),
         };
         let pause = pauses.next_pause();
@@ -340,7 +340,7 @@ impl State {
             asked.clamp(Duration::from_secs(1), LONGEST_WAIT)
         });
         if let Some(total) = CLOSED.due(reason.as_str(), 1) {
-            told = true;
+            logged = true;
             tracing::warn!(
                 reason = reason.as_str(),
                 error.class = why.class(),
@@ -357,7 +357,7 @@ impl State {
             until: not_before.max(now + wait),
             pauses,
             probing,
-            told,
+            logged,
         });
     }
 
@@ -365,7 +365,7 @@ impl State {
         let now = Instant::now();
         self.count(now);
         if let Some(closed) = self.closed.take()
-            && closed.told
+            && closed.logged
         {
             tracing::info!(
                 reason = closed.reason.as_str(),
