@@ -9,6 +9,7 @@ pub mod contract;
 pub mod daemon;
 pub mod demo;
 pub mod model;
+pub mod outbound;
 pub mod simulator;
 pub mod store;
 pub mod sync;

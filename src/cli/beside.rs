@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::config::{Env, Http};
+use crate::config::{Env, Http, Proxies};
+use crate::outbound;
 
 /// Its answer to this path, if it is a good one.
 pub async fn ask(env: &Env, path: &str, limit: Duration) -> anyhow::Result<reqwest::Response> {
@@ -13,8 +14,8 @@ pub async fn ask(env: &Env, path: &str, limit: Duration) -> anyhow::Result<reqwe
         bail!("CVSYNC_HTTP_ADDR is off, so there is nothing to ask");
     };
     let addr = reachable(addr);
-    let client = reqwest::Client::builder()
-        .no_proxy()
+    // No proxy stands between a daemon and the commands beside it.
+    let client = outbound::client(&Proxies::default())
         .timeout(limit)
         .build()?;
     let answer = client

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::{Failed, Output};
 use crate::clock::Clock;
-use crate::config::{Config, Env};
+use crate::config::{Config, Env, routes};
 use crate::model::Window;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::vdab::Client;
+use crate::vdab::{ApiError, Client};
 
 /// A check does not wait for what is away.
 const PATIENCE: Duration = Duration::ZERO;
@@ -48,6 +48,9 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let config = Config::load(env)?;
     let mut lines = vec![Line::new("configuration", Ok("valid".to_owned()))];
     lines.push(Line::new("database", database(&config).await));
+    if !config.api.proxies.is_empty() {
+        lines.push(Line::new("proxies", Ok(proxies(env))));
+    }
     lines.extend(source(&config).await);
     args.output.print(&lines, |lines| {
         let text = lines.iter().map(|line| {
@@ -61,6 +64,15 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     } else {
         Err(Failed.into())
     }
+}
+
+fn proxies(env: &Env) -> String {
+    let routes = routes(env).into_iter();
+    let routes = routes.map(|(name, proxy)| match proxy {
+        Some(proxy) => format!("{name} through {proxy}"),
+        None => format!("{name} directly"),
+    });
+    routes.collect::<Vec<_>>().join(", ")
 }
 
 async fn database(config: &Config) -> Result<String, String> {
@@ -92,6 +104,7 @@ async fn source(config: &Config) -> Vec<Line> {
     };
     let answers = match &key {
         Ok(_) => Ok(format!("{} answers and takes the key", config.api.base_url)),
+        Err(error @ ApiError::Token(_)) => Err(error.to_string()),
         Err(error) => Err(format!(
             "{error}; the address is {} (CVSYNC_API_BASE_URL)",
             config.api.base_url

@@ -95,7 +95,7 @@ impl Tool {
 
 /// The whole of a command that is one run.
 pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
-    let tool = Tool::prepare(env, args.dry_run).await?;
+    let tool = Box::pin(Tool::prepare(env, args.dry_run)).await?;
     let summary = tool.carry_out(request).await?;
     args.output.print(&summary, |summary| {
         if args.dry_run {

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::reader::Reader;
-use super::{Env, Problems, dialect, file, load, rules, urls};
+use super::{Env, Problems, Proxies, dialect, file, load, rules, urls};
 use crate::model::{Dialect, StatusWords};
 
 /// How to reach VDAB.
@@ -31,6 +31,8 @@ pub struct Api {
     pub oauth: Option<OAuth>,
     /// How it speaks where it differs from the contract.
     pub dialect: Dialect,
+    /// The proxies of this and of all other outgoing HTTP.
+    pub proxies: Proxies,
 }
 
 /// OAuth 2 client credentials.
@@ -76,6 +78,7 @@ impl Api {
         let statuses = read_statuses(reader);
         let oauth = OAuth::read(reader);
         let dialect = dialect::read(reader);
+        let proxies = reader.proxies();
         Some(Self {
             base_url: base_url?,
             key: key?.into(),
@@ -86,6 +89,7 @@ impl Api {
             statuses: statuses?,
             oauth: oauth?,
             dialect: dialect?,
+            proxies: proxies?,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::injected::is_injected;
 use super::problem::Problem;
+use super::proxy;
 use super::rules::nearest;
 use super::variables::{PREFIX, VARIABLES};
 
@@ -15,8 +16,8 @@ const FOR_TESTS: &str = "CVSYNC_TEST_";
 /// What OpenTelemetry's standard variables start with.
 const STANDARD: &str = "OTEL_";
 
-/// The variables of the environment that start with `CVSYNC_`, and the standard ones of OpenTelemetry. Tests make one without
-/// touching the process.
+/// The variables of the environment that start with `CVSYNC_`, and the standard ones of OpenTelemetry and of proxies. Tests make
+/// one without touching the process.
 ///
 /// Holds values as the system gave them: one that is no Unicode is reported with everything else.
 #[derive(Clone, Default)]
@@ -65,6 +66,8 @@ impl Env {
                     let name = name.to_ascii_uppercase();
                     name.starts_with(STANDARD)
                         || name.starts_with(PREFIX) && !name.starts_with(FOR_TESTS)
+                        || proxy::NAMES.iter().any(|(_, capitals)| *capitals == name)
+                        || name == proxy::CGI
                 })
                 .collect(),
         )
@@ -96,7 +99,7 @@ impl Env {
         let names = || VARIABLES.iter().map(|variable| variable.name);
         self.0
             .keys()
-            .filter(|name| !name.to_ascii_uppercase().starts_with(STANDARD))
+            .filter(|name| name.to_ascii_uppercase().starts_with(PREFIX))
             .filter(|name| !is_known(name) && !is_injected(name, self.pairs()))
             .map(|name| {
                 let by_file = name

@@ -24,6 +24,18 @@ pub enum Protocol {
 }
 
 impl Otel {
+    /// The variables that name an endpoint, with their values.
+    pub(super) fn endpoints(env: &Env) -> impl Iterator<Item = (&'static str, String)> {
+        let names = [
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        ];
+        names
+            .into_iter()
+            .filter_map(|name| Some((name, env.standard(name)?)))
+    }
+
     /// # Errors
     /// One problem for each variable whose value is not one that we know.
     pub(super) fn read(env: &Env) -> Result<Self, Vec<Problem>> {

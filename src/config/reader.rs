@@ -10,6 +10,7 @@ use super::Problems;
 use super::env::Env;
 use super::file;
 use super::problem::Problem;
+use super::proxy::Proxies;
 use super::variables::{PREFIX, VARIABLES, Variable, variable};
 
 /// Where a value comes from.
@@ -52,6 +53,7 @@ pub struct Reader {
     /// is not told about the file of the API key.
     unobtained: BTreeMap<&'static str, Problem>,
     unknown: Vec<Problem>,
+    proxies: Result<Proxies, Vec<Problem>>,
     problems: Vec<Problem>,
 }
 
@@ -79,6 +81,7 @@ impl Reader {
                 .collect(),
             unobtained,
             unknown: env.unknown(),
+            proxies: Proxies::read(env),
             problems: Vec::new(),
         }
     }
@@ -134,6 +137,17 @@ impl Reader {
     pub fn standard<T>(&mut self, read: Result<T, Vec<Problem>>) -> Option<T> {
         read.map_err(|mut problems| self.problems.append(&mut problems))
             .ok()
+    }
+
+    /// The proxies of outgoing HTTP; their problems are noted.
+    pub fn proxies(&mut self) -> Option<Proxies> {
+        match &self.proxies {
+            Ok(proxies) => Some(proxies.clone()),
+            Err(problems) => {
+                self.problems.extend(problems.iter().cloned());
+                None
+            }
+        }
     }
 
     /// Whether the operator gave it, right or wrong.

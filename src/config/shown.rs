@@ -1,8 +1,13 @@
 //! What `cvsync config show` shows: each variable's value and origin, secrets masked.
 
-use serde::Serialize;
+use std::borrow::Cow;
 
+use serde::Serialize;
+use url::Url;
+
+use super::Otel;
 use super::env::Env;
+use super::proxy::{self, Proxies, Proxy};
 use super::reader::{Origin, Reader, is_showable};
 use super::urls::masked_postgres;
 use super::variables::{VARIABLES, Variable};
@@ -13,20 +18,21 @@ pub(super) const MASK: &str = "********";
 /// One variable, as it is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown {
-    /// `CVSYNC_…`.
+    /// `CVSYNC_…`, or a variable of proxies.
     pub name: &'static str,
     /// What holds, right or wrong; `None` where nothing does.
     pub value: Option<String>,
     /// Who said so.
     pub origin: Origin,
     /// One line for people.
-    pub meaning: &'static str,
+    pub meaning: Cow<'static, str>,
 }
 
 /// Each variable there is, in the table's order. Takes what [`super::Config::load`] would refuse.
 #[must_use]
 pub fn shown(env: &Env) -> Vec<Shown> {
     let reader = Reader::new(env);
+    let proxies = shown_proxies(env);
     VARIABLES
         .iter()
         .map(|variable| Shown {
@@ -35,7 +41,66 @@ pub fn shown(env: &Env) -> Vec<Shown> {
                 .value(variable.name)
                 .map(|value| masked(variable, value)),
             origin: reader.origin(variable),
-            meaning: variable.meaning,
+            meaning: variable.meaning.into(),
+        })
+        .chain(proxies)
+        .collect()
+}
+
+/// The variables with URLs that requests are sent to.
+const TARGETS: [&str; 4] = [
+    "CVSYNC_API_BASE_URL",
+    "CVSYNC_OAUTH_TOKEN_URL",
+    "CVSYNC_PING_URL",
+    "CVSYNC_WEBHOOK_URL",
+];
+
+/// For each target that is set, the proxy that requests to it go through. The values of the targets are not shown.
+#[must_use]
+pub fn routes(env: &Env) -> Vec<(&'static str, Option<Proxy>)> {
+    let proxies = Proxies::read(env).unwrap_or_default();
+    let reader = Reader::new(env);
+    let ours = TARGETS
+        .into_iter()
+        .filter_map(|name| Some((name, reader.value(name)?)));
+    let targets = ours.chain(Otel::endpoints(env));
+    targets
+        .filter_map(|(name, url)| Some((name, proxies.of(&Url::parse(&url).ok()?).cloned())))
+        .collect()
+}
+
+/// The variables of proxies that are set, with the targets that each decides about.
+fn shown_proxies(env: &Env) -> Vec<Shown> {
+    let routes = routes(env);
+    let given = proxy::NAMES
+        .iter()
+        .filter_map(|(name, _)| proxy::given(env, name));
+    given
+        .map(|(name, value)| {
+            let is_list = name.eq_ignore_ascii_case("no_proxy");
+            let decided = routes.iter().filter(|(_, proxy)| match proxy {
+                Some(proxy) => proxy.variable() == name,
+                None => is_list,
+            });
+            let decided: Vec<_> = decided.map(|(target, _)| *target).collect();
+            let decided = match &*decided {
+                [] => "no URL".to_owned(),
+                decided => decided.join(", "),
+            };
+            Shown {
+                name,
+                value: Some(match value {
+                    Ok(value) if is_list => value,
+                    Ok(value) => proxy::masked(&value),
+                    Err(_) => MASK.to_owned(),
+                }),
+                origin: Origin::Environment,
+                meaning: if is_list {
+                    format!("hosts that are asked directly; direct are: {decided}").into()
+                } else {
+                    format!("the proxy of: {decided}").into()
+                },
+            }
         })
         .collect()
 }

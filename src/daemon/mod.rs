@@ -83,11 +83,14 @@ impl Daemon {
         };
         let metrics = Metrics::pushed(telemetry::pushed_metrics(config.otel)?)?;
         let pipeline = Pipeline::new(&config, None, clock.clone(), metrics, token.clone())?;
-        let ping = config.http.ping_url.clone().map(Ping::new).transpose()?;
+        let proxies = &config.api.proxies;
+        let ping_url = config.http.ping_url.clone();
+        let ping = ping_url.map(|url| Ping::new(url, proxies)).transpose()?;
         let board = Arc::new(Board::default());
         let webhook = config.webhook.as_ref().map(|settings| {
             let (store, metrics) = (pipeline.store.clone(), pipeline.metrics.clone());
-            Webhook::new(settings, store, metrics, clock.clone(), Arc::clone(&board))
+            let board = Arc::clone(&board);
+            Webhook::new(settings, proxies, store, metrics, clock.clone(), board)
         });
         Ok(Self {
             ping,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::config::Proxies;
+use crate::outbound::{self, NoRoots, Peer};
 use crate::telemetry::Throttle;
 
 static FAILED: Throttle = Throttle::new();
@@ -12,11 +14,18 @@ static FAILED: Throttle = Throttle::new();
 /// A receiver that takes longer holds up the next run by no more than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The receiver, for the words of errors.
+const PEER: Peer = Peer {
+    url: "CVSYNC_PING_URL",
+    roots: "SSL_CERT_FILE",
+};
+
 /// Where to, and with what.
 #[derive(Debug)]
 pub struct Ping {
     http: reqwest::Client,
     url: SecretString,
+    proxies: Proxies,
 }
 
 impl Ping {
@@ -24,16 +33,14 @@ impl Ping {
     ///
     /// # Errors
     /// If there is no TLS.
-    pub fn new(url: SecretString) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("cvsync/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
+    pub fn new(url: SecretString, proxies: &Proxies) -> Result<Self, NoRoots> {
+        let http = outbound::client(proxies)
             .timeout(PATIENCE)
             // A kept connection may have ended without a sign of it.
             .pool_max_idle_per_host(0)
             .build()?;
-        Ok(Self { http, url })
+        let proxies = proxies.clone();
+        Ok(Self { http, url, proxies })
     }
 
     /// Asks once. That it did not arrive is told, and no more: the next sync asks again.
@@ -43,14 +50,22 @@ impl Ping {
             Ok(answer) if answer.status().is_success() => {}
             Ok(answer) => {
                 let status = answer.status().as_u16();
+                let proxy = self.proxies.of(answer.url());
                 if let Some(total) = FAILED.due("status", 1) {
-                    tracing::warn!(status, total, "CVSYNC_PING_URL does not take the ping");
+                    if let Some(proxy) = proxy.filter(|_| status == 407) {
+                        let why = outbound::refusal(proxy, status);
+                        tracing::warn!(total, "the ping of CVSYNC_PING_URL failed: {why}");
+                    } else {
+                        tracing::warn!(status, total, "CVSYNC_PING_URL does not take the ping");
+                    }
                 }
             }
             // Its own words hold the address, and with it perhaps a token.
-            Err(_) => {
+            Err(error) => {
                 if let Some(total) = FAILED.due("unreachable", 1) {
-                    tracing::warn!(total, "CVSYNC_PING_URL cannot be reached");
+                    let proxy = error.url().and_then(|url| self.proxies.of(url));
+                    let why = outbound::cause(&error, PEER, proxy);
+                    tracing::warn!(total, "CVSYNC_PING_URL cannot be reached: {why}");
                 }
             }
         }

@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 use super::batch_size::BatchSize;
 use crate::admin::Board;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Proxies};
+use crate::outbound::{self, NoRoots, Peer};
 use crate::store::cv_change::{self, Change};
 use crate::store::feed_consumer::WEBHOOK as NAME;
 use crate::store::{Store, StoreError, feed_consumer, within};
@@ -50,6 +51,12 @@ const LONGEST_WISH: Duration = Duration::from_mins(15);
 /// A database that answers later is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The receiver, for the words of errors.
+const PEER: Peer = Peer {
+    url: "CVSYNC_WEBHOOK_URL",
+    roots: "SSL_CERT_FILE",
+};
+
 /// CloudEvents' JSON batch format.
 const EVENTS: &str = "application/cloudevents-batch+json";
 
@@ -57,6 +64,7 @@ const EVENTS: &str = "application/cloudevents-batch+json";
 #[derive(Debug)]
 pub struct Webhook {
     http: reqwest::Client,
+    proxies: Proxies,
     url: SecretString,
     key: hmac::Key,
     store: Store,
@@ -78,6 +86,8 @@ struct Failure {
     /// Of the answer, where one came.
     status: Option<u16>,
     wish: Option<Duration>,
+    /// Why no answer came, and what to do.
+    why: Option<String>,
 }
 
 /// State that the next request depends on.
@@ -105,21 +115,20 @@ impl Webhook {
     /// If there is no TLS.
     pub fn new(
         settings: &config::Webhook,
+        proxies: &Proxies,
         store: Store,
         metrics: Metrics,
         clock: Clock,
         board: Arc<Board>,
-    ) -> reqwest::Result<Self> {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("cvsync/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
+    ) -> Result<Self, NoRoots> {
+        let http = outbound::client(proxies)
             .timeout(TIMEOUT)
             // A kept connection may have ended without a sign of it.
             .pool_max_idle_per_host(0)
             .build()?;
         Ok(Self {
             http,
+            proxies: proxies.clone(),
             url: settings.url.clone(),
             key: hmac::Key::new(hmac::HMAC_SHA256, settings.key.expose_secret()),
             store,
@@ -237,15 +246,21 @@ impl Webhook {
                         "CVSYNC_WEBHOOK_URL does not take the changes"
                     );
                 }
-                None => tracing::warn!(
-                    total,
-                    "CVSYNC_WEBHOOK_URL cannot be reached, or does not answer"
-                ),
+                None => {
+                    let why = failure.why.as_deref().unwrap_or("no reason is known");
+                    tracing::warn!(
+                        total,
+                        "CVSYNC_WEBHOOK_URL cannot be reached, or does not answer: {why}"
+                    );
+                }
             }
         }
         if next.failures >= NOTED {
-            self.board
-                .set_webhook(Some(note(status, alone.then_some(first.seq))));
+            self.board.set_webhook(Some(note(
+                status,
+                alone.then_some(first.seq),
+                failure.why.as_deref(),
+            )));
         }
         Ok(Pause::Failed(wish))
     }
@@ -301,22 +316,27 @@ impl Webhook {
                 outcome: "refused",
                 status: Some(answer.status().as_u16()),
                 wish: headers::retry_after(answer.headers()),
+                why: None,
             }),
-            Err(error) => Delivery::Failed(Failure {
-                outcome: if error.is_timeout() {
-                    "timeout"
-                } else {
-                    "unreachable"
-                },
-                status: None,
-                wish: None,
-            }),
+            Err(error) => {
+                let proxy = error.url().and_then(|url| self.proxies.of(url));
+                Delivery::Failed(Failure {
+                    outcome: if error.is_timeout() {
+                        "timeout"
+                    } else {
+                        "unreachable"
+                    },
+                    status: None,
+                    wish: None,
+                    why: Some(outbound::cause(&error, PEER, proxy)),
+                })
+            }
         }
     }
 }
 
 /// The note in status about a receiver that fails again and again. `alone` is the number of a change that it refuses by itself.
-fn note(status: Option<u16>, alone: Option<i64>) -> String {
+fn note(status: Option<u16>, alone: Option<i64>, why: Option<&str>) -> String {
     match (status, alone) {
         (Some(status), Some(seq)) => format!(
             "the webhook's receiver answers {status} to the single change with seq {seq}; the changes behind it wait"
@@ -324,10 +344,10 @@ fn note(status: Option<u16>, alone: Option<i64>) -> String {
         (Some(status), None) => {
             format!("the webhook's receiver answers {status}; the changes wait")
         }
-        (None, _) => {
-            "the webhook's receiver cannot be reached, or does not answer; the changes wait"
-                .to_owned()
-        }
+        (None, _) => format!(
+            "the webhook's receiver cannot be reached, or does not answer; the changes wait: {}",
+            why.unwrap_or("no reason is known")
+        ),
     }
 }
 

@@ -46,6 +46,10 @@ impl Raw {
                 wait: headers::retry_after(&self.headers)
                     .or_else(|| headers::rate_limit_reset(&self.headers)),
             }),
+            407 => Err(ApiError::Unreachable(
+                "a proxy on the way asks for credentials (407); ask the network's administrator"
+                    .to_owned(),
+            )),
             408 => Err(ApiError::Incomplete("status 408")),
             status @ 400..=499 => Err(ApiError::Refused {
                 status,

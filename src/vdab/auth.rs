@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::answer::Raw;
 use super::error::ApiError;
-use super::request::Http;
+use super::request::{Http, TOKEN_SERVER};
 use super::wire;
 use crate::config;
 
@@ -90,7 +90,11 @@ impl Auth {
         let request = request.header("X-IBM-Client-Id", self.key());
         match &self.oauth {
             None => Ok(request),
-            Some(oauth) => Ok(request.bearer_auth(oauth.token(http).await?.expose_secret())),
+            Some(oauth) => {
+                let token = oauth.token(http).await;
+                let token = token.map_err(|error| ApiError::Token(Box::new(error)))?;
+                Ok(request.bearer_auth(token.expose_secret()))
+            }
         }
     }
 
@@ -146,11 +150,13 @@ impl OAuth {
         ];
         let asked = Instant::now();
         let post = http.post(self.settings.token_url.clone()).form(&form);
-        let answer = http.send(post, LARGEST_TOKEN, async || true).await;
+        let answer = http
+            .send(TOKEN_SERVER, post, LARGEST_TOKEN, async || true)
+            .await;
         let answer = answer.map_err(|error| match error {
             // A proxy's page, say. It says nothing about the CV for which the token is needed.
             ApiError::TooLarge { .. } => {
-                ApiError::NotAnAnswer("the token server's response is too large for a token")
+                ApiError::NotAnAnswer("the response is too large for a token")
             }
             error => error,
         })?;
@@ -168,7 +174,7 @@ impl OAuth {
 fn read(answer: &Raw) -> Result<(SecretString, Duration), ApiError> {
     let token: TokenAnswer = match answer.json() {
         Ok(body) => serde_json::from_slice(body)
-            .map_err(|_| ApiError::NotAnAnswer("the token server gave no token"))?,
+            .map_err(|_| ApiError::NotAnAnswer("the response holds no access_token"))?,
         Err(ApiError::Refused { status, message }) => {
             return Err(ApiError::KeyRefused { status, message });
         }

@@ -10,13 +10,16 @@ use crate::model::ParkClass;
 pub enum ApiError {
     /// No connection: refused, no such host, TLS failed.
     #[error("VDAB cannot be reached ({0})")]
-    Unreachable(&'static str),
+    Unreachable(String),
     /// A connection, but no whole answer: time-out, reset, cut short.
     #[error("VDAB's answer did not arrive whole ({0})")]
     Incomplete(&'static str),
     /// The connection ended before the response began.
     #[error("VDAB closed the connection without a response")]
     Dropped,
+    /// The server of OAuth tokens failed in this way, and the API was not asked.
+    #[error("{}", of_token_server(.0))]
+    Token(Box<ApiError>),
     /// 429; how long to wait, where the answer said so.
     #[error("VDAB's quota is used up (429)")]
     OverQuota {
@@ -77,6 +80,25 @@ pub enum ApiError {
     },
 }
 
+fn of_token_server(why: &ApiError) -> String {
+    let what = match why {
+        ApiError::KeyRefused { status, message } => {
+            return format!(
+                "the OAuth token server refuses the client ({status}: {message}); check CVSYNC_OAUTH_CLIENT_ID, CVSYNC_OAUTH_CLIENT_SECRET and CVSYNC_OAUTH_TOKEN_URL"
+            );
+        }
+        ApiError::Unreachable(why) => {
+            return format!("the OAuth token server cannot be reached ({why})");
+        }
+        ApiError::OverQuota { .. } => "it asks for fewer requests (429)".to_owned(),
+        ApiError::Server { status, .. } => format!("it answers {status}"),
+        ApiError::Incomplete(why) | ApiError::NotAnAnswer(why) => (*why).to_owned(),
+        ApiError::Dropped => "it closed the connection without a response".to_owned(),
+        other => other.class().to_owned(),
+    };
+    format!("the OAuth token server gives no token ({what}); check CVSYNC_OAUTH_TOKEN_URL")
+}
+
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
@@ -117,12 +139,23 @@ impl ApiError {
             Self::BadId => Remedy::Park(ParkClass::BadId),
             Self::TooLarge { .. } => Remedy::Park(ParkClass::TooLarge),
             Self::Unstorable => Remedy::Park(ParkClass::Unstorable),
+            Self::Token(why) => why.remedy(),
             Self::Alone(why) => Remedy::Retry(match &**why {
                 Self::Unreachable(_) => ParkClass::Transport,
                 Self::Server { .. } => ParkClass::ServerError,
                 _ => ParkClass::Refused,
             }),
             Self::GaveUp { .. } => Remedy::Stop,
+        }
+    }
+
+    /// Whether key, client id or client secret were refused.
+    #[must_use]
+    pub fn is_of_credentials(&self) -> bool {
+        match self {
+            Self::KeyRefused { .. } => true,
+            Self::Token(why) => why.is_of_credentials(),
+            _ => false,
         }
     }
 
@@ -151,6 +184,7 @@ impl ApiError {
             Self::Server { .. } | Self::Incomplete(_) | Self::Dropped | Self::NotAnAnswer(_) => {
                 Verdict::Suspect
             }
+            Self::Token(why) => why.verdict(),
             Self::Refused { .. }
             | Self::BadId
             | Self::TooLarge { .. }
@@ -174,7 +208,7 @@ impl ApiError {
             Self::BadId => "bad_id",
             Self::TooLarge { .. } => "too_large",
             Self::Unstorable => "unstorable",
-            Self::Alone(why) => why.class(),
+            Self::Alone(why) | Self::Token(why) => why.class(),
             Self::GaveUp { .. } => "gave_up",
         }
     }

@@ -408,7 +408,7 @@ impl Closed {
 mod tests {
     use super::*;
 
-    const DOWN: ApiError = ApiError::Unreachable("connection refused");
+    const DOWN: ApiError = ApiError::Unreachable(String::new());
     const FAILED: ApiError = ApiError::Server {
         status: 500,
         wait: None,

@@ -56,7 +56,7 @@ use self::gate::Pass;
 use self::operation::{Admission, Operation};
 use self::quota::Permit;
 use self::reference::Entry;
-use self::request::Http;
+use self::request::{API, Http};
 use crate::clock::Clock;
 use crate::config;
 use crate::model::{CvId, Dialect, JsonPointer, Standing, StatusWords, Window, shape};
@@ -127,7 +127,7 @@ pub enum ClientError {
     Key,
     /// No root certificates, or a bad one.
     #[error(
-        "the TLS client cannot be set up; is CVSYNC_API_CA_FILE a PEM certificate, and are the system's root certificates installed?"
+        "no TLS client can be built: CVSYNC_API_CA_FILE must hold valid certificates in PEM, and this machine needs root certificates (install ca-certificates, or set SSL_CERT_FILE)"
     )]
     Tls(#[source] reqwest::Error),
 }
@@ -588,7 +588,7 @@ impl Client {
                     permit.renew().await;
                     pass.holds()
                 };
-                self.http.send(request, limit, again).await
+                self.http.send(API, request, limit, again).await
             }
             Err(error) => Err(error),
         };
@@ -611,7 +611,7 @@ impl Client {
             raw.as_ref().ok().map(|raw| raw.status.as_u16()),
             outcome.as_ref().err().map(ApiError::class),
         );
-        if let Err(ApiError::KeyRefused { .. }) = &outcome {
+        if outcome.as_ref().is_err_and(ApiError::is_of_credentials) {
             self.auth.doubt();
         }
         Reply {

@@ -57,7 +57,7 @@ where
             Err(error) => error,
         };
         match error.remedy() {
-            Remedy::WaitForGate if !matches!(error, ApiError::KeyRefused { .. }) => {}
+            Remedy::WaitForGate if !error.is_of_credentials() => {}
             Remedy::Retry(_) if attempts < ATTEMPTS => {
                 attempts += 1;
                 tokio::time::sleep(pauses.next_pause()).await;

@@ -317,6 +317,11 @@ struct Failure {
     http_message: Option<String>,
     #[serde(deserialize_with = "words")]
     message: Option<String>,
+    /// Of a server of OAuth tokens (RFC 6749).
+    #[serde(deserialize_with = "words")]
+    error: Option<String>,
+    #[serde(deserialize_with = "words")]
+    error_description: Option<String>,
 }
 
 /// The message of an error answer, whole; `None` if the body is no JSON object.
@@ -328,6 +333,8 @@ pub fn failure_message(body: &[u8]) -> Option<String> {
             failure.more_information,
             failure.message,
             failure.http_message,
+            failure.error,
+            failure.error_description,
         ]
         .into_iter()
         .flatten()

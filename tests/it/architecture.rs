@@ -10,7 +10,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("contract", &[]),
     ("config", &["model", "contract"]),
-    ("telemetry", &["config", "model"]),
+    ("outbound", &["config"]),
+    ("telemetry", &["outbound", "config", "model"]),
     ("vdab", BASE),
     ("store", BASE),
     ("conformance", &["vdab"]),
@@ -39,7 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
 ];
 
-const BASE: &[&str] = &["telemetry", "config", "clock", "model"];
+const BASE: &[&str] = &["telemetry", "outbound", "config", "clock", "model"];
 
 /// Modules that may not even import what everybody else may.
 const STRICT: &[&str] = &[
@@ -47,6 +48,7 @@ const STRICT: &[&str] = &[
     "clock",
     "contract",
     "config",
+    "outbound",
     "telemetry",
     "simulator",
 ];

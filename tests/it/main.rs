@@ -28,6 +28,7 @@ mod export;
 mod feed;
 mod fuzz;
 mod histories;
+mod http_proxy;
 mod leadership;
 mod mirror;
 mod odd_documents;

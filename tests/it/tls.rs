@@ -12,14 +12,16 @@ use cvsync::model::Window;
 use cvsync::telemetry::Metrics;
 use cvsync::vdab::{ApiError, Client};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
 
 use crate::process::free_address;
 
 /// A certificate authority of this test's own, and servers with certificates of it.
-struct Authority(TempDir);
+pub struct Authority(TempDir);
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let authority = Self(tempfile::tempdir().unwrap());
         authority.openssl(&[
             "req",
@@ -53,7 +55,7 @@ impl Authority {
     }
 
     /// A certificate for `host` that is valid from now on for so many days; none is one that ended yesterday.
-    fn issue(&self, host: &str, days: i32) {
+    pub fn issue(&self, host: &str, days: i32) {
         std::fs::write(
             self.folder().join("san"),
             format!("subjectAltName=DNS:{host}"),
@@ -91,7 +93,7 @@ impl Authority {
         ]);
     }
 
-    fn serve(&self, options: &[&str]) -> Server {
+    pub fn serve(&self, options: &[&str]) -> Server {
         let address = free_address();
         let child = Command::new("openssl")
             .args(["s_server", "-accept", &address, "-www"])
@@ -111,14 +113,14 @@ impl Authority {
         }
     }
 
-    fn pem(&self) -> PathBuf {
+    pub fn pem(&self) -> PathBuf {
         self.folder().join("ca.pem")
     }
 }
 
-struct Server {
+pub struct Server {
     child: Child,
-    address: String,
+    pub address: String,
     url: String,
 }
 
@@ -130,7 +132,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    async fn listens(&self) {
+    pub async fn listens(&self) {
         for _ in 0..250 {
             if tokio::net::TcpStream::connect(&self.address).await.is_ok() {
                 return;
@@ -143,28 +145,37 @@ impl Server {
     /// What a client says that trusts `authority`, or none but the system's.
     async fn asked(&self, authority: Option<PathBuf>) -> String {
         self.listens().await;
-        let mut env = vec![
-            ("CVSYNC_API_BASE_URL", self.url.clone()),
-            ("CVSYNC_API_KEY", "key".to_owned()),
-            ("CVSYNC_DATABASE_URL", "postgres://localhost/x".to_owned()),
-        ];
-        if let Some(path) = authority {
-            env.push(("CVSYNC_API_CA_FILE", path.to_str().unwrap().to_owned()));
-        }
-        let config = Config::load(&Env::new(env)).unwrap();
-        let metrics = Metrics::new().unwrap();
-        let patience = Some(Duration::from_secs(1));
-        let client =
-            Client::new(&config.api, Vec::new(), patience, Clock::default(), metrics).unwrap();
-        let window = Window::new(Utc::now() - TimeDelta::hours(1), Utc::now()).unwrap();
-        match client.bulk(window, 0, 10).await.unwrap_err() {
-            ApiError::Unreachable(why) => why.to_owned(),
-            other => other.class().to_owned(),
-        }
+        asked(&self.url, authority).await
     }
 }
 
-const INVALID: &str = "its certificate is not valid";
+async fn asked(url: &str, authority: Option<PathBuf>) -> String {
+    let authority = authority.map(|path| path.to_str().unwrap().to_owned());
+    let authority = authority.as_deref().unwrap_or_default();
+    let variables = [
+        ("CVSYNC_API_BASE_URL", url),
+        ("CVSYNC_API_CA_FILE", authority),
+    ];
+    match failure(&variables).await {
+        ApiError::Unreachable(why) => why,
+        other => other.class().to_owned(),
+    }
+}
+
+/// Why a call with these variables fails.
+pub async fn failure(variables: &[(&str, &str)]) -> ApiError {
+    let mut env = vec![
+        ("CVSYNC_API_KEY", "key"),
+        ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
+    ];
+    env.extend(variables);
+    let config = Config::load(&Env::new(env)).unwrap();
+    let metrics = Metrics::new().unwrap();
+    let patience = Some(Duration::from_secs(1));
+    let client = Client::new(&config.api, Vec::new(), patience, Clock::default(), metrics).unwrap();
+    let window = Window::new(Utc::now() - TimeDelta::hours(1), Utc::now()).unwrap();
+    client.bulk(window, 0, 10).await.unwrap_err()
+}
 
 #[tokio::test]
 async fn a_right_certificate_is_trusted_and_every_wrong_one_refused() {
@@ -176,29 +187,37 @@ async fn a_right_certificate_is_trusted_and_every_wrong_one_refused() {
         "not_an_answer",
         "it was asked, and answered with a page of its own"
     );
-    assert_eq!(
-        server.asked(None).await,
-        INVALID,
-        "nobody knows who signed it"
+    let unknown = server.asked(None).await;
+    assert!(
+        unknown.contains("unknown issuer; set CVSYNC_API_CA_FILE to"),
+        "{unknown}"
     );
     drop(server);
 
     authority.issue("elsewhere.example", 1);
     let server = authority.serve(&[]);
-    assert_eq!(
-        server.asked(Some(authority.pem())).await,
-        INVALID,
-        "another host's"
+    let other = server.asked(Some(authority.pem())).await;
+    assert!(
+        other.contains("for another host name; use a name in CVSYNC_API_BASE_URL"),
+        "{other}"
     );
     drop(server);
 
     authority.issue("localhost", -1);
     let server = authority.serve(&[]);
-    assert_eq!(
-        server.asked(Some(authority.pem())).await,
-        INVALID,
-        "ended yesterday"
-    );
+    let expired = server.asked(Some(authority.pem())).await;
+    assert!(expired.contains("certificate has expired"), "{expired}");
+    drop(server);
+
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = plain.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = plain.accept().await {
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let not_tls = asked(&format!("https://localhost:{port}/v1"), None).await;
+    assert!(not_tls.contains("does not speak TLS"), "{not_tls}");
 }
 
 #[tokio::test]
@@ -218,5 +237,6 @@ async fn nothing_older_than_tls_1_2_is_spoken() {
         .unwrap();
     let said = String::from_utf8_lossy(&other.stdout);
     assert!(said.contains("TLSv1.1"), "it speaks it to whoever wants to");
-    assert_eq!(old.asked(Some(authority.pem())).await, "no connection");
+    let too_old = old.asked(Some(authority.pem())).await;
+    assert!(too_old.contains("must offer TLS 1.2"), "{too_old}");
 }

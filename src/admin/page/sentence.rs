@@ -82,15 +82,20 @@ fn waiting(status: &Status, now: Now) -> Option<Sentence> {
     let gate = |reason| {
         let mut gates = status.closed_gates.values();
         let gate = gates.find(|gate| gate.reason == reason)?;
-        Some(match gate.probe_in_seconds {
+        let probe = match gate.probe_in_seconds {
             0 => format!("it is being asked again.{upto}"),
             seconds => format!("asked again in {}.{upto}", span(delta(seconds))),
-        })
+        };
+        Some((probe, &gate.message))
     };
-    if let Some(probe) = gate(Reason::Auth) {
-        let text = format!(
-            "VDAB refuses the key: put a new one into the file of CVSYNC_API_KEY_FILE, or set CVSYNC_API_KEY and restart; {probe}"
-        );
+    if let Some((probe, message)) = gate(Reason::Auth) {
+        let text = if message.contains("CVSYNC_OAUTH_") {
+            format!("Waiting, since {message}; {probe}")
+        } else {
+            format!(
+                "VDAB refuses the key: put a new one into the file of CVSYNC_API_KEY_FILE, or set CVSYNC_API_KEY and restart; {probe}"
+            )
+        };
         return Some(say("key", Tone::Bad, text));
     }
     if let Some(pause) = &status.pause {
@@ -102,11 +107,11 @@ fn waiting(status: &Status, now: Now) -> Option<Sentence> {
         let text = format!("Paused {until}: {reason}.{upto}");
         return Some(say("paused", Tone::Warn, text));
     }
-    if let Some(probe) = gate(Reason::Outage) {
+    if let Some((probe, _)) = gate(Reason::Outage) {
         let text = format!("Waiting for VDAB, which does not answer as it should; {probe}");
         return Some(say("source", Tone::Warn, text));
     }
-    let probe = gate(Reason::RateLimit)?;
+    let (probe, _) = gate(Reason::RateLimit)?;
     let text = format!("Waiting for quota at VDAB; {probe}");
     Some(say("quota", Tone::Warn, text))
 }

@@ -91,6 +91,14 @@ impl<'a> Looker<'a> {
                 vec!["CVSYNC_API_BASE_URL"],
             ),
             ApiError::Unreachable(_) => (error.to_string(), vec!["CVSYNC_API_BASE_URL"]),
+            ApiError::Token(_) => (
+                error.to_string(),
+                vec![
+                    "CVSYNC_OAUTH_TOKEN_URL",
+                    "CVSYNC_OAUTH_CLIENT_ID",
+                    "CVSYNC_OAUTH_CLIENT_SECRET",
+                ],
+            ),
             _ => (format!("{error}; try again later"), Vec::new()),
         };
         Trouble {
