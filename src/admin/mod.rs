@@ -5,6 +5,7 @@
 
 mod actions;
 mod board;
+mod etag;
 mod guard;
 mod health;
 mod history;

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::Refusal;
-use crate::admin::Admin;
+use crate::admin::{Admin, etag};
 use crate::contract::GatewayError;
 use crate::model::CvId;
 
@@ -22,11 +22,7 @@ pub async fn detail(
     let found = admin.mirror.lookup.find(id).await?;
     let found = found.ok_or_else(|| GatewayError::no_such_cv(&id.to_string()))?;
     let tag = format!("\"{}\"", found.tag);
-    let known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|tags| tags.to_str().ok())
-        .is_some_and(|tags| tags.contains(&tag) || tags.trim() == "*");
-    if known {
+    if etag::is_current(&headers, &found.tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     let content_type = "application/json".to_owned();

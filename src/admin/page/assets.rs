@@ -1,10 +1,12 @@
 //! What the page loads: a style sheet, a script, an icon. From this binary, with a tag that tells whether they changed.
 
 use axum::extract::Path;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+
+use crate::admin::etag;
 
 const ASSETS: [(&str, &str, &str); 3] = [
     (
@@ -25,14 +27,14 @@ pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, kind, text)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
         return (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
     };
-    let tag = format!("\"{:x}\"", Sha256::digest(text));
-    let known = headers.get(IF_NONE_MATCH);
+    let hex = format!("{:x}", Sha256::digest(text));
+    let tag = format!("\"{hex}\"");
     let about = [
         (ETAG, &*tag),
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_TYPE, kind),
     ];
-    if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    if etag::is_current(&headers, &hex) {
         (StatusCode::NOT_MODIFIED, about).into_response()
     } else {
         (about, *text).into_response()
