@@ -41,6 +41,15 @@ enum Shape {
 
 use Shape::{Fields, List, Open, Plain};
 
+/// The fields at the top of a document that the contract names.
+pub fn top_fields() -> impl Iterator<Item = &'static str> {
+    let fields = match CV {
+        Fields(fields) => fields,
+        Plain | Open | List(_) => &[],
+    };
+    fields.iter().map(|(name, _)| *name)
+}
+
 const ADRES: Shape = Fields(&[
     ("straat", Plain),
     ("huisnummer", Plain),

@@ -8,7 +8,7 @@ use url::form_urlencoded;
 use super::answer::Refusal;
 
 /// Of a name that is not known so much is shown, in characters.
-const LONGEST_SHOWN: usize = 40;
+pub const LONGEST_SHOWN: usize = 40;
 
 /// Decoded, in their order. What is no UTF-8 is replaced by U+FFFD, and then means nothing.
 #[derive(Debug)]

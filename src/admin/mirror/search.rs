@@ -7,10 +7,11 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::answer::Refusal;
-use super::query::Query;
+use super::query::{LONGEST_SHOWN, Query};
 use super::{PATIENCE, to_its_end};
 use crate::admin::Admin;
 use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN};
+use crate::model::shape::top_fields;
 use crate::store::mirror::{self, FILTERS, Search};
 use crate::store::{StoreError, within};
 
@@ -85,6 +86,17 @@ fn read(query: &Query) -> Result<Search, Refusal> {
             );
             return Err(Refusal::wrong(text));
         }
+    }
+    if let Some(veld) = velden
+        .iter()
+        .find(|veld| top_fields().all(|known| known != *veld))
+    {
+        let shown: String = veld.chars().take(LONGEST_SHOWN).collect();
+        let known: Vec<_> = top_fields().collect();
+        return Err(Refusal::wrong(format!(
+            "{VELDEN} has the unknown field {shown:?}; known are {}",
+            known.join(", ")
+        )));
     }
     if query.values(TALEN).any(|value| !is_level_known(value)) {
         let text =
