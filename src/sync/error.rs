@@ -37,7 +37,7 @@ impl SyncError {
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// The source does not list a window.
-    #[error("listing {window}: {error}")]
+    #[error("listing {window}: {error}{}", remedy(error))]
     List {
         /// The window.
         window: Window,
@@ -45,7 +45,10 @@ pub enum SyncError {
         error: ApiError,
     },
     /// The source refuses a window repeatedly, although it is narrow.
-    #[error("VDAB refuses to list {window}, although that is at most an hour: {error}")]
+    #[error(
+        "VDAB refuses to list {window}, although that is at most an hour: {error}{}",
+        remedy(error)
+    )]
     Refused {
         /// The window.
         window: Window,
@@ -93,4 +96,12 @@ pub enum SyncError {
     /// Somebody asked to stop while the database was away.
     #[error("stopped")]
     Stopped,
+}
+
+/// What to set so that VDAB's response can be read.
+fn remedy(error: &ApiError) -> &'static str {
+    match error {
+        ApiError::TooLarge { .. } => "; set CVSYNC_PAGE_SIZE to a smaller number",
+        _ => "",
+    }
 }

@@ -59,7 +59,7 @@ pub enum ApiError {
     #[error("VDAB calls the id malformed")]
     BadId,
     /// The body is larger than allowed.
-    #[error("VDAB's answer is larger than {limit} bytes")]
+    #[error("VDAB's response is larger than {} MiB", limit >> 20)]
     TooLarge {
         /// The most that is read of such an answer.
         limit: usize,

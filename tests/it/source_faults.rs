@@ -302,7 +302,8 @@ async fn a_body_without_an_end_is_left_at_its_limit() {
     world.set(API, format!("http://127.0.0.1:{port}/v1"));
     let before = peak();
     let error = world.try_sync().await.unwrap_err().to_string();
-    assert!(error.contains("larger than"), "{error}");
+    let remedy = "larger than 8 MiB; set CVSYNC_PAGE_SIZE to a smaller number";
+    assert!(error.contains(remedy), "{error}");
     let sent = sent.load(Ordering::Relaxed) >> 20;
     // 8 MiB and what the sockets hold, for each width at which the window is requested.
     assert!(sent < 256, "{sent} MiB were taken");
