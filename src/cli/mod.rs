@@ -42,6 +42,7 @@ use clap::{Parser, Subcommand};
 
 use self::output::Output;
 use crate::config::{Differs, Env, Problems};
+use crate::daemon::cancel_on_signal_within;
 use crate::telemetry::STDERR;
 
 /// Keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners.
@@ -138,6 +139,11 @@ const LONGEST_LIST: i64 = 10_000;
 #[error("{0}")]
 struct Usage(String);
 
+/// A signal stopped the command before it was done.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted before it was done")]
+struct Interrupted;
+
 /// A command whose output has already said that it failed.
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
@@ -158,25 +164,40 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Reconcile(args) => block_on(reconcile::run(args, &env)),
         Command::Verify(args) => block_on(verify::run(args, &env)),
         Command::Status(args) => block_on(status::run(args, &env)),
-        Command::Parked(command) => block_on(parked::run(command, &env)),
-        Command::Deletes(command) => block_on(deletes::run(command, &env)),
-        Command::Windows(command) => block_on(windows::run(command, &env)),
-        Command::Clients(command) => block_on(clients::run(command, &env)),
-        Command::Feed(command) => block_on(feed::run(command, &env)),
-        Command::Explain(args) => block_on(explain::run(args, &env)),
+        Command::Parked(command) => stoppable(parked::run(command, &env)),
+        Command::Deletes(command) => stoppable(deletes::run(command, &env)),
+        Command::Windows(command) => stoppable(windows::run(command, &env)),
+        Command::Clients(command) => stoppable(clients::run(command, &env)),
+        Command::Feed(command) => stoppable(feed::run(command, &env)),
+        Command::Explain(args) => stoppable(explain::run(args, &env)),
         Command::Search(args) => block_on(search::run(args, &env)),
-        Command::Reference(command) => block_on(reference::run(command, &env)),
-        Command::Export(args) => block_on(export::run(args, &env)),
-        Command::Pause(args) => block_on(pause::run(args, &env)),
-        Command::Resume(args) => block_on(pause::resume(args, &env)),
-        Command::Rewind(args) => block_on(rewind::run(args, &env)),
-        Command::Migrate(args) => block_on(migrate::run(args, &env)),
-        Command::Check(args) => block_on(check::run(args, &env)),
-        Command::Conformance(args) => block_on(conformance::run(args, &env)),
+        Command::Reference(command @ reference::Command::Sync { .. }) => {
+            block_on(reference::run(command, &env))
+        }
+        Command::Reference(command) => stoppable(reference::run(command, &env)),
+        Command::Export(args) => stoppable(export::run(args, &env)),
+        Command::Pause(args) => stoppable(pause::run(args, &env)),
+        Command::Resume(args) => stoppable(pause::resume(args, &env)),
+        Command::Rewind(args) => stoppable(rewind::run(args, &env)),
+        Command::Migrate(args) => stoppable(migrate::run(args, &env)),
+        Command::Check(args) => stoppable(check::run(args, &env)),
+        Command::Conformance(args) => stoppable(conformance::run(args, &env)),
         Command::Simulate(args) => block_on(simulate::run(args, &env)),
         Command::Demo(args) => block_on(demo::run(args, &env)),
-        Command::Healthcheck(args) => block_on(healthcheck::run(args, &env)),
+        Command::Healthcheck(args) => stoppable(healthcheck::run(args, &env)),
     }
+}
+
+/// How long a command may take to stop where it cannot be stopped at once: a write to a stdout that nobody reads.
+const STOP: Duration = Duration::from_secs(1);
+
+/// A command that stops wherever it is when a signal asks for it.
+fn stoppable<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    block_on(async {
+        let token = cancel_on_signal_within(STOP)?;
+        let done = token.run_until_cancelled(work).await;
+        done.unwrap_or_else(|| Err(Interrupted.into()))
+    })
 }
 
 /// There is less work for processors than many machines have of them, and containers count threads.

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 
 use super::output::{complain, note};
 use super::source::Source;
-use super::{Failed, Usage, table};
+use super::{Failed, Interrupted, STOP, Usage, table};
 use crate::config::{self, Env};
+use crate::daemon::cancel_on_signal_within;
 use crate::model::CvId;
 use crate::vdab::answer::one_line;
 use crate::vdab::search::{LARGEST_PAGE, MOST_VELDEN};
@@ -53,17 +54,35 @@ type Found = Map<String, Value>;
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let search = search(&args)?;
     let exclude = config::Sync::load(env)?.document_exclude;
-    let source = Source::prepare(env, exclude).await?;
+    let token = cancel_on_signal_within(STOP)?;
     let mut printer = Printer::new(&args);
     let mut left_out = LeftOut::default();
+    let found = async {
+        let source = Source::prepare(env, exclude).await?;
+        find(&args, &source.vdab, &search, &mut printer, &mut left_out).await
+    };
+    let found = token.run_until_cancelled(Box::pin(found)).await;
+    // What was found until then is shown, as a whole table or array.
+    let found = found.unwrap_or_else(|| Err(Interrupted.into()));
+    let shown = printer.finish(found.is_ok());
+    let total = found?;
+    left_out.tell(total, shown)
+}
+
+/// Prints what VDAB finds, page by page; returns how many VDAB counts.
+async fn find(
+    args: &Args,
+    vdab: &Client,
+    search: &Search,
+    printer: &mut Printer,
+    left_out: &mut LeftOut,
+) -> anyhow::Result<Option<u64>> {
     let limit = args.limit as usize;
     let (mut seen, mut offset, mut total) = (HashSet::new(), 0, None);
     // One for all pages: where VDAB counts pages, another size would count others.
     let size = u16::try_from(limit).map_or(LARGEST_PAGE, |n| n.min(LARGEST_PAGE));
     while seen.len() < limit {
-        let page = persevere(|| source.vdab.search(&search, offset, size))
-            .await?
-            .value;
+        let page = persevere(|| vdab.search(search, offset, size)).await?.value;
         let (listed, before) = (page.items.len(), seen.len());
         offset += listed as u64;
         total = page.total.or(total);
@@ -75,7 +94,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         });
         items.retain(|item| seen.len() < limit && seen.insert(key(item)));
         if args.detail {
-            details(&source.vdab, &items, &mut printer, &mut left_out).await?;
+            details(vdab, &items, printer, left_out).await?;
         } else {
             for item in &items {
                 printer.print(item);
@@ -86,8 +105,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
             break;
         }
     }
-    printer.finish();
-    left_out.tell(total, printer.printed)
+    Ok(total)
 }
 
 /// What is asked for, if that can be asked at all.
@@ -269,7 +287,11 @@ impl Printer {
         self.printed += 1;
     }
 
-    fn finish(&mut self) {
+    /// Ends the table or the array, and returns how many results it has. An error before the first result leaves stdout empty.
+    fn finish(mut self, whole: bool) -> u64 {
+        if self.printed == 0 && !whole {
+            return 0;
+        }
         match &mut self.form {
             Form::Table { columns, rows } => {
                 let heads: Vec<_> = columns.iter().map(String::as_str).collect();
@@ -279,6 +301,7 @@ impl Printer {
             Form::Array => self.write(if self.printed == 0 { "[]\n" } else { "]\n" }),
             Form::Lines => {}
         }
+        self.printed
     }
 
     fn write(&mut self, text: &str) {

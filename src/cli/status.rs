@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::beside::ask;
 use super::output::say;
 use super::tool::database;
-use super::{Failed, Output};
+use super::{Failed, Interrupted, Output, STOP};
 use crate::clock::Clock;
 use crate::config::{self, Env};
-use crate::daemon::cancel_on_signal;
+use crate::daemon::cancel_on_signal_within;
 use crate::model::window::instant;
 use crate::store::feed_consumer::{self, Consumer};
 use crate::store::pause::{self, Pause};
@@ -74,9 +74,10 @@ struct Daemon {
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let settings = config::Sync::load(env)?;
-    let token = cancel_on_signal()?;
+    let token = cancel_on_signal_within(STOP)?;
     loop {
-        let mut status = read(&store, &settings).await?;
+        let read = token.run_until_cancelled(read(&store, &settings)).await;
+        let mut status = read.ok_or(Interrupted)??;
         status.daemon = daemon(env).await.ok();
         if args.watch && io::stdout().is_terminal() {
             say(CLEAR);

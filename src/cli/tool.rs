@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::Output;
+use super::{Interrupted, Output};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Env, Log, Otel};
 use crate::daemon::{cancel_on_signal, drained};
@@ -59,11 +59,14 @@ impl Tool {
             Ok(made)
         };
         let alone = pipeline(&config)?;
-        if !dry_run {
-            alone.migrate().await?;
-        }
-        // Empty until a daemon has led.
-        let leader = alone.leader_settings().await?;
+        let prepared = token.run_until_cancelled(Box::pin(async {
+            if !dry_run {
+                alone.migrate().await?;
+            }
+            // Empty until a daemon has led.
+            alone.leader_settings().await
+        }));
+        let leader = prepared.await.ok_or(Interrupted)??;
         let leader = leader
             .iter()
             .map(|it| (it.name.as_str(), it.value.as_deref(), it.origin.as_str()));
@@ -76,6 +79,15 @@ impl Tool {
             _loans: loans,
             _traces: traces,
         })
+    }
+
+    /// Waits for `work` until a signal asks to stop.
+    pub async fn until_stopped<T>(
+        &self,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let done = self.token.run_until_cancelled(work).await;
+        done.unwrap_or_else(|| Err(Interrupted.into()))
     }
 
     /// One run, with its progress shown.

@@ -39,9 +39,13 @@ struct Verdict {
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let tool = Tool::prepare(env, false).await?;
-    let mut tx = tool.pipeline.store.begin().await?;
-    let ids = cv::sample(&mut tx, args.sample.into()).await?;
-    tx.commit().await?;
+    let pick = async {
+        let mut tx = tool.pipeline.store.begin().await?;
+        let ids = cv::sample(&mut tx, args.sample.into()).await?;
+        tx.commit().await?;
+        Ok(ids)
+    };
+    let ids = tool.until_stopped(pick).await?;
     let tally = tool.carry_out(Request::These(ids)).await?.tally;
     args.output.print(&verdict(&tally), text);
     Ok(())

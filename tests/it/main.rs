@@ -49,6 +49,7 @@ mod running;
 mod search;
 mod seed_page;
 mod source_faults;
+mod stopping;
 mod store;
 mod tls;
 mod traces;

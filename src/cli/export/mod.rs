@@ -16,7 +16,6 @@ use self::target::Target;
 use super::Usage;
 use super::tool::database;
 use crate::config::Env;
-use crate::daemon::cancel_on_signal;
 use crate::store::export::{self, Column, Rows, VIEWS};
 
 /// Write a view to a file or to stdout, whole
@@ -51,7 +50,6 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         return Err(Usage(error.to_owned()).into());
     }
     let store = database(env)?;
-    let asked_to_stop = cancel_on_signal()?;
     let mut tx = store.begin().await?;
     let columns = export::columns(&mut tx, &args.view).await?;
     if columns.is_empty() {
@@ -71,12 +69,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         Ok(sink) => sink,
     };
     let mut pieces = export::read(&mut tx, &args.view, &columns, rows).await?;
-    loop {
-        let piece = tokio::select! {
-            piece = pieces.next() => piece,
-            () = asked_to_stop.cancelled() => bail!("interrupted; no file was left"),
-        };
-        let Some(piece) = piece else { break };
+    while let Some(piece) = pieces.next().await {
         if let Err(error) = sink.write(&piece?) {
             return went_away_or(error.into());
         }
