@@ -5,6 +5,7 @@ WORKDIR /src
 
 # The dependencies in a layer of their own, for a change of ours to leave alone.
 COPY Cargo.toml Cargo.lock ./
+COPY vendor vendor
 RUN mkdir src \
     && touch src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \

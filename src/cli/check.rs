@@ -77,11 +77,12 @@ fn proxies(env: &Env) -> String {
 
 async fn database(config: &Config) -> Result<String, String> {
     let store = Store::new(&config.database).map_err(|error| error.to_string())?;
-    let about = store
-        .about()
-        .await
-        .map_err(|error| format!("{error}; is CVSYNC_DATABASE_URL right, and does it run?"))?;
-    about.judge()
+    let about = store.about().await.map_err(|error| error.to_string())?;
+    let works = about.judge()?;
+    Ok(match config.database.tls.unverified() {
+        Some(unverified) => format!("{works}; {unverified}"),
+        None => works,
+    })
 }
 
 async fn source(config: &Config) -> Vec<Line> {

@@ -1,21 +1,51 @@
 //! The destination: where PostgreSQL is.
 
+use std::net::IpAddr;
+
 use secrecy::SecretString;
 
 use super::reader::Reader;
-use super::{Env, Problems, load, urls};
+use super::{Env, Problems, Tls, load, postgres_url};
 
 /// How to reach PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Database {
     /// `postgres://user:password@host:port/database`, with parameters that sqlx knows and no others.
     pub url: SecretString,
-    /// Whether the URL has an `sslmode` of its own.
-    pub has_sslmode: bool,
+    /// How its connections are protected.
+    pub tls: Tls,
     /// Whether the URL has an `application_name` of its own.
     pub has_name: bool,
-    /// Parameters of the URL that have no effect.
+    /// Parameters of the URL, and variables of libpq, that have no effect.
     pub without_effect: Vec<&'static str>,
+}
+
+/// The place of a server, as seen from this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Behind a socket of this machine, which needs no TLS.
+    Socket,
+    /// On this machine, over TCP.
+    ThisMachine,
+    /// Anywhere else.
+    Remote,
+}
+
+impl Place {
+    /// The place of this host. Without a host, sqlx connects to a socket, or else to `localhost`.
+    fn of(host: Option<&str>) -> Self {
+        let Some(host) = host.filter(|host| !host.is_empty()) else {
+            return Self::Socket;
+        };
+        let address = host.trim_matches(['[', ']']).parse();
+        if host.starts_with('/') {
+            Self::Socket
+        } else if host == "localhost" || address.is_ok_and(|ip: IpAddr| ip.is_loopback()) {
+            Self::ThisMachine
+        } else {
+            Self::Remote
+        }
+    }
 }
 
 impl Database {
@@ -24,21 +54,53 @@ impl Database {
         load(env, Self::read)
     }
 
-    /// Reads a URL.
+    /// Reads a URL, and the certificates that it names.
     ///
     /// # Errors
     /// The problem, in words that read on from the value.
     pub fn at(url: &str) -> Result<Self, String> {
-        let read = urls::postgres(url)?;
+        let read = postgres_url::postgres(url)?;
+        // sqlx takes these two in place of a host, and an address before a name.
+        let host = ["PGHOSTADDR", "PGHOST"]
+            .into_iter()
+            .find_map(|name| std::env::var(name).ok());
+        let host = read.host.clone().or(host);
+        let mut without_effect = read.without_effect.clone();
+        if read.mode.is_none() && std::env::var_os("PGSSLMODE").is_some() {
+            without_effect.push("PGSSLMODE");
+        }
+        let tls = Tls::of(&read, Place::of(host.as_deref()))?;
         Ok(Self {
             url: read.text.into(),
-            has_sslmode: read.has_sslmode,
+            tls,
             has_name: read.has_name,
-            without_effect: read.without_effect,
+            without_effect,
         })
     }
 
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         reader.required("CVSYNC_DATABASE_URL", Self::at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_and_sockets_are_this_machine() {
+        for (host, place) in [
+            ("", Place::Socket),
+            ("localhost", Place::ThisMachine),
+            ("127.8.9.1", Place::ThisMachine),
+            ("[::1]", Place::ThisMachine),
+            ("/var/run/postgresql", Place::Socket),
+            ("localhost.example", Place::Remote),
+            ("0.0.0.0", Place::Remote),
+            ("10.0.0.7", Place::Remote),
+        ] {
+            assert_eq!(Place::of(Some(host)), place, "{host}");
+        }
+        assert_eq!(Place::of(None), Place::Socket);
     }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod database;
+mod database_tls;
 mod dialect;
 mod env;
 mod file;
@@ -9,6 +10,7 @@ mod http;
 mod injected;
 mod log;
 mod otel;
+mod postgres_url;
 mod problem;
 mod proxy;
 mod reader;
@@ -26,10 +28,12 @@ mod webhook;
 
 pub use self::api::{Api, OAuth, SecretFile};
 pub use self::database::Database;
+pub use self::database_tls::{Pem, Roots, Tls};
 pub use self::env::Env;
 pub use self::http::Http;
 pub use self::log::{Log, LogFormat};
 pub use self::otel::{Otel, Protocol};
+pub use self::postgres_url::SslMode;
 pub use self::problem::{Problem, Problems};
 pub use self::proxy::{Proxies, Proxy};
 pub use self::reader::Origin;

@@ -7,9 +7,9 @@ use url::Url;
 
 use super::Otel;
 use super::env::Env;
+use super::postgres_url::masked_postgres;
 use super::proxy::{self, Proxies, Proxy};
 use super::reader::{Origin, Reader, is_showable};
-use super::urls::masked_postgres;
 use super::variables::{VARIABLES, Variable};
 
 /// Stands for a secret.

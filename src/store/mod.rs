@@ -5,7 +5,9 @@
 
 pub mod apply;
 pub mod approved_delete;
+mod cause;
 pub mod clock_doubt;
+mod connect;
 pub mod cv;
 pub mod cv_change;
 pub mod cv_search;
@@ -37,15 +39,13 @@ pub mod sync_window;
 pub mod watermark;
 
 use std::ops::{Deref, DerefMut};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
 pub use self::apply::Applied;
@@ -149,30 +149,10 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Reads the URL; connects to nothing yet.
     ///
-    /// TLS with a verified certificate is required unless the host is this machine or the URL has an `sslmode` of its
-    /// own: sqlx's default would fall back to plaintext without a word.
-    ///
     /// # Errors
-    /// [`StoreError::Broken`] if the URL cannot be read.
+    /// [`StoreError::Broken`] where this machine has no root certificates to verify the server with.
     pub fn new(database: &config::Database) -> Result<Self, StoreError> {
-        let url = database.url.expose_secret();
-        let mut options = PgConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Broken("CVSYNC_DATABASE_URL cannot be read".to_owned()))?
-            .statement_cache_capacity(0)
-            .extra_float_digits(None);
-        let local = options.get_socket().is_some() || is_this_machine(options.get_host());
-        if !local && !database.has_sslmode {
-            options = options.ssl_mode(PgSslMode::VerifyFull);
-        }
-        if !database.has_name {
-            options = options.application_name("cvsync");
-        }
-        for parameter in &database.without_effect {
-            tracing::info!(
-                parameter,
-                "this parameter of CVSYNC_DATABASE_URL has no effect; docs/database.md says why"
-            );
-        }
+        let options = connect::options(database)?;
         let trust = Trust::new();
         Ok(Self {
             pool: pool(CONNECTIONS, options.clone(), trust.clone()),
@@ -221,9 +201,10 @@ impl Store {
         let opened = within(OPEN, Box::pin(opened));
         match opened.await? {
             Ok(tx) => Ok(tx),
-            Err(sqlx::Error::PoolTimedOut) => {
+            // The pool hides the cause. A new connection shows it, or works.
+            Err(error @ (sqlx::Error::PoolTimedOut | sqlx::Error::Io(_))) => {
                 self.connect().await?.close().await?;
-                Err(sqlx::Error::PoolTimedOut.into())
+                Err(error.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -395,10 +376,15 @@ impl Store {
     }
 
     async fn connect(&self) -> Result<PgConnection, StoreError> {
-        tokio::time::timeout(ACQUIRE, PgConnection::connect_with(&self.options))
-            .await
-            .map_err(|_| StoreError::Passing("connecting took too long".to_owned()))?
-            .map_err(StoreError::from)
+        let connected = PgConnection::connect_with(&self.options);
+        match tokio::time::timeout(ACQUIRE, connected).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(connect::refused(&self.options, error).await),
+            Err(_) => Err(StoreError::Passing(format!(
+                "connecting took longer than {} seconds; check the host and port in CVSYNC_DATABASE_URL, and any firewall in between",
+                ACQUIRE.as_secs()
+            ))),
+        }
     }
 }
 
@@ -437,15 +423,6 @@ impl About {
     }
 }
 
-fn is_this_machine(host: &str) -> bool {
-    host == "localhost"
-        || host.starts_with('/')
-        || host
-            .trim_matches(['[', ']'])
-            .parse()
-            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-}
-
 fn migration_error(error: sqlx::migrate::MigrateError) -> StoreError {
     use sqlx::migrate::MigrateError as E;
     match error {
@@ -476,27 +453,6 @@ pub async fn within<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ssl_mode(url: &str) -> PgSslMode {
-        Store::new(&config::Database::at(url).unwrap())
-            .unwrap()
-            .options
-            .get_ssl_mode()
-    }
-
-    #[tokio::test]
-    async fn no_plaintext_over_the_network_unless_asked_for() {
-        let strict = |url| matches!(ssl_mode(url), PgSslMode::VerifyFull);
-        assert!(strict("postgres://u:p@db.example/cvsync"));
-        assert!(strict("postgres://u:p@10.0.0.7/cvsync"));
-        assert!(strict("postgres://u:sslmode=x@db.example/sslmode=disable"));
-        assert!(!strict("postgres://u:p@db.example/cvsync?sslmode=disable"));
-        assert!(!strict("postgres://u:p@localhost/cvsync"));
-        assert!(!strict("postgres://u:p@[::1]:5433/cvsync"));
-        assert!(!strict(
-            "postgres://u@localhost/cvsync?host=/var/run/postgresql"
-        ));
-    }
 
     #[tokio::test]
     async fn debug_shows_no_password() {

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::process::Process;
 use crate::proxy::Trouble;
 use crate::running::{Running, until};
-use crate::world::{World, new_database};
+use crate::world::{World, new_database, open_folder};
 
 /// Slow enough that there is a middle to interrupt.
 const SLOW: Fault = Fault::Slow(Duration::from_millis(10));
@@ -28,15 +28,6 @@ async fn private_cluster() -> (TempDir, Cluster) {
         ..postgres::Options::default()
     };
     (folder, Cluster::start(options).await.unwrap())
-}
-
-/// The server runs as another user where we are root: others may pass through.
-fn open_folder() -> TempDir {
-    use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o711))
-        .tempdir()
-        .unwrap()
 }
 
 async fn candidates(number: u32, cluster: &Cluster) -> World {

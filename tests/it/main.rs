@@ -22,6 +22,8 @@ mod conformance;
 mod connections;
 mod daemon;
 mod database_faults;
+mod database_tls;
+mod database_url;
 mod demo;
 mod docs;
 mod export;

@@ -41,7 +41,7 @@ impl Authority {
         authority
     }
 
-    fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.0.path()
     }
 

@@ -34,6 +34,15 @@ pub async fn new_database() -> String {
     url.into()
 }
 
+/// The server runs as another user where we are root: others may pass through.
+pub fn open_folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o711))
+        .tempdir()
+        .unwrap()
+}
+
 /// What a partner would set to try cvsync against the simulator: no pace, and faults that are over soon.
 fn environment(base_url: String, key: &str, database_url: &str) -> Vec<(&'static str, String)> {
     let from = (Utc::now() - TimeDelta::days(31)).to_rfc3339();
