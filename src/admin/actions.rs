@@ -23,19 +23,17 @@ use super::Admin;
 use super::guard::{Peer, with_token};
 use crate::model::CvId;
 use crate::model::window::instant;
+use crate::store::StoreError;
 use crate::store::held_delete::{self, HeldDelete};
 use crate::store::parked_cv::{self, ParkedCv};
+use crate::store::pause::{self, Begun};
 use crate::store::run_request::{self, APPROVE, RESYNC, SYNC};
-use crate::store::{StoreError, pause};
 
 /// No body that makes sense is longer.
 const LARGEST_BODY: usize = 64 * 1024;
 
 /// A list that a person reads ends somewhere.
 const LONGEST_LIST: i64 = 500;
-
-/// A reason is a sentence.
-const LONGEST_REASON: usize = 200;
 
 /// Everything behind the token.
 pub fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
@@ -135,11 +133,9 @@ fn body<T: DeserializeOwned + Default>(bytes: &Bytes, example: &str) -> Result<T
 /// Asks for a run, unless a pause holds.
 async fn ask(tx: &mut PgConnection, what: &str, ids: &[Uuid]) -> Result<(), Refusal> {
     if let Some(pause) = pause::current(tx).await? {
-        let until = pause
-            .until
-            .map_or_else(String::new, |until| format!(" until {}", instant(until)));
         let text = format!(
-            "nothing was done: paused{until} ({}); resume first",
+            "nothing was done: paused {} ({}); resume first",
+            pause.end(),
             pause.reason
         );
         return Err(refused(StatusCode::CONFLICT, text));
@@ -281,28 +277,48 @@ async fn discard(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: 
     .await
 }
 
-/// Why, and until when.
+/// The whole body of a pause.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Begin {
     reason: Option<String>,
     until: Option<DateTime<Utc>>,
+    /// Whether to replace a pause that holds.
+    #[serde(default)]
+    replace: bool,
 }
 
 async fn begin_pause(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: Bytes) -> Said {
     act(&admin, peer, "pause", async |tx: &mut PgConnection| {
-        let example = r#"{"reason": "…", "until": "2026-02-13T12:00:00Z"}"#;
-        let Begin { reason, until } = body(&bytes, example)?;
-        let reason: String = reason
-            .filter(|reason| !reason.trim().is_empty())
-            .unwrap_or_else(|| "by hand".to_owned())
-            .chars()
-            .filter(|char| !char.is_control())
-            .take(LONGEST_REASON)
-            .collect();
-        pause::begin(tx, &reason, until).await?;
-        let text = "paused, on all instances: what is under way ends within seconds";
-        Ok((StatusCode::OK, text.to_owned()))
+        let example = r#"{"reason": "…", "until": "2026-02-13T12:00:00Z", "replace": false}"#;
+        let Begin {
+            reason,
+            until,
+            replace,
+        } = body(&bytes, example)?;
+        match pause::begin(tx, &reason.unwrap_or_default(), until, replace).await? {
+            Begun::Holds(pause) => {
+                let end = pause.end();
+                let text = format!("paused on all instances {end}: a run under way ends within seconds");
+                Ok((StatusCode::OK, text))
+            }
+            Begun::Stands(pause) => {
+                let text = format!(
+                    "nothing was done: already paused since {} {} ({}); resume first, or send \"replace\": true",
+                    instant(pause.since),
+                    pause.end(),
+                    pause.reason
+                );
+                Err(refused(StatusCode::CONFLICT, text))
+            }
+            Begun::Past(now) => {
+                let text = format!(
+                    "nothing was done: \"until\" must be later than the database's time {}",
+                    instant(now)
+                );
+                Err(refused(StatusCode::BAD_REQUEST, text))
+            }
+        }
     })
     .await
 }

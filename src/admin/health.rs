@@ -12,7 +12,6 @@ use crate::model::{clocks, volume};
 use crate::store::StoreError;
 use crate::store::cv_search;
 use crate::store::feed_consumer::WEBHOOK;
-use crate::store::pause::Pause;
 use crate::sync::RELIST_EVERY;
 use crate::telemetry::STDERR;
 use crate::vdab::Reason;
@@ -79,14 +78,6 @@ fn standby(admin: &Admin) -> String {
     })
 }
 
-fn paused(pause: &Pause) -> String {
-    let until = pause.until.map_or_else(
-        || "until `cvsync resume`".to_owned(),
-        |until| format!("until {}", instant(until)),
-    );
-    format!("paused {until}: {}", pause.reason)
-}
-
 /// Consumers of the change feed and jobs beside the runs that have an error or do not keep up. Syncs do not wait for them.
 fn consumers(admin: &Admin) -> Vec<String> {
     let mut notes = Vec::new();
@@ -137,7 +128,9 @@ pub fn readiness(admin: &Admin) -> Readiness {
         Phase::Leading => {}
     }
     if let Some(pause) = admin.board.pause() {
-        readiness.notes.push(paused(&pause));
+        readiness
+            .notes
+            .push(format!("paused {}: {}", pause.end(), pause.reason));
     }
     if STDERR.drops() {
         readiness.notes.push(format!(

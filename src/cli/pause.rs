@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
+use super::Usage;
 use super::output::say;
 use super::tool::database;
 use crate::config::Env;
-use crate::store::pause;
+use crate::model::window::instant;
+use crate::store::pause::{self, Begun};
 
 /// No more runs, on all instances, until `resume`; visible in status and readiness
 ///
@@ -15,9 +17,12 @@ pub struct Args {
     /// Why, for whoever sees it
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// When it ends by itself, such as 2026-02-13T12:00:00Z
+    /// When it ends by itself, such as 2026-02-13T12:00:00Z: later than the database's time
     #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     until: Option<DateTime<Utc>>,
+    /// Replace the pause that holds, if one does
+    #[arg(long)]
+    replace: bool,
 }
 
 /// End the pause
@@ -27,10 +32,28 @@ pub struct ResumeArgs {}
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let mut tx = store.begin_write().await?;
-    pause::begin(&mut tx, &args.reason, args.until).await?;
+    let begun = pause::begin(&mut tx, &args.reason, args.until, args.replace).await?;
     tx.commit().await?;
-    say("paused; `cvsync resume` ends it");
-    Ok(())
+    match begun {
+        Begun::Holds(pause) => {
+            let sooner = pause.until.map_or("", |_| "; `cvsync resume` ends it sooner");
+            say(&format!("paused {}: {}{sooner}", pause.end(), pause.reason));
+            Ok(())
+        }
+        Begun::Stands(pause) => Err(Usage(format!(
+            "already paused since {} {}: {}; nothing was done. Run `cvsync resume` first, or add --replace to replace that pause",
+            instant(pause.since),
+            pause.end(),
+            pause.reason
+        ))
+        .into()),
+        Begun::Past(now) => Err(Usage(format!(
+            "--until must be later than the database's time {}, got {}; nothing was done",
+            instant(now),
+            args.until.map_or_else(String::new, instant)
+        ))
+        .into()),
+    }
 }
 
 pub async fn resume(ResumeArgs {}: ResumeArgs, env: &Env) -> anyhow::Result<()> {

@@ -164,8 +164,9 @@ fn text(status: &Status) -> String {
     let mut lines = vec![state];
     if let Some(pause) = &status.pause {
         lines.push(format!(
-            "paused since {}: {}",
+            "paused since {} {}: {}",
             instant(pause.since),
+            pause.end(),
             pause.reason
         ));
     }

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_as};
+use crate::model::window::instant;
 
 /// A pause that holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -18,25 +19,86 @@ pub struct Pause {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Begins one, or changes the one that holds.
+/// The longest reason in characters: a reason is a sentence.
+const LONGEST_REASON: usize = 200;
+
+/// The reason where nobody gave one.
+const NO_REASON: &str = "by hand";
+
+impl Pause {
+    /// When it ends, for people: `until 2026-02-13T12:00:00Z`.
+    #[must_use]
+    pub fn end(&self) -> String {
+        self.until.map_or_else(
+            || "until `cvsync resume`".to_owned(),
+            |until| format!("until {}", instant(until)),
+        )
+    }
+}
+
+/// The outcome of [`begin`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// This pause holds now.
+    Holds(Pause),
+    /// Nothing was done: another pause holds.
+    Stands(Pause),
+    /// Nothing was done: its end is not later than the database's time, which is this.
+    Past(DateTime<Utc>),
+}
+
+/// Begins a pause. One that holds already stays as it is, unless it is to be replaced.
 pub async fn begin(
     tx: &mut PgConnection,
     reason: &str,
     until: Option<DateTime<Utc>>,
-) -> Result<(), StoreError> {
-    query(
-        "insert into cvsync.pause (reason, until)
-         values ($1, $2)
-         on conflict (only_row) do update
-            set reason = excluded.reason,
-                until  = excluded.until,
-                since  = now()",
-    )
-    .bind(reason)
-    .bind(until)
-    .execute(tx)
-    .await?;
-    Ok(())
+    replace: bool,
+) -> Result<Begun, StoreError> {
+    let (now, is_past): (DateTime<Utc>, bool) =
+        query_as("select now(), coalesce($1 <= now(), false)")
+            .bind(until)
+            .fetch_one(&mut *tx)
+            .await?;
+    if is_past {
+        return Ok(Begun::Past(now));
+    }
+    loop {
+        let begun = query_as(
+            "insert into cvsync.pause (reason, until)
+             values ($1, $2)
+             on conflict (only_row) do update
+                set reason = excluded.reason,
+                    until  = excluded.until,
+                    since  = now()
+              where $3
+                 or pause.until <= now()
+             returning reason, since, until",
+        )
+        .bind(in_a_line(reason))
+        .bind(until)
+        .bind(replace)
+        .fetch_optional(&mut *tx)
+        .await?;
+        if let Some(pause) = begun {
+            return Ok(Begun::Holds(pause));
+        }
+        // None where somebody has ended it in this moment.
+        if let Some(pause) = current(&mut *tx).await? {
+            return Ok(Begun::Stands(pause));
+        }
+    }
+}
+
+fn in_a_line(reason: &str) -> String {
+    let line: String = reason
+        .chars()
+        .filter(|char| !char.is_control())
+        .take(LONGEST_REASON)
+        .collect();
+    match line.trim() {
+        "" => NO_REASON.to_owned(),
+        line => line.to_owned(),
+    }
 }
 
 /// Ends it; false if there was none.
@@ -58,4 +120,16 @@ pub async fn current(tx: &mut PgConnection) -> Result<Option<Pause>, StoreError>
     )
     .fetch_optional(tx)
     .await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_short_line() {
+        assert_eq!(in_a_line(" moving\u{1b}[2J house\n"), "moving[2J house");
+        assert_eq!(in_a_line(" \n"), NO_REASON);
+        assert_eq!(in_a_line(&"x".repeat(10_000)).len(), LONGEST_REASON);
+    }
 }

@@ -226,17 +226,29 @@ async fn while_a_pause_holds_what_needs_a_run_is_refused_whole() {
     let due = "select count(*) from cvsync.parked_cv where next_attempt_at <= now()";
     let body = json!({ "reason": "moving <b>house</b>\n", "until": "2999-01-01T00:00:00Z" });
     assert_eq!(post(&daemon, "/api/pause", &body.to_string()).await.0, 200);
-    for path in ["/api/sync", "/api/parked/retry"] {
+    for path in ["/api/sync", "/api/parked/retry", "/api/pause"] {
         let (status, text) = post(&daemon, path, "").await;
         assert_eq!(status, 409, "{path}");
+        assert!(text.contains("until 2999-01-01"), "{text}");
         assert!(text.contains("moving <b>house</b>"), "{text}");
     }
     assert_eq!(world.count(due).await, 0);
+    let past = json!({ "until": "2020-01-01T00:00:00Z", "replace": true }).to_string();
+    let (status, text) = post(&daemon, "/api/pause", &past).await;
+    assert_eq!(status, 400, "{text}");
+    assert!(
+        text.contains("must be later than the database's time"),
+        "{text}"
+    );
     daemon
         .until("/", |_, page| {
-            page.contains("moving &lt;b&gt;house&lt;/b&gt;")
+            page.contains("Paused until 1 Jan 2999: moving &lt;b&gt;house&lt;/b&gt;")
         })
         .await;
+    let other = json!({ "reason": "lunch", "replace": true }).to_string();
+    let (status, text) = post(&daemon, "/api/pause", &other).await;
+    assert_eq!(status, 200, "{text}");
+    assert!(text.contains("until `cvsync resume`"), "{text}");
     assert_eq!(
         post(&daemon, "/api/resume", "").await,
         (200, "resumed\n".to_owned())

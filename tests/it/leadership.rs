@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{Fault, Operation};
+use cvsync::store::pause::{self, Begun};
 use cvsync::store::{StoreError, lease, within};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
@@ -12,7 +14,7 @@ use uuid::Uuid;
 
 use crate::process::{Process, free_address, output};
 use crate::running::until;
-use crate::world::{World, store};
+use crate::world::{World, new_database, store};
 
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
 const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
@@ -245,6 +247,104 @@ async fn a_write_that_has_to_wait_does_not_cost_the_lease() {
     .await;
     assert_eq!(world.count("select epoch from cvsync.lease").await, 1);
     assert!(!daemon.log().contains("stepping down"), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
+    let url = new_database().await;
+    let env = [("CVSYNC_DATABASE_URL", url.as_str())];
+    assert_eq!(output(&["migrate"], env).await.0, Some(0));
+    let store = store(&url);
+    let run = async |args: &[&str]| {
+        let args: Vec<&str> = ["pause"].iter().chain(args).copied().collect();
+        output(&args, env).await
+    };
+    for past in [
+        "2020-01-01T00:00:00Z",
+        "2020-01-01T00:00:00.123456789-11:30",
+        "+001970-01-01T00:00:00z",
+    ] {
+        let (code, stdout, stderr) = run(&["--until", past, "--replace"]).await;
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{past}: {stderr}");
+        assert!(
+            stderr.contains("must be later than the database's time"),
+            "{stderr}"
+        );
+    }
+    for odd in [
+        "now",
+        "2h",
+        "tomorrow",
+        "2999-01-01",
+        "2999-01-01T00:00:00",
+        "2999-01-01T00:00:00+25:00",
+        "infinity",
+        "",
+    ] {
+        let (code, _, stderr) = run(&["--until", odd]).await;
+        assert_eq!(code, Some(2), "{odd}: {stderr}");
+        assert!(
+            stderr.contains("must be a time with its zone, such as"),
+            "{stderr}"
+        );
+    }
+    // It is the database's clock that counts, to the last moment.
+    let mut tx = store.begin().await.unwrap();
+    let now: DateTime<Utc> = sqlx::query_scalar("select now()")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+    let begun = pause::begin(&mut tx, "now", Some(now), false)
+        .await
+        .unwrap();
+    assert!(matches!(begun, Begun::Past(_)), "{begun:?}");
+    let none = pause::current(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(none, None);
+    let (code, stdout, stderr) =
+        run(&["--until", "2999-01-01T01:00:00+01:00", "--reason", "a"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.contains("paused until 2999-01-01T00:00:00"),
+        "{stdout}"
+    );
+    // The same again changes nothing either.
+    for again in [
+        &["--reason", "b"][..],
+        &["--until", "2999-01-01T00:00:00Z", "--reason", "a"],
+    ] {
+        let (code, _, stderr) = run(again).await;
+        assert_eq!(code, Some(2), "{stderr}");
+        for said in [
+            "already paused since",
+            "until 2999-01-01T00:00:00",
+            ": a; nothing was done",
+            "--replace",
+        ] {
+            assert!(stderr.contains(said), "{stderr}");
+        }
+    }
+    let (_, status, _) = output(&["status"], env).await;
+    let shown = "until 2999-01-01T00:00:00";
+    assert!(
+        status
+            .lines()
+            .any(|line| line.starts_with("paused since") && line.contains(shown)),
+        "{status}"
+    );
+    let (code, stdout, stderr) = run(&["--replace", "--reason", "b"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stdout.starts_with("paused until `cvsync resume`: b"),
+        "{stdout}"
+    );
+    // One that has ended stands in nobody's way.
+    let mut tx = store.begin().await.unwrap();
+    let ended = "update cvsync.pause set until = now() - interval '1 second'";
+    sqlx::raw_sql(ended).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let (code, stdout, stderr) = run(&["--reason", "c"]).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
 }
 
 #[tokio::test]
