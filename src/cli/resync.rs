@@ -1,14 +1,20 @@
 //! `cvsync resync`
 
+use anyhow::anyhow;
+use serde::Serialize;
+use uuid::Uuid;
+
 use super::Usage;
-use super::tool::{self, RunArgs};
+use super::tool::{RunArgs, Tool};
 use crate::config::Env;
 use crate::model::CvId;
-use crate::sync::Request;
+use crate::store::explain;
+use crate::sync::{Request, Summary};
 
 /// Fetch these CVs now and apply what comes back
 ///
-/// Safe beside a running daemon: the answer that was asked for last stays.
+/// Safe beside a running daemon: the answer that was asked for last stays. Exits with 1 if VDAB does not have a CV that the database
+/// never had either.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Ids of CVs
@@ -18,9 +24,56 @@ pub struct Args {
     run: RunArgs,
 }
 
+/// The result of a resync.
+#[derive(Debug, Serialize)]
+struct Resynced {
+    #[serde(flatten)]
+    summary: Summary,
+    /// VDAB has no CV with these IDs, and the database never had one.
+    nowhere: Vec<Uuid>,
+}
+
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let ids = ids(&args.ids)?;
-    tool::run(args.run, env, Request::These(ids)).await
+    let tool = Tool::prepare(env, args.run.dry_run).await?;
+    let summary = tool.carry_out(Request::These(ids.clone())).await?;
+    let mut unknown = Vec::new();
+    if !summary.interrupted {
+        let mut tx = tool.pipeline.store.begin().await?;
+        unknown = explain::unknown(&mut tx, &ids).await?;
+        tx.commit().await?;
+    }
+    // What a dry run finds at VDAB stays unknown to the database.
+    let found = summary.tally.inserted + summary.tally.parked;
+    let missing = (unknown.len() as u64).saturating_sub(if args.run.dry_run { found } else { 0 });
+    if missing < unknown.len() as u64 {
+        unknown.clear();
+    }
+    let resynced = Resynced {
+        summary,
+        nowhere: unknown,
+    };
+    args.run.print(&resynced, |it| &it.summary);
+    if missing == 0 {
+        return Ok(());
+    }
+    Err(anyhow!(nowhere(missing, &resynced.nowhere)))
+}
+
+fn nowhere(missing: u64, ids: &[Uuid]) -> String {
+    const ENOUGH: usize = 10;
+    let shown: Vec<String> = ids.iter().take(ENOUGH).map(ToString::to_string).collect();
+    let which = match (shown.len() as u64, missing) {
+        (0, _) => String::new(),
+        (shown_ids, missing) if shown_ids < missing => {
+            format!(": {} and {} more", shown.join(", "), missing - shown_ids)
+        }
+        _ => format!(": {}", shown.join(", ")),
+    };
+    let s = if missing == 1 { "" } else { "s" };
+    format!(
+        "VDAB does not have {missing} CV{s}, and neither the database nor its feed knows of them{which}; check the ID{s}"
+    )
 }
 
 /// Ids as a person writes them.
@@ -36,4 +89,20 @@ pub fn no_id(text: &str) -> Usage {
     Usage(format!(
         "ID must be a UUID such as 30dbfef1-59df-4521-a111-964bf0208e68, got {text:?}; nothing was done"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_exist_nowhere_are_named_up_to_ten() {
+        let ids: Vec<Uuid> = (1..=12).map(Uuid::from_u128).collect();
+        let said = nowhere(1, &ids[..1]);
+        assert!(said.starts_with("VDAB does not have 1 CV, and "), "{said}");
+        assert!(said.contains("000001; check the ID"), "{said}");
+        let said = nowhere(12, &ids);
+        assert!(said.contains("00000a and 2 more; check the IDs"), "{said}");
+        assert!(nowhere(2, &[]).contains("knows of them; check the IDs"));
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
@@ -25,9 +26,24 @@ const PATIENCE: Duration = Duration::from_mins(2);
 pub struct RunArgs {
     /// List and fetch, write nothing; print what would have been done, and the calls that it took
     #[arg(long)]
-    dry_run: bool,
+    pub dry_run: bool,
     #[command(flatten)]
     output: Output,
+}
+
+impl RunArgs {
+    /// Prints `result` as JSON, or its summary for people.
+    pub fn print<R: Serialize>(self, result: &R, summary: impl FnOnce(&R) -> &Summary) {
+        self.output.print(result, |result| {
+            let summary = summary(result);
+            if self.dry_run {
+                let text = text(summary, "a run that writes would hold back");
+                format!("dry run, nothing written: {text}")
+            } else {
+                text(summary, HOLDS)
+            }
+        });
+    }
 }
 
 /// A pipeline at a terminal.
@@ -109,14 +125,7 @@ impl Tool {
 pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
     let tool = Box::pin(Tool::prepare(env, args.dry_run)).await?;
     let summary = tool.carry_out(request).await?;
-    args.output.print(&summary, |summary| {
-        if args.dry_run {
-            let text = text(summary, "a run that writes would hold back");
-            format!("dry run, nothing written: {text}")
-        } else {
-            text(summary, HOLDS)
-        }
-    });
+    args.print(&summary, |summary| summary);
     Ok(())
 }
 

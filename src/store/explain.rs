@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::StoreError;
 use super::held_delete::{self, HeldDelete};
@@ -56,6 +57,42 @@ pub struct Change {
     pub at: DateTime<Utc>,
     /// Numbers of the windows that were under way then: one of them listed it, unless it was asked for by hand.
     pub windows: Vec<i64>,
+}
+
+/// Ids that a statement looks up at most.
+const LOOKED_UP: usize = 10_000;
+
+/// Those among `ids` of which there is no document, no parked row and no change in the feed: the database never had them, as far as
+/// it remembers.
+pub async fn unknown(tx: &mut PgConnection, ids: &[CvId]) -> Result<Vec<Uuid>, StoreError> {
+    let mut unknown = Vec::new();
+    for ids in ids.chunks(LOOKED_UP) {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let absent: Vec<Uuid> = query_scalar(
+            "select distinct id
+               from unnest($1::uuid[]) as id
+              where not exists (select from cvsync.cv where cv_id = id)
+                and not exists (select from cvsync.parked_cv where cv_id = id::text)",
+        )
+        .bind(ids)
+        .fetch_all(&mut *tx)
+        .await?;
+        if absent.is_empty() {
+            continue;
+        }
+        // The feed has no index on the ID, so it is read only where nothing else knows of one.
+        let part: Vec<Uuid> = query_scalar(
+            "select id
+               from unnest($1::uuid[]) as id
+              where id not in (select cv_id from cvsync.cv_change where cv_id = any($1))
+              order by id",
+        )
+        .bind(absent)
+        .fetch_all(&mut *tx)
+        .await?;
+        unknown.extend(part);
+    }
+    Ok(unknown)
 }
 
 /// Asks all tables.

@@ -692,6 +692,52 @@ async fn parked_cvs_are_listed_retried_and_dropped() {
 }
 
 #[tokio::test]
+async fn a_resync_of_an_id_that_exists_nowhere_fails_and_names_it() {
+    let mut world = World::new(30).await;
+    world.sync_again().await;
+    let ids: Vec<String> = world
+        .documents()
+        .await
+        .into_keys()
+        .map(|id| id.to_string())
+        .collect();
+    let nowhere = Uuid::from_u128(9).to_string();
+    // Also beside IDs that exist, and no matter what an earlier resync left.
+    for args in [
+        &["resync", &nowhere][..],
+        &["resync", &nowhere, "--dry-run"],
+        &["resync", &ids[0], &nowhere, &ids[1]],
+    ] {
+        let (code, stdout, stderr) = command(&world, args).await;
+        assert_eq!(code, Some(1), "{args:?}: {stdout}");
+        assert!(stderr.contains("VDAB does not have 1 CV"), "{stderr}");
+        assert!(stderr.contains(&nowhere), "{stderr}");
+        assert!(stdout.contains(" listed: "), "{stdout}");
+    }
+    let (code, stdout, _) = command(&world, &["resync", &nowhere, "--json"]).await;
+    let said: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (code, &said["nowhere"][0]),
+        (Some(1), &Value::from(nowhere.clone()))
+    );
+    // A CV that goes now, or went before, was here.
+    let gone: Uuid = ids[2].parse().unwrap();
+    world.source.world(|w| assert!(w.remove(gone)));
+    let said = done(&world, &["resync", &ids[2]]).await;
+    assert!(said.contains("1 gone"), "{said}");
+    done(&world, &["resync", &ids[2]]).await;
+    // A malformed ID is refused before anything is fetched.
+    let calls = world.detail_calls();
+    let (code, _, stderr) = command(&world, &["resync", &ids[0], "no-id"]).await;
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(
+        stderr.contains(r#"got "no-id"; nothing was done"#),
+        "{stderr}"
+    );
+    assert_eq!(world.detail_calls(), calls);
+}
+
+#[tokio::test]
 async fn a_watermark_goes_back_by_hand_and_never_forward() {
     let mut world = World::new(60).await;
     world.sync_again().await;
