@@ -17,7 +17,9 @@ use crate::daemon::cancel_on_signal_within;
 use crate::model::window::instant;
 use crate::store::feed_consumer::{self, Consumer};
 use crate::store::pause::{self, Pause};
-use crate::store::{Store, cv, held_delete, history, job_success, lease, parked_cv, watermark};
+use crate::store::{
+    Store, cv, held_delete, history, job_success, leader_setting, lease, parked_cv, watermark,
+};
 use crate::sync::Snapshot;
 use crate::terminal::rate;
 
@@ -35,7 +37,8 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Watermark, lag, progress, quota use, leader, parked CVs, held deletes; exits with 0 only if in step
 ///
-/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. What a run is at
+/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. It judges by the
+/// schedule and the settle lag that the leader recorded there, or by its own where none has led. What a run is at
 /// and what is in its way only the daemon knows: it is asked at CVSYNC_HTTP_ADDR, if it runs on this machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,10 +76,10 @@ struct Daemon {
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let settings = config::Sync::load(env)?;
+    config::Sync::load(env)?;
     let token = cancel_on_signal_within(STOP)?;
     loop {
-        let read = token.run_until_cancelled(read(&store, &settings)).await;
+        let read = token.run_until_cancelled(read(&store, env)).await;
         let mut status = read.ok_or(Interrupted)??;
         status.daemon = daemon(env).await.ok();
         if args.watch && io::stdout().is_terminal() {
@@ -102,8 +105,13 @@ async fn daemon(env: &Env) -> anyhow::Result<Daemon> {
     Ok(serde_json::from_slice(&answer.bytes().await?)?)
 }
 
-async fn read(store: &Store, settings: &config::Sync) -> anyhow::Result<Status> {
+async fn read(store: &Store, env: &Env) -> anyhow::Result<Status> {
     let mut tx = store.begin().await?;
+    let leads = leader_setting::all(&mut tx).await?;
+    let leads = leads
+        .iter()
+        .map(|it| (it.name.as_str(), it.value.as_deref()));
+    let settings = config::Sync::load(&env.judging(leads))?;
     let watermark = watermark::read(&mut tx).await?;
     let now = Clock::default().now();
     let lag = watermark.map(|at| now - at);

@@ -1,14 +1,15 @@
-//! The settings that shape what is stored: one truth for the daemon that leads and the commands beside it.
+//! The settings that the daemon that leads records, so that the commands beside it act and judge as it does.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use super::reader::{Origin, Reader};
-use super::{Env, sync};
+use super::{Env, sync, urls};
 
 /// Two writers that differ in one of these store different things.
-const SHAPING: [&str; 7] = [
+const SHAPING: [&str; 8] = [
+    "CVSYNC_API_BASE_URL",
     "CVSYNC_API_LIVE_STATUSES",
     "CVSYNC_API_GONE_STATUSES",
     "CVSYNC_API_NAMES",
@@ -16,6 +17,19 @@ const SHAPING: [&str; 7] = [
     "CVSYNC_API_PAGING",
     "CVSYNC_SYNC_FROM",
     "CVSYNC_DOCUMENT_EXCLUDE",
+];
+
+/// A command that leaves one of these unset uses the leader's value. With a value of its own it keeps that: the stored documents are the
+/// same.
+const FOLLOWED: [&str; 8] = [
+    "CVSYNC_API_RATE_PER_MINUTE",
+    "CVSYNC_SCHEDULE",
+    "CVSYNC_TIMEZONE",
+    "CVSYNC_WINDOW_OVERLAP",
+    "CVSYNC_SETTLE_LAG",
+    "CVSYNC_MAX_DELETE_SHARE",
+    "CVSYNC_TOMBSTONE_RETENTION",
+    "CVSYNC_CHANGE_RETENTION",
 ];
 
 /// The value of one of these variables.
@@ -46,7 +60,7 @@ impl fmt::Display for Differs {
 #[must_use]
 pub fn shaping(env: &Env) -> Vec<Shaping> {
     let reader = Reader::new(env);
-    let values = SHAPING.iter().map(|name| Shaping {
+    let values = SHAPING.iter().chain(&FOLLOWED).map(|name| Shaping {
         name,
         value: reader.value(name).map(|value| canonical(name, &value)),
         origin: reader.origin(super::variables::variable(name)),
@@ -72,7 +86,7 @@ impl Env {
                 continue;
             };
             if own.origin == Origin::Environment {
-                if own.value.as_deref() != value {
+                if own.value.as_deref() != value && SHAPING.contains(&name) {
                     differ.push(line(own, value, origin));
                 }
             } else if let Some(value) = value {
@@ -84,6 +98,20 @@ impl Env {
         } else {
             Err(Differs(differ))
         }
+    }
+}
+
+impl Env {
+    /// This environment with the leader's values (name and value) in place of its own, for commands that judge the leader by them.
+    #[must_use]
+    pub fn judging<'a>(
+        &self,
+        leader: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Self {
+        let followed = leader
+            .into_iter()
+            .filter(|(name, _)| FOLLOWED.contains(name));
+        self.with(followed.filter_map(|(name, value)| Some((name, value?))))
     }
 }
 
@@ -120,6 +148,10 @@ fn canonical(name: &str, value: &str) -> String {
         "CVSYNC_SYNC_FROM" => {
             sync::instant(value).map_or_else(|_| value.to_owned(), |at| at.to_rfc3339())
         }
+        "CVSYNC_API_BASE_URL" => urls::http(value).map_or_else(
+            |_| value.to_owned(),
+            |url| url.as_str().trim_end_matches('/').to_owned(),
+        ),
         _ => value.to_owned(),
     }
 }
@@ -185,6 +217,11 @@ mod tests {
                 "2020-01-01T01:00:00+01:00",
             ),
             ("CVSYNC_API_PAGING", "offset-from-0", ""),
+            (
+                "CVSYNC_API_BASE_URL",
+                "https://API.example:443/v1/",
+                "https://api.example/v1",
+            ),
         ] {
             assert!(under(&[(name, ours)], &[(name, theirs)]).is_ok(), "{name}");
         }
@@ -211,6 +248,40 @@ mod tests {
             let told = format!("{name} of the daemon: {origin}");
             assert!(said.contains(&told), "{said}");
         }
+    }
+
+    #[test]
+    fn a_setting_that_only_paces_follows_the_leader_and_is_never_refused() {
+        let leader = [
+            ("CVSYNC_SETTLE_LAG", "5m"),
+            ("CVSYNC_MAX_DELETE_SHARE", "0.01"),
+        ];
+        let values = under(&[("CVSYNC_SETTLE_LAG", "1s")], &leader).unwrap();
+        let value = |name| {
+            let found = values.iter().find(|value| value.name == name).unwrap();
+            found.value.as_deref()
+        };
+        assert_eq!(value("CVSYNC_SETTLE_LAG"), Some("1s"));
+        assert_eq!(value("CVSYNC_MAX_DELETE_SHARE"), Some("0.01"));
+    }
+
+    #[test]
+    fn whoever_judges_the_leader_does_so_by_the_leaders_settings() {
+        let own = env(&[
+            ("CVSYNC_SCHEDULE", "* * * * * *"),
+            ("CVSYNC_SYNC_FROM", "2020-01-01"),
+        ]);
+        let leader = [
+            ("CVSYNC_SCHEDULE", Some("0 0 3 * * *")),
+            ("CVSYNC_SYNC_FROM", Some("2019-01-01")),
+            ("CVSYNC_OF_A_LATER_VERSION", Some("x")),
+        ];
+        let judging = own.judging(leader);
+        assert!(judging.unknown().is_empty());
+        let reader = Reader::new(&judging);
+        let value = |name| reader.value(name).unwrap();
+        assert_eq!(value("CVSYNC_SCHEDULE"), "0 0 3 * * *");
+        assert_eq!(value("CVSYNC_SYNC_FROM"), "2020-01-01");
     }
 
     #[test]

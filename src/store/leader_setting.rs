@@ -1,4 +1,4 @@
-//! The table `leader_setting`: the leader's settings that shape the stored data, for the commands beside it. No secrets.
+//! The table `leader_setting`: the leader's settings that commands beside it need. No secrets.
 
 use serde::Serialize;
 use sqlx::PgConnection;

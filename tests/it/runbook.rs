@@ -171,6 +171,54 @@ async fn a_command_stores_nothing_that_the_daemon_leaves_out() {
 }
 
 #[tokio::test]
+async fn status_without_the_daemons_environment_judges_as_the_daemon_does() {
+    let world = World::new(20).await;
+    let yearly = ("CVSYNC_SCHEDULE", "0 0 0 1 1 *");
+    let daemon = Process::run(&world, &[yearly]);
+    daemon.until_synced().await;
+    world
+        .database
+        .execute("update cvsync.watermark set position = position - interval '2 hours'")
+        .await
+        .unwrap();
+    let url = ("CVSYNC_DATABASE_URL", world.url());
+    for own in [None, Some(("CVSYNC_SCHEDULE", "* * * * * *"))] {
+        let (code, stdout, stderr) = output(&["status"], [url].into_iter().chain(own)).await;
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        assert!(stdout.starts_with("in step"), "{stdout}");
+    }
+    // Where no leader has recorded anything, its own schedule counts.
+    world
+        .database
+        .execute("delete from cvsync.leader_setting")
+        .await
+        .unwrap();
+    let (code, stdout, _) = output(&["status"], [url]).await;
+    assert_eq!(code, Some(1), "{stdout}");
+}
+
+#[tokio::test]
+async fn a_command_asks_the_source_that_the_daemon_asks() {
+    let world = World::new(20).await;
+    let daemon = Process::run(&world, &[("CVSYNC_SCHEDULE", "0 0 0 1 1 *")]);
+    daemon.until_synced().await;
+    let mut env = world.environment();
+    env.retain(|(name, _)| *name != "CVSYNC_API_BASE_URL");
+    let pairs = || env.iter().map(|(name, value)| (*name, value.as_str()));
+    let calls = world.bulk_calls();
+    let (code, _, stderr) = output(&["sync"], pairs()).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(world.bulk_calls() > calls);
+    let other = ("CVSYNC_API_BASE_URL", "https://api.example/v1");
+    let (code, _, stderr) = output(&["sync"], pairs().chain([other])).await;
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(
+        stderr.contains("CVSYNC_API_BASE_URL is `https://api.example/v1` here"),
+        "{stderr}"
+    );
+}
+
+#[tokio::test]
 async fn without_a_daemon_there_is_nothing_to_agree_with() {
     let world = World::new(20).await;
     let (code, _, stderr) = command(&world, &["sync"], &[(EXCLUDE, "/opleidingen")]).await;
