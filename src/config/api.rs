@@ -129,8 +129,8 @@ impl OAuth {
 
 fn read_statuses(reader: &mut Reader) -> Option<StatusWords> {
     const GONE: &str = "CVSYNC_API_GONE_STATUSES";
-    let live = reader.required("CVSYNC_API_LIVE_STATUSES", rules::list(rules::text));
-    let gone = reader.required(GONE, rules::list(rules::text));
+    let live = reader.required("CVSYNC_API_LIVE_STATUSES", rules::list(rules::word));
+    let gone = reader.required(GONE, rules::list(rules::word));
     let (live, gone) = (live?, gone?);
     let both = gone
         .iter()
@@ -149,10 +149,21 @@ fn read_statuses(reader: &mut Reader) -> Option<StatusWords> {
 }
 
 fn certificates(path: &str) -> Result<Vec<u8>, String> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = file::bytes(path)?;
-    if reqwest::Certificate::from_pem_bundle(&pem).is_ok_and(|found| !found.is_empty()) {
-        Ok(pem)
-    } else {
-        Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned())
+    file::refuse_utf16(&pem)?;
+    let pem = pem.strip_prefix(MARK).unwrap_or(&pem).to_vec();
+    let begun = pem
+        .windows(BEGIN.len())
+        .filter(|part| *part == BEGIN)
+        .count();
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() && found.len() == begun => Ok(pem),
+        Ok(found) if !found.is_empty() => Err(format!(
+            "holds {begun} certificates, of which only {} can be read; begin each on a line of its own",
+            found.len()
+        )),
+        _ => Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()),
     }
 }

@@ -8,6 +8,7 @@ use super::injected::is_injected;
 use super::problem::Problem;
 use super::proxy;
 use super::rules::nearest;
+use super::text::bare;
 use super::variables::{PREFIX, VARIABLES};
 
 /// Names that start with this are for our tests, and no business of the daemon.
@@ -44,7 +45,7 @@ impl Env {
     /// Whether there is anything under this name.
     #[must_use]
     pub fn sets(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|value| !value.is_empty())
+        !matches!(self.get(name), Ok(None))
     }
 
     /// The same with these values in place of its own.
@@ -73,18 +74,18 @@ impl Env {
         )
     }
 
-    /// The trimmed value. Empty is the same as unset, since Compose files make `NAME=` of what is not there.
+    /// The [`bare`] value. Empty is the same as unset, since Compose files make `NAME=` of what is not there.
     pub(super) fn get(&self, name: &str) -> Result<Option<String>, NotUnicode> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
         };
-        let value = value.to_str().ok_or(NotUnicode)?.trim();
+        let value = bare(value.to_str().ok_or(NotUnicode)?);
         Ok((!value.is_empty()).then(|| value.to_owned()))
     }
 
-    /// The trimmed value of a standard variable.
+    /// The [`bare`] value of a standard variable.
     pub(super) fn standard(&self, name: &str) -> Option<String> {
-        let value = self.0.get(name)?.to_str()?.trim();
+        let value = bare(self.0.get(name)?.to_str()?);
         (!value.is_empty()).then(|| value.to_owned())
     }
 

@@ -1,7 +1,11 @@
 //! Files that variables point at: read within a limit, and never quoted.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::text::{bare, fault};
 
 /// Far above any bundle of certificates. A path can lead to a device that never ends.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -18,11 +22,41 @@ pub fn bytes(path: &str) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-/// The trimmed text. An error reads on from the path.
+/// The [`bare`] text. An error reads on from the path.
 pub fn secret(path: &str) -> Result<String, String> {
-    let text = String::from_utf8(bytes(path)?).map_err(|_| "holds no UTF-8 text")?;
-    match text.trim() {
+    let bytes = bytes(path)?;
+    refuse_utf16(&bytes)?;
+    let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
+    match bare(&text) {
         "" => Err("is empty".to_owned()),
-        text => Ok(text.to_owned()),
+        text => fault(text, false).map_or(Ok(text.to_owned()), Err),
     }
+}
+
+/// Whether everybody on this machine may read the file.
+///
+/// Container platforms mount secrets with such a mode, where nobody else is there to read them: Docker below `/run/secrets`,
+/// Kubernetes in a folder `..2026_11_30_08_15_00.123` behind a link. These do not count.
+pub fn is_open(path: &str) -> bool {
+    let Ok(path) = fs::canonicalize(path) else {
+        return false;
+    };
+    let is_mounted = path.starts_with("/run/secrets")
+        || path.components().any(|part| {
+            let part = part.as_os_str().as_encoded_bytes();
+            part.len() > 2 && part.starts_with(b"..")
+        });
+    let allows = |path: &Path, bit: u32| {
+        fs::metadata(path).is_ok_and(|found| found.permissions().mode() & bit != 0)
+    };
+    let mut folders = path.ancestors().skip(1);
+    !is_mounted && allows(&path, 0o004) && folders.all(|folder| allows(folder, 0o001))
+}
+
+/// Refuses the text of some editors by name: as UTF-8 it would be garbage, or no text at all.
+pub fn refuse_utf16(bytes: &[u8]) -> Result<(), String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("is in UTF-16; save it as UTF-8".to_owned());
+    }
+    Ok(())
 }

@@ -28,11 +28,33 @@ impl Http {
         let addr = reader.required("CVSYNC_HTTP_ADDR", rules::unless_off(address));
         let admin_token = reader.optional("CVSYNC_ADMIN_TOKEN", rules::header);
         let ping_url = reader.optional("CVSYNC_PING_URL", urls::anywhere);
+        if let (Some(addr), Some(Some(token))) = (&addr, &admin_token) {
+            token_length(reader, *addr, token.len());
+        }
         Some(Self {
             addr: addr?,
             admin_token: admin_token?.map(Into::into),
             ping_url: ping_url?.map(|url| String::from(url).into()),
         })
+    }
+}
+
+/// The fewest characters of a token that nobody guesses.
+const LONG_ENOUGH: usize = 20;
+
+/// A short token can be guessed by whoever reaches the address: off loopback that is anybody.
+fn token_length(reader: &mut Reader, addr: Option<SocketAddr>, length: usize) {
+    const TOKEN: &str = "CVSYNC_ADMIN_TOKEN";
+    let too_short = format!(
+        "must have at least {LONG_ENOUGH} characters, got {length}; make one with: openssl rand -hex 24"
+    );
+    match addr {
+        Some(addr) if length < LONG_ENOUGH && !addr.ip().to_canonical().is_loopback() => {
+            let elsewhere = "CVSYNC_HTTP_ADDR can be reached from other machines";
+            reader.refuse(TOKEN, format!("{too_short}, since {elsewhere}"));
+        }
+        Some(_) if length < LONG_ENOUGH => reader.warn(format!("{TOKEN} {too_short}")),
+        _ => {}
     }
 }
 

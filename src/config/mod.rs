@@ -22,6 +22,7 @@ mod shown;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod text;
 mod urls;
 mod variables;
 mod webhook;
@@ -68,6 +69,8 @@ pub struct Config {
     pub shown: Vec<Shown>,
     /// The settings that shape the stored data, for the commands beside the daemon.
     pub shaping: Vec<Shaping>,
+    /// Valid settings that should be changed, each with the remedy.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -92,8 +95,18 @@ impl Config {
                 otel: otel?,
                 shown: shown(env),
                 shaping: shaping(env),
+                warnings: reader.warnings(),
             })
         })
+    }
+}
+
+impl Config {
+    /// Logs the warnings. Call it once, after logging is installed.
+    pub fn warn(&self) {
+        for warning in &self.warnings {
+            tracing::warn!("{warning}");
+        }
     }
 }
 

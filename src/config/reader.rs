@@ -11,6 +11,7 @@ use super::env::Env;
 use super::file;
 use super::problem::Problem;
 use super::proxy::Proxies;
+use super::text::{fault, is_filler};
 use super::variables::{PREFIX, VARIABLES, Variable, variable};
 
 /// Where a value comes from.
@@ -55,6 +56,7 @@ pub struct Reader {
     unknown: Vec<Problem>,
     proxies: Result<Proxies, Vec<Problem>>,
     problems: Vec<Problem>,
+    warnings: Vec<String>,
 }
 
 impl Reader {
@@ -82,6 +84,7 @@ impl Reader {
             unobtained,
             unknown: env.unknown(),
             proxies: Proxies::read(env),
+            warnings: Vec::new(),
             problems: Vec::new(),
         }
     }
@@ -131,6 +134,26 @@ impl Reader {
     /// Notes a problem of this variable, in words that read on from its name.
     pub fn refuse(&mut self, name: &'static str, what: impl Into<String>) {
         self.problems.push(Problem::of(variable(name), what));
+    }
+
+    /// Notes a warning about a setting that is valid.
+    pub fn warn(&mut self, what: String) {
+        self.warnings.push(what);
+    }
+
+    /// The warnings so far, with one for each file of a secret that everybody on this machine may read.
+    pub fn warnings(&self) -> Vec<String> {
+        let files = self
+            .origins
+            .iter()
+            .filter_map(|(name, origin)| match origin {
+                Origin::File(path) if file::is_open(path) => Some(format!(
+                    "{name}_FILE: everybody on this machine may read `{}`; run: chmod o-r on it",
+                    path.escape_debug()
+                )),
+                _ => None,
+            });
+        self.warnings.iter().cloned().chain(files).collect()
     }
 
     /// What was read of variables that are not ours; their problems are noted.
@@ -206,11 +229,41 @@ fn quoted(variable: &Variable, value: &str) -> String {
     format!("`{}{more}`", start.escape_debug())
 }
 
+/// The variables whose items may stand on lines of their own.
+const LISTS: [&str; 5] = [
+    "CVSYNC_API_GONE_STATUSES",
+    "CVSYNC_API_LIVE_STATUSES",
+    "CVSYNC_API_NAMES",
+    "CVSYNC_DOCUMENT_EXCLUDE",
+    "CVSYNC_REFERENCE_LISTS",
+];
+
 /// What the operator gave, and how.
 fn obtain(variable: &Variable, env: &Env) -> Result<Option<(Origin, String)>, Problem> {
+    let found = given(variable, env)?;
+    if let Some((_, value)) = &found
+        && variable.secret
+        && is_filler(value)
+    {
+        let what = "must be the secret itself, not a word that stands for it";
+        return Err(Problem::of(variable, what));
+    }
+    Ok(found)
+}
+
+fn given(variable: &Variable, env: &Env) -> Result<Option<(Origin, String)>, Problem> {
     let get = |name: &str| {
-        env.get(name)
-            .map_err(|_| Problem::named(name, "the value is no Unicode text"))
+        let value = env
+            .get(name)
+            .map_err(|_| Problem::named(name, "the value is no Unicode text"))?;
+        match value
+            .as_deref()
+            .and_then(|value| fault(value, LISTS.contains(&name)))
+        {
+            Some(what) if name == variable.name => Err(Problem::of(variable, what)),
+            Some(what) => Err(Problem::named(name, what)),
+            None => Ok(value),
+        }
     };
     let value = get(variable.name)?.map(|value| (Origin::Environment, value));
     if !variable.secret {

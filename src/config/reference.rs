@@ -45,7 +45,7 @@ impl Reference {
         const LISTS: &str = "CVSYNC_REFERENCE_LISTS";
         let schedule = reader.required("CVSYNC_REFERENCE_SCHEDULE", unless_off(cron));
         let lists = reader.required(LISTS, rules::list(list));
-        let label_field = reader.required("CVSYNC_REFERENCE_LABEL_FIELD", rules::text);
+        let label_field = reader.required("CVSYNC_REFERENCE_LABEL_FIELD", rules::word);
         let (zone, lists) = (zone?, lists?);
         let twice = lists
             .iter()

@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::text::{bare, unquoted};
+
 /// Longer than anybody means, and short enough for any date that we add it to.
 pub const LONGEST: Duration = days(10_000);
 
@@ -26,6 +28,15 @@ pub fn header(text: &str) -> Result<String, String> {
     } else {
         Err("holds a space, or a character that is not visible ASCII".to_owned())
     }
+}
+
+/// One word: spaces, quotation marks or brackets come from a list in another form.
+pub fn word(text: &str) -> Result<String, String> {
+    let separates = |c: char| c.is_whitespace() || "\"'`[](){}<>;|,".contains(c);
+    if text.contains(separates) {
+        return Err("must be a word without spaces, quotation marks and brackets".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A whole number within bounds.
@@ -62,12 +73,13 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<
     }
 }
 
-/// `off`, or what `rule` reads.
+/// `off`, or what `rule` reads. YAML makes `false` of an `off` without quotation marks.
 pub fn unless_off<T>(
     rule: impl FnOnce(&str) -> Result<T, String>,
 ) -> impl FnOnce(&str) -> Result<Option<T>, String> {
     move |text| {
-        if text.eq_ignore_ascii_case("off") {
+        let off = ["off", "false", "no", "none", "disabled"];
+        if off.iter().any(|word| text.eq_ignore_ascii_case(word)) {
             return Ok(None);
         }
         rule(text)
@@ -76,13 +88,39 @@ pub fn unless_off<T>(
     }
 }
 
-/// Comma-separated items, each read by `rule`, whose errors read on from the item.
+/// The items of a list: between commas or on lines, with or without quotation marks, or a JSON array of strings.
+pub fn items(text: &str) -> Result<Vec<String>, String> {
+    if text.starts_with('[') {
+        let items: Result<Vec<String>, _> = serde_json::from_str(text);
+        return items.ok().filter(|items| !items.is_empty()).ok_or_else(|| {
+            "must be a comma-separated list, or a JSON array of strings".to_owned()
+        });
+    }
+    let mut items = Vec::new();
+    for part in text.split(',') {
+        let lines: Vec<_> = part
+            .lines()
+            .map(bare)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let lines = if lines.is_empty() { vec![""] } else { lines };
+        items.extend(
+            lines
+                .into_iter()
+                .map(|line| unquoted(line).unwrap_or(line).to_owned()),
+        );
+    }
+    Ok(items)
+}
+
+/// A list of items, each read by `rule`, whose errors read on from the item.
 pub fn list<T>(
     rule: impl Fn(&str) -> Result<T, String>,
 ) -> impl FnOnce(&str) -> Result<Vec<T>, String> {
     move |text| {
-        text.split(',')
-            .map(str::trim)
+        items(text)?
+            .iter()
+            .map(|item| item.trim())
             .enumerate()
             .map(|(at, item)| {
                 let item = if item.is_empty() {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::reader::{Origin, Reader};
-use super::{Env, sync, urls};
+use super::{Env, rules, sync, urls};
 
 /// Two writers that differ in one of these store different things.
 const SHAPING: [&str; 8] = [
@@ -133,7 +133,8 @@ fn line(own: &Shaping, theirs: Option<&str>, origin: &str) -> String {
 /// The text that all values of the same meaning have in common.
 fn canonical(name: &str, value: &str) -> String {
     let list = |item: fn(&str) -> String| {
-        let mut items: Vec<String> = value.split(',').map(|text| item(text.trim())).collect();
+        let items = rules::items(value).unwrap_or_else(|_| vec![value.to_owned()]);
+        let mut items: Vec<String> = items.iter().map(|text| item(text.trim())).collect();
         items.sort_unstable();
         items.dedup();
         items.join(",")

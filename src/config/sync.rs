@@ -149,6 +149,7 @@ fn share(text: &str) -> Result<f64, String> {
 
 /// A JSON pointer, but not the one to the id: what is stored must say whose it is.
 fn excludable(text: &str) -> Result<JsonPointer, String> {
+    rules::word(text)?;
     let pointer = JsonPointer::parse(text)
         .ok_or_else(|| "is no JSON pointer such as /natuurlijkPersoon/email".to_owned())?;
     if Some(&pointer) == JsonPointer::parse("/cvId").as_ref() {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use proptest::prelude::*;
@@ -117,7 +118,21 @@ const BAD: &[(&str, &[&str])] = &[
     ("CVSYNC_API_CA_FILE", &["/no/such/file", "/", "/dev/null"]),
     ("CVSYNC_API_RATE_PER_MINUTE", &["0", "-1", "1.5", "1000001"]),
     ("CVSYNC_API_TIMEOUT", &["30", "0s", "11m", "500ms"]),
-    ("CVSYNC_API_LIVE_STATUSES", &[",", "OPEN,"]),
+    (
+        "CVSYNC_API_LIVE_STATUSES",
+        &[
+            ",",
+            "OPEN,",
+            "OPEN ACTIEF",
+            "OPEN;ACTIEF",
+            "[OPEN ACTIEF]",
+            "['OPEN']",
+            "[]",
+            "[1]",
+            "- OPEN\n- ACTIEF",
+            "OPEN,\u{a0}ACTIEF",
+        ],
+    ),
     ("CVSYNC_API_GONE_STATUSES", &["A,,B", "A,open"]),
     (
         "CVSYNC_API_NAMES",
@@ -162,7 +177,10 @@ const BAD: &[(&str, &[&str])] = &[
     ("CVSYNC_WORKERS", &["0", "1025", "16 17"]),
     ("CVSYNC_CHANNEL_CAPACITY", &["0", "1000001"]),
     ("CVSYNC_RETRY_MAX_ELAPSED", &["2d", "2"]),
-    ("CVSYNC_DOCUMENT_EXCLUDE", &["email", "/a,/cvId", "/a~2"]),
+    (
+        "CVSYNC_DOCUMENT_EXCLUDE",
+        &["email", "/a,/cvId", "/a~2", "/a /b", "/a;/b", "[\"/a\""],
+    ),
     ("CVSYNC_RECHECK_AFTER", &["30", "5M"]),
     ("CVSYNC_MAX_DELETE_SHARE", &["1.1", "-0.1", "NaN", "20%"]),
     ("CVSYNC_TOMBSTONE_RETENTION", &["off", "1y"]),
@@ -173,8 +191,11 @@ const BAD: &[(&str, &[&str])] = &[
     ),
     ("CVSYNC_CHANGE_RETENTION", &["23h", "off"]),
     ("CVSYNC_HTTP_ADDR", &["8080", ":8080", "example.com:80"]),
-    ("CVSYNC_ADMIN_TOKEN", &["with space"]),
-    ("CVSYNC_PING_URL", &["ftp://example.com", "x"]),
+    ("CVSYNC_ADMIN_TOKEN", &["with space", "change-me"]),
+    (
+        "CVSYNC_PING_URL",
+        &["ftp://example.com", "x", "https://a b", "https://x/<my id>"],
+    ),
     ("CVSYNC_LOG", &["inof", "cvsync=loud", "info,verbose"]),
     ("CVSYNC_LOG_FORMAT", &["xml", "JSON"]),
 ];
@@ -276,7 +297,7 @@ fn messages_say_what_to_know() {
         ),
         ("CVSYNC_SCHEDULE", "0 0 0 30 2 *", "never comes round"),
         ("CVSYNC_API_BASE_URL", "http://vdab.be", "loopback"),
-        ("CVSYNC_RELIST", "no", "`off` disables it"),
+        ("CVSYNC_RELIST", "nope", "`off` disables it"),
         (
             "CVSYNC_DOCUMENT_EXCLUDE",
             "/a,b",
@@ -315,6 +336,172 @@ fn other_spellings_are_taken() {
     assert_eq!(path("softskills"), Some("softskills"));
     assert_eq!(path("rijbewijzen"), Some("ref/v1/rijbewijs"));
     assert_eq!(config.sync.page_size, 2000);
+}
+
+#[test]
+fn values_are_read_as_container_tools_pass_them() {
+    let json = r#"["OPEN", "ACTIEF"]"#;
+    for live in [
+        "OPEN,ACTIEF",
+        "\"OPEN,ACTIEF\"",
+        "OPEN\nACTIEF\n",
+        "OPEN,\r\n ACTIEF",
+        "\"OPEN\", 'ACTIEF'",
+        json,
+    ] {
+        let config = Config::load(&env(&[("CVSYNC_API_LIVE_STATUSES", live)])).unwrap();
+        assert_eq!(config.api.statuses.live, ["OPEN", "ACTIEF"], "{live}");
+    }
+    let config = Config::load(&env(&[
+        ("CVSYNC_API_KEY", "\u{feff}\"quoted-key\"\r\n"),
+        ("CVSYNC_WORKERS", "'4'"),
+        ("CVSYNC_WINDOW", "\u{a0}4d\u{200b}"),
+        ("CVSYNC_RELIST", "false"),
+        ("CVSYNC_HTTP_ADDR", "\"off\""),
+        ("CVSYNC_DOCUMENT_EXCLUDE", r#"["/a", "/b"]"#),
+        ("CVSYNC_ADMIN_TOKEN", "\"\""),
+    ]))
+    .unwrap();
+    assert_eq!(config.api.key.expose_secret(), "quoted-key");
+    assert_eq!(config.sync.workers, 4);
+    assert_eq!(config.sync.window, Duration::from_hours(96));
+    assert!(config.sync.relist.is_none() && config.http.addr.is_none());
+    assert_eq!(config.sync.document_exclude.len(), 2);
+    assert!(config.http.admin_token.is_none());
+}
+
+#[test]
+fn secret_that_nobody_has_set_or_that_no_header_can_carry_is_refused_by_name() {
+    for value in [
+        "changeme",
+        "${CVSYNC_API_KEY}",
+        "$CVSYNC_API_KEY",
+        "<your-key>",
+        "canary\nkey",
+        "canary\u{200b}key",
+        "\u{201c}canary\u{201d}",
+        "sleutel-\u{e9}",
+        "\"canary",
+    ] {
+        let problem = only_problem(&[("CVSYNC_API_KEY", value)]);
+        assert!(problem.starts_with("CVSYNC_API_KEY: "), "{problem}");
+        assert!(!problem.contains("canary"), "{problem}");
+    }
+    let url = "postgres://me:${PASSWORD}@db/cv";
+    let problem = only_problem(&[("CVSYNC_DATABASE_URL", url)]);
+    assert!(problem.contains("placeholder"), "{problem}");
+}
+
+#[test]
+fn byte_order_mark_in_a_file_is_taken_off_and_utf16_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let load = || Config::load(&Env::new([URL, ("CVSYNC_API_KEY_FILE", path)]));
+    for content in [&b"\xef\xbb\xbfkey\r\n"[..], b"key\0", b"\"key\"\n"] {
+        fs::write(&file, content).unwrap();
+        assert_eq!(
+            load().unwrap().api.key.expose_secret(),
+            "key",
+            "{content:?}"
+        );
+    }
+    for (content, words) in [
+        (&b"\xff\xfek\0e\0y\0"[..], "is in UTF-16; save it as UTF-8"),
+        (b"\xfe\xff\0k\0e\0y", "is in UTF-16"),
+        (b"k\0e\0y\0", "a control character (U+0000)"),
+        (b"key\nkey", "a line break"),
+        (b"\xef\xbb\xbf\n", "is empty"),
+    ] {
+        fs::write(&file, content).unwrap();
+        let problem = load().unwrap_err().to_string();
+        let named = format!("CVSYNC_API_KEY_FILE: `{path}` ");
+        assert!(
+            problem.contains(&named) && problem.contains(words),
+            "{problem}"
+        );
+    }
+    let ca = |content: &[u8]| {
+        fs::write(&file, content).unwrap();
+        let config = Config::load(&env(&[("CVSYNC_API_CA_FILE", path)]));
+        config
+            .map(|config| config.api.ca_pem)
+            .map_err(|problems| problems.to_string())
+    };
+    let marked = format!("\u{feff}{PEM}");
+    assert_eq!(
+        ca(marked.as_bytes()).unwrap().as_deref(),
+        Some(PEM.as_bytes())
+    );
+    let utf16: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert!(ca(&utf16).unwrap_err().contains("is in UTF-16"));
+    let glued = format!("{}{PEM}", PEM.trim_end());
+    let told = ca(glued.as_bytes()).unwrap_err();
+    assert!(
+        told.contains("CVSYNC_API_CA_FILE: ") && told.contains("2 certificates"),
+        "{told}"
+    );
+}
+
+#[test]
+fn short_admin_token_is_a_warning_on_loopback_and_refused_elsewhere() {
+    let short = ("CVSYNC_ADMIN_TOKEN", "abc");
+    let long = ("CVSYNC_ADMIN_TOKEN", "abcdefghijklmnopqrst");
+    for loopback in [
+        "127.0.0.1:0",
+        "localhost:0",
+        "[::1]:0",
+        "[::ffff:127.0.0.1]:0",
+    ] {
+        let addr = ("CVSYNC_HTTP_ADDR", loopback);
+        let config = Config::load(&env(&[short, addr])).unwrap();
+        assert!(config.warnings[0].starts_with("CVSYNC_ADMIN_TOKEN must have at least 20"));
+        assert!(!config.warnings[0].contains("abc"));
+        assert_eq!(Config::load(&env(&[long, addr])).unwrap().warnings, [""; 0]);
+    }
+    for elsewhere in ["0.0.0.0:8080", "[::]:8080", "10.0.0.1:8080"] {
+        let addr = ("CVSYNC_HTTP_ADDR", elsewhere);
+        let problem = only_problem(&[short, addr]);
+        assert!(
+            problem.starts_with("CVSYNC_ADMIN_TOKEN: must have at least 20"),
+            "{problem}"
+        );
+        assert!(Config::load(&env(&[long, addr])).is_ok());
+    }
+    assert!(Config::load(&env(&[short, ("CVSYNC_HTTP_ADDR", "off")])).is_ok());
+}
+
+#[test]
+fn file_of_a_secret_that_everybody_may_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let mounted = folder.path().join("..2026_11_30.1");
+    fs::create_dir(&mounted).unwrap();
+    let warnings = |path: &std::path::Path, mode: u32, folder_mode: u32| {
+        fs::write(path, "key").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(folder_mode)).unwrap();
+        let env = Env::new([URL, ("CVSYNC_API_KEY_FILE", path.to_str().unwrap())]);
+        Config::load(&env).unwrap().warnings
+    };
+    let file = folder.path().join("key");
+    let told = warnings(&file, 0o644, 0o755);
+    assert!(
+        told[0].starts_with("CVSYNC_API_KEY_FILE: everybody"),
+        "{told:?}"
+    );
+    assert_eq!(told.len(), 1);
+    assert_eq!(warnings(&file, 0o640, 0o755), [""; 0]);
+    assert_eq!(
+        warnings(&file, 0o644, 0o700),
+        [""; 0],
+        "nobody else comes to it"
+    );
+    assert_eq!(
+        warnings(&mounted.join("key"), 0o644, 0o755),
+        [""; 0],
+        "Kubernetes"
+    );
 }
 
 #[test]
@@ -366,7 +553,7 @@ fn a_file_that_gives_no_secret_is_a_problem() {
         format!("CVSYNC_ADMIN_TOKEN_FILE: `{path}` is empty")
     );
     fs::write(&file, b"canary-4711 \xff").unwrap();
-    assert!(problem(path).ends_with("` holds no UTF-8 text"));
+    assert!(problem(path).ends_with("` must be UTF-8 text"));
     fs::write(&file, "canary 4711").unwrap();
     assert!(!problem(path).contains("4711"));
     assert!(problem("/no/such/file").contains("`/no/such/file` cannot be read"));

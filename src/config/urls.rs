@@ -13,6 +13,7 @@ pub fn http(text: &str) -> Result<Url, String> {
 
 /// The same where the URL as a whole may be a secret, and have its token in the query.
 pub fn encrypted(text: &str) -> Result<Url, String> {
+    refuse_spaces(text)?;
     let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     match url.scheme() {
         "https" => {}
@@ -36,10 +37,19 @@ pub fn encrypted(text: &str) -> Result<Url, String> {
 
 /// An HTTP URL that no secret of ours is sent to.
 pub fn anywhere(text: &str) -> Result<Url, String> {
+    refuse_spaces(text)?;
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
         .ok_or_else(|| "is no URL that starts with https:// or http://".to_owned())
+}
+
+/// A URL with a space would be sent with `%20` in it.
+fn refuse_spaces(text: &str) -> Result<(), String> {
+    if text.contains(char::is_whitespace) {
+        return Err("must be one URL without spaces".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether a URL names this machine.

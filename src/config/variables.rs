@@ -183,8 +183,8 @@ pub const VARIABLES: &[Variable] = &[
     ),
     secret(
         "CVSYNC_ADMIN_TOKEN",
-        "a-long-random-token",
-        "needed for whatever changes or shows personal data over HTTP",
+        "a-long-random-token-of-your-own",
+        "needed for whatever changes or shows personal data over HTTP; at least 20 characters where CVSYNC_HTTP_ADDR is not loopback",
     ),
     secret(
         "CVSYNC_PING_URL",

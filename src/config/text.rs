@@ -1,0 +1,207 @@
+//! Text as container tools, env files and secret stores pass it on: what they leave around it is taken off, and what would make
+//! it another value than the one a person sees is refused.
+
+/// The text without a byte order mark, spaces, line ends and NUL characters around it, and without one pair of quotation marks:
+/// `docker run --env-file` passes these on.
+pub fn bare(text: &str) -> &str {
+    let text = trimmed(text);
+    unquoted(text).map_or(text, trimmed)
+}
+
+/// The text between a pair of quotation marks, if there are no more of them within.
+pub fn unquoted(text: &str) -> Option<&str> {
+    ['"', '\''].into_iter().find_map(|mark| {
+        let inner = text.strip_prefix(mark)?.strip_suffix(mark)?;
+        (!inner.contains(mark)).then_some(inner)
+    })
+}
+
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\0' || is_invisible(c))
+}
+
+/// Why the text cannot be what was meant, in words that read on from the name. They show nothing of the text. Items of a list
+/// may stand on lines of their own.
+pub fn fault(text: &str, is_list: bool) -> Option<String> {
+    let is_break = |c: char| is_list && matches!(c, '\n' | '\r' | '\t');
+    let odd = text.chars().find(|c| !is_break(*c) && is_odd(*c));
+    if let Some(odd) = odd {
+        let kind = match odd {
+            '\n' | '\r' => "a line break",
+            odd if odd.is_control() => "a control character",
+            odd if odd.is_whitespace() => "a space that is not the ordinary one",
+            odd if is_invisible(odd) => "an invisible character",
+            '\u{fffd}' => "a character that was decoded wrongly",
+            _ => "a curly quotation mark",
+        };
+        return Some(format!(
+            "must not hold {kind} (U+{:04X}); type the value again",
+            u32::from(odd)
+        ));
+    }
+    let half = |mark| text.starts_with(mark) != text.ends_with(mark);
+    if !is_list && (half('"') || half('\'')) {
+        return Some("must not have a quotation mark at one end only; remove it".to_owned());
+    }
+    is_template(text).then(|| {
+        "must not hold a placeholder that nothing has replaced, such as ${NAME}; set the value itself"
+            .to_owned()
+    })
+}
+
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || c.is_whitespace() && c != ' '
+        || is_invisible(c)
+        || matches!(
+            c,
+            '\u{2018}'..='\u{201f}' | '\u{ab}' | '\u{bb}' | '\u{fffd}'
+        )
+}
+
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether shells, Compose, Kubernetes or templates were to fill it in: `${NAME}`, `$(NAME)`, `{{ name }}`, `$NAME`, `<name>`.
+fn is_template(text: &str) -> bool {
+    let between = |start: &str, end: &str| {
+        let rest = text.split_once(start).map(|(_, rest)| rest);
+        rest.is_some_and(|rest| rest.contains(end))
+    };
+    let is_name = |name: &str| {
+        let name = name.as_bytes();
+        name.first().is_some_and(u8::is_ascii_uppercase)
+            && name
+                .iter()
+                .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_')
+    };
+    [("${", "}"), ("$(", ")"), ("{{", "}}")]
+        .iter()
+        .any(|(start, end)| between(start, end))
+        || text.strip_prefix('$').is_some_and(is_name)
+        || text.len() > 2 && text.starts_with('<') && text.ends_with('>')
+}
+
+/// Whether a secret is a word that stands for one which nobody has set.
+pub fn is_filler(secret: &str) -> bool {
+    let word: String = secret
+        .chars()
+        .filter(|c| !matches!(c, '-' | '_' | ' ' | '.'))
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    let is_x = !word.is_empty() && word.chars().all(|c| matches!(c, 'x' | '*'));
+    is_x || [
+        "changeme",
+        "changethis",
+        "changeit",
+        "replaceme",
+        "replacethis",
+        "placeholder",
+        "fixme",
+        "todo",
+        "tbd",
+        "null",
+        "nil",
+        "none",
+        "undefined",
+        "yourkey",
+        "yourapikey",
+        "yoursecret",
+    ]
+    .contains(&&*word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn surroundings_of_a_value_are_taken_off() {
+        for text in [
+            "key",
+            "key\r\n",
+            "\u{feff}key",
+            "\u{feff} key \n",
+            "\u{a0}key\u{200b}",
+            "key\0",
+            "\"key\"",
+            "'key'\r\n",
+            "\" key \"",
+            "\u{feff}\"key\"\n",
+        ] {
+            assert_eq!(bare(text), "key", "{text:?}");
+        }
+        assert_eq!(bare("\"\""), "");
+        for text in ["\"a\",\"b\"", "a\"b", "\""] {
+            assert_eq!(bare(text), text);
+        }
+    }
+
+    #[test]
+    fn value_that_is_not_what_a_person_sees_is_refused_and_not_shown() {
+        for (text, words) in [
+            ("canary\nkey", "a line break (U+000A)"),
+            ("canary\r\nkey", "a line break (U+000D)"),
+            ("canary\tkey", "a control character (U+0009)"),
+            ("c\0a\0n\0", "a control character (U+0000)"),
+            ("canary\u{7f}key", "a control character (U+007F)"),
+            (
+                "canary\u{a0}key",
+                "a space that is not the ordinary one (U+00A0)",
+            ),
+            ("canary\u{200b}key", "an invisible character (U+200B)"),
+            ("canary\u{feff}key", "an invisible character (U+FEFF)"),
+            ("canary\u{202e}key", "an invisible character (U+202E)"),
+            ("\u{201c}canary\u{201d}", "a curly quotation mark (U+201C)"),
+            ("canary\u{fffd}", "decoded wrongly (U+FFFD)"),
+            ("\"canary", "a quotation mark at one end"),
+            ("canary'", "a quotation mark at one end"),
+            ("${canary}", "a placeholder"),
+            ("postgres://me:${canary}@db/cv", "a placeholder"),
+            ("${canary:-x}", "a placeholder"),
+            ("$(canary)", "a placeholder"),
+            ("{{ .Values.canary }}", "a placeholder"),
+            ("$CVSYNC_API_KEY", "a placeholder"),
+            ("<canary>", "a placeholder"),
+        ] {
+            let told = fault(text, false).unwrap();
+            assert!(told.contains(words), "{text:?}: {told}");
+            assert!(!told.contains("canary"), "{told}");
+        }
+        for text in [
+            "pa$$word",
+            "a$b",
+            "$1",
+            "p{a}",
+            "a<b>c",
+            "it's",
+            "é",
+            "0 */5 * * * *",
+        ] {
+            assert_eq!(fault(text, false), None, "{text}");
+        }
+        assert_eq!(fault("OPEN,\n\"ACTIEF\"", true), None);
+        assert!(fault("OPEN,\u{a0}ACTIEF", true).is_some());
+    }
+
+    #[test]
+    fn words_that_stand_for_a_secret_are_known() {
+        for word in [
+            "changeme",
+            "Change-Me",
+            "CHANGE_ME",
+            "xxx",
+            "***",
+            "null",
+            "your-api-key",
+        ] {
+            assert!(is_filler(word), "{word}");
+        }
+        for word in ["", "test-key", "k", "your-client-id", "x1"] {
+            assert!(!is_filler(word), "{word}");
+        }
+    }
+}
