@@ -1,6 +1,6 @@
 //! `cvsync check`
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde::Serialize;
@@ -9,7 +9,8 @@ use super::{Failed, Output};
 use crate::clock::Clock;
 use crate::config::{Config, Env, routes};
 use crate::model::Window;
-use crate::store::Store;
+use crate::store::{Store, StoreError, clock_doubt};
+use crate::sync::InFuture;
 use crate::telemetry::Metrics;
 use crate::vdab::{ApiError, Client};
 
@@ -46,7 +47,9 @@ impl Line {
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let config = Config::load(env)?;
-    let mut lines = vec![Line::new("configuration", Ok("valid".to_owned()))];
+    let valid = ["valid".to_owned()].into_iter();
+    let valid: Vec<_> = valid.chain(config.warnings.clone()).collect();
+    let mut lines = vec![Line::new("configuration", Ok(valid.join("; ")))];
     lines.push(Line::new("database", database(&config).await));
     if !config.api.proxies.is_empty() {
         lines.push(Line::new("proxies", Ok(proxies(env))));
@@ -125,5 +128,23 @@ async fn source(config: &Config) -> Vec<Line> {
         )),
         Some(_) => Ok("agrees with VDAB's".to_owned()),
     };
-    vec![Line::new("api", answers), Line::new("clock", clock)]
+    let mut lines = vec![Line::new("api", answers), Line::new("clock", clock)];
+    if let Err(future) = start(config, &client).await {
+        lines.push(Line::new("first sync", Err(future.to_string())));
+    }
+    lines
+}
+
+/// Whether the first sync begins in the past, by the clocks of VDAB and of the database as far as they can be read.
+async fn start(config: &Config, client: &Client) -> Result<(), InFuture> {
+    let reading = async {
+        let mut tx = Store::new(&config.database)?.begin().await?;
+        let reading = clock_doubt::database_time(&mut tx).await?;
+        tx.commit().await?;
+        Ok::<_, StoreError>(reading)
+    };
+    if let Ok(reading) = reading.await {
+        client.time().database_says(reading, Instant::now());
+    }
+    InFuture::refuse("CVSYNC_SYNC_FROM", config.sync.from, client.time())
 }

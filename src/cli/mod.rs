@@ -43,6 +43,7 @@ use clap::{Parser, Subcommand};
 use self::output::Output;
 use crate::config::{Differs, Env, Problems};
 use crate::daemon::cancel_on_signal_within;
+use crate::sync::InFuture;
 use crate::telemetry::STDERR;
 
 /// Keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners.
@@ -122,7 +123,8 @@ fn run_to_end(command: Command) -> ExitCode {
         Err(error) if error.is::<Failed>() => ExitCode::FAILURE,
         Err(error) => {
             output::complain(&format!("{error:#}"));
-            if error.is::<Problems>() || error.is::<Differs>() || error.is::<Usage>() {
+            let is_usage = error.is::<Usage>() || error.is::<InFuture>();
+            if is_usage || error.is::<Problems>() || error.is::<Differs>() {
                 ExitCode::from(2)
             } else {
                 ExitCode::FAILURE

@@ -16,6 +16,7 @@ pub struct Args {}
 pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     let config = Config::load(env)?;
     let _traces = telemetry::install(&config.log, &config.otel, &Screen::default())?;
+    config.warn();
     let token = cancel_on_signal()?;
     let daemon = Daemon::prepare(config, Clock::default(), token).await?;
     Box::pin(daemon.run()).await

@@ -14,7 +14,7 @@ use crate::config::{Config, Database, Env, Log, Otel};
 use crate::daemon::{cancel_on_signal, drained};
 use crate::model::window::instant;
 use crate::store::Store;
-use crate::sync::{Pipeline, Request, Summary, loan, searchable};
+use crate::sync::{InFuture, Pipeline, Request, Summary, loan, searchable};
 use crate::telemetry::{self, Metrics, Screen, Traces};
 use crate::terminal;
 
@@ -61,9 +61,10 @@ pub struct Tool {
 impl Tool {
     /// Everything configured, logging installed, the schema up to date.
     pub async fn prepare(env: &Env, dry_run: bool) -> anyhow::Result<Self> {
-        let config = Config::load(env)?;
+        let config = Box::new(Config::load(env)?);
         let screen = Screen::default();
         let traces = telemetry::install(&config.log, &config.otel, &screen)?;
+        config.warn();
         let token = cancel_on_signal()?;
         let pipeline = |config: &Config| -> anyhow::Result<Pipeline> {
             let (patience, clock) = (Some(PATIENCE), Clock::default());
@@ -87,6 +88,7 @@ impl Tool {
             .iter()
             .map(|it| (it.name.as_str(), it.value.as_deref(), it.origin.as_str()));
         let mut pipeline = pipeline(&Config::load(&env.under(leader)?)?)?;
+        pipeline.refuse_future_start().await?;
         let loans = loan::borrow(&mut pipeline.vdab, pipeline.store.clone());
         Ok(Self {
             pipeline,
@@ -124,6 +126,10 @@ impl Tool {
 /// The whole of a command that is one run.
 pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
     let tool = Box::pin(Tool::prepare(env, args.dry_run)).await?;
+    if let Request::Range(window) = &request {
+        let time = tool.pipeline.vdab.time();
+        InFuture::refuse("the end of the range (--tot)", window.tot(), time)?;
+    }
     let summary = tool.carry_out(request).await?;
     args.print(&summary, |summary| summary);
     Ok(())

@@ -175,6 +175,10 @@ impl Daemon {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             migrated => migrated?,
         }
+        match pipeline.refuse_future_start().await {
+            Err(_) if self.token.is_cancelled() => return Ok(()),
+            judged => judged?,
+        }
         // A connection of its own: whatever keeps the others busy, the lease is kept.
         let leader = Leader::new(pipeline.store.beside(1), pipeline.metrics.clone());
         board.set_name(&leader.name);

@@ -89,6 +89,18 @@ impl Clocks {
         }
     }
 
+    /// The time by which a date is judged that must have come: the middle one of three clocks, else the source's or the
+    /// database's. This machine's clock alone decides only where no other is known.
+    #[must_use]
+    pub fn judge(&self) -> TimeDelta {
+        let mut known = self.witnesses();
+        if known.len() == 3 {
+            known.sort_unstable();
+            return known[1];
+        }
+        self.told().or(self.database).unwrap_or(self.local)
+    }
+
     /// Whether the agreed time may be too late: some clock, or some answer, says that it is earlier by more than [`TOLERANCE`].
     #[must_use]
     pub fn may_be_late(&self) -> bool {
@@ -171,6 +183,31 @@ mod tests {
     fn a_source_that_is_behind_the_other_clocks_is_believed() {
         assert_eq!(agreed(-300, 0, 0), -300);
         assert!(!clocks(-300, 0, 0).may_be_late());
+    }
+
+    #[test]
+    fn date_is_judged_by_another_clock_than_the_local_one_alone() {
+        let judge = |clocks: Clocks| clocks.judge().num_seconds();
+        for wrong in [-1_000_000, 1_000_000] {
+            assert_eq!(judge(clocks(wrong, 0, 0)), 0);
+            assert_eq!(judge(clocks(0, wrong, 0)), 0);
+            assert_eq!(judge(clocks(0, 0, wrong)), 0);
+            let not_asked = Clocks {
+                source: SourceClock::NotAsked,
+                ..clocks(0, wrong, 0)
+            };
+            assert_eq!(judge(not_asked), 0);
+            let no_database = Clocks {
+                database: None,
+                ..clocks(0, wrong, 0)
+            };
+            assert_eq!(judge(no_database), 0);
+            let alone = Clocks {
+                database: None,
+                ..not_asked
+            };
+            assert_eq!(judge(alone), wrong);
+        }
     }
 
     #[test]

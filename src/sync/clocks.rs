@@ -4,14 +4,18 @@
 //! says more than the answer proved. Such rows are put back to "never confirmed" before the next relist or reconcile.
 
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Instant;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Pipeline, SyncError};
 use crate::model::Outcome;
+use crate::model::clocks::TOLERANCE;
+use crate::model::window::instant;
 use crate::store::clock_doubt;
 use crate::store::cv_seen::{self, Distrusted};
+use crate::vdab::SourceTime;
 
 /// From the earliest to the latest `as_of`.
 pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
@@ -19,7 +23,57 @@ pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
 /// Estimates of the same clock differ by less.
 const SAME_TIME: TimeDelta = TimeDelta::seconds(5);
 
+/// A date that must have come, and has not.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{name} must not lie in the future, got {}, while it is {}; set an earlier date, or correct the clock of this machine or of the database server if that is wrong",
+    instant(*at),
+    instant(*now)
+)]
+pub struct InFuture {
+    /// The variable or the argument.
+    pub name: &'static str,
+    /// Its value.
+    pub at: DateTime<Utc>,
+    /// The time now.
+    pub now: DateTime<Utc>,
+}
+
+impl InFuture {
+    /// Refuses a date later than the clocks of the source and the database show.
+    ///
+    /// # Errors
+    /// The date.
+    pub fn refuse(name: &'static str, at: DateTime<Utc>, time: &SourceTime) -> Result<(), Self> {
+        let now = time.judge();
+        if at > now + TOLERANCE {
+            return Err(Self { name, at, now });
+        }
+        Ok(())
+    }
+}
+
 impl Pipeline {
+    /// Reads the database's clock, and refuses a first sync that begins in the future: it would find nothing, and look
+    /// as if it were in step.
+    ///
+    /// # Errors
+    /// [`InFuture`], or why the clock cannot be read.
+    pub async fn refuse_future_start(&self) -> anyhow::Result<()> {
+        let reading = self
+            .persist("reading the database's clock", || async {
+                let mut tx = self.store.begin().await?;
+                let reading = clock_doubt::database_time(&mut tx).await?;
+                tx.commit().await?;
+                Ok(reading)
+            })
+            .await?;
+        let time = self.vdab.time();
+        time.database_says(reading, Instant::now());
+        InFuture::refuse("CVSYNC_SYNC_FROM", self.settings.from, time)?;
+        Ok(())
+    }
+
     /// Takes note of the outcomes' `as_of`, before they are written, where it may be too late.
     pub(super) async fn note_doubt(&self, outcomes: &[Outcome]) -> Result<(), SyncError> {
         let as_of = || outcomes.iter().map(|outcome| outcome.as_of);

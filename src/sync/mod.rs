@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Span;
 use uuid::Uuid;
 
+pub use self::clocks::InFuture;
 pub use self::error::{SetupError, SyncError};
 pub use self::progress::{Pending, Progress, Snapshot};
 pub use self::queues::{Queue, Queues, Workers};

@@ -135,6 +135,12 @@ impl SourceTime {
         self.time(self.clocks().latest(), Instant::now())
     }
 
+    /// The time by which a date is judged that must have come.
+    #[must_use]
+    pub fn judge(&self) -> DateTime<Utc> {
+        self.time(self.clocks().judge(), Instant::now())
+    }
+
     /// The reading of each clock, as of the start of this process.
     #[must_use]
     pub fn clocks(&self) -> Clocks {

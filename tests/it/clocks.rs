@@ -1,10 +1,10 @@
 //! Wrong clocks: the source's, this machine's, the database's, one or two of them at once.
 
-use chrono::TimeDelta;
-use cvsync::sync::Request;
+use chrono::{TimeDelta, Utc};
+use cvsync::sync::{InFuture, Request};
 use uuid::Uuid;
 
-use crate::process::Process;
+use crate::process::{Process, output};
 use crate::world::World;
 
 const FIVE_MINUTES: TimeDelta = TimeDelta::minutes(5);
@@ -208,4 +208,48 @@ async fn an_infinite_time_is_refused_where_it_is_written() {
         let error = refused.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().code().unwrap(), "23514");
     }
+}
+
+#[tokio::test]
+async fn first_sync_that_begins_in_the_future_is_refused_by_every_command() {
+    let world = World::new(1).await;
+    let environment = world.environment();
+    let base = || environment.iter().map(|(n, v)| (*n, v.as_str()));
+    let written = |ahead: TimeDelta| (Utc::now() + ahead).to_rfc3339();
+    let soon = written(TimeDelta::hours(1));
+    for from in ["2062-01-01", &soon] {
+        for (command, exit) in [("check", 1), ("sync", 2), ("run", 2)] {
+            let variables = [("CVSYNC_SYNC_FROM", from), ("CVSYNC_HTTP_ADDR", "off")];
+            let (code, told, error) = output(&[command], base().chain(variables)).await;
+            assert_eq!(code, Some(exit), "{command} {from}: {told}{error}");
+            let words = "CVSYNC_SYNC_FROM must not lie in the future";
+            assert!(
+                format!("{told}{error}").contains(words),
+                "{command}: {told}{error}"
+            );
+        }
+    }
+    assert_eq!(world.rows("watermark").await, 0);
+    let range = ["backfill", "--van", "2020-01-01T00:00:00Z", "--tot", &soon];
+    let (code, _, error) = output(&range, base()).await;
+    assert_eq!(code, Some(2), "{error}");
+    assert!(
+        error.contains("--tot) must not lie in the future"),
+        "{error}"
+    );
+    let now = [("CVSYNC_SYNC_FROM", &*written(TimeDelta::zero()))];
+    let (code, _, error) = output(&["sync"], base().chain(now)).await;
+    assert_eq!(code, Some(0), "{error}");
+}
+
+#[tokio::test]
+async fn local_clock_does_not_decide_whether_the_first_sync_begins_in_the_future() {
+    let mut world = World::new(1).await;
+    world.clock.set_skew(TimeDelta::days(36_500));
+    world.set("CVSYNC_SYNC_FROM", "2062-01-01".to_owned());
+    let refused = world.pipeline().refuse_future_start().await.unwrap_err();
+    assert!(refused.is::<InFuture>(), "{refused}");
+    world.clock.set_skew(TimeDelta::days(-3_650));
+    world.set("CVSYNC_SYNC_FROM", "2020-01-01".to_owned());
+    world.pipeline().refuse_future_start().await.unwrap();
 }
