@@ -145,6 +145,11 @@ pub fn database(env: &Env) -> anyhow::Result<Store> {
 /// The beginning of [`text`]'s sentence about held deletes, for a run that writes.
 pub const HOLDS: &str = "cvsync holds back";
 
+fn deletes(number: u64) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} delete{s}")
+}
+
 /// Describes a run for people. `holds` begins the sentence about held deletes.
 pub fn text(summary: &Summary, holds: &str) -> String {
     let tally = summary.tally;
@@ -164,15 +169,19 @@ pub fn text(summary: &Summary, holds: &str) -> String {
         calls => format!("{calls} calls"),
     });
     parts.extend(summary.difference.map(|difference| {
+        let held = match difference.held {
+            0 => String::new(),
+            held => format!(" (and {held} more, whose deletes are held)"),
+        };
         format!(
-            "the source lists {} ids; of what the syncs should have brought, {} were missing and {} out of date here, and {} were here that it does not list, and {} more with held deletes",
-            difference.listed, difference.missing, difference.stale, difference.extra, difference.held
+            "the source lists {} ids; of what the syncs should have brought, {} were missing and {} out of date here, and {} were here that it does not list{}",
+            difference.listed, difference.missing, difference.stale, difference.extra, held
         )
     }));
     if tally.held > 0 {
         parts.push(format!(
-            "{holds} {} deletes, because they are more than usual or VDAB gave no proof; list and decide with `cvsync deletes`",
-            tally.held
+            "{holds} {}, because there are more than usual or VDAB gave no proof; list and decide with `cvsync deletes`",
+            deletes(tally.held)
         ));
     }
     let watermark = summary.watermark;
