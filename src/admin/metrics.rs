@@ -15,11 +15,11 @@ use crate::model::OddClock;
 use crate::store::watermark::KANDIDATEN;
 use crate::sync::RELIST_EVERY;
 use crate::telemetry::{
-    CHANGES_LATELY, CHANGES_USUAL, CLOCK_DISAGREEMENT, CLOCK_OFFSET, DELETES_WITHHELD,
-    FEED_CONSUMER_LAG, FEED_SEQ, LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST, PAUSED,
-    QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL, SCHEMA_DRIFT,
-    SETTLE_LAG, SOURCE_LAG, STORED, UNSEARCHABLE, VERIFIED_AGE, WATERMARK, WINDOWS_PENDING,
-    WORKERS, Watched,
+    CHANGES_LATELY, CHANGES_USUAL, CLOCK_DISAGREEMENT, CLOCK_OFFSET, CONFIRMED_AGE,
+    DELETES_WITHHELD, FEED_CONSUMER_LAG, FEED_SEQ, LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST,
+    PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL,
+    SCHEMA_DRIFT, SETTLE_LAG, SOURCE_LAG, STORED, UNSEARCHABLE, VERIFIED_AGE, WATERMARK,
+    WINDOWS_PENDING, WORKERS, Watched,
 };
 
 /// Everything, as of now.
@@ -106,16 +106,8 @@ fn watch_stored(admin: &Arc<Admin>) {
             (as_f64(numbers.ages.tombstones), state("tombstone")),
         ])
     });
-    register(admin, VERIFIED_AGE, |admin| {
-        let ages = numbers(admin)?.ages;
-        let ages = QUANTILES.iter().zip(&ages.verified);
-        Some(
-            ages.map(|(quantile, age)| {
-                (*age, vec![KeyValue::new("quantile", quantile.to_string())])
-            })
-            .collect(),
-        )
-    });
+    register(admin, CONFIRMED_AGE, |admin| ages(admin, "share"));
+    register(admin, VERIFIED_AGE, |admin| ages(admin, "quantile"));
     register(admin, FEED_SEQ, |admin| {
         Some(vec![(as_f64(numbers(admin)?.feed_seq), vec![])])
     });
@@ -221,6 +213,14 @@ fn register(
             .and_then(|admin| read(&admin))
             .unwrap_or_default()
     });
+}
+
+/// How long ago documents were confirmed, with the label of this name.
+fn ages(admin: &Admin, label: &'static str) -> Option<Values> {
+    let ages = numbers(admin)?.ages;
+    let ages = QUANTILES.iter().zip(&ages.verified);
+    let value = |(share, age): (&f64, &f64)| (*age, vec![KeyValue::new(label, share.to_string())]);
+    Some(ages.map(value).collect())
 }
 
 fn numbers(admin: &Admin) -> Option<Numbers> {

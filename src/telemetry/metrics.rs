@@ -93,11 +93,23 @@ pub const WINDOWS_PENDING: Watched = Watched(
     "",
     "Windows of the run under way that are not settled: planned, being listed, or being applied",
 );
-/// How long ago documents were last confirmed.
+/// How long ago documents were last confirmed, by share of the documents.
+pub const CONFIRMED_AGE: Watched = Watched(
+    "cvsync.confirmed.age",
+    "s",
+    "Age within which the source last confirmed this share of the documents",
+);
+/// [`CONFIRMED_AGE`] under its old name, for one release.
 pub const VERIFIED_AGE: Watched = Watched(
     "cvsync.verified.age",
     "s",
-    "How long ago the source last confirmed documents, by quantile",
+    "Deprecated, use cvsync_confirmed_age_seconds: how long ago the source last confirmed documents, by quantile",
+);
+
+/// Prometheus reserves the label `quantile` for summaries, so the old name is told to be one.
+const OLD_TYPE: (&str, &str) = (
+    "# TYPE cvsync_verified_age_seconds gauge\n",
+    "# TYPE cvsync_verified_age_seconds summary\n",
 );
 /// Where the feed stands.
 pub const FEED_SEQ: Watched = Watched(
@@ -484,7 +496,9 @@ impl Metrics {
     /// # Errors
     /// Only if a metric cannot be encoded.
     pub fn render(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
+        let (gauge, summary) = OLD_TYPE;
+        Ok(text.replacen(gauge, summary, 1))
     }
 }
 
@@ -517,7 +531,7 @@ mod tests {
 
     use super::*;
 
-    const WATCHED: [Watched; 26] = [
+    const WATCHED: [Watched; 27] = [
         WATERMARK,
         SOURCE_LAG,
         LAST_SUCCESS,
@@ -534,6 +548,7 @@ mod tests {
         QUEUE_CAPACITY,
         WORKERS,
         WINDOWS_PENDING,
+        CONFIRMED_AGE,
         VERIFIED_AGE,
         FEED_SEQ,
         FEED_CONSUMER_LAG,

@@ -1,5 +1,7 @@
 //! The daemon as a process: what it serves, how it follows, what it waits for, how it ends.
 
+use std::io::{ErrorKind, Write};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -381,4 +383,49 @@ async fn health_answers_while_silent_and_slow_clients_take_all_connections() {
     drop((silent, slow));
     daemon.until("/", |status, _| status == 200).await;
     daemon.kill().await;
+}
+
+/// What Prometheus' own tool finds in these metrics; `None` where it is not installed.
+fn lint(metrics: &str) -> Option<String> {
+    let spawned = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match spawned {
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        spawned => spawned.unwrap(),
+    };
+    let mut stdin = promtool.stdin.take().unwrap();
+    stdin.write_all(metrics.as_bytes()).unwrap();
+    drop(stdin);
+    let done = promtool.wait_with_output().unwrap();
+    let found = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    Some(found.into_owned())
+}
+
+#[tokio::test]
+async fn promtool_finds_nothing_in_the_metrics_and_the_old_name_of_the_confirmed_age_is_kept() {
+    let world = World::new(40).await;
+    world.source.rule(world.any_live_id(), Fault::Http500);
+    let daemon = Process::run(&world, &[]);
+    daemon.until_synced().await;
+    let metrics = daemon
+        .until("/metrics", |_, text| {
+            text.contains("cvsync_confirmed_age_seconds{share=\"0.5\"}")
+                && text.contains("cvsync_parked{error_class=")
+        })
+        .await;
+    for old in [
+        "cvsync_verified_age_seconds{quantile=\"0.5\"} ",
+        "cvsync_verified_age_seconds{quantile=\"0.99\"} ",
+        "cvsync_verified_age_seconds{quantile=\"1\"} ",
+    ] {
+        assert!(metrics.contains(old), "{metrics}");
+    }
+    match lint(&metrics) {
+        Some(found) => assert_eq!(found, ""),
+        None => println!("promtool is not installed: ./test fetches it"),
+    }
 }
