@@ -5,6 +5,7 @@
 
 mod actions;
 mod board;
+mod bounds;
 mod etag;
 mod guard;
 mod health;
@@ -100,7 +101,7 @@ fn router(admin: Arc<Admin>) -> Router {
         })
         .layer(middleware::from_fn_with_state(
             Arc::clone(&admin),
-            guard::bounded,
+            bounds::bounded,
         ))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), observe))
         .with_state(admin)

@@ -6,10 +6,9 @@ use std::fmt;
 
 use super::injected::is_injected;
 use super::problem::Problem;
-use super::proxy;
 use super::rules::nearest;
 use super::text::bare;
-use super::variables::{PREFIX, VARIABLES};
+use super::variables::{CGI, PREFIX, PROXIES, VARIABLES};
 
 /// Names that start with this are for our tests, and no business of the daemon.
 const FOR_TESTS: &str = "CVSYNC_TEST_";
@@ -67,8 +66,8 @@ impl Env {
                     let name = name.to_ascii_uppercase();
                     name.starts_with(STANDARD)
                         || name.starts_with(PREFIX) && !name.starts_with(FOR_TESTS)
-                        || proxy::NAMES.iter().any(|(_, capitals)| *capitals == name)
-                        || name == proxy::CGI
+                        || PROXIES.iter().any(|(_, capitals)| *capitals == name)
+                        || name == CGI
                 })
                 .collect(),
         )

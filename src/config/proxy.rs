@@ -10,17 +10,7 @@ use super::MASK;
 use super::env::Env;
 use super::problem::Problem;
 use super::urls::is_loopback;
-
-/// The variables, in small letters and in capitals.
-pub(super) const NAMES: [(&str, &str); 4] = [
-    ("http_proxy", "HTTP_PROXY"),
-    ("https_proxy", "HTTPS_PROXY"),
-    ("all_proxy", "ALL_PROXY"),
-    ("no_proxy", "NO_PROXY"),
-];
-
-/// A web server that runs a program by CGI sets it. Then `HTTP_PROXY` is a header of a request, which anybody can send.
-pub(super) const CGI: &str = "REQUEST_METHOD";
+use super::variables::{CGI, PROXIES};
 
 const EXAMPLE: &str = "http://proxy.example:3128";
 const DIRECT_EXAMPLE: &str = "localhost,10.0.0.0/8,.example.com";
@@ -132,7 +122,7 @@ fn is_local(url: &Url) -> bool {
 
 /// The variable that counts, and its value.
 pub(super) fn given(env: &Env, name: &str) -> Option<(&'static str, Result<String, String>)> {
-    let (small, capitals) = NAMES.into_iter().find(|(small, _)| *small == name)?;
+    let (small, capitals) = PROXIES.into_iter().find(|(small, _)| *small == name)?;
     let is_forged = name == "http_proxy" && env.sets(CGI);
     let names = [Some(small), (!is_forged).then_some(capitals)];
     names.into_iter().flatten().find_map(|name| {

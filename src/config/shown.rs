@@ -10,7 +10,7 @@ use super::env::Env;
 use super::postgres_url::masked_postgres;
 use super::proxy::{self, Proxies, Proxy};
 use super::reader::{Origin, Reader, is_showable};
-use super::variables::{VARIABLES, Variable};
+use super::variables::{PROXIES, VARIABLES, Variable};
 
 /// Stands for a secret.
 pub(super) const MASK: &str = "********";
@@ -72,7 +72,7 @@ pub fn routes(env: &Env) -> Vec<(&'static str, Option<Proxy>)> {
 /// The variables of proxies that are set, with the targets that each decides about.
 fn shown_proxies(env: &Env) -> Vec<Shown> {
     let routes = routes(env);
-    let given = proxy::NAMES
+    let given = PROXIES
         .iter()
         .filter_map(|(name, _)| proxy::given(env, name));
     given

@@ -250,3 +250,14 @@ const fn secret(name: &'static str, example: &'static str, meaning: &'static str
         meaning,
     }
 }
+
+/// The variables that name proxies, in small letters and in capitals.
+pub(super) const PROXIES: [(&str, &str); 4] = [
+    ("http_proxy", "HTTP_PROXY"),
+    ("https_proxy", "HTTPS_PROXY"),
+    ("all_proxy", "ALL_PROXY"),
+    ("no_proxy", "NO_PROXY"),
+];
+
+/// A web server that runs a program by CGI sets it. Then `HTTP_PROXY` is a header of a request, which anybody can send.
+pub(super) const CGI: &str = "REQUEST_METHOD";

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 pub use self::assumptions::{ASSUMPTIONS, Assumption};
 
-use self::judge::Eye;
+use self::judge::{Eye, Judgement};
 use self::look::Looker;
 use crate::clock::Clock;
 use crate::config::{Api, Source};
@@ -129,6 +129,39 @@ pub async fn run(source: &Source, clock: Clock) -> anyhow::Result<Report> {
         seen: &seen,
         source,
     };
-    let findings = ASSUMPTIONS.iter().map(|assumption| eye.judge(assumption));
+    let findings = ASSUMPTIONS.iter().map(|assumption| judge(&eye, assumption));
     Ok(Report::new(findings.collect(), seen.calls))
+}
+
+/// The finding about one assumption.
+fn judge(eye: &Eye<'_>, assumption: &Assumption) -> Finding {
+    let is_about_trouble = matches!(assumption.name, "answers" | "key-alone");
+    let judgement = if eye.seen.trouble.is_some() && !is_about_trouble {
+        Judgement::CannotTell("not asked, since the API does not answer as it should".to_owned())
+    } else {
+        (assumption.judge)(eye)
+    };
+    let (verdict, seen, set) = match judgement {
+        Judgement::Holds(seen) => (Verdict::Holds, seen, Vec::new()),
+        Judgement::Tolerated(seen) => (Verdict::Tolerated, seen, Vec::new()),
+        Judgement::CannotTell(why) => (Verdict::CannotTell, why, Vec::new()),
+        Judgement::Differs(seen, set)
+            if !set.is_empty() && set.iter().all(|(_, is_set)| *is_set) =>
+        {
+            (Verdict::Configured, seen, Vec::new())
+        }
+        Judgement::Differs(seen, set) => {
+            let set = set.into_iter().filter(|(_, is_set)| !is_set);
+            let set = set.map(|(setting, _)| setting).collect();
+            (Verdict::Differs, seen, set)
+        }
+    };
+    Finding {
+        assumption: assumption.name,
+        origin: assumption.origin,
+        claim: assumption.claim,
+        verdict,
+        seen,
+        set,
+    }
 }

@@ -1,6 +1,6 @@
 //! What every call goes through: the log, the key, the quota, the faults; then it is answered.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -10,23 +10,9 @@ use super::faults::{Fault, Faults};
 use super::quirks::Quirks;
 use super::quota::{Quota, Standing};
 use super::routes;
+use super::settings::Settings;
 use super::world::World;
 use crate::contract::GatewayError;
-
-/// What can be changed while the simulator runs.
-#[derive(Clone)]
-pub struct Settings {
-    /// The API key that is accepted.
-    pub key: String,
-    /// The quota of each operation; none if `None` or 0.
-    pub rate_per_minute: Option<u32>,
-    /// The widest window that bulk answers.
-    pub max_window: TimeDelta,
-    /// Whether answers carry a `Date` header.
-    pub send_date: bool,
-    /// How far that header is ahead of the clock by which changes are listed.
-    pub date_ahead: TimeDelta,
-}
 
 /// What a test does to the world between a request and its answer.
 pub(super) type Hook = Box<dyn FnMut(&Call, &mut World) + Send>;

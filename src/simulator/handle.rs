@@ -10,7 +10,7 @@ use super::Shared;
 use super::answer::Answer;
 use super::call::{Call, CallRecord, Operation};
 use super::faults::{Fault, FaultShare, Target};
-use super::gateway::Settings;
+use super::settings::Settings;
 use super::world::World;
 
 /// Looks into a simulator and changes it. Clones are the same.

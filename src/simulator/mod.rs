@@ -19,6 +19,7 @@ mod reference;
 mod routes;
 mod search;
 mod serve;
+mod settings;
 mod sparse;
 #[cfg(test)]
 mod tests;
@@ -37,9 +38,9 @@ use tokio_util::sync::CancellationToken;
 pub use answer::Answer;
 pub use call::{Call, CallRecord, Operation};
 pub use faults::{Fault, FaultKind, FaultShare, FaultShareError, Target};
-pub use gateway::Settings;
 pub use handle::Handle;
 pub use quirks::{Quirk, QuirkError};
+pub use settings::Settings;
 pub use world::World;
 
 use crate::clock::Clock;

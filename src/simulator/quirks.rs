@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::call::{Call, Operation};
-use super::gateway::Settings;
+use super::settings::Settings;
 use super::world::World;
 use crate::contract::{DEFAULT_BULK_PAGE, GatewayError, MAX_VELDEN, OPEN, VERWIJDERD};
 

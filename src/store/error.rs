@@ -1,9 +1,5 @@
 //! What can go wrong in PostgreSQL, told without a word of what was being stored.
 
-use sqlx::error::DatabaseError;
-
-use super::cause;
-
 /// A failed statement or connection.
 ///
 /// It does not keep sqlx's error: that one's `Debug` prints PostgreSQL's context, which holds pieces of documents.
@@ -52,48 +48,5 @@ impl StoreError {
     #[must_use]
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Passing(_) | Self::ReadOnly(_))
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) => from_database(database.as_ref()),
-            sqlx::Error::Io(io) => cause::of_io(io),
-            sqlx::Error::Tls(error) => cause::of_tls_layer(error.as_ref()),
-            sqlx::Error::PoolTimedOut => {
-                Self::Passing("no connection became free in time".to_owned())
-            }
-            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
-                Self::Passing("the connection was closed".to_owned())
-            }
-            sqlx::Error::Protocol(_) => Self::Passing("the connection broke off".to_owned()),
-            _ => Self::Broken(
-                "an answer that cvsync does not understand; was the schema changed by hand?"
-                    .to_owned(),
-            ),
-        }
-    }
-}
-
-fn from_database(error: &dyn DatabaseError) -> StoreError {
-    let code = error.code().unwrap_or_default().into_owned();
-    let remedy = cause::remedy(&code).map_or_else(String::new, |remedy| format!("; {remedy}"));
-    let message = || format!("{} (SQLSTATE {code}){remedy}", error.message());
-    match code.get(..2).unwrap_or_default() {
-        "22" | "23" | "54" => StoreError::Data(code),
-        "25" if code == "25006" => StoreError::ReadOnly(message()),
-        // 57014: cancelled, as by our own limit. The rest: state of the transaction, rollback, not now, a file that cannot be read.
-        "57" if code == "57014" => StoreError::Statement(message()),
-        "25" | "40" | "55" | "58" => StoreError::Statement(message()),
-        // Connection, resources, operator.
-        "08" | "53" | "57" => StoreError::Passing(message()),
-        "3D" => StoreError::Gone(message()),
-        "42" | "3F" if matches!(&*code, "42P01" | "3F000") => StoreError::Gone(format!(
-            "cvsync's schema is not there, or not whole (SQLSTATE {code}); run `cvsync migrate` or `cvsync run` first"
-        )),
-        // These messages name users, databases and tables, and no values; those of other classes may.
-        "28" | "42" => StoreError::Broken(message()),
-        _ => StoreError::Broken(format!("SQLSTATE {code}; see the log of the server")),
     }
 }

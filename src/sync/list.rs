@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
-use super::pages::Cover;
+use super::pages::{Cover, Pages};
 use super::plan::{Plan, Planned};
 use super::request::Comparison;
 use super::settle::Listed;
@@ -112,7 +112,7 @@ impl Lister<'_> {
     }
 
     async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
-        let first = match self.page(planned.window, 0).await {
+        let first = match self.pages(planned.window).page(0).await {
             Err(SyncError::List { window, error }) if may_be_too_wide(&error) => {
                 self.refused(window, error)?;
                 plan.again_first(planned);
@@ -132,7 +132,7 @@ impl Lister<'_> {
             };
             planned.window = window;
         }
-        let cover = self.cover(planned.window, &first.value).await?;
+        let cover = self.pages(planned.window).cover(&first.value).await?;
         if let Cover::Halves(older, newer) = cover {
             let half = |window| Planned { window, ..planned };
             plan.cut(half(older), half(newer));
@@ -153,7 +153,12 @@ impl Lister<'_> {
             started: Instant::now(),
         };
         match cover {
-            Cover::Pages => self.pages_down(&mut listed, &first).await?,
+            Cover::Pages => {
+                let mut pages = self.pages(planned.window).down(&first.value).await?;
+                while let Some(page) = pages.next().await? {
+                    self.feed(&mut listed, &page).await?;
+                }
+            }
             Cover::Whole | Cover::Halves(..) => self.feed(&mut listed, &first).await?,
         }
         if listed.ids > 0 {
@@ -192,11 +197,7 @@ impl Lister<'_> {
     }
 
     /// Passes on the ids of a page that need it, and counts all of them.
-    pub(super) async fn feed(
-        &self,
-        listed: &mut Listed,
-        page: &Answer<BulkPage>,
-    ) -> Result<(), SyncError> {
+    async fn feed(&self, listed: &mut Listed, page: &Answer<BulkPage>) -> Result<(), SyncError> {
         if let Some(comparison) = self.compares {
             return self.note(comparison, listed, page).await;
         }
@@ -412,6 +413,14 @@ impl Lister<'_> {
             }
         }
         Ok(ids.collect())
+    }
+
+    fn pages(&self, window: Window) -> Pages<'_> {
+        Pages {
+            pipeline: self.pipeline,
+            window,
+            work: &self.work,
+        }
     }
 
     /// Waits for room in the channel. False if a later stage has stopped.

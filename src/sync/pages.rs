@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
+use tokio::sync::mpsc::Sender;
 use tracing::{Instrument, field};
 
-use super::SyncError;
-use super::list::Lister;
-use super::settle::Listed;
+use super::{Pipeline, SyncError, Work};
 use crate::model::{ParkClass, Window};
 use crate::telemetry::{self, Throttle};
 use crate::vdab::{Answer, ApiError, BulkPage, Pauses, Remedy};
@@ -29,12 +28,20 @@ pub(super) enum Cover {
     Pages,
 }
 
-impl Lister<'_> {
+/// Reads the pages of a window.
+pub(super) struct Pages<'a> {
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) window: Window,
+    /// Closed once the run stops.
+    pub(super) work: &'a Sender<Work>,
+}
+
+impl<'a> Pages<'a> {
     /// Whether one answer holds the whole window.
     ///
     /// A page that is shorter than asked for and yet claims more is either cut by the server or lies about its total:
     /// what lies behind it tells.
-    pub(super) async fn cover(&self, window: Window, page: &BulkPage) -> Result<Cover, SyncError> {
+    pub(super) async fn cover(&self, page: &BulkPage) -> Result<Cover, SyncError> {
         let (size, got) = (
             u64::from(self.pipeline.settings.page_size),
             page.items.len() as u64,
@@ -42,11 +49,11 @@ impl Lister<'_> {
         // A total no larger than the page may be the page's own, or a lie: it proves nothing about what lies behind.
         let whole = match page.total.filter(|total| *total > got) {
             None => got < size,
-            Some(total) if got == 0 => self.is_empty(window, total).await?,
-            Some(_) if got < size => self.page(window, got).await?.value.items.is_empty(),
+            Some(total) if got == 0 => self.is_empty(total).await?,
+            Some(_) if got < size => self.page(got).await?.value.items.is_empty(),
             Some(_) => false,
         };
-        Ok(match (whole, self.pipeline.vdab.halves(window)) {
+        Ok(match (whole, self.pipeline.vdab.halves(self.window)) {
             (true, _) => Cover::Whole,
             (false, Some((older, newer))) => Cover::Halves(older, newer),
             (false, None) => Cover::Pages,
@@ -57,16 +64,20 @@ impl Lister<'_> {
     ///
     /// Some totals are not about the window at all, and those do not add up: each half claims as much as the whole. A
     /// total that does add up is right, and then the list is wrong: the window must not be settled.
-    async fn is_empty(&self, window: Window, total: u64) -> Result<bool, SyncError> {
-        if !self.page(window, 0).await?.value.items.is_empty() {
+    async fn is_empty(&self, total: u64) -> Result<bool, SyncError> {
+        if !self.page(0).await?.value.items.is_empty() {
             return Ok(false);
         }
-        let Some((older, newer)) = self.pipeline.vdab.halves(window) else {
+        let Some((older, newer)) = self.pipeline.vdab.halves(self.window) else {
             return Ok(true);
         };
         let mut sum = 0_u64;
         for half in [older, newer] {
-            let page = self.page(half, 0).await?.value;
+            let half = Pages {
+                window: half,
+                ..*self
+            };
+            let page = half.page(0).await?.value;
             if !page.items.is_empty() {
                 return Ok(false);
             }
@@ -75,66 +86,44 @@ impl Lister<'_> {
         // CVs near the middle count in both halves.
         if (total..total.saturating_mul(2)).contains(&sum) {
             let error = ApiError::NotAnAnswer("it counts CVs and lists none of them");
-            return Err(SyncError::List { window, error });
+            return Err(self.failed(error));
         }
         Ok(true)
     }
 
-    /// Feeds every page, from the last one down to the first, which has to be read anew: what left the window since has
-    /// moved rows into it. All of it again if the window grew meanwhile.
+    /// Every page, from the last one down to the first, which has to be read anew: what left the window since has moved rows
+    /// into it. All of them again if the window grew meanwhile.
     ///
     /// How many there are is counted, whatever the answers claim: it is rare enough.
-    pub(super) async fn pages_down(
-        &self,
-        listed: &mut Listed,
-        first: &Answer<BulkPage>,
-    ) -> Result<(), SyncError> {
-        let window = listed.planned.window;
-        let step = (first.value.items.len() as u64).max(1);
-        let mut total = self.count(window, step, step).await?;
-        loop {
-            for page in (0..total.div_ceil(step)).rev() {
-                if self.stopped() {
-                    return Ok(());
-                }
-                let page = self.page(window, page * step).await?;
-                self.feed(listed, &page).await?;
-            }
-            let now = self.count(window, total, step).await?;
-            if now == total {
-                return Ok(());
-            }
-            let kind = if now > total { "grew" } else { "shrank" };
-            self.pipeline.metrics.page_drifted(kind, 1);
-            if let Some(times) = DRIFT.due(kind, 1) {
-                tracing::info!(%window, from = total, to = now, times, "a window {kind} while it was listed; listing it again");
-            }
-            total = now;
-        }
+    pub(super) async fn down(self, first: &BulkPage) -> Result<Down<'a>, SyncError> {
+        let step = (first.items.len() as u64).max(1);
+        let total = self.count(step, step).await?;
+        Ok(Down {
+            pages: self,
+            step,
+            total,
+            left: total.div_ceil(step),
+        })
     }
 
     /// How many ids lie in a window that has `known` of them at least: read on until a page is empty.
-    async fn count(&self, window: Window, known: u64, step: u64) -> Result<u64, SyncError> {
+    async fn count(&self, known: u64, step: u64) -> Result<u64, SyncError> {
         let mut count = known;
         loop {
-            let got = self.page(window, count).await?.value.items.len() as u64;
+            let got = self.page(count).await?.value.items.len() as u64;
             count += got;
             if got == 0 || self.stopped() {
                 return Ok(count);
             }
             if count > MOST_PAGES * step {
                 let error = ApiError::NotAnAnswer("its pages have no end");
-                return Err(SyncError::List { window, error });
+                return Err(self.failed(error));
             }
         }
     }
 
     /// One page, asked for until it comes; a page that keeps failing or is refused repeatedly ends the run.
-    pub(super) async fn page(
-        &self,
-        window: Window,
-        offset: u64,
-    ) -> Result<Answer<BulkPage>, SyncError> {
+    pub(super) async fn page(&self, offset: u64) -> Result<Answer<BulkPage>, SyncError> {
         let mut pauses = Pauses::for_one_request();
         let begun = Instant::now();
         let mut refusals = 0;
@@ -150,7 +139,7 @@ impl Lister<'_> {
                 error.type = field::Empty,
                 otel.status_code = field::Empty,
             );
-            let page = self.pipeline.vdab.bulk(window, offset, size);
+            let page = self.pipeline.vdab.bulk(self.window, offset, size);
             let error = match page.instrument(span.clone()).await {
                 Ok(page) => return Ok(page),
                 Err(error) => error,
@@ -172,9 +161,53 @@ impl Lister<'_> {
                     tokio::time::sleep(pauses.next_pause()).await;
                 }
                 Remedy::Retry(_) | Remedy::Park(_) | Remedy::Stop => {
-                    return Err(SyncError::List { window, error });
+                    return Err(self.failed(error));
                 }
             }
         }
+    }
+
+    fn failed(&self, error: ApiError) -> SyncError {
+        let window = self.window;
+        SyncError::List { window, error }
+    }
+
+    fn stopped(&self) -> bool {
+        self.work.is_closed()
+    }
+}
+
+/// See [`Pages::down`].
+pub(super) struct Down<'a> {
+    pages: Pages<'a>,
+    /// Ids on a page.
+    step: u64,
+    total: u64,
+    /// Pages that are still to be read.
+    left: u64,
+}
+
+impl Down<'_> {
+    /// The next page; `None` after the last one, or once the run stops.
+    pub(super) async fn next(&mut self) -> Result<Option<Answer<BulkPage>>, SyncError> {
+        if self.left == 0 {
+            let total = self.pages.count(self.total, self.step).await?;
+            if total == self.total {
+                return Ok(None);
+            }
+            let kind = if total > self.total { "grew" } else { "shrank" };
+            self.pages.pipeline.metrics.page_drifted(kind, 1);
+            if let Some(times) = DRIFT.due(kind, 1) {
+                let (window, from) = (self.pages.window, self.total);
+                tracing::info!(%window, from, to = total, times, "a window {kind} while it was listed; listing it again");
+            }
+            self.total = total;
+            self.left = total.div_ceil(self.step);
+        }
+        if self.pages.stopped() || self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        Ok(Some(self.pages.page(self.left * self.step).await?))
     }
 }

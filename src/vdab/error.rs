@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::gate::{LONGEST_WAIT, Reason};
+use serde::Serialize;
+
+use super::headers::LONGEST_WAIT;
 use crate::model::ParkClass;
 
 /// A request that brought no usable answer. Holds no id, URL, header or body.
@@ -110,6 +112,30 @@ pub enum Remedy {
     Park(ParkClass),
     /// Tell the caller.
     Stop,
+}
+
+/// Why a gate is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The quota is used up.
+    RateLimit,
+    /// The key is refused.
+    Auth,
+    /// The source is down, or fails on everything.
+    Outage,
+}
+
+impl Reason {
+    /// The word for it in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate_limit",
+            Self::Auth => "auth",
+            Self::Outage => "outage",
+        }
+    }
 }
 
 /// What an answer says about the source as a whole.

@@ -7,46 +7,21 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::error::{ApiError, Verdict};
+use super::error::{ApiError, Reason, Verdict};
+use super::headers::LONGEST_WAIT;
 use super::retry::Pauses;
 use crate::telemetry::Throttle;
 
 static CLOSED: Throttle = Throttle::new();
 
-/// Why a gate is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The quota is used up.
-    RateLimit,
-    /// The key is refused.
-    Auth,
-    /// The source is down, or fails on everything.
-    Outage,
+/// How long a closed gate waits between two probes.
+fn pauses(reason: Reason) -> Pauses {
+    let (first, longest) = match reason {
+        Reason::RateLimit | Reason::Outage => (1, 60),
+        Reason::Auth => (30, 300),
+    };
+    Pauses::new(Duration::from_secs(first), Duration::from_secs(longest))
 }
-
-impl Reason {
-    /// The word for it in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RateLimit => "rate_limit",
-            Self::Auth => "auth",
-            Self::Outage => "outage",
-        }
-    }
-
-    fn pauses(self) -> Pauses {
-        let (first, longest) = match self {
-            Self::RateLimit | Self::Outage => (1, 60),
-            Self::Auth => (30, 300),
-        };
-        Pauses::new(Duration::from_secs(first), Duration::from_secs(longest))
-    }
-}
-
-/// No wait that a header asks for is longer than this.
-pub const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// So many failures with no success between them are the source's fault, not that of so many CVs.
 const SUSPECTS: u32 = 10;
@@ -332,8 +307,8 @@ impl State {
         };
         let (since, mut pauses, mut logged) = match self.closed.take() {
             Some(closed) if closed.reason == reason => (closed.since, closed.pauses, closed.logged),
-            Some(closed) => (closed.since, reason.pauses(), closed.logged),
-            None => (now, reason.pauses(), false),
+            Some(closed) => (closed.since, pauses(reason), closed.logged),
+            None => (now, pauses(reason), false),
         };
         let pause = pauses.next_pause();
         let wait = asked.map_or(pause, |asked| {

@@ -5,9 +5,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 
-/// No header makes anybody wait for less or for longer than this.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_mins(15);
+
+/// No header makes anybody wait for longer than this.
+pub const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
 /// A number from here on is a Unix time in seconds, or in milliseconds, and no number of seconds to wait.
 const UNIX_SECONDS: f64 = 1e9;

@@ -37,8 +37,8 @@ use url::Url;
 
 pub use self::detail::Detail;
 pub use self::drift::Seen;
-pub use self::error::{ApiError, Remedy};
-pub use self::gate::{ClosedGate, Reason};
+pub use self::error::{ApiError, Reason, Remedy};
+pub use self::gate::ClosedGate;
 pub use self::loan::{Ask, Loan};
 pub use self::quota::LARGEST_LOAN;
 pub use self::retry::{Pauses, persevere};

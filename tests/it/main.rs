@@ -16,6 +16,7 @@ mod alerts;
 mod architecture;
 mod bad_answers;
 mod browser;
+mod circles;
 mod clocks;
 mod commands;
 mod conformance;

@@ -5,9 +5,8 @@ mod documents;
 mod search;
 mod wire;
 
-use super::assumptions::Assumption;
+use super::Setting;
 use super::seen::{Sample, Seen};
-use super::{Finding, Setting, Verdict};
 use crate::config::Source;
 use crate::model::{Names, StatusWords};
 
@@ -20,7 +19,7 @@ pub(super) enum Judgement {
     CannotTell(String),
 }
 
-use Judgement::{CannotTell, Differs, Holds, Tolerated};
+use Judgement::{CannotTell, Differs, Holds};
 
 /// What was seen, and what is configured.
 pub(super) struct Eye<'a> {
@@ -45,36 +44,6 @@ fn no_cvs() -> Judgement {
 }
 
 impl Eye<'_> {
-    pub(super) fn judge(&self, assumption: &Assumption) -> Finding {
-        let is_about_trouble = matches!(assumption.name, "answers" | "key-alone");
-        let judgement = if self.seen.trouble.is_some() && !is_about_trouble {
-            CannotTell("not asked, since the API does not answer as it should".to_owned())
-        } else {
-            (assumption.judge)(self)
-        };
-        let (verdict, seen, set) = match judgement {
-            Holds(seen) => (Verdict::Holds, seen, Vec::new()),
-            Tolerated(seen) => (Verdict::Tolerated, seen, Vec::new()),
-            CannotTell(why) => (Verdict::CannotTell, why, Vec::new()),
-            Differs(seen, set) if !set.is_empty() && set.iter().all(|(_, is_set)| *is_set) => {
-                (Verdict::Configured, seen, Vec::new())
-            }
-            Differs(seen, set) => {
-                let set = set.into_iter().filter(|(_, is_set)| !is_set);
-                let set = set.map(|(setting, _)| setting).collect();
-                (Verdict::Differs, seen, set)
-            }
-        };
-        Finding {
-            assumption: assumption.name,
-            origin: assumption.origin,
-            claim: assumption.claim,
-            verdict,
-            seen,
-            set,
-        }
-    }
-
     /// Names that were found, against the contract's and the configured ones.
     fn names(&self, ours: &[&'static str]) -> Judgement {
         let (found, configured) = (&self.seen.dialect.names, &self.source.api.dialect.names);
@@ -128,6 +97,7 @@ mod tests {
     use super::super::{ASSUMPTIONS, Report};
     use super::*;
     use crate::config::Env;
+    use crate::conformance::{Finding, Verdict};
     use crate::vdab::probe::Endpoint;
 
     fn source(env: &[(&str, &str)]) -> Source {
@@ -137,7 +107,9 @@ mod tests {
 
     fn report(seen: &Seen, source: &Source) -> Report {
         let eye = Eye { seen, source };
-        let findings = ASSUMPTIONS.iter().map(|assumption| eye.judge(assumption));
+        let findings = ASSUMPTIONS
+            .iter()
+            .map(|assumption| crate::conformance::judge(&eye, assumption));
         Report::new(findings.collect(), seen.calls)
     }
 
