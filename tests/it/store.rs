@@ -151,13 +151,13 @@ async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
     db.apply(&all).await;
     let batch = [unproven(1, 6), unproven(2, 4), unproven(9, 6), gone(3, 6)];
     let applied = [
-        Applied::Held,
+        Applied::Unproven,
         Applied::Superseded,
         Applied::Parked,
         Applied::Deleted,
     ];
     assert_eq!(db.apply(&batch).await, applied);
-    assert_eq!(db.apply(&[unproven(1, 7)]).await, [Applied::Held]);
+    assert_eq!(db.apply(&[unproven(1, 7)]).await, [Applied::Unproven]);
     // Nothing is lost by an absence that contradicts nothing.
     let absent = without_proof(8, 6, false);
     assert_eq!(db.apply(&[absent]).await, [Applied::Unchanged]);
@@ -187,7 +187,7 @@ async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
     db.apply(&[outcome(7, failed)]).await;
     assert!(parked_ids().await.contains(&id(1).to_string()));
     assert!(due().await.is_empty());
-    assert_eq!(db.apply(&[unproven(1, 8)]).await, [Applied::Held]);
+    assert_eq!(db.apply(&[unproven(1, 8)]).await, [Applied::Unproven]);
     assert!(!parked_ids().await.contains(&id(1).to_string()));
     assert_eq!(db.apply(&[gone(1, 8)]).await, [Applied::Deleted], "proven");
     assert!(due().await.is_empty());
