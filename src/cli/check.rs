@@ -9,13 +9,16 @@ use super::{Failed, Output};
 use crate::clock::Clock;
 use crate::config::{Config, Env, routes};
 use crate::model::Window;
-use crate::store::{Store, StoreError, clock_doubt};
+use crate::store::{Store, StoreError, clock_doubt, within};
 use crate::sync::InFuture;
 use crate::telemetry::Metrics;
 use crate::vdab::{ApiError, Client};
 
 /// A check does not wait for what is away.
 const PATIENCE: Duration = Duration::ZERO;
+
+/// The schema of an empty database is made within this time, and undone.
+const MIGRATION: Duration = Duration::from_mins(1);
 
 /// Clocks further apart are worth a look, although nothing rests on them.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
@@ -82,6 +85,10 @@ async fn database(config: &Config) -> Result<String, String> {
     let store = Store::new(&config.database).map_err(|error| error.to_string())?;
     let about = store.about().await.map_err(|error| error.to_string())?;
     let works = about.judge()?;
+    if about.is_empty() {
+        let tried = within(MIGRATION, store.try_migrations()).await;
+        tried.map_err(|error| format!("the schema cannot be created: {error}"))?;
+    }
     Ok(match config.database.tls.unverified() {
         Some(unverified) => format!("{works}; {unverified}"),
         None => works,

@@ -111,6 +111,14 @@ pub async fn refused(options: &PgConnectOptions, error: sqlx::Error) -> StoreErr
         sqlx::Error::Protocol(_) => StoreError::Passing(
             "the answer to a new connection cannot be read; check that CVSYNC_DATABASE_URL names a PostgreSQL server or PgBouncer, and see the log of the server".to_owned(),
         ),
+        sqlx::Error::Database(database) if database.code().is_some_and(|code| code == "42501") => {
+            let name = options.get_database().unwrap_or(options.get_username());
+            StoreError::Broken(format!(
+                "{} (SQLSTATE 42501); run as the owner of the database: GRANT CONNECT ON DATABASE \"{name}\" TO \"{}\"",
+                database.message(),
+                options.get_username()
+            ))
+        }
         error => error.into(),
     }
 }

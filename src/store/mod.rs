@@ -3,6 +3,7 @@
 //! Invariant: every statement runs inside an explicit transaction and leaves no state in the session (no named prepared
 //! statement, `SET` or session lock), so that a transaction-pooling PgBouncer may stand between.
 
+mod about;
 pub mod apply;
 pub mod approved_delete;
 mod cause;
@@ -24,6 +25,7 @@ pub mod instance;
 pub mod job_success;
 pub mod leader_setting;
 pub mod lease;
+mod migration;
 pub mod mirror;
 pub mod mirror_client;
 pub mod parked_cv;
@@ -44,14 +46,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
 
+pub use self::about::About;
 pub use self::apply::Applied;
 pub use self::error::StoreError;
 use self::pool::{ACQUIRE, Trust, pool};
-use self::sql::{query_as, query_scalar};
 use crate::config;
 use crate::model::{Brake, Outcome};
 
@@ -71,26 +72,11 @@ const BEGIN_READ: &str = "begin isolation level repeatable read, read only;
     set local max_parallel_workers_per_gather = 0;
     set local enable_seqscan = off";
 
-/// A migration may rewrite a table, and waits for another instance's.
-const BEGIN_MIGRATION: &str = "begin;
-    set local statement_timeout = 0;
-    set local lock_timeout = 0;
-    select pg_advisory_xact_lock(hashtext('cvsync.migrate'));
-    deallocate all";
-
-/// sqlx's migrator names its statements, and PgBouncer hands the session on.
-const FORGET_STATEMENTS: &str = "deallocate all";
-
 /// Connections: for the writer, the lister, and all that looks now and then (numbers, history, loans, what is asked for, search).
 const CONNECTIONS: u32 = 5;
 
-/// The oldest PostgreSQL that works, as `server_version_num`.
-const OLDEST: i32 = 140_000;
-
 /// How long to wait for a transaction, all in all. A connection that does not even begin one is dead.
 const OPEN: Duration = Duration::from_secs(10);
-
-static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// The database. Cheap to clone; connects when first used.
 #[derive(Clone)]
@@ -202,11 +188,11 @@ impl Store {
         match opened.await? {
             Ok(tx) => Ok(tx),
             // The pool hides the cause. A new connection shows it, or works.
-            Err(error @ (sqlx::Error::PoolTimedOut | sqlx::Error::Io(_))) => {
+            Err(error @ sqlx::Error::PoolClosed) => Err(error.into()),
+            Err(error) => {
                 self.connect().await?.close().await?;
                 Err(error.into())
             }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -255,107 +241,6 @@ impl Store {
         within(ACQUIRE, asked).await
     }
 
-    /// What an operator should know of this database before cvsync works in it.
-    ///
-    /// # Errors
-    /// Why it cannot be asked.
-    pub async fn about(&self) -> Result<About, StoreError> {
-        let mut tx = self.begin().await?;
-        let (version, server, read_only, may_create, migrated) = query_as(
-            "select current_setting('server_version_num')::int,
-                    current_setting('server_version'),
-                    pg_is_in_recovery() or current_setting('default_transaction_read_only')::boolean,
-                    has_database_privilege(current_database(), 'create'),
-                    to_regclass('cvsync.cv') is not null",
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(About {
-            version,
-            server,
-            read_only,
-            may_create,
-            migrated,
-        })
-    }
-
-    /// Brings the schema up to date. Instances that do so at once wait for each other.
-    ///
-    /// All pending migrations run in one transaction, under a lock that ends with it.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the schema is then as it was.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        if self.is_migrated().await? {
-            return Ok(());
-        }
-        let mut connection = self.connect().await?;
-        let mut tx = connection.begin_with(BEGIN_MIGRATION).await?;
-        // `create schema if not exists` needs the right to create one, even where it exists: the owner of the schema alone lacks it.
-        let has_schema: bool = query_scalar("select to_regnamespace('cvsync') is not null")
-            .fetch_one(&mut *tx)
-            .await?;
-        let missing = if has_schema {
-            Vec::new()
-        } else {
-            vec!["cvsync".into()]
-        };
-        let migrator = Migrator {
-            migrations: MIGRATOR.migrations.clone(),
-            ignore_missing: false,
-            locking: false,
-            no_tx: false,
-            table_name: "cvsync.migration".into(),
-            create_schemas: missing.into(),
-        };
-        migrator
-            .run_direct(None, &mut *tx, false)
-            .await
-            .map_err(migration_error)?;
-        sqlx::raw_sql(FORGET_STATEMENTS).execute(&mut *tx).await?;
-        tx.commit().await?;
-        connection.close().await?;
-        Ok(())
-    }
-
-    /// Whether there is nothing to migrate: then a role without the right to change the schema will do.
-    async fn is_migrated(&self) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        let there: bool = query_scalar("select to_regclass('cvsync.migration') is not null")
-            .fetch_one(&mut *tx)
-            .await?;
-        let mut applied: Vec<i64> = Vec::new();
-        if there {
-            applied =
-                query_scalar("select version from cvsync.migration where success order by version")
-                    .fetch_all(&mut *tx)
-                    .await?;
-        }
-        tx.commit().await?;
-        let known: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
-        Ok(applied == known)
-    }
-
-    /// Makes sure that no migration was undone, as an older backup does. Newer ones may be there: an instance that is newer made them.
-    ///
-    /// # Errors
-    /// [`StoreError::Gone`] if one is missing.
-    pub async fn check_schema(tx: &mut PgConnection) -> Result<(), StoreError> {
-        let applied: Vec<i64> = query_scalar("select version from cvsync.migration where success")
-            .fetch_all(tx)
-            .await?;
-        let missing = MIGRATOR
-            .iter()
-            .find(|migration| !applied.contains(&migration.version));
-        missing.map_or(Ok(()), |migration| {
-            Err(StoreError::Gone(format!(
-                "its schema is older than this cvsync (it has no migration {}); was a backup restored?",
-                migration.version
-            )))
-        })
-    }
-
     /// Writes a batch in one transaction. If PostgreSQL refuses a value, nothing of it is written. A stored `as_of` later
     /// than both `latest` and the database's clock is not believed.
     ///
@@ -385,55 +270,6 @@ impl Store {
                 ACQUIRE.as_secs()
             ))),
         }
-    }
-}
-
-/// See [`Store::about`].
-#[derive(Clone, Debug)]
-pub struct About {
-    version: i32,
-    server: String,
-    read_only: bool,
-    may_create: bool,
-    migrated: bool,
-}
-
-impl About {
-    /// Whether cvsync can work there, in a sentence either way.
-    ///
-    /// # Errors
-    /// What is in its way.
-    pub fn judge(&self) -> Result<String, String> {
-        let server = format!("PostgreSQL {}", self.server);
-        if self.version < OLDEST {
-            return Err(format!("{server} is too old; 14 or newer is needed"));
-        }
-        if self.read_only {
-            return Err(format!(
-                "{server} is read-only: is CVSYNC_DATABASE_URL that of a replica?"
-            ));
-        }
-        match (self.migrated, self.may_create) {
-            (true, _) => Ok(format!("{server}, with cvsync's schema")),
-            (false, true) => Ok(format!("{server}, without cvsync's schema as yet")),
-            (false, false) => Err(format!(
-                "{server} has no schema `cvsync`, and this user may not create it: run `cvsync migrate` as one that may"
-            )),
-        }
-    }
-}
-
-fn migration_error(error: sqlx::migrate::MigrateError) -> StoreError {
-    use sqlx::migrate::MigrateError as E;
-    match error {
-        E::Execute(error) | E::ExecuteMigration(error, _) => error.into(),
-        E::VersionMissing(version) => StoreError::Broken(format!(
-            "its schema is newer than this cvsync (it has migration {version}); run the newer version"
-        )),
-        E::VersionMismatch(version) => StoreError::Broken(format!(
-            "its migration {version} is not the one that this cvsync knows; was it made by an unreleased version?"
-        )),
-        _ => StoreError::Broken("its migrations cannot be read".to_owned()),
     }
 }
 

@@ -47,6 +47,7 @@ mod readers;
 mod reference;
 mod repair;
 mod replication;
+mod rights;
 mod runbook;
 mod running;
 mod search;

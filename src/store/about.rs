@@ -1,0 +1,298 @@
+//! Whether cvsync can work in a database under its role, and which statement is missing where it cannot.
+
+use super::migration::Schema;
+use super::sql::{query_as, query_scalar};
+use super::{Store, StoreError};
+
+/// The oldest PostgreSQL that works, as `server_version_num`.
+const OLDEST: i32 = 140_000;
+
+/// From so many missing grants on, the statements for the whole schema are shorter.
+const MANY: usize = 5;
+
+/// The server, the database and the rights of this role. See [`Store::about`].
+#[derive(Clone, Debug)]
+pub struct About {
+    server: Server,
+    schema: State,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "a row of independent facts")]
+#[derive(Clone, Debug, sqlx::FromRow)]
+struct Server {
+    version_num: i32,
+    version: String,
+    encoding: String,
+    in_recovery: bool,
+    read_only: bool,
+    /// Quoted, to be part of a statement.
+    database: String,
+    /// Quoted, to be part of a statement.
+    role: String,
+    may_create_schema: bool,
+    has_schema: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// There is no schema.
+    Missing,
+    /// This role may not even read which migrations were applied.
+    Closed { missing: Vec<String> },
+    /// This role may not migrate, which is due: the owner may.
+    BehindOf { owner: String },
+    /// This role may migrate, which is due.
+    Behind,
+    /// A newer cvsync migrated it.
+    Newer,
+    /// It is up to date, but for these grants.
+    Current { missing: Vec<String> },
+}
+
+const SERVER: &str = "
+    select current_setting('server_version_num')::int as version_num,
+           current_setting('server_version') as version,
+           current_setting('server_encoding') as encoding,
+           pg_is_in_recovery() as in_recovery,
+           current_setting('default_transaction_read_only')::boolean as read_only,
+           quote_ident(current_database()) as database,
+           quote_ident(current_user) as role,
+           has_database_privilege(current_database(), 'create') as may_create_schema,
+           to_regnamespace('cvsync') is not null as has_schema";
+
+/// The owner of the schema, and whether this role may change everything in it, and read which migrations were applied.
+const OWNER: &str = "
+    select quote_ident(pg_get_userbyid(nspowner)),
+           has_schema_privilege(n.oid, 'create') and has_schema_privilege(n.oid, 'usage')
+               and not exists (select from pg_class where relnamespace = n.oid and not pg_has_role(relowner, 'usage'))
+               and not exists (select from pg_proc where pronamespace = n.oid and not pg_has_role(proowner, 'usage')),
+           has_schema_privilege(n.oid, 'usage')
+               and not exists (select from pg_class where relnamespace = n.oid and relname = 'migration'
+                                                      and not has_table_privilege(oid, 'select'))
+      from pg_namespace n where nspname = 'cvsync'";
+
+/// The grants of docs/database.md that this role lacks, as statements.
+const MISSING: &str = "
+    with schema as (select oid from pg_namespace where nspname = 'cvsync'),
+    wanted as (
+        select c.oid, relname, privilege, place
+          from schema join pg_class c on relnamespace = schema.oid
+         cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) with ordinality as p (privilege, place)
+         where relkind in ('r', 'p') and (relname <> 'migration' or place = 1)
+            or relkind = 'v' and place = 1
+    )
+    select format('GRANT USAGE ON SCHEMA cvsync TO %I', current_user)
+      from schema where not has_schema_privilege(schema.oid, 'usage')
+    union all
+    (select format('GRANT %s ON cvsync.%I TO %I', string_agg(privilege, ', ' order by place), relname, current_user)
+      from wanted where not has_table_privilege(oid, privilege)
+     group by relname order by relname)
+    union all
+    (select format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, current_user)
+      from schema join pg_proc p on pronamespace = schema.oid
+     where prorettype <> 'trigger'::regtype and not has_function_privilege(p.oid, 'execute')
+     order by 1)";
+
+impl Store {
+    /// Looks at the server, the database, the schema and the rights of this role. Changes nothing.
+    ///
+    /// # Errors
+    /// The reason why the database cannot be asked.
+    pub async fn about(&self) -> Result<About, StoreError> {
+        let mut tx = self.begin().await?;
+        let server: Server = query_as(SERVER).fetch_one(&mut *tx).await?;
+        let schema = if server.has_schema {
+            let (owner, may_migrate, may_read): (String, bool, bool) =
+                query_as(OWNER).fetch_one(&mut *tx).await?;
+            let missing: Vec<String> = query_scalar(MISSING).fetch_all(&mut *tx).await?;
+            if may_read {
+                match Schema::read(&mut tx).await? {
+                    Schema::Current => State::Current { missing },
+                    Schema::Newer => State::Newer,
+                    Schema::Behind if may_migrate => State::Behind,
+                    Schema::Behind => State::BehindOf { owner },
+                }
+            } else {
+                State::Closed { missing }
+            }
+        } else {
+            State::Missing
+        };
+        tx.commit().await?;
+        Ok(About { server, schema })
+    }
+}
+
+impl About {
+    /// Whether there is nothing to migrate.
+    #[must_use]
+    pub fn is_migrated(&self) -> bool {
+        matches!(self.schema, State::Current { .. })
+    }
+
+    /// Whether the server takes no writes, now or by default.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.server.in_recovery || self.server.read_only
+    }
+
+    /// Whether there is nothing yet that belongs to cvsync.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.schema == State::Missing
+    }
+
+    /// Whether cvsync can work there, in a sentence either way.
+    ///
+    /// # Errors
+    /// The obstacle, and the statement or command that removes it.
+    pub fn judge(&self) -> Result<String, String> {
+        let Server {
+            version,
+            database,
+            role,
+            ..
+        } = &self.server;
+        let server = format!("PostgreSQL {version}");
+        if self.server.version_num < OLDEST {
+            return Err(format!(
+                "{server} is too old; upgrade it to PostgreSQL 14 or newer"
+            ));
+        }
+        if self.server.encoding != "UTF8" {
+            return Err(format!(
+                "the database {database} has the encoding {}, and CVs need UTF8; create another and name it in CVSYNC_DATABASE_URL: CREATE DATABASE cvsync_utf8 ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0",
+                self.server.encoding
+            ));
+        }
+        if self.server.in_recovery {
+            return Err(format!(
+                "{server} is a read-only standby; name the primary in CVSYNC_DATABASE_URL"
+            ));
+        }
+        if self.server.read_only {
+            return Err(format!(
+                "transactions are read-only by default; turn that off: ALTER ROLE {role} SET default_transaction_read_only = off"
+            ));
+        }
+        match &self.schema {
+            State::Missing if self.server.may_create_schema => Ok(format!(
+                "{server}, without cvsync's schema as yet; `cvsync run` creates it"
+            )),
+            State::Missing => Err(format!(
+                "the database {database} has no schema cvsync, and the role {role} may not create it; run `cvsync migrate` as its owner, or: GRANT CREATE ON DATABASE {database} TO {role}"
+            )),
+            State::Behind => Ok(format!(
+                "{server}, with cvsync's schema, which `cvsync run` brings up to date"
+            )),
+            State::BehindOf { owner } => Err(format!(
+                "cvsync's schema must be migrated, and the role {role} does not own it; run `cvsync migrate` as {owner}, and then `cvsync check` again"
+            )),
+            State::Newer => Err(
+                "its schema is newer than this cvsync; run the newer version of cvsync".to_owned(),
+            ),
+            State::Current { missing } if missing.is_empty() => {
+                Ok(format!("{server}, with cvsync's schema"))
+            }
+            State::Current { missing } | State::Closed { missing } => Err(format!(
+                "the role {role} lacks rights in the schema cvsync; run as its owner: {}",
+                statements(missing, role)
+            )),
+        }
+    }
+}
+
+/// The missing statements, or those that grant all.
+fn statements(missing: &[String], role: &str) -> String {
+    if missing.len() < MANY {
+        return missing.join("; ");
+    }
+    format!(
+        "GRANT USAGE ON SCHEMA cvsync TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA cvsync TO {role}; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA cvsync TO {role}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> About {
+        About {
+            server: Server {
+                version_num: 150_000,
+                version: "15.0".to_owned(),
+                encoding: "UTF8".to_owned(),
+                in_recovery: false,
+                read_only: false,
+                database: "cv".to_owned(),
+                role: "\"Daemon\"".to_owned(),
+                may_create_schema: true,
+                has_schema: true,
+            },
+            schema: State::Current {
+                missing: Vec::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn obstacle_is_told_with_the_statement_that_removes_it() {
+        type Change = fn(&mut About);
+        let cases: [(Change, &str); 9] = [
+            (
+                |it| it.server.version_num = 130_009,
+                "PostgreSQL 14 or newer",
+            ),
+            (
+                |it| it.server.encoding = "LATIN1".to_owned(),
+                "CREATE DATABASE cvsync_utf8 ENCODING 'UTF8'",
+            ),
+            (
+                |it| it.server.encoding = "SQL_ASCII".to_owned(),
+                "encoding SQL_ASCII",
+            ),
+            (|it| it.server.in_recovery = true, "name the primary"),
+            (
+                |it| it.server.read_only = true,
+                "ALTER ROLE \"Daemon\" SET default_transaction_read_only = off",
+            ),
+            (
+                |it| {
+                    it.schema = State::Missing;
+                    it.server.may_create_schema = false;
+                },
+                "GRANT CREATE ON DATABASE cv TO \"Daemon\"",
+            ),
+            (
+                |it| {
+                    it.schema = State::BehindOf {
+                        owner: "owner".to_owned(),
+                    }
+                },
+                "run `cvsync migrate` as owner",
+            ),
+            (|it| it.schema = State::Newer, "newer version"),
+            (
+                |it| {
+                    it.schema = State::Current {
+                        missing: vec!["GRANT A".to_owned(), "GRANT B".to_owned()],
+                    }
+                },
+                "as its owner: GRANT A; GRANT B",
+            ),
+        ];
+        assert!(good().judge().is_ok());
+        for (change, said) in cases {
+            let mut about = good();
+            change(&mut about);
+            let problem = about.judge().unwrap_err();
+            assert!(problem.contains(said), "{problem}");
+        }
+    }
+
+    #[test]
+    fn many_missing_grants_are_told_as_those_of_the_whole_schema() {
+        let missing = vec!["GRANT A".to_owned(); MANY];
+        assert!(statements(&missing, "d").contains("ON ALL TABLES IN SCHEMA cvsync TO d"));
+    }
+}
