@@ -43,7 +43,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         unknown = explain::unknown(&mut tx, &ids).await?;
         tx.commit().await?;
     }
-    // What a dry run finds at VDAB stays unknown to the database.
+    // A dry run stores nothing, so the CVs that it finds stay unknown to the database.
     let found = summary.tally.inserted + summary.tally.parked;
     let missing = (unknown.len() as u64).saturating_sub(if args.run.dry_run { found } else { 0 });
     if missing < unknown.len() as u64 {

@@ -106,7 +106,7 @@ pub const VERIFIED_AGE: Watched = Watched(
     "Deprecated, use cvsync_confirmed_age_seconds: how long ago the source last confirmed documents, by quantile",
 );
 
-/// Prometheus reserves the label `quantile` for summaries, so the old name is told to be one.
+/// Prometheus reserves the label `quantile` for summaries, so the old name gets their type.
 const OLD_TYPE: (&str, &str) = (
     "# TYPE cvsync_verified_age_seconds gauge\n",
     "# TYPE cvsync_verified_age_seconds summary\n",

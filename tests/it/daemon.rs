@@ -385,7 +385,7 @@ async fn health_answers_while_silent_and_slow_clients_take_all_connections() {
     daemon.kill().await;
 }
 
-/// What Prometheus' own tool finds in these metrics; `None` where it is not installed.
+/// Checks metrics with Prometheus' own tool. Returns its complaints, or `None` where it is not installed.
 fn lint(metrics: &str) -> Option<String> {
     let spawned = std::process::Command::new("promtool")
         .args(["check", "metrics"])

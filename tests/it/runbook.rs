@@ -187,7 +187,7 @@ async fn status_without_the_daemons_environment_judges_as_the_daemon_does() {
         assert_eq!(code, Some(0), "{stdout}{stderr}");
         assert!(stdout.starts_with("in step"), "{stdout}");
     }
-    // Where no leader has recorded anything, its own schedule counts.
+    // Its own schedule counts if no leader has recorded one.
     world
         .database
         .execute("delete from cvsync.leader_setting")
