@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::{Failed, Output};
 use crate::clock::Clock;
-use crate::config::{Config, Env, routes};
+use crate::config::{Config, Env, Otel, routes};
 use crate::model::Window;
 use crate::store::{Store, StoreError, clock_doubt, within};
 use crate::sync::InFuture;
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use crate::vdab::{ApiError, Client};
 
 /// A check does not wait for what is away.
@@ -58,6 +58,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         lines.push(Line::new("proxies", Ok(proxies(env))));
     }
     lines.extend(source(&config).await);
+    lines.extend(collectors(&config.otel).await);
     args.output.print(&lines, |lines| {
         let text = lines.iter().map(|line| {
             let word = if line.ok { "ok    " } else { "FAILED" };
@@ -70,6 +71,20 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     } else {
         Err(Failed.into())
     }
+}
+
+/// Whether the collectors of traces and metrics take what is pushed, where any is.
+async fn collectors(otel: &Otel) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (check, target) in [("traces", &otel.traces), ("metrics", &otel.metrics)] {
+        let Some(target) = target else {
+            continue;
+        };
+        let asked = telemetry::probe(target, &otel.proxies, target.timeout).await;
+        let taken = format!("the collector of {} takes them", target.variable);
+        lines.push(Line::new(check, asked.map(|()| taken)));
+    }
+    lines
 }
 
 fn proxies(env: &Env) -> String {

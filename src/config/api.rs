@@ -68,7 +68,7 @@ impl Api {
         let key = reader.required("CVSYNC_API_KEY", rules::header);
         let key_file = reader.file("CVSYNC_API_KEY").map(SecretFile);
         let base_url = reader.required("CVSYNC_API_BASE_URL", urls::http);
-        let ca_pem = reader.optional("CVSYNC_API_CA_FILE", certificates);
+        let ca_pem = reader.optional("CVSYNC_API_CA_FILE", file::certificates);
         let rate_per_minute =
             reader.required("CVSYNC_API_RATE_PER_MINUTE", rules::whole(1..=1_000_000));
         let timeout = reader.required(
@@ -146,24 +146,4 @@ fn read_statuses(reader: &mut Reader) -> Option<StatusWords> {
         return None;
     }
     Some(StatusWords { live, gone })
-}
-
-fn certificates(path: &str) -> Result<Vec<u8>, String> {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
-    let pem = file::bytes(path)?;
-    file::refuse_utf16(&pem)?;
-    let pem = pem.strip_prefix(MARK).unwrap_or(&pem).to_vec();
-    let begun = pem
-        .windows(BEGIN.len())
-        .filter(|part| *part == BEGIN)
-        .count();
-    match reqwest::Certificate::from_pem_bundle(&pem) {
-        Ok(found) if !found.is_empty() && found.len() == begun => Ok(pem),
-        Ok(found) if !found.is_empty() => Err(format!(
-            "holds {begun} certificates, of which only {} can be read; begin each on a line of its own",
-            found.len()
-        )),
-        _ => Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()),
-    }
 }

@@ -82,10 +82,10 @@ impl Env {
         Ok((!value.is_empty()).then(|| value.to_owned()))
     }
 
-    /// The [`bare`] value of a standard variable.
-    pub(super) fn standard(&self, name: &str) -> Option<String> {
-        let value = bare(self.0.get(name)?.to_str()?);
-        (!value.is_empty()).then(|| value.to_owned())
+    /// The names of OpenTelemetry's variables, except those that container platforms set.
+    pub(super) fn otel_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.0.keys().map(String::as_str);
+        names.filter(|name| name.starts_with(STANDARD) && !is_injected(name, self.pairs()))
     }
 
     /// Names and values; empty for a value that is no Unicode.

@@ -53,6 +53,27 @@ pub fn is_open(path: &str) -> bool {
     !is_mounted && allows(&path, 0o004) && folders.all(|folder| allows(folder, 0o001))
 }
 
+/// Certificates in PEM, without a byte order mark. An error reads on from the path.
+pub fn certificates(path: &str) -> Result<Vec<u8>, String> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let pem = bytes(path)?;
+    refuse_utf16(&pem)?;
+    let pem = pem.strip_prefix(MARK).unwrap_or(&pem).to_vec();
+    let begun = pem
+        .windows(BEGIN.len())
+        .filter(|part| *part == BEGIN)
+        .count();
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() && found.len() == begun => Ok(pem),
+        Ok(found) if !found.is_empty() => Err(format!(
+            "holds {begun} certificates, of which only {} can be read; begin each on a line of its own",
+            found.len()
+        )),
+        _ => Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()),
+    }
+}
+
 /// Refuses the text of some editors by name: as UTF-8 it would be garbage, or no text at all.
 pub fn refuse_utf16(bytes: &[u8]) -> Result<(), String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {

@@ -33,7 +33,9 @@ pub use self::database_tls::{Pem, Roots, Tls};
 pub use self::env::Env;
 pub use self::http::Http;
 pub use self::log::{Log, LogFormat};
-pub use self::otel::{Otel, Protocol};
+pub use self::otel::{
+    Identity, NO_EFFECT, OBEYED, Otel, Protocol, Sampler, Target, Temporality, Tracing,
+};
 pub use self::postgres_url::SslMode;
 pub use self::problem::{Problem, Problems};
 pub use self::proxy::{Proxies, Proxy};
@@ -64,7 +66,7 @@ pub struct Config {
     /// What is logged, and how.
     pub log: Log,
     /// What is pushed by OTLP, and how.
-    pub otel: Otel,
+    pub otel: Box<Otel>,
     /// All of it as `cvsync config show` shows it.
     pub shown: Vec<Shown>,
     /// The settings that shape the stored data, for the commands beside the daemon.
@@ -78,7 +80,6 @@ impl Config {
     pub fn load(env: &Env) -> Result<Self, Problems> {
         let otel = Otel::read(env);
         load(env, |reader| {
-            let otel = reader.standard(otel);
             let api = Api::read(reader);
             let database = Database::read(reader);
             let sync = Sync::read(reader);
@@ -92,10 +93,14 @@ impl Config {
                 http: http?,
                 webhook: webhook?,
                 log: log?,
-                otel: otel?,
                 shown: shown(env),
                 shaping: shaping(env),
-                warnings: reader.warnings(),
+                warnings: reader
+                    .warnings()
+                    .into_iter()
+                    .chain(otel.warning())
+                    .collect(),
+                otel: Box::new(otel),
             })
         })
     }

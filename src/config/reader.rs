@@ -156,12 +156,6 @@ impl Reader {
         self.warnings.iter().cloned().chain(files).collect()
     }
 
-    /// What was read of variables that are not ours; their problems are noted.
-    pub fn standard<T>(&mut self, read: Result<T, Vec<Problem>>) -> Option<T> {
-        read.map_err(|mut problems| self.problems.append(&mut problems))
-            .ok()
-    }
-
     /// The proxies of outgoing HTTP; their problems are noted.
     pub fn proxies(&mut self) -> Option<Proxies> {
         match &self.proxies {

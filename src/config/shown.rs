@@ -63,10 +63,16 @@ pub fn routes(env: &Env) -> Vec<(&'static str, Option<Proxy>)> {
     let ours = TARGETS
         .into_iter()
         .filter_map(|name| Some((name, reader.value(name)?)));
-    let targets = ours.chain(Otel::endpoints(env));
-    targets
+    let otel = Otel::read(env);
+    let collectors = [otel.traces, otel.metrics].into_iter().flatten();
+    let collectors = collectors.map(|target| (target.variable, target.url().to_string()));
+    let mut routes: Vec<_> = ours
+        .chain(collectors)
         .filter_map(|(name, url)| Some((name, proxies.of(&Url::parse(&url).ok()?).cloned())))
-        .collect()
+        .collect();
+    // Both signals may go to the same collector.
+    routes.dedup_by_key(|(name, _)| *name);
+    routes
 }
 
 /// The variables of proxies that are set, with the targets that each decides about.

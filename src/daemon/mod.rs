@@ -81,7 +81,7 @@ impl Daemon {
             })?),
             None => None,
         };
-        let metrics = Metrics::pushed(telemetry::pushed_metrics(config.otel)?)?;
+        let metrics = Metrics::pushed(&config.otel)?;
         let pipeline = Pipeline::new(&config, None, clock.clone(), metrics, token.clone())?;
         let proxies = &config.api.proxies;
         let ping_url = config.http.ping_url.clone();

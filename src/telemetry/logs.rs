@@ -57,7 +57,7 @@ impl Screen {
 /// Sends everything that is logged from now on to `screen`, and spans to where `otel` says, until what this returns is dropped.
 ///
 /// # Errors
-/// If logging was installed before, or traces cannot be pushed as the standard variables have it.
+/// If logging was installed before.
 pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option<Traces>> {
     let format = log.format.unwrap_or(if io::stderr().is_terminal() {
         LogFormat::Text
@@ -74,7 +74,10 @@ pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option
         // With all spans: at debug the innermost is a request, and the run around it has the trace id.
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let traces = otlp::pushed_traces(*otel)?;
+    let (traces, failed) = match otlp::pushed_traces(otel) {
+        Ok(traces) => (traces, None),
+        Err(why) => (None, Some(why)),
+    };
     let Some(Traces(provider)) = &traces else {
         start(
             tracing_subscriber::registry()
@@ -82,6 +85,9 @@ pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option
                 .with(filter_fn(is_ours))
                 .with(filter),
         )?;
+        if let Some(why) = failed {
+            tracing::warn!("traces cannot be pushed: {why}");
+        }
         return Ok(None);
     };
     // Dynamic, so that it is asked each time. Where all filters have answered for good, tracing-subscriber goes by what it

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider};
-use opentelemetry_otlp::MetricExporter;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 use url::Url;
 
 use super::STDERR;
-use super::otlp::Told;
+use crate::config::Otel;
 
 /// Of what source, where the build was told.
 const COMMIT: &str = match option_env!("CVSYNC_COMMIT") {
@@ -211,14 +210,14 @@ impl Metrics {
     /// # Errors
     /// Only if two instruments have the same name.
     pub fn new() -> anyhow::Result<Self> {
-        Self::pushed(None)
+        Self::pushed(&Otel::default())
     }
 
-    /// The same, pushed by `reader` too.
+    /// The same, pushed as `otel` says. Within a runtime, if they are pushed.
     ///
     /// # Errors
     /// Only if two instruments have the same name.
-    pub fn pushed(reader: Option<PeriodicReader<Told<MetricExporter>>>) -> anyhow::Result<Self> {
+    pub fn pushed(otel: &Otel) -> anyhow::Result<Self> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -226,8 +225,8 @@ impl Metrics {
             .build()?;
         let mut provider = SdkMeterProvider::builder()
             .with_reader(exporter)
-            .with_resource(super::resource());
-        if let Some(reader) = reader {
+            .with_resource(super::otlp::resource(otel));
+        if let Some(reader) = super::otlp::pushed_metrics(otel) {
             provider = provider.with_reader(reader);
         }
         let provider = provider.build();

@@ -9,9 +9,7 @@ mod throttle;
 
 pub use self::logs::{Screen, install};
 pub use self::metrics::*;
-pub use self::otlp::{Traces, host, pushed_metrics};
+pub use self::otlp::{Traces, host, probe};
 pub use self::spans::{failed, link, run_span};
 pub use self::stderr::STDERR;
 pub use self::throttle::Throttle;
-
-use self::otlp::resource;

@@ -1,6 +1,6 @@
 //! What the documents say is what the code does.
 
-use cvsync::config::VARIABLES;
+use cvsync::config::{NO_EFFECT, OBEYED, VARIABLES};
 use cvsync::conformance::ASSUMPTIONS;
 
 const README: &str = include_str!("../../README.md");
@@ -23,6 +23,25 @@ fn the_readme_lists_every_variable_as_it_is() {
         README.contains(&table),
         "put this table into the README:\n{table}"
     );
+}
+
+#[test]
+fn variables_of_opentelemetry_are_listed_as_they_are() {
+    let mut obeyed = "| obeyed | meaning |\n| --- | --- |\n".to_owned();
+    for (name, meaning) in OBEYED {
+        obeyed.push_str(&["| `", name, "` | ", meaning, " |\n"].concat());
+    }
+    let mut ignored = "| not obeyed | reason |\n| --- | --- |\n".to_owned();
+    for (name, reason, _) in NO_EFFECT {
+        ignored.push_str(&["| `", name, "` | ", reason, " |\n"].concat());
+    }
+    let page = include_str!("../../docs/environment.md");
+    for table in [obeyed, ignored] {
+        assert!(
+            page.contains(&table),
+            "put this table into docs/environment.md:\n{table}"
+        );
+    }
 }
 
 #[test]

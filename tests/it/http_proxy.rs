@@ -13,8 +13,8 @@ use crate::tls::{Authority, failure};
 use crate::world::World;
 
 /// An HTTP proxy that serves until it is dropped.
-struct HttpProxy {
-    port: u16,
+pub struct HttpProxy {
+    pub port: u16,
     /// The head of each request.
     heads: Arc<Mutex<Vec<String>>>,
     serving: JoinHandle<()>,
@@ -22,12 +22,12 @@ struct HttpProxy {
 
 impl HttpProxy {
     /// Connects each tunnel to `upstream`, whatever host it is for.
-    async fn to(upstream: &str) -> Self {
+    pub async fn to(upstream: &str) -> Self {
         Self::with(Some(upstream.to_owned()), "").await
     }
 
     /// Answers each request so, and connects nothing.
-    async fn answering(answer: &str) -> Self {
+    pub async fn answering(answer: &str) -> Self {
         Self::with(None, answer).await
     }
 
@@ -53,7 +53,7 @@ impl HttpProxy {
         self.heads.lock().unwrap().clone()
     }
 
-    fn saw(&self, words: &str) -> bool {
+    pub fn saw(&self, words: &str) -> bool {
         self.heads().iter().any(|head| head.contains(words))
     }
 }

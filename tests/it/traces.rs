@@ -26,9 +26,11 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
+use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status};
 
-use crate::process::{Process, free_address};
+use crate::http_proxy::HttpProxy;
+use crate::process::{Process, free_address, output};
 use crate::running::until;
 use crate::world::World;
 
@@ -140,8 +142,12 @@ impl MetricsService for Received {
 fn grpc_receiver(received: Received) -> String {
     let address = free_address();
     let server = tonic::transport::Server::builder()
-        .add_service(TraceServiceServer::new(received.clone()))
-        .add_service(MetricsServiceServer::new(received))
+        .add_service(
+            TraceServiceServer::new(received.clone()).accept_compressed(CompressionEncoding::Gzip),
+        )
+        .add_service(
+            MetricsServiceServer::new(received).accept_compressed(CompressionEncoding::Gzip),
+        )
         .serve(address.parse().unwrap());
     tokio::spawn(server);
     format!("http://{address}")
@@ -324,19 +330,143 @@ async fn a_receiver_that_is_away_or_never_answers_holds_nothing_up() {
 }
 
 #[tokio::test]
-async fn a_protocol_that_nobody_speaks_is_refused_at_once() {
-    let world = World::new(1).await;
+async fn variable_that_is_not_obeyed_is_named_in_one_warning_and_traces_go_on() {
+    let (world, received) = (World::new(1).await, Received::default());
+    let url = http_receiver(received.clone()).await;
+    let nobody = format!("http://{}", free_address());
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_LOG_LEVEL", "debug"),
+        ("OTEL_SERVICE_NAME", "\"quoted name\""),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=h%20r"),
+        // This machine is asked directly.
+        ("HTTP_PROXY", nobody.as_str()),
+    ];
+    let mut sync = Process::start(&world, &["sync"], &variables);
+    let status = sync.ended_within(Duration::from_secs(30)).await;
+    assert!(status.success(), "{}", sync.log());
+    let log = sync.log();
+    let warnings: Vec<_> = log.lines().filter(|line| line.contains("OTEL_")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    for name in [
+        "OTEL_EXPORTER_OTLP_PROTOCOL (must be",
+        "OTEL_BSP_MAX_QUEUE_SIZE (must be",
+        "OTEL_LOG_LEVEL (set CVSYNC_LOG instead)",
+    ] {
+        assert!(warnings[0].contains(name), "{log}");
+    }
+    let text = received.text();
+    assert!(
+        text.contains("\"quoted name\"") && text.contains("\"h r\""),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn collector_is_checked_over_both_protocols_and_the_cause_is_told() {
+    let (world, received) = (World::new(1).await, Received::default());
+    let environment = world.environment();
+    let base = || environment.iter().map(|(n, v)| (*n, v.as_str()));
+    let http = http_receiver(received.clone()).await;
+    let grpc = grpc_receiver(received);
+    until("gRPC is served", async || {
+        tokio::net::TcpStream::connect(grpc.trim_start_matches("http://"))
+            .await
+            .is_ok()
+    })
+    .await;
+    let nobody = format!("http://{}", free_address());
+    let page = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+    let stern = HttpProxy::answering(&page("401 Unauthorized")).await;
+    let other = HttpProxy::answering(&page("404 Not Found")).await;
+    let stern = format!("http://127.0.0.1:{}", stern.port);
+    let other = format!("http://127.0.0.1:{}", other.port);
+    for (url, protocol, words) in [
+        (&http, "http/protobuf", "takes them"),
+        (&grpc, "grpc", "takes them"),
+        (
+            &nobody,
+            "http/protobuf",
+            "connection was refused; check host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+        (&nobody, "grpc", "connection was refused"),
+        (
+            &stern,
+            "http/protobuf",
+            "refuses the credentials (401); check OTEL_EXPORTER_OTLP_HEADERS",
+        ),
+        (
+            &other,
+            "http/protobuf",
+            "answers 404; check host, port and path",
+        ),
+    ] {
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ];
+        let (code, told, _) = output(&["check"], base().chain(variables)).await;
+        let taken = words == "takes them";
+        assert_eq!(code, Some(i32::from(!taken)), "{url} {protocol}: {told}");
+        assert_eq!(told.matches(words).count(), 2, "both signals: {told}");
+    }
     let mut sync = Process::start(
         &world,
         &["sync"],
-        &[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon"),
-        ],
+        &[("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody)],
     );
-    let status = sync.ended_within(Duration::from_secs(10)).await;
-    assert_eq!(status.code(), Some(2));
-    while !sync.log().contains("OTEL_EXPORTER_OTLP_PROTOCOL") {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(sync.ended_within(Duration::from_secs(30)).await.success());
+    let cause = "cannot be delivered, and are dropped: the connection was refused";
+    assert!(sync.log().contains(cause), "{}", sync.log());
+}
+
+#[tokio::test]
+async fn traces_go_through_the_proxy_over_both_protocols() {
+    let (world, received) = (World::new(1).await, Received::default());
+    let grpc = grpc_receiver(received.clone());
+    let proxy = HttpProxy::to(grpc.trim_start_matches("http://")).await;
+    let through = format!("http://me:pw@127.0.0.1:{}", proxy.port);
+    let variables = [
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://collector.example:4317",
+        ),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("HTTP_PROXY", &through),
+    ];
+    synced(&world, &variables).await;
+    assert!(proxy.saw("CONNECT collector.example:4317 "));
+    assert!(proxy.saw("Basic bWU6cHc="), "me:pw");
+    assert!(received.spans().iter().any(|span| span.name == "sync"));
+
+    let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+    let proxy = HttpProxy::answering(answer).await;
+    let through = format!("http://me:canary@127.0.0.1:{}", proxy.port);
+    let variables = [
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://collector.example:4318",
+        ),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x"),
+        ("HTTP_PROXY", &through),
+    ];
+    let mut sync = Process::start(&world, &["sync"], &variables);
+    assert!(sync.ended_within(Duration::from_secs(30)).await.success());
+    for words in [
+        "POST http://collector.example:4318/v1/traces ",
+        "authorization: Bearer x",
+        "content-encoding: gzip",
+    ] {
+        assert!(proxy.saw(words), "{words}");
     }
+    let log = sync.log();
+    assert!(
+        log.contains("(HTTP_PROXY) refuses the credentials"),
+        "{log}"
+    );
+    assert!(!log.contains("canary"), "{log}");
 }

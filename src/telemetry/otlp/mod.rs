@@ -1,0 +1,228 @@
+//! Traces and metrics, pushed by OTLP. What cannot be delivered is dropped: an exporter has a thread and a bounded queue of its
+//! own, and neither slows nor stops a sync.
+
+mod probe;
+mod transport;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::MetricExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData,
+    SpanExporter as Exporter, SpanLimits,
+};
+
+pub use self::probe::probe;
+use crate::config::{Otel, Proxies, Target, Tracing};
+
+/// How long the end of the process waits for what has not been delivered.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
+
+/// What the specification has where variables are not set.
+const QUEUE: usize = 2_048;
+const BATCH: usize = 512;
+const DELAY: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long it may take to find out why nothing can be delivered.
+const DIAGNOSIS: Duration = Duration::from_secs(1);
+
+/// The resource that traces and metrics are about. Attributes from the environment replace ours.
+pub fn resource(otel: &Otel) -> Resource {
+    let ours = [
+        KeyValue::new("service.name", "cvsync"),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", host()),
+    ];
+    let theirs = otel.attributes.iter();
+    let theirs = theirs.map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes(ours)
+        .with_attributes(theirs)
+        .build()
+}
+
+/// The machine's name, or the container's or the pod's.
+#[must_use]
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// What pushes metrics, if they are to be pushed and can be. Within a runtime, which gRPC needs.
+#[must_use]
+pub fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricExporter>>> {
+    let target = otel.metrics.as_ref()?;
+    let exporter = match transport::metrics(target, &otel.proxies, otel.temporality) {
+        Ok(exporter) => exporter,
+        Err(why) => {
+            tracing::warn!("metrics cannot be pushed: {why}");
+            return None;
+        }
+    };
+    let reader = PeriodicReader::builder(Told::new(exporter, target, &otel.proxies));
+    Some(
+        reader
+            .with_interval(otel.interval.unwrap_or(INTERVAL))
+            .build(),
+    )
+}
+
+/// What makes spans and pushes them, if they are to be pushed. Within a runtime, which gRPC needs.
+///
+/// # Errors
+/// Why they cannot be pushed.
+pub fn pushed_traces(otel: &Otel) -> Result<Option<Traces>, String> {
+    let Some(target) = &otel.traces else {
+        return Ok(None);
+    };
+    let exporter = transport::traces(target, &otel.proxies)?;
+    let exporter = Told::new(exporter, target, &otel.proxies);
+    let tracing = otel.tracing;
+    // Everything is set, since the SDK would take from the environment what is not valid, such as a queue of 0.
+    let queue = tracing.queue.unwrap_or(QUEUE);
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(queue)
+        .with_max_export_batch_size(tracing.batch.unwrap_or(BATCH).min(queue))
+        .with_scheduled_delay(tracing.delay.unwrap_or(DELAY));
+    let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches.build());
+    let ratio = tracing.sampler.map_or(1.0, |sampler| sampler.ratio);
+    let sampler = match ratio {
+        1.0 => Sampler::AlwaysOn,
+        0.0 => Sampler::AlwaysOff,
+        ratio => Sampler::TraceIdRatioBased(ratio),
+    };
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(processor.build())
+        .with_sampler(Sampler::ParentBased(Box::new(sampler)))
+        .with_span_limits(limits(tracing))
+        .with_resource(resource(otel))
+        .build();
+    Ok(Some(Traces(provider)))
+}
+
+fn limits(tracing: Tracing) -> SpanLimits {
+    let default = SpanLimits::default();
+    let [span, event, link] = tracing.attributes;
+    let [events, links] = tracing.events_and_links;
+    SpanLimits {
+        max_events_per_span: events.unwrap_or(default.max_events_per_span),
+        max_attributes_per_span: span.unwrap_or(default.max_attributes_per_span),
+        max_links_per_span: links.unwrap_or(default.max_links_per_span),
+        max_attributes_per_event: event.unwrap_or(default.max_attributes_per_event),
+        max_attributes_per_link: link.unwrap_or(default.max_attributes_per_link),
+    }
+}
+
+/// Makes spans until it is dropped; then what is left is delivered, or given up soon.
+#[derive(Debug)]
+pub struct Traces(pub SdkTracerProvider);
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        // Nobody is left who could be told.
+        let _ = self.0.shutdown_with_timeout(LAST_FLUSH);
+    }
+}
+
+/// An exporter that says so when it begins to fail, and when it works again: once each, and not at every try.
+#[derive(Debug)]
+pub struct Told<E> {
+    exporter: E,
+    failing: AtomicBool,
+    target: Target,
+    proxies: Proxies,
+}
+
+impl<E> Told<E> {
+    fn new(exporter: E, target: &Target, proxies: &Proxies) -> Self {
+        Self {
+            exporter,
+            failing: AtomicBool::new(false),
+            target: target.clone(),
+            proxies: proxies.clone(),
+        }
+    }
+
+    fn tell(&self, what: &str, result: &OTelSdkResult) {
+        let failed = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        match result {
+            // The error's own words may hold an address with a password.
+            Err(_) if !failed => {
+                let why = self.why();
+                tracing::warn!("{what} cannot be delivered, and are dropped: {why}; syncs go on");
+            }
+            Ok(()) if failed => tracing::info!("{what} are delivered again"),
+            _ => {}
+        }
+    }
+
+    /// Why nothing can be delivered. The exporters tell it in words that cannot be shown, so the collector is asked once more, on
+    /// a thread without a runtime around it.
+    fn why(&self) -> String {
+        let (target, proxies) = (&self.target, &self.proxies);
+        let asked = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .ok()?;
+                let asked = runtime.block_on(probe(target, proxies, DIAGNOSIS)).err();
+                runtime.shutdown_background();
+                asked
+            });
+            asking.join().ok().flatten()
+        });
+        let variable = self.target.variable;
+        asked.unwrap_or_else(|| format!("the collector of {variable} did not take them"))
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.exporter.export(metrics).await;
+        self.tell("metrics", &result);
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
+impl<E: Exporter> Exporter for Told<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.exporter.export(batch).await;
+        self.tell("traces", &result);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

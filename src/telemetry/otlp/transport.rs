@@ -1,0 +1,192 @@
+//! How a collector is reached: by HTTP or gRPC, through a proxy or not.
+
+use std::collections::HashMap;
+use std::thread;
+
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::Matcher;
+use opentelemetry_otlp::{
+    Compression, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
+use opentelemetry_sdk::metrics;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::ExposeSecret;
+use tonic::metadata::MetadataMap;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::config::{Protocol, Proxies, Target, Temporality};
+use crate::outbound;
+
+/// What pushes traces.
+pub fn traces(target: &Target, proxies: &Proxies) -> Result<SpanExporter, String> {
+    let builder = SpanExporter::builder();
+    let built = match target.protocol {
+        Protocol::Http => over_http(builder.with_http(), target, proxies)?.build(),
+        Protocol::Grpc => over_grpc(builder.with_tonic(), target, proxies)?.build(),
+    };
+    built.map_err(|_| malformed(target))
+}
+
+/// What pushes metrics.
+pub fn metrics(
+    target: &Target,
+    proxies: &Proxies,
+    temporality: Temporality,
+) -> Result<MetricExporter, String> {
+    let builder = MetricExporter::builder().with_temporality(match temporality {
+        Temporality::Cumulative => metrics::Temporality::Cumulative,
+        Temporality::Delta => metrics::Temporality::Delta,
+        Temporality::LowMemory => metrics::Temporality::LowMemory,
+    });
+    let built = match target.protocol {
+        Protocol::Http => over_http(builder.with_http(), target, proxies)?.build(),
+        Protocol::Grpc => over_grpc(builder.with_tonic(), target, proxies)?.build(),
+    };
+    built.map_err(|_| malformed(target))
+}
+
+fn over_http<B>(builder: B, target: &Target, proxies: &Proxies) -> Result<B, String>
+where
+    B: WithExportConfig + WithHttpConfig,
+{
+    let builder = builder
+        .with_http_client(blocking(target, proxies)?)
+        .with_endpoint(target.url())
+        .with_timeout(target.timeout)
+        .with_headers(named(target));
+    Ok(if target.gzip {
+        builder.with_compression(Compression::Gzip)
+    } else {
+        builder
+    })
+}
+
+fn over_grpc<B>(builder: B, target: &Target, proxies: &Proxies) -> Result<B, String>
+where
+    B: WithExportConfig + WithTonicConfig,
+{
+    let builder = builder
+        .with_channel(channel(target, proxies)?)
+        .with_timeout(target.timeout)
+        .with_metadata(MetadataMap::from_headers(headers(target)));
+    Ok(if target.gzip {
+        builder.with_compression(Compression::Gzip)
+    } else {
+        builder
+    })
+}
+
+/// A client for this collector.
+pub fn client(target: &Target, proxies: &Proxies) -> Result<reqwest::ClientBuilder, String> {
+    let mut builder = outbound::client(proxies);
+    if let Some(pem) = &target.roots {
+        let roots = reqwest::Certificate::from_pem_bundle(pem);
+        builder = builder.tls_certs_merge(roots.map_err(|error| unusable(target, error))?);
+    }
+    if let Some(identity) = &target.identity {
+        let pem = [
+            identity.certificate.as_slice(),
+            b"\n",
+            identity.key.expose_secret(),
+        ]
+        .concat();
+        let identity = reqwest::Identity::from_pem(&pem);
+        builder = builder.identity(identity.map_err(|error| unusable(target, error))?);
+    }
+    Ok(builder)
+}
+
+/// Why no client can be built.
+pub fn unusable(target: &Target, error: reqwest::Error) -> String {
+    if target.roots.is_some() || target.identity.is_some() {
+        "OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY must name valid PEM files"
+            .to_owned()
+    } else {
+        outbound::NoRoots::from(error).to_string()
+    }
+}
+
+fn malformed(target: &Target) -> String {
+    format!("{} must be the URL of a collector", target.variable)
+}
+
+/// The exporters' own threads have no runtime, and this client must not be built within one.
+fn blocking(target: &Target, proxies: &Proxies) -> Result<reqwest::blocking::Client, String> {
+    let builder = client(target, proxies)?.timeout(target.timeout);
+    let built = thread::scope(|scope| {
+        let build = || reqwest::blocking::ClientBuilder::from(builder).build();
+        scope.spawn(build).join()
+    });
+    match built {
+        Ok(client) => client.map_err(|error| unusable(target, error)),
+        Err(_) => Err("no HTTP client can be built".to_owned()),
+    }
+}
+
+fn channel(target: &Target, proxies: &Proxies) -> Result<Channel, String> {
+    let mut url = target.url();
+    // A tunnel is asked for with the port.
+    let port = url.port_or_known_default();
+    let origin = format!(
+        "{}://{}:{}",
+        url.scheme(),
+        url.host_str().unwrap_or_default(),
+        port.unwrap_or_default()
+    );
+    let proxy = proxies.of(&url);
+    let is_tls = url.scheme() == "https";
+    url.set_fragment(None);
+    let endpoint = Endpoint::from_shared(format!("{origin}{}", url.path()));
+    let mut endpoint = endpoint
+        .map_err(|_| malformed(target))?
+        .timeout(target.timeout)
+        .connect_timeout(target.timeout);
+    if is_tls {
+        let mut tls = ClientTlsConfig::new().with_native_roots();
+        if let Some(pem) = &target.roots {
+            tls = tls.ca_certificate(Certificate::from_pem(pem));
+        }
+        if let Some(identity) = &target.identity {
+            let key = identity.key.expose_secret();
+            tls = tls.identity(Identity::from_pem(&identity.certificate, key));
+        }
+        endpoint = endpoint.tls_config(tls).map_err(|_| {
+            "TLS cannot be set up; check OTEL_EXPORTER_OTLP_CERTIFICATE and the root certificates of this machine"
+                .to_owned()
+        })?;
+    }
+    let Some(proxy) = proxy else {
+        return Ok(endpoint.connect_lazy());
+    };
+    let through = Matcher::builder().all(proxy.url().to_owned()).build();
+    let uri = endpoint.uri().clone();
+    let through = through.intercept(&uri).filter(|_| !proxy.is_tls());
+    let through = through.ok_or_else(|| {
+        format!("gRPC cannot go through the proxy {proxy}, which is itself asked by TLS; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or name the collector in NO_PROXY")
+    })?;
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    let mut tunnel = Tunnel::new(through.uri().clone(), http);
+    if let Some(credentials) = through.basic_auth() {
+        tunnel = tunnel.with_auth(credentials.clone());
+    }
+    Ok(endpoint.connect_with_connector_lazy(tunnel))
+}
+
+/// The headers of each request.
+pub fn headers(target: &Target) -> HeaderMap {
+    let headers = target.headers.iter().filter_map(|(name, value)| {
+        let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
+        value.set_sensitive(true);
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, value))
+    });
+    headers.collect()
+}
+
+fn named(target: &Target) -> HashMap<String, String> {
+    let headers = target.headers.iter();
+    headers
+        .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
+        .collect()
+}
