@@ -45,15 +45,17 @@ const LONG_ENOUGH: usize = 20;
 /// A short token can be guessed by whoever reaches the address: off loopback that is anybody.
 fn token_length(reader: &mut Reader, addr: Option<SocketAddr>, length: usize) {
     const TOKEN: &str = "CVSYNC_ADMIN_TOKEN";
-    let too_short = format!(
-        "must have at least {LONG_ENOUGH} characters, got {length}; make one with: openssl rand -hex 24"
-    );
+    let too_short = |place: &str| {
+        format!(
+            "must have at least {LONG_ENOUGH} characters{place}, got {length}; make one with: openssl rand -hex 24"
+        )
+    };
     match addr {
         Some(addr) if length < LONG_ENOUGH && !addr.ip().to_canonical().is_loopback() => {
-            let elsewhere = "CVSYNC_HTTP_ADDR can be reached from other machines";
-            reader.refuse(TOKEN, format!("{too_short}, since {elsewhere}"));
+            let place = " where other machines can reach CVSYNC_HTTP_ADDR";
+            reader.refuse(TOKEN, too_short(place));
         }
-        Some(_) if length < LONG_ENOUGH => reader.warn(format!("{TOKEN} {too_short}")),
+        Some(_) if length < LONG_ENOUGH => reader.warn(format!("{TOKEN} {}", too_short(""))),
         _ => {}
     }
 }
