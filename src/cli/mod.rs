@@ -43,6 +43,7 @@ use clap::{Parser, Subcommand};
 use self::output::Output;
 use crate::config::{Differs, Env, Problems};
 use crate::daemon::cancel_on_signal_within;
+use crate::store::close_all;
 use crate::sync::InFuture;
 use crate::telemetry::STDERR;
 
@@ -205,13 +206,20 @@ fn stoppable<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result
 /// There is less work for processors than many machines have of them, and containers count threads.
 const MOST_THREADS: usize = 8;
 
+/// How long the last connections to PostgreSQL may take to close: less than [`STOP`].
+const CLOSE: Duration = Duration::from_millis(500);
+
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(processors.min(MOST_THREADS))
         .enable_all()
         .build()?;
-    let done = runtime.block_on(work);
+    let done = runtime.block_on(async {
+        let done = work.await;
+        close_all(CLOSE).await;
+        done
+    });
     // Nothing of ours runs any longer; a name that is still being resolved must not keep the process.
     runtime.shutdown_background();
     done

@@ -98,7 +98,9 @@ impl Store {
     }
 
     async fn run_migrations(&self, keep: bool) -> Result<(), StoreError> {
-        let mut connection = self.connect().await?;
+        let mut connection = self.pool.acquire().await?;
+        // The migrator leaves statements behind where it fails.
+        connection.close_on_drop();
         let mut tx = connection.begin_with(BEGIN_MIGRATION).await?;
         // `create schema if not exists` needs the right to create one, even where it exists: the owner of the schema alone lacks it.
         let has_schema: bool = query_scalar("select to_regnamespace('cvsync') is not null")
@@ -127,7 +129,6 @@ impl Store {
         } else {
             tx.rollback().await?;
         }
-        connection.close().await?;
         Ok(())
     }
 

@@ -47,12 +47,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 pub use self::about::About;
 pub use self::apply::Applied;
 pub use self::error::StoreError;
-use self::pool::{ACQUIRE, Trust, pool};
+pub use self::pool::close_all;
+use self::pool::{ACQUIRE, Pool, Trust, pool};
 use crate::config;
 use crate::model::{Brake, Outcome};
 
@@ -81,7 +82,7 @@ const OPEN: Duration = Duration::from_secs(10);
 /// The database. Cheap to clone; connects when first used.
 #[derive(Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
     options: PgConnectOptions,
     /// The epoch under which this instance leads; 0 for one that does not, whose writes rest on `as_of` alone.
     epoch: Arc<AtomicI64>,

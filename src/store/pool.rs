@@ -1,10 +1,14 @@
 //! Connections, and which of them are used again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Executor, PgConnection, PgPool, Row};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How long to wait for a connection before it counts as missing.
 pub const ACQUIRE: Duration = Duration::from_secs(5);
@@ -12,9 +16,66 @@ pub const ACQUIRE: Duration = Duration::from_secs(5);
 /// How long one that nobody needs any more may go on with what it was asked.
 const RELEASE: Duration = Duration::from_secs(10);
 
+/// Connections that take leave of the server when the last clone is dropped, or the command ends.
+#[derive(Clone)]
+pub struct Pool(Arc<Open>);
+
+/// The pool of sqlx, which by itself drops connections without a word: the server logs each as lost.
+struct Open {
+    pool: PgPool,
+    /// Cancelled once nobody needs the connections: those that are being returned are closed at once.
+    closing: CancellationToken,
+}
+
+/// Every pool of this process.
+static POOLS: Mutex<Vec<Weak<Open>>> = Mutex::new(Vec::new());
+
+/// Pools that are being closed.
+static CLOSING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Closes every connection of this process, as far as that is possible within `limit`.
+pub async fn close_all(limit: Duration) {
+    let open: Vec<Arc<Open>> = {
+        let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.drain(..).filter_map(|pool| pool.upgrade()).collect()
+    };
+    for pool in &open {
+        pool.close();
+    }
+    CLOSING.close();
+    // Late ones are dropped: a command must end.
+    let _ = tokio::time::timeout(limit, CLOSING.wait()).await;
+}
+
+impl Open {
+    fn close(&self) {
+        self.closing.cancel();
+        if Handle::try_current().is_ok() {
+            let pool = self.pool.clone();
+            CLOSING.spawn(async move { pool.close().await });
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Deref for Pool {
+    type Target = PgPool;
+
+    fn deref(&self) -> &PgPool {
+        &self.0.pool
+    }
+}
+
 /// So many connections, which are opened when they are first needed.
-pub fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> PgPool {
-    PgPoolOptions::new()
+pub fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> Pool {
+    let closing = CancellationToken::new();
+    let released = closing.clone();
+    let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(ACQUIRE)
         .test_before_acquire(false)
@@ -22,10 +83,22 @@ pub fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> PgPool
             let holds = trust.holds(about.age);
             Box::pin(async move { Ok(holds) })
         })
-        .after_release(|connection, _| Box::pin(is_free(connection)))
+        .after_release(move |connection, _| {
+            let closing = released.clone();
+            Box::pin(async move {
+                let free = closing.run_until_cancelled(is_free(connection)).await;
+                free.unwrap_or(Ok(false))
+            })
+        })
         .idle_timeout(Duration::from_mins(5))
         .max_lifetime(Duration::from_mins(30))
-        .connect_lazy_with(options)
+        .connect_lazy_with(options);
+    let open = Arc::new(Open { pool, closing });
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    pools.retain(|pool| pool.strong_count() > 0);
+    pools.push(Arc::downgrade(&open));
+    drop(pools);
+    Pool(open)
 }
 
 /// Whether a connection can be used again: it answers, and soon, and is within no transaction. Else it is closed.

@@ -18,6 +18,7 @@ mod bad_answers;
 mod browser;
 mod circles;
 mod clocks;
+mod closing;
 mod commands;
 mod conformance;
 mod connections;
