@@ -7,9 +7,12 @@ use serde::Serialize;
 use super::reader::{Origin, Reader};
 use super::{Env, rules, sync, urls};
 
+/// A command asks only this source, and never one that the database names: the API key goes there.
+const SOURCE: &str = "CVSYNC_API_BASE_URL";
+
 /// Two writers that differ in one of these store different things.
 const SHAPING: [&str; 8] = [
-    "CVSYNC_API_BASE_URL",
+    SOURCE,
     "CVSYNC_API_LIVE_STATUSES",
     "CVSYNC_API_GONE_STATUSES",
     "CVSYNC_API_NAMES",
@@ -69,11 +72,11 @@ pub fn shaping(env: &Env) -> Vec<Shaping> {
 }
 
 impl Env {
-    /// This environment with what the leader recorded (name, value and origin) wherever it has no value of its own. Names that this
-    /// version does not know are left out.
+    /// This environment with what the leader recorded (name, value and origin) wherever it has no value of its own, except for the
+    /// address of the source. Names that this version does not know are left out.
     ///
     /// # Errors
-    /// [`Differs`] where both have a value and they are not equal.
+    /// [`Differs`] where both have a value and they are not equal, or where the source is another one.
     pub fn under<'a>(
         &self,
         leader: impl IntoIterator<Item = (&'a str, Option<&'a str>, &'a str)>,
@@ -85,7 +88,7 @@ impl Env {
             let Some(own) = own.iter().find(|own| own.name == name) else {
                 continue;
             };
-            if own.origin == Origin::Environment {
+            if own.origin == Origin::Environment || name == SOURCE {
                 if own.value.as_deref() != value && SHAPING.contains(&name) {
                     differ.push(line(own, value, origin));
                 }
@@ -121,10 +124,18 @@ fn line(own: &Shaping, theirs: Option<&str>, origin: &str) -> String {
             format!("`{}`", value.escape_debug())
         })
     };
+    let remedy = if own.name == SOURCE {
+        "set it for this command too, if the API key may go to the daemon's address"
+    } else {
+        "unset it here to use the daemon's value, or restart the daemon with yours"
+    };
     format!(
-        "{name} is {} here (from the environment of this command) and {} there ({name} of the daemon: {origin}); unset {name} to use \
-         the daemon's value, or restart the daemon with yours",
+        "{name} is {} here ({}) and {} there ({name} of the daemon: {origin}); {remedy}",
         quoted(own.value.as_deref()),
+        match own.origin {
+            Origin::Environment => "from the environment of this command",
+            _ => "the default of this command",
+        },
         quoted(theirs),
         name = own.name,
     )
@@ -149,7 +160,7 @@ fn canonical(name: &str, value: &str) -> String {
         "CVSYNC_SYNC_FROM" => {
             sync::instant(value).map_or_else(|_| value.to_owned(), |at| at.to_rfc3339())
         }
-        "CVSYNC_API_BASE_URL" => urls::http(value).map_or_else(
+        SOURCE => urls::http(value).map_or_else(
             |_| value.to_owned(),
             |url| url.as_str().trim_end_matches('/').to_owned(),
         ),
@@ -226,6 +237,15 @@ mod tests {
         ] {
             assert!(under(&[(name, ours)], &[(name, theirs)]).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_address_of_the_source_is_never_taken_from_the_leader() {
+        let other = [(SOURCE, "http://127.0.0.1:8090/v1")];
+        let said = under(&[], &other).unwrap_err();
+        assert!(said.contains("the default of this command"), "{said}");
+        assert!(under(&other, &other).is_ok());
+        assert!(under(&[], &[]).is_ok());
     }
 
     #[test]
