@@ -75,7 +75,10 @@ impl Guard {
     }
 
     pub(super) fn log_refusal(&self, peer: Option<Peer>, route: &str, status: StatusCode) {
-        let Some(total) = self.refusals.due("", 1) else {
+        let Some(total) = self
+            .refusals
+            .due(status.canonical_reason().unwrap_or(""), 1)
+        else {
             return;
         };
         tracing::warn!(

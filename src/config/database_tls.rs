@@ -95,7 +95,14 @@ impl Tls {
                     .to_owned(),
             );
         }
-        let client = match (&url.client_cert, &url.client_key) {
+        // sqlx reads these by itself, and does not say what is wrong with them.
+        let or_environment = |own: &Option<String>, name| {
+            let path = own.clone().or_else(|| std::env::var(name).ok());
+            path.filter(|path| !path.is_empty())
+        };
+        let cert = or_environment(&url.client_cert, "PGSSLCERT");
+        let key = or_environment(&url.client_key, "PGSSLKEY");
+        let client = match (&cert, &key) {
             (Some(cert), Some(key)) => Some((
                 pem("sslcert", cert, has_certificates)?,
                 pem("sslkey", key, has_key)?,

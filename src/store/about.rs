@@ -60,23 +60,25 @@ const SERVER: &str = "
            has_database_privilege(current_database(), 'create') as may_create_schema,
            to_regnamespace('cvsync') is not null as has_schema";
 
-/// The owner of the schema, and whether this role may change everything in it, and read which migrations were applied.
+/// The owner of the schema, whether this role may change it, and whether it may read which migrations were applied.
 const OWNER: &str = "
     select quote_ident(pg_get_userbyid(nspowner)),
-           has_schema_privilege(n.oid, 'create') and has_schema_privilege(n.oid, 'usage')
-               and not exists (select from pg_class where relnamespace = n.oid and not pg_has_role(relowner, 'usage'))
-               and not exists (select from pg_proc where pronamespace = n.oid and not pg_has_role(proowner, 'usage')),
+           has_schema_privilege(n.oid, 'create') and has_schema_privilege(n.oid, 'usage'),
            has_schema_privilege(n.oid, 'usage')
                and not exists (select from pg_class where relnamespace = n.oid and relname = 'migration'
                                                       and not has_table_privilege(oid, 'select'))
       from pg_namespace n where nspname = 'cvsync'";
 
-/// The grants of docs/database.md that this role lacks, as statements.
+/// The grants of docs/database.md that this role lacks, as statements. Objects of another owner in the schema are not cvsync's.
 const MISSING: &str = "
-    with schema as (select oid from pg_namespace where nspname = 'cvsync'),
+    with schema as (
+        select n.oid, relowner as owner
+          from pg_namespace n left join pg_class on relnamespace = n.oid and relname = 'migration'
+         where nspname = 'cvsync'
+    ),
     wanted as (
         select c.oid, relname, privilege, place
-          from schema join pg_class c on relnamespace = schema.oid
+          from schema join pg_class c on relnamespace = schema.oid and relowner = owner
          cross join unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE']) with ordinality as p (privilege, place)
          where relkind in ('r', 'p') and (relname <> 'migration' or place = 1)
             or relkind = 'v' and place = 1
@@ -89,7 +91,7 @@ const MISSING: &str = "
      group by relname order by relname)
     union all
     (select format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, current_user)
-      from schema join pg_proc p on pronamespace = schema.oid
+      from schema join pg_proc p on pronamespace = schema.oid and proowner = owner
      where prorettype <> 'trigger'::regtype and not has_function_privilege(p.oid, 'execute')
      order by 1)";
 
@@ -153,13 +155,14 @@ impl About {
             role,
             ..
         } = &self.server;
-        let server = format!("PostgreSQL {version}");
+        let is_utf8 = self.server.encoding == "UTF8";
+        let mut server = format!("PostgreSQL {version}");
         if self.server.version_num < OLDEST {
             return Err(format!(
                 "{server} is too old; upgrade it to PostgreSQL 14 or newer"
             ));
         }
-        if self.server.encoding != "UTF8" {
+        if !is_utf8 && self.is_empty() {
             return Err(format!(
                 "the database {database} has the encoding {}, and CVs need UTF8; create another and name it in CVSYNC_DATABASE_URL: CREATE DATABASE cvsync_utf8 ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0",
                 self.server.encoding
@@ -174,6 +177,11 @@ impl About {
             return Err(format!(
                 "transactions are read-only by default; turn that off: ALTER ROLE {role} SET default_transaction_read_only = off"
             ));
+        }
+        if !is_utf8 {
+            server += " with the encoding ";
+            server += &self.server.encoding;
+            server += ", in which not every CV can be stored or found";
         }
         match &self.schema {
             State::Missing if self.server.may_create_schema => Ok(format!(
@@ -244,11 +252,17 @@ mod tests {
                 "PostgreSQL 14 or newer",
             ),
             (
-                |it| it.server.encoding = "LATIN1".to_owned(),
+                |it| {
+                    it.server.encoding = "LATIN1".to_owned();
+                    it.schema = State::Missing;
+                },
                 "CREATE DATABASE cvsync_utf8 ENCODING 'UTF8'",
             ),
             (
-                |it| it.server.encoding = "SQL_ASCII".to_owned(),
+                |it| {
+                    it.server.encoding = "SQL_ASCII".to_owned();
+                    it.schema = State::Missing;
+                },
                 "encoding SQL_ASCII",
             ),
             (|it| it.server.in_recovery = true, "name the primary"),
@@ -287,6 +301,21 @@ mod tests {
             change(&mut about);
             let problem = about.judge().unwrap_err();
             assert!(problem.contains(said), "{problem}");
+        }
+    }
+
+    #[test]
+    fn copy_in_another_encoding_goes_on_and_is_told_of() {
+        for schema in [
+            State::Behind,
+            State::Current {
+                missing: Vec::new(),
+            },
+        ] {
+            let mut about = good();
+            about.server.encoding = "SQL_ASCII".to_owned();
+            about.schema = schema;
+            assert!(about.judge().unwrap().contains("encoding SQL_ASCII"));
         }
     }
 

@@ -88,7 +88,9 @@ fn of_tls(error: &TlsError) -> StoreError {
             | AlertDescription::AccessDenied => format!(
                 "the server refuses the client certificate ({alert:?}); check sslcert and sslkey in CVSYNC_DATABASE_URL, and ssl_ca_file of the server"
             ),
-            alert => format!("the server refuses TLS ({alert:?}); see its log"),
+            alert => {
+                return StoreError::Passing(format!("the server refuses TLS ({alert:?}); see its log"));
+            }
         },
         TlsError::PeerIncompatible(why) => {
             format!("the server has no version or cipher of TLS that cvsync accepts ({why:?}); it must offer TLS 1.2 or newer")
@@ -96,7 +98,9 @@ fn of_tls(error: &TlsError) -> StoreError {
         TlsError::InconsistentKeys(_) => {
             "the client key does not fit the client certificate; check sslcert and sslkey in CVSYNC_DATABASE_URL".to_owned()
         }
-        error => format!("TLS failed: {error}; see the log of the server"),
+        error => {
+            return StoreError::Passing(format!("TLS failed: {error}; see the log of the server"));
+        }
     };
     StoreError::Broken(said)
 }
@@ -186,6 +190,10 @@ impl From<sqlx::Error> for StoreError {
                 Self::Passing("the connection was closed".to_owned())
             }
             sqlx::Error::Protocol(_) => Self::Passing("the connection broke off".to_owned()),
+            sqlx::Error::Configuration(_) => Self::Broken(
+                "the settings of the connection cannot be used; check sslrootcert, sslcert and sslkey in CVSYNC_DATABASE_URL (a key must have no passphrase)"
+                    .to_owned(),
+            ),
             _ => Self::Broken(
                 "an answer that cvsync does not understand; was the schema changed by hand?"
                     .to_owned(),

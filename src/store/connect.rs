@@ -1,5 +1,6 @@
 //! How to connect: the URL and the TLS settings as sqlx takes them, and why a connection fails.
 
+use std::io::ErrorKind;
 use std::str::FromStr;
 use std::sync::Once;
 
@@ -95,9 +96,24 @@ fn platform_roots() -> Result<Vec<u8>, StoreError> {
     Ok(pem.into_bytes())
 }
 
+/// Without a host sqlx takes a folder of sockets, where there is one.
+fn is_socket(options: &PgConnectOptions) -> bool {
+    options.get_socket().is_some() || options.get_host().starts_with('/')
+}
+
 /// Why a connection could not be opened.
 pub async fn refused(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
     match error {
+        // Files are read again for each connection.
+        sqlx::Error::Io(io)
+            if !is_socket(options)
+                && matches!(io.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+        {
+            StoreError::Passing(format!(
+                "a file of sslrootcert, sslcert or sslkey in CVSYNC_DATABASE_URL cannot be read: {}; check that it exists, and its permissions",
+                io.kind()
+            ))
+        }
         sqlx::Error::Io(io) if options.get_socket().is_none() && !cause::is_known(&io) => {
             let host = (options.get_host(), options.get_port());
             let resolved = tokio::net::lookup_host(host).await;

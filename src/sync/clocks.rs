@@ -13,8 +13,8 @@ use super::{Pipeline, SyncError};
 use crate::model::Outcome;
 use crate::model::clocks::TOLERANCE;
 use crate::model::window::instant;
-use crate::store::clock_doubt;
 use crate::store::cv_seen::{self, Distrusted};
+use crate::store::{clock_doubt, watermark};
 use crate::vdab::SourceTime;
 
 /// From the earliest to the latest `as_of`.
@@ -60,16 +60,21 @@ impl Pipeline {
     /// # Errors
     /// [`InFuture`], or why the clock cannot be read.
     pub async fn refuse_future_start(&self) -> anyhow::Result<()> {
-        let reading = self
+        let (reading, watermark) = self
             .persist("reading the database's clock", || async {
                 let mut tx = self.store.begin().await?;
                 let reading = clock_doubt::database_time(&mut tx).await?;
+                let watermark = watermark::read(&mut tx).await?;
                 tx.commit().await?;
-                Ok(reading)
+                Ok((reading, watermark))
             })
             .await?;
         let time = self.vdab.time();
         time.database_says(reading, Instant::now());
+        if watermark.is_some() {
+            // The first sync has begun long ago: the clock is wrong, and that delays nothing.
+            return Ok(());
+        }
         InFuture::refuse("CVSYNC_SYNC_FROM", self.settings.from, time)?;
         Ok(())
     }

@@ -681,6 +681,7 @@ impl Pipeline {
         let begun = Instant::now();
         let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
         let mut waiting = None;
+        let mut told = false;
         let mut repeats = Repeats::default();
         loop {
             let asked = Instant::now();
@@ -689,9 +690,8 @@ impl Pipeline {
             self.metrics.queried(stage, asked.elapsed(), class);
             let error = match answer {
                 Ok(value) => {
-                    if self.trouble.send_replace(None).is_some()
-                        && DATABASE.due("works", 1).is_some()
-                    {
+                    self.trouble.send_replace(None);
+                    if told {
                         tracing::info!(stage, "the database works again");
                     }
                     return Ok(value);
@@ -711,6 +711,7 @@ impl Pipeline {
             }
             if let Some(total) = DATABASE.due(error.class(), 1) {
                 tracing::warn!(stage, total, "{error}; cvsync retries");
+                told = true;
             }
             if matches!(error, StoreError::ReadOnly(_)) {
                 self.store.connect_anew();

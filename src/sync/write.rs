@@ -79,8 +79,9 @@ fn rehearse(pipeline: &Pipeline, applied: &[Applied]) {
 /// Tells once a minute at most that deletes are held.
 async fn tell_of_held(pipeline: &Pipeline, applied: &[Applied]) -> Result<(), SyncError> {
     let braked = number(applied, Applied::Held);
-    if braked > 0 && HELD.due("brake", braked).is_some() {
-        // A person may have decided about some of those that were held before.
+    if braked > 0 {
+        let is_due = HELD.due("brake", braked).is_some();
+        // A person may have decided about those that were held before. Then this is a new trouble.
         let held = pipeline
             .persist("counting held deletes", || async {
                 let mut tx = pipeline.store.begin().await?;
@@ -89,10 +90,12 @@ async fn tell_of_held(pipeline: &Pipeline, applied: &[Applied]) -> Result<(), Sy
                 Ok(held)
             })
             .await?;
-        tracing::error!(
-            held,
-            "the delete brake holds deletes back: list them with `cvsync deletes list`, then approve or discard them"
-        );
+        if is_due || u64::try_from(held) == Ok(braked) {
+            tracing::error!(
+                held,
+                "the delete brake holds deletes back: list them with `cvsync deletes list`, then approve or discard them"
+            );
+        }
     }
     let unproven = number(applied, Applied::Unproven);
     if unproven > 0

@@ -12,8 +12,8 @@ use crate::process::{cvsync, output};
 use crate::running::until;
 use crate::world::World;
 
-/// No command that waits takes longer than this to stop.
-const SOON: Duration = Duration::from_secs(4);
+/// No command that waits takes longer than this to stop. It is far more than they need, and less than the limit of a container engine.
+const SOON: Duration = Duration::from_secs(9);
 
 const LOCK_ALL: &str = "do $$
     declare name regclass;
