@@ -42,7 +42,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     telemetry::install(&log, &Otel::default(), &screen)?;
     let names = ["CVSYNC_DATABASE_URL", "CVSYNC_DATABASE_URL_FILE"];
     let database_url = if names.iter().any(|name| env.sets(name)) {
-        Some(Database::load(env)?.url)
+        Some(Database::load(env)?.given)
     } else {
         None
     };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Usage;
-use super::tool::{RunArgs, Tool};
+use super::tool::{RunArgs, Tool, whole};
 use crate::config::Env;
 use crate::model::CvId;
 use crate::store::explain;
@@ -54,6 +54,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         nowhere: unknown,
     };
     args.run.print(&resynced, |it| &it.summary);
+    whole(&resynced.summary)?;
     if missing == 0 {
         return Ok(());
     }

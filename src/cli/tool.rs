@@ -123,6 +123,14 @@ impl Tool {
     }
 }
 
+/// An error where a signal ended the run before it was done.
+pub fn whole(summary: &Summary) -> anyhow::Result<()> {
+    if summary.interrupted {
+        return Err(Interrupted.into());
+    }
+    Ok(())
+}
+
 /// The whole of a command that is one run.
 pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
     let tool = Box::pin(Tool::prepare(env, args.dry_run)).await?;
@@ -132,7 +140,7 @@ pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<(
     }
     let summary = tool.carry_out(request).await?;
     args.print(&summary, |summary| summary);
-    Ok(())
+    whole(&summary)
 }
 
 /// The database alone, for commands that need no source.

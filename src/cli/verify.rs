@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Output;
-use super::tool::Tool;
+use super::tool::{Tool, whole};
 use crate::config::Env;
 use crate::model::Tally;
 use crate::store::cv;
@@ -46,7 +46,10 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         Ok(ids)
     };
     let ids = tool.until_stopped(pick).await?;
-    let tally = tool.carry_out(Request::These(ids)).await?.tally;
+    let summary = tool.carry_out(Request::These(ids)).await?;
+    // A part of the sample would look like a verdict.
+    whole(&summary)?;
+    let tally = summary.tally;
     args.output.print(&verdict(&tally), text);
     Ok(())
 }

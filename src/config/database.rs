@@ -10,6 +10,8 @@ use super::{Env, Problems, Tls, load, postgres_url};
 /// How to reach PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Database {
+    /// The URL as it was given.
+    pub given: SecretString,
     /// `postgres://user:password@host:port/database`, with parameters that sqlx knows and no others.
     pub url: SecretString,
     /// How its connections are protected.
@@ -71,6 +73,7 @@ impl Database {
         }
         let tls = Tls::of(&read, Place::of(host.as_deref()))?;
         Ok(Self {
+            given: url.to_owned().into(),
             url: read.text.into(),
             tls,
             has_name: read.has_name,

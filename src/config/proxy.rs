@@ -9,6 +9,7 @@ use url::{Host, Url};
 use super::MASK;
 use super::env::Env;
 use super::problem::Problem;
+use super::text::fault;
 use super::urls::is_loopback;
 use super::variables::{CGI, PROXIES};
 
@@ -74,7 +75,9 @@ impl Proxies {
             proxy(["http_proxy", "all_proxy"]),
             proxy(["https_proxy", "all_proxy"]),
         );
-        let direct = given(env, "no_proxy").map(|(name, value)| {
+        // It is read where there is something to decide.
+        let no_proxy = given(env, "no_proxy").filter(|_| http.is_some() || https.is_some());
+        let direct = no_proxy.map(|(name, value)| {
             let read = value.and_then(|value| direct(&value));
             read.map_err(|what| problems.push(Problem::standard(name, what, DIRECT_EXAMPLE)))
         });
@@ -127,7 +130,9 @@ pub(super) fn given(env: &Env, name: &str) -> Option<(&'static str, Result<Strin
     let names = [Some(small), (!is_forged).then_some(capitals)];
     names.into_iter().flatten().find_map(|name| {
         let value = env.get(name).map_err(|_| "must be Unicode text".to_owned());
-        value.transpose().map(|value| (name, value))
+        let value = value.transpose()?;
+        let whole = |value: String| fault(&value, small == "no_proxy").map_or(Ok(value), Err);
+        Some((name, value.and_then(whole)))
     })
 }
 
@@ -345,6 +350,17 @@ mod tests {
     }
 
     #[test]
+    fn a_placeholder_is_refused_and_no_proxy_is_read_where_there_is_a_proxy() {
+        for name in ["HTTPS_PROXY", "http_proxy"] {
+            assert!(read(&[(name, "http://${PROXY_HOST}:3128")]).is_err());
+            assert!(read(&[(name, "{{ .proxy }}")]).is_err());
+        }
+        let odd = ("NO_PROXY", "*.local,169.254/16,<local>");
+        assert!(read(&[odd]).unwrap().is_empty());
+        assert!(read(&[odd, ("HTTPS_PROXY", "http://p")]).is_err());
+    }
+
+    #[test]
     fn small_letters_go_first_and_an_empty_variable_counts_as_unset() {
         let used = |pairs: &[_]| through(pairs, API).unwrap();
         let both = [("HTTPS_PROXY", "http://a"), ("https_proxy", "http://b")];
@@ -479,7 +495,8 @@ mod tests {
             assert!(!direct(list, url), "{list}: {url}");
         }
         for list in ["10.0.0.0/33", "a b/c", "http://x", "fd00::/129", "x:port"] {
-            let problems = read(&[("no_proxy", list)]).unwrap_err();
+            let used = ("https_proxy", "http://p");
+            let problems = read(&[("no_proxy", list), used]).unwrap_err();
             assert!(problems[0].to_string().starts_with("no_proxy: has an item"));
         }
     }

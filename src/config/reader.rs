@@ -209,7 +209,18 @@ impl Reader {
 
 /// Whether a value can stand in a message. A URL can hold a password where none belongs.
 pub fn is_showable(variable: &Variable, value: &str) -> bool {
-    !variable.secret && !value.contains('@')
+    let may_hold_secret = value.contains('@')
+        || value.contains("://") && (value.contains(['?', '#']) || value.contains("%40"));
+    !variable.secret && !may_hold_secret
+}
+
+/// Whether the text is a path for sure, and not a secret that was put in its place.
+fn is_path(text: &str) -> bool {
+    let is_url = text.contains('@') || text.contains("://");
+    !is_url
+        && ["/", "./", "../"]
+            .iter()
+            .any(|start| text.starts_with(start))
 }
 
 fn quoted(variable: &Variable, value: &str) -> String {
@@ -271,9 +282,14 @@ fn given(variable: &Variable, env: &Env) -> Result<Option<(Origin, String)>, Pro
         )),
         (None, Some(path)) => match file::secret(&path) {
             Ok(value) => Ok(Some((Origin::File(path), value))),
-            Err(what) => Err(Problem::named(
+            Err(what) if is_path(&path) => Err(Problem::named(
                 name,
                 format!("`{}` {what}", path.escape_debug()),
+            )),
+            // It may be the secret itself.
+            Err(_) => Err(Problem::named(
+                name,
+                "must be the path of a file that holds the secret, such as /run/secrets/api-key",
             )),
         },
         (value, None) => Ok(value),

@@ -381,7 +381,6 @@ fn secret_that_nobody_has_set_or_that_no_header_can_carry_is_refused_by_name() {
         "canary\u{200b}key",
         "\u{201c}canary\u{201d}",
         "sleutel-\u{e9}",
-        "\"canary",
     ] {
         let problem = only_problem(&[("CVSYNC_API_KEY", value)]);
         assert!(problem.starts_with("CVSYNC_API_KEY: "), "{problem}");
@@ -728,4 +727,25 @@ fn what_is_late_depends_on_the_schedule() {
     assert_eq!(judged(at_work, "60s", sunday).0, (2 * 24 + 14) * 60 + 5);
     let the_gap_is_over = "2026-11-30T07:11:00Z";
     assert_eq!(judged(at_work, "60s", the_gap_is_over).0, 5);
+}
+
+#[test]
+fn secret_that_stands_where_it_does_not_belong_is_not_shown() {
+    for (name, value) in [
+        ("CVSYNC_ADMIN_TOKEN_FILE", "canary"),
+        (
+            "CVSYNC_WEBHOOK_SECRET_FILE",
+            "https://x.example/?key=canary",
+        ),
+        ("CVSYNC_API_BASE_URL", "https://x.example/v1?apikey=canary"),
+        ("CVSYNC_API_BASE_URL", "https://me:canary%40x.example/v1"),
+        (
+            "CVSYNC_OAUTH_TOKEN_URL",
+            "https://x.example/t?client_secret=canary",
+        ),
+    ] {
+        let told = problems(&[(name, value)]).join("\n");
+        assert!(told.contains(name), "{name}: {told}");
+        assert!(!told.contains("canary"), "{name}: {told}");
+    }
 }

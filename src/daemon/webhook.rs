@@ -138,19 +138,30 @@ impl Webhook {
         })
     }
 
-    /// Takes its place at the present end of the feed, where it has none: before the first change is written that it is to
-    /// get. Where the database does not let it, [`deliver_until`](Self::deliver_until) does so later.
+    /// Registers at the present end of the feed, if it is not registered: before the first change is written that it is to
+    /// get. If the database does not let it, [`deliver_until`](Self::deliver_until) does so later.
     pub async fn register(&self) {
-        let registered = within(PATIENCE, async {
+        if let Err(error) = self.registered().await {
+            Self::tell(&error);
+        }
+    }
+
+    async fn registered(&self) -> Result<(), StoreError> {
+        let is_new = within(PATIENCE, async {
             let mut tx = self.store.begin_write().await?;
             let is_new = feed_consumer::register(&mut tx, NAME).await?;
             tx.commit().await?;
-            Ok(is_new)
+            Ok::<_, StoreError>(is_new)
         });
-        match registered.await {
-            Ok(true) => tracing::info!("the webhook gets what changes from now on"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!("the webhook cannot take its place in the feed: {error}"),
+        if is_new.await? {
+            tracing::info!("the webhook gets what changes from now on");
+        }
+        Ok(())
+    }
+
+    fn tell(error: &StoreError) {
+        if let Some(total) = FAILED.due("database", 1) {
+            tracing::warn!(total, "the webhook waits for the database: {error}");
         }
     }
 
@@ -177,9 +188,7 @@ impl Webhook {
                 Ok(Pause::Failed(wish)) => pauses.next_pause().max(wish),
                 Err(StoreError::Fenced) => return,
                 Err(error) => {
-                    if let Some(total) = FAILED.due("database", 1) {
-                        tracing::warn!(total, "the webhook waits for the database: {error}");
-                    }
+                    Self::tell(&error);
                     pauses.next_pause().min(PATIENCE)
                 }
             };
@@ -190,7 +199,7 @@ impl Webhook {
     /// Delivers what comes next, if anything does.
     async fn deliver(&self, next: &mut Next) -> Result<Pause, StoreError> {
         let Some(place) = within(PATIENCE, self.place()).await? else {
-            self.register().await;
+            self.registered().await?;
             return Ok(Pause::Idle);
         };
         let last = next.tried.unwrap_or(i64::MAX);

@@ -52,6 +52,7 @@ where
 {
     let builder = builder
         .with_http_client(blocking(target, proxies)?)
+        .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
         .with_endpoint(target.url())
         .with_timeout(target.timeout)
         .with_headers(named(target));
