@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use super::guard::Peer;
 use super::{Admin, mirror};
 
-/// An answer that is not ready by then is none: neither a slow client nor a slow database holds a connection for longer.
+/// A response must be ready by then, so that neither a slow client nor a slow database holds a connection for longer.
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// Bounds the time of an answer, takes note of what is refused, and adds the headers that hold for every answer.
+/// Limits the time of each response, logs refusals, and adds the headers that every response has.
 pub async fn bounded(
     State(admin): State<Arc<Admin>>,
     peer: Option<Extension<Peer>>,
@@ -25,7 +25,7 @@ pub async fn bounded(
 ) -> Response {
     // Never the raw path, which may hold an id.
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    // What has a body may be late by its sender's fault; all else is ours.
+    // A request with a body may be late because of its sender.
     let has_body = request.method() == Method::POST;
     let mut response = tokio::time::timeout(LONGEST, next.run(request))
         .await
@@ -35,7 +35,7 @@ pub async fn bounded(
             false => (StatusCode::SERVICE_UNAVAILABLE, "too slow\n").into_response(),
         });
     let status = response.status();
-    // That a CV is gone is an answer.
+    // The mirror's 404 is a normal response: the CV is gone.
     let gone = status == StatusCode::NOT_FOUND && route.starts_with(mirror::PATHS);
     if status.is_client_error() && !gone {
         let peer = peer.map(|Extension(peer)| peer);

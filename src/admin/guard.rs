@@ -1,4 +1,4 @@
-//! Who may do what over HTTP: the admin token, and no other site's scripts.
+//! Access control over HTTP: the admin token opens it, and scripts of other sites are refused.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

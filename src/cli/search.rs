@@ -62,7 +62,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         find(&args, &source.vdab, &search, &mut printer, &mut left_out).await
     };
     let found = token.run_until_cancelled(Box::pin(found)).await;
-    // What was found until then is shown, as a whole table or array.
+    // The results so far are shown, as a whole table or array.
     let found = found.unwrap_or_else(|| Err(Interrupted.into()));
     let shown = printer.finish(found.is_ok());
     let total = found?;

@@ -71,7 +71,7 @@ mod tests {
             for (name, _) in &all {
                 assert!(injected(name, &all), "{name}");
             }
-            // Each without the others, but for those that could be a mistake.
+            // Each without the others, except those that could be a mistake.
             for (name, value) in &all[..7] {
                 assert!(injected(name, &[(name, value)]), "{name}");
             }

@@ -249,7 +249,9 @@ fn item_of(item: &str) -> Option<Direct> {
         return whole(Hosts::All);
     }
     if let Some((address, length)) = item.split_once('/') {
-        let address = unbracketed(address).parse::<IpAddr>().ok()?;
+        // Some systems write 169.254.0.0/16 as 169.254/16.
+        let whole_address = unbracketed(address).parse::<IpAddr>().ok();
+        let address = whole_address.or_else(|| Some(padded(address)?.0))?;
         let length: u32 = length.parse().ok()?;
         let (most, shift) = if address.is_ipv4() {
             (32, 96)
@@ -272,17 +274,40 @@ fn item_of(item: &str) -> Option<Direct> {
         let hosts = Hosts::Network(bits(address), 128);
         return Some(Direct { hosts, port });
     }
+    if host.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        // An address that was cut after a dot, such as `10.` or `192.168.`.
+        let (address, length) = padded(host.strip_suffix('.')?)?;
+        let hosts = Hosts::Network(bits(address), length);
+        return Some(Direct { hosts, port });
+    }
     let domain = host.strip_prefix("*.").unwrap_or(host).trim_matches('.');
-    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
+    // URLs have names in ASCII alone.
+    let domain = match domain.is_ascii() {
+        true => domain.to_owned(),
+        false => Host::parse(domain).ok()?.to_string(),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
     if domain.is_empty() || !domain.chars().all(is_name) {
         return None;
     }
-    let hosts = match domain {
-        "*" => Hosts::All,
-        domain if domain.contains('*') => Hosts::Pattern(domain.to_owned()),
-        domain => Hosts::Domain(domain.to_owned()),
+    let hosts = if domain == "*" {
+        Hosts::All
+    } else if domain.contains('*') {
+        Hosts::Pattern(domain)
+    } else {
+        Hosts::Domain(domain)
     };
     Some(Direct { hosts, port })
+}
+
+/// The IPv4 address that begins with these numbers, and how many bits they make of an IPv6 address.
+fn padded(start: &str) -> Option<(IpAddr, u32)> {
+    let octets = start.split('.').map(|octet| octet.parse().ok());
+    let octets: Vec<u8> = octets.collect::<Option<_>>()?;
+    let mut address = [0; 4];
+    address.get_mut(..octets.len())?.copy_from_slice(&octets);
+    let length = 8 * u32::try_from(octets.len()).ok()?;
+    Some((address.into(), 96 + length))
 }
 
 fn unbracketed(text: &str) -> &str {
@@ -350,12 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_is_refused_and_no_proxy_is_read_where_there_is_a_proxy() {
+    fn a_placeholder_is_refused_and_no_proxy_is_read_only_beside_a_proxy() {
         for name in ["HTTPS_PROXY", "http_proxy"] {
             assert!(read(&[(name, "http://${PROXY_HOST}:3128")]).is_err());
             assert!(read(&[(name, "{{ .proxy }}")]).is_err());
         }
-        let odd = ("NO_PROXY", "*.local,169.254/16,<local>");
+        let odd = ("NO_PROXY", "*.local,<local>");
         assert!(read(&[odd]).unwrap().is_empty());
         assert!(read(&[odd, ("HTTPS_PROXY", "http://p")]).is_err());
     }
@@ -472,6 +497,11 @@ mod tests {
             ("10.1.2.3", "http://10.1.2.3"),
             ("10.1.2.3:80", "http://10.1.2.3"),
             ("10.1.*", "http://10.1.2.3"),
+            ("10.", "http://10.1.2.3"),
+            ("10.1.:80", "http://10.1.2.3"),
+            ("169.254/16", "http://169.254.1.2"),
+            ("müller.be", "https://cv.müller.be"),
+            ("*.MÜLLER.be", "https://cv.xn--mller-kva.be"),
             ("0.0.0.0/0", "http://10.1.2.3"),
             ("fd00::/8", "http://[fd00::7]:4318"),
             ("fd00::7", "http://[fd00::7]"),
@@ -488,13 +518,24 @@ mod tests {
             ("10.0.0.0/8", "http://11.0.0.1"),
             ("10.0.0.0/8", "http://[a00::1]"),
             ("10.0.0.1", "http://10.0.0.10"),
-            ("0.1", "http://10.0.0.1"),
+            ("10.", "http://11.0.0.1"),
+            ("192.168.", "http://192.169.0.1"),
             ("fd00::/8", "http://[fe00::7]"),
             ("[fd00::7]:80", "http://[fd00::7]:4318"),
         ] {
             assert!(!direct(list, url), "{list}: {url}");
         }
-        for list in ["10.0.0.0/33", "a b/c", "http://x", "fd00::/129", "x:port"] {
+        for list in [
+            "10.0.0.0/33",
+            "a b/c",
+            "http://x",
+            "fd00::/129",
+            "x:port",
+            "0.1",
+            "169.254",
+            "1.2.3.4.5.",
+            "300.",
+        ] {
             let used = ("https_proxy", "http://p");
             let problems = read(&[("no_proxy", list), used]).unwrap_err();
             assert!(problems[0].to_string().starts_with("no_proxy: has an item"));

@@ -68,7 +68,7 @@ fn is_template(text: &str) -> bool {
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_word)
     };
-    // What stands behind a name in shells: `:-x`, `?x`, `+x`.
+    // In shells a name may be followed by `:-x`, `?x` or `+x`.
     let is_filled = |inner: &str| {
         let end = inner.find(|c| !is_word(c)).unwrap_or(inner.len());
         let (name, rest) = inner.split_at(end);

@@ -1,4 +1,4 @@
-//! Commands that are told to stop while they wait.
+//! Commands that get a signal while they wait.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
