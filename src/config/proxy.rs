@@ -282,9 +282,10 @@ fn item_of(item: &str) -> Option<Direct> {
     }
     let domain = host.strip_prefix("*.").unwrap_or(host).trim_matches('.');
     // URLs have names in ASCII alone.
-    let domain = match domain.is_ascii() {
-        true => domain.to_owned(),
-        false => Host::parse(domain).ok()?.to_string(),
+    let domain = if domain.is_ascii() {
+        domain.to_owned()
+    } else {
+        Host::parse(domain).ok()?.to_string()
     };
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
     if domain.is_empty() || !domain.chars().all(is_name) {
