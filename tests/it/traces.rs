@@ -41,6 +41,8 @@ struct Received(
         Mutex<(
             Vec<ExportTraceServiceRequest>,
             Vec<ExportMetricsServiceRequest>,
+            // The `authorization` of requests over gRPC.
+            Vec<String>,
         )>,
     >,
 );
@@ -123,7 +125,11 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().0.push(request.into_inner());
+        let mut received = self.0.lock().unwrap();
+        let header = request.metadata().get_all("authorization").into_iter();
+        let header = header.map(|value| value.to_str().unwrap().to_owned());
+        received.2.extend(header);
+        received.0.push(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
@@ -422,6 +428,9 @@ async fn collector_is_checked_over_both_protocols_and_the_cause_is_told() {
     assert!(sync.log().contains(cause), "{}", sync.log());
 }
 
+/// As `docker run --env-file` passes it on. The library reads it once more, with the quotation marks.
+const QUOTED: (&str, &str) = ("OTEL_EXPORTER_OTLP_HEADERS", "\"authorization=Bearer%20x\"");
+
 #[tokio::test]
 async fn traces_go_through_the_proxy_over_both_protocols() {
     let (world, received) = (World::new(1).await, Received::default());
@@ -435,12 +444,18 @@ async fn traces_go_through_the_proxy_over_both_protocols() {
         ),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+        QUOTED,
         ("HTTP_PROXY", &through),
     ];
     synced(&world, &variables).await;
     assert!(proxy.saw("CONNECT collector.example:4317 "));
     assert!(proxy.saw("Basic bWU6cHc="), "me:pw");
     assert!(received.spans().iter().any(|span| span.name == "sync"));
+    let sent = received.0.lock().unwrap().2.clone();
+    assert!(
+        !sent.is_empty() && sent.iter().all(|header| header == "Bearer x"),
+        "{sent:?}"
+    );
 
     let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
     let proxy = HttpProxy::answering(answer).await;
@@ -451,14 +466,14 @@ async fn traces_go_through_the_proxy_over_both_protocols() {
             "http://collector.example:4318",
         ),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x"),
+        QUOTED,
         ("HTTP_PROXY", &through),
     ];
     let mut sync = Process::start(&world, &["sync"], &variables);
     assert!(sync.ended_within(Duration::from_secs(30)).await.success());
     for words in [
         "POST http://collector.example:4318/v1/traces ",
-        "authorization: Bearer x",
+        "authorization: Bearer x\r\n",
         "content-encoding: gzip",
     ] {
         assert!(proxy.saw(words), "{words}");

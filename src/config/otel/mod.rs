@@ -7,11 +7,13 @@ mod tests;
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use url::Url;
 
 pub use self::read::{NO_EFFECT, OBEYED};
-use self::read::{Variables, attributes, headers, ratio};
+use self::read::{Variables, attributes, decoded, headers, ratio};
 use super::env::Env;
 use super::proxy::Proxies;
 
@@ -287,7 +289,7 @@ impl Target {
                 _ => Err("must be true or false".to_owned()),
             }
         });
-        let headers = variables
+        let mut headers = variables
             .first(&own("HEADERS"), headers)
             .unwrap_or_default();
         let timeout = variables.first(&own("TIMEOUT"), read::millis);
@@ -314,7 +316,9 @@ impl Target {
                 None
             }
         };
-        let (variable, url) = endpoint(signal, protocol, insecure, exporter, variables)?;
+        let (variable, mut url) = endpoint(signal, protocol, insecure, exporter, variables)?;
+        let has_own = headers.iter().any(|(name, _)| name == "authorization");
+        headers.extend(credentials(&mut url).filter(|_| !has_own));
         (exporter != Some(false)).then(|| Self {
             variable,
             is_of_traces: signal.word == TRACES.word,
@@ -327,6 +331,19 @@ impl Target {
             identity,
         })
     }
+}
+
+/// The header for the user name and the password of a URL, which are taken off.
+fn credentials(url: &mut Url) -> Option<(String, SecretString)> {
+    let part = |text: &str| decoded(text).unwrap_or_else(|| text.to_owned());
+    let (user, password) = (
+        part(url.username()),
+        part(url.password().unwrap_or_default()),
+    );
+    url.set_username("").ok()?;
+    url.set_password(None).ok()?;
+    let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    (user.len() + password.len() > 0).then(|| ("authorization".to_owned(), basic.into()))
 }
 
 /// The endpoint, and the variable that names it. One for all signals gets the path of each; where the exporter is asked for by name,

@@ -335,7 +335,7 @@ fn header(item: &str) -> Option<(String, SecretString)> {
 }
 
 /// Percent-decoded; a `+` stays one.
-fn decoded(text: &str) -> Option<String> {
+pub fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('%') {

@@ -256,3 +256,22 @@ fn no_secret_of_a_collector_is_printed() {
     let printed = format!("{otel:?}");
     assert!(!printed.contains("canary"), "{printed}");
 }
+
+#[test]
+fn credentials_in_an_endpoint_become_a_header() {
+    let with = |pairs: &[(&str, &str)]| {
+        let target = otel(pairs).traces.unwrap();
+        let headers = target.headers.iter();
+        let headers: Vec<_> = headers
+            .map(|(name, value)| format!("{name}: {}", value.expose_secret()))
+            .collect();
+        (target.url().to_string(), headers)
+    };
+    let (url, headers) = with(&[(ENDPOINT, "https://me:p%40ss@c:4318")]);
+    assert_eq!(url, "https://c:4318/v1/traces");
+    assert_eq!(headers, ["authorization: Basic bWU6cEBzcw=="]);
+    let own = ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20t");
+    let (_, headers) = with(&[(ENDPOINT, "https://me:p@c:4318"), own]);
+    assert_eq!(headers, ["authorization: Bearer t"]);
+    assert!(with(&[ANY]).1.is_empty());
+}

@@ -1,11 +1,12 @@
 //! How a collector is reached: by HTTP or gRPC, through a proxy or not.
 
-use std::collections::HashMap;
 use std::thread;
 
+use async_trait::async_trait;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     Compression, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
@@ -51,11 +52,13 @@ where
     B: WithExportConfig + WithHttpConfig,
 {
     let builder = builder
-        .with_http_client(blocking(target, proxies)?)
+        .with_http_client(Authorized {
+            client: blocking(target, proxies)?,
+            headers: headers(target),
+        })
         .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
         .with_endpoint(target.url())
-        .with_timeout(target.timeout)
-        .with_headers(named(target));
+        .with_timeout(target.timeout);
     Ok(if target.gzip {
         builder.with_compression(Compression::Gzip)
     } else {
@@ -70,7 +73,7 @@ where
     let builder = builder
         .with_channel(channel(target, proxies)?)
         .with_timeout(target.timeout)
-        .with_metadata(MetadataMap::from_headers(headers(target)));
+        .with_interceptor(authorize(headers(target)));
     Ok(if target.gzip {
         builder.with_compression(Compression::Gzip)
     } else {
@@ -185,9 +188,34 @@ pub fn headers(target: &Target) -> HeaderMap {
     headers.collect()
 }
 
-fn named(target: &Target) -> HashMap<String, String> {
-    let headers = target.headers.iter();
-    headers
-        .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-        .collect()
+/// A client that sends these headers, whatever the library reads from the environment by itself: it takes quotation marks and
+/// values that are not valid as they are.
+#[derive(Debug)]
+struct Authorized {
+    client: reqwest::blocking::Client,
+    headers: HeaderMap,
+}
+
+#[async_trait]
+impl HttpClient for Authorized {
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        for (name, value) in &self.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        self.client.send_bytes(request).await
+    }
+}
+
+/// The same over gRPC.
+fn authorize(
+    headers: HeaderMap,
+) -> impl Clone + FnMut(tonic::Request<()>) -> tonic::Result<tonic::Request<()>> {
+    move |mut request| {
+        let mut metadata = std::mem::take(request.metadata_mut()).into_headers();
+        for (name, value) in &headers {
+            metadata.insert(name, value.clone());
+        }
+        *request.metadata_mut() = MetadataMap::from_headers(metadata);
+        Ok(request)
+    }
 }
