@@ -34,18 +34,16 @@ use crate::process::{Process, free_address, output};
 use crate::running::until;
 use crate::world::World;
 
+/// Traces, metrics, and the `authorization` of requests over gRPC.
+type Requests = (
+    Vec<ExportTraceServiceRequest>,
+    Vec<ExportMetricsServiceRequest>,
+    Vec<String>,
+);
+
 /// What has been received.
 #[derive(Clone, Default)]
-struct Received(
-    Arc<
-        Mutex<(
-            Vec<ExportTraceServiceRequest>,
-            Vec<ExportMetricsServiceRequest>,
-            // The `authorization` of requests over gRPC.
-            Vec<String>,
-        )>,
-    >,
-);
+struct Received(Arc<Mutex<Requests>>);
 
 impl Received {
     fn spans(&self) -> Vec<Span> {
