@@ -46,11 +46,21 @@ async fn admin() -> PgConnection {
     PgConnection::connect(&url).await.unwrap()
 }
 
+/// Again where PostgreSQL chose it to end a deadlock with a daemon.
 async fn execute(connection: &mut PgConnection, sql: impl Into<String>) {
-    sqlx::raw_sql(AssertSqlSafe(sql.into()))
-        .execute(connection)
-        .await
-        .unwrap();
+    let sql = sql.into();
+    loop {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.clone()))
+            .execute(&mut *connection)
+            .await;
+        match done {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("40P01") => {}
+            done => {
+                done.unwrap();
+                return;
+            }
+        }
+    }
 }
 
 /// Ends all sessions of cvsync, as an administrator may.
