@@ -12,14 +12,15 @@ use super::sample::QUANTILES;
 use super::status::watermark;
 use super::{Admin, Numbers, Phase};
 use crate::model::OddClock;
+use crate::store::feed_consumer::Consumer;
 use crate::store::watermark::KANDIDATEN;
 use crate::sync::RELIST_EVERY;
 use crate::telemetry::{
     CHANGES_LATELY, CHANGES_USUAL, CLOCK_DISAGREEMENT, CLOCK_OFFSET, CONFIRMED_AGE,
-    DELETES_WITHHELD, FEED_CONSUMER_LAG, FEED_SEQ, LAST_SUCCESS, LEADER, PARKED, PARKED_OLDEST,
-    PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE, SCHEDULE_INTERVAL,
-    SCHEMA_DRIFT, SETTLE_LAG, SOURCE_LAG, STORED, UNSEARCHABLE, VERIFIED_AGE, WATERMARK,
-    WINDOWS_PENDING, WORKERS, Watched,
+    DELETES_WITHHELD, FEED_CONSUMER_LAG, FEED_CONSUMER_WAIT, FEED_SEQ, LAST_SUCCESS, LEADER,
+    PARKED, PARKED_OLDEST, PAUSED, QUEUE_CAPACITY, QUEUE_DEPTH, READY, RECONCILE_DIFFERENCE,
+    SCHEDULE_INTERVAL, SCHEMA_DRIFT, SETTLE_LAG, SOURCE_LAG, STORED, UNSEARCHABLE, VERIFIED_AGE,
+    WATERMARK, WINDOWS_PENDING, WORKERS, Watched,
 };
 
 /// Everything, as of now.
@@ -112,17 +113,10 @@ fn watch_stored(admin: &Arc<Admin>) {
         Some(vec![(as_f64(numbers(admin)?.feed_seq), vec![])])
     });
     register(admin, FEED_CONSUMER_LAG, |admin| {
-        let consumers = numbers(admin)?.consumers.into_iter();
-        Some(
-            consumers
-                .map(|one| {
-                    (
-                        as_f64(one.behind),
-                        vec![KeyValue::new("consumer", one.name)],
-                    )
-                })
-                .collect(),
-        )
+        consumers(admin, |one| as_f64(one.behind))
+    });
+    register(admin, FEED_CONSUMER_WAIT, |admin| {
+        consumers(admin, |one| one.waiting_seconds)
     });
     register(admin, UNSEARCHABLE, |admin| {
         Some(vec![(as_f64(numbers(admin)?.unsearchable), vec![])])
@@ -221,6 +215,13 @@ fn ages(admin: &Admin, label: &'static str) -> Option<Values> {
     let ages = QUANTILES.iter().zip(&ages.verified);
     let value = |(share, age): (&f64, &f64)| (*age, vec![KeyValue::new(label, share.to_string())]);
     Some(ages.map(value).collect())
+}
+
+/// A number of each consumer of the change feed, with its name.
+fn consumers(admin: &Admin, value: impl Fn(&Consumer) -> f64) -> Option<Values> {
+    let consumers = numbers(admin)?.consumers.into_iter();
+    let one = |one: Consumer| (value(&one), vec![KeyValue::new("consumer", one.name)]);
+    Some(consumers.map(one).collect())
 }
 
 fn numbers(admin: &Admin) -> Option<Numbers> {

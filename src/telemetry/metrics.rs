@@ -122,6 +122,12 @@ pub const FEED_CONSUMER_LAG: Watched = Watched(
     "",
     "How many numbers the change feed is ahead of this registered consumer",
 );
+/// Of the same consumers: what the status page calls late.
+pub const FEED_CONSUMER_WAIT: Watched = Watched(
+    "cvsync.feed.consumer.wait",
+    "s",
+    "Age of the oldest change that this registered consumer has not processed; 0 without one",
+);
 /// Their ids are in the table `cv_unsearchable`.
 pub const UNSEARCHABLE: Watched = Watched(
     "cvsync.unsearchable",
@@ -530,7 +536,7 @@ mod tests {
 
     use super::*;
 
-    const WATCHED: [Watched; 27] = [
+    const WATCHED: [Watched; 28] = [
         WATERMARK,
         SOURCE_LAG,
         LAST_SUCCESS,
@@ -551,6 +557,7 @@ mod tests {
         VERIFIED_AGE,
         FEED_SEQ,
         FEED_CONSUMER_LAG,
+        FEED_CONSUMER_WAIT,
         UNSEARCHABLE,
         SCHEDULE_INTERVAL,
         SETTLE_LAG,
