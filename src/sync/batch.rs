@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::Done;
 use super::hand::Hand;
 
-/// From here on a larger batch costs PostgreSQL no less for each document (see `examples/full_sync.rs`).
+/// From here on a larger batch costs PostgreSQL no less for each document (see `benches/full_sync.rs`).
 const MOST: usize = 500;
 
 /// The most bytes of documents in a batch, give or take one document.

@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const QUICK: u32 = 30_000;
 
 /// A run without such a quota has little in hand until it has written so much: then a crash, even one after another, costs
-/// little of what it gained, and larger batches take a third of PostgreSQL's time for each document (`examples/full_sync.rs`).
+/// little of what it gained, and larger batches take a third of PostgreSQL's time for each document (`benches/full_sync.rs`).
 const YOUNG: usize = 1_000;
 
 /// More makes it no faster.

@@ -1,12 +1,14 @@
 //! How much the mirror bears: the real daemon, held to one core, between a PostgreSQL with many CVs and many clients.
 //!
-//! `cargo build --release && cargo run --release --example mirror`            200,000 CVs
-//! `cargo build --release && cargo run --release --example mirror -- 20000`   as many as you like
+//! `cargo bench --bench mirror`            200,000 CVs
+//! `cargo bench --bench mirror -- 20000`   as many as you like
 //!
 //! Ids are asked for at a fixed pace, whether answers come or not, and an answer's time counts from when its request was due:
 //! what waits shows. Clients and PostgreSQL need more CPU than the daemon and share what it leaves of the machine.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
+
+mod support;
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -26,6 +28,8 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+use self::support::cpu_seconds;
 
 const CANDIDATES: u32 = 200_000;
 /// Of each second, and for so long.
@@ -53,7 +57,7 @@ const QUERIES: [&str; 10] = [
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let argument = std::env::args().nth(1);
+    let argument = support::argument();
     let candidates = argument.map_or(Ok(CANDIDATES), |number| number.parse());
     let candidates = candidates.context("how many CVs?")?;
     let folder = tempfile::tempdir()?;
@@ -141,9 +145,8 @@ async fn daemon(cluster: &Cluster) -> anyhow::Result<Child> {
         TcpStream::connect(ADDRESS).await.is_err(),
         "something else listens on {ADDRESS}"
     );
-    let binary = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/cvsync");
     let child = Command::new("taskset")
-        .args(["-c", "0", binary, "run"])
+        .args(["-c", "0", support::CVSYNC, "run"])
         .env_clear()
         .env("CVSYNC_API_BASE_URL", "http://127.0.0.1:9")
         .env("CVSYNC_API_KEY", "none")
@@ -154,7 +157,7 @@ async fn daemon(cluster: &Cluster) -> anyhow::Result<Child> {
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .context("build it first: cargo build --release")?;
+        .context("taskset did not start")?;
     for _ in 0..100 {
         if TcpStream::connect(ADDRESS).await.is_ok() {
             return Ok(child);
@@ -289,17 +292,4 @@ impl Client {
             }
         }
     }
-}
-
-/// What a process used of the CPU so far.
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks: u32 = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u32>().ok())
-        .sum();
-    // Linux counts CPU in hundredths of a second here.
-    Ok(f64::from(ticks) / 100.0)
 }

@@ -1,4 +1,4 @@
-//! Runs a command with a throwaway PostgreSQL in CVSYNC_TEST_DATABASE_URL: `with_postgres cargo test`.
+//! Runs a command with a throwaway PostgreSQL in `CVSYNC_TEST_DATABASE_URL`: `with_postgres cargo test`.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

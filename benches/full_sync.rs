@@ -1,18 +1,18 @@
 //! How fast a full sync is, and what it costs: the real binary between a simulator and a PostgreSQL of their own.
 //!
-//! `cargo run --release --example full_sync`            20,000 CVs, then the same again with nothing changed
-//! `cargo run --release --example full_sync -- 200000`  as many CVs as you like
-//! `cargo run --release --example full_sync -- indexes` what readers' indexes and search cost: with them and without, in turn
-//! `cargo run --release --example full_sync -- observed` what traces and metrics cost, and how soon the status page answers meanwhile
-//! `cargo run --release --example full_sync -- quota`   how much of a quota of 600 a minute is used (four minutes)
+//! `cargo bench --bench full_sync`            20,000 CVs, then the same again with nothing changed
+//! `cargo bench --bench full_sync -- 200000`  as many CVs as you like
+//! `cargo bench --bench full_sync -- indexes` what readers' indexes and search cost: with them and without, in turn
+//! `cargo bench --bench full_sync -- observed` what traces and metrics cost, and how soon the status page answers meanwhile
+//! `cargo bench --bench full_sync -- quota`   how much of a quota of 600 a minute is used (four minutes)
 //!
-//! The binary has to be built before (`cargo build --release`); it is a process of its own, so that its CPU is its own. Figures are to be compared within
-//! one run only; "of PostgreSQL's pace" is against one writer that only stores the same documents.
+//! Compare figures within one run only. "PostgreSQL's pace" is that of one writer that only stores the same documents.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -26,11 +26,13 @@ use cvsync::store::Store;
 use sqlx::{Connection, PgConnection};
 use tokio::process::Command;
 
+use self::support::children_cpu_seconds;
+
 const CANDIDATES: u32 = 20_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let argument = std::env::args().nth(1);
+    let argument = support::argument();
     let folder = tempfile::tempdir()?;
     let cluster = Cluster::start(Options {
         data: folder.path().join("data"),
@@ -264,8 +266,7 @@ async fn source(candidates: u32, rate_per_minute: u32) -> anyhow::Result<Simulat
 }
 
 fn command(source: &Simulator, cluster: &Cluster, rate_per_minute: u32, what: &str) -> Command {
-    let mut command =
-        Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/cvsync"));
+    let mut command = Command::new(support::CVSYNC);
     command
         .arg(what)
         .env_clear()
@@ -300,7 +301,7 @@ async fn sync_with(
 ) -> anyhow::Result<Run> {
     let mut database = PgConnection::connect(&cluster.url_of("cvsync")).await?;
     let before = last_success(&mut database).await;
-    let (cpu, begun) = (children_cpu()?, Instant::now());
+    let (cpu, begun) = (children_cpu_seconds()?, Instant::now());
     let mut child = command(source, cluster, 1_000_000, "run")
         .envs(env.iter().copied())
         .spawn()?;
@@ -316,7 +317,7 @@ async fn sync_with(
     child.wait().await?;
     Ok(Run {
         took,
-        cpu: children_cpu()? - cpu,
+        cpu: children_cpu_seconds()? - cpu,
         peak_kib,
     })
 }
@@ -347,17 +348,4 @@ fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// CPU of all processes that this one started and waited for, in seconds.
-fn children_cpu() -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks: u32 = fields
-        .skip(13)
-        .take(2)
-        .filter_map(|field| field.parse::<u32>().ok())
-        .sum();
-    // Linux counts CPU in hundredths of a second here.
-    Ok(f64::from(ticks) / 100.0)
 }

@@ -1,13 +1,15 @@
 //! How fast the ten questions of docs/data.md are answered, and by which plan.
 //!
-//! `cargo run --release --example questions`            over 200,000 CVs
-//! `cargo run --release --example questions -- 20000`   over as many as you like
+//! `cargo bench --bench questions`            over 200,000 CVs
+//! `cargo bench --bench questions -- 20000`   over as many as you like
 //!
 //! Loads a fresh private PostgreSQL with its default settings, asks each question 30 times over one connection, and prints the median and the worst, planning
 //! included. All pages are in memory by then. For scale, one count that reads all documents; then the questions again while 1,000 CVs more wait in the
 //! indexes' pending lists.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
+
+mod support;
 
 use std::time::{Duration, Instant};
 
@@ -26,9 +28,7 @@ const LATE: usize = 1_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let candidates = std::env::args()
-        .nth(1)
-        .map_or(Ok(CANDIDATES), |n| n.parse())?;
+    let candidates = support::argument().map_or(Ok(CANDIDATES), |n| n.parse())?;
     let folder = tempfile::tempdir()?;
     let cluster = Cluster::start(Options {
         data: folder.path().join("data"),

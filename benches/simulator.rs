@@ -1,8 +1,10 @@
 //! How many details the simulator serves for a second of CPU: it must never be what another benchmark measures.
 //!
-//! `cargo build --release && cargo run --release --example simulator`
+//! `cargo bench --bench simulator`
 //!
 //! The simulator is a process of its own; 16 connections ask it for one CV after another for ten seconds.
+
+mod support;
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +13,16 @@ use futures_util::future::try_join_all;
 use serde_json::Value;
 use tokio::process::Command;
 
+use self::support::cpu_seconds;
+
 const CANDIDATES: usize = 2_000;
 const CONNECTIONS: usize = 16;
 const TIME: Duration = Duration::from_secs(10);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let binary = concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/cvsync");
-    let mut simulator = Command::new(binary)
+    support::argument();
+    let mut simulator = Command::new(support::CVSYNC)
         .args([
             "simulate",
             "--listen",
@@ -34,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
         ])
         .kill_on_drop(true)
         .spawn()
-        .context("build it first: cargo build --release")?;
+        .context("the simulator did not start")?;
     let pid = simulator.id().context("it ended at once")?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     let ids = ids(&client).await?;
@@ -91,17 +95,4 @@ async fn ask(client: &reqwest::Client, ids: &[String], worker: usize) -> anyhow:
         served += 1;
     }
     Ok(served)
-}
-
-/// What a process used of the CPU so far.
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks: u32 = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u32>().ok())
-        .sum();
-    // Linux counts CPU in hundredths of a second here.
-    Ok(f64::from(ticks) / 100.0)
 }

@@ -1,11 +1,13 @@
 //! What PostgreSQL's part of a full sync costs, by batch size, TOAST compression and way of writing.
 //!
-//! `cargo run --release --example storage`
+//! `cargo bench --bench storage`
 //!
 //! Writes the same 20,000 documents again and again into a fresh private PostgreSQL (fsync on), one writer, and prints
 //! documents a second and the server's CPU for 1,000 documents.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
+
+mod support;
 
 use std::time::Instant;
 
@@ -27,6 +29,7 @@ struct Cv {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
+    support::argument();
     let documents = documents().await?;
     let bytes: usize = documents.iter().map(|cv| cv.json.len()).sum();
     println!(

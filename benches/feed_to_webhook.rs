@@ -1,11 +1,13 @@
 //! How soon after its commit a change is at the webhook, and what it costs that transactions with changes take turns.
 //!
-//! `cargo run --release --example feed_to_webhook`
+//! `cargo bench --bench feed_to_webhook`
 //!
 //! A daemon, a receiver and writers on a PostgreSQL of their own. A delay is from `at`, which is read shortly before the commit, to
 //! the request's arrival; the target is a second. What several writers do in one database is to be compared with what they do apart in the same run.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
+
+mod support;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -38,6 +40,7 @@ type Arrived = Arc<Mutex<Vec<(DateTime<Utc>, DateTime<Utc>)>>>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
+    support::argument();
     let folder = tempfile::tempdir()?;
     let cluster = Cluster::start(Options {
         data: folder.path().join("data"),

@@ -1,14 +1,15 @@
 //! What a crash costs: the real binary killed fifty times at random moments of one sync, and what is in the database then.
 //!
-//! `cargo run --release --example kill_loop`            20,000 CVs, fifty kills, a seed of its own
-//! `cargo run --release --example kill_loop -- 7`       the same moments again, as far as the machine allows
+//! `cargo bench --bench kill_loop`            20,000 CVs, fifty kills, a seed of its own
+//! `cargo bench --bench kill_loop -- 7`       the same moments again, as far as the machine allows
 //!
-//! The binary has to be built before (`cargo build --release`). In the end every document is the source's, or it fails.
+//! It fails unless the database holds every document of the source in the end.
 
 #![allow(clippy::disallowed_methods, reason = "a check of its own")]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ const WORKERS: u32 = 16;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let seed = match std::env::args().nth(1) {
+    let seed = match support::argument() {
         Some(seed) => seed.parse().context("the seed is a number")?,
         None => fastrand::u64(..1 << 32),
     };
@@ -101,8 +102,7 @@ async fn kill_again_and_again(
 }
 
 fn sync(source: &Simulator, cluster: &Cluster) -> anyhow::Result<Child> {
-    let binary = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/release/cvsync");
-    Command::new(binary)
+    Command::new(support::CVSYNC)
         .args(["sync", "--json"])
         .env_clear()
         .env("CVSYNC_API_BASE_URL", source.base_url())
@@ -115,7 +115,7 @@ fn sync(source: &Simulator, cluster: &Cluster) -> anyhow::Result<Child> {
         .stdout(Stdio::null())
         .kill_on_drop(true)
         .spawn()
-        .context("build the binary first: cargo build --release")
+        .context("cvsync did not start")
 }
 
 async fn database(cluster: &Cluster) -> anyhow::Result<PgConnection> {
