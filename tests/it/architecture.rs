@@ -122,6 +122,72 @@ fn the_reader_of_imports_reads_them() {
     assert_eq!(found, BTreeSet::from(expected));
 }
 
+#[test]
+fn the_diagram_says_what_the_table_says() {
+    let page = include_str!("../../ARCHITECTURE.md");
+    let section = page.split("## Who may import whom").nth(1).unwrap();
+    let diagram = section.split("```").nth(1).unwrap();
+    let drawn = diagram.trim_start_matches("text").lines();
+    let drawn = drawn.flat_map(|line| line.split("   ")).flat_map(arrows);
+    let table = MAY_IMPORT.iter().flat_map(|(module, imported)| {
+        let base = BASE.iter().filter(|_| !STRICT.contains(module));
+        let all = imported.iter().chain(base);
+        all.map(|imported| (*module, *imported))
+    });
+    let (drawn, table) = (reachable(drawn), reachable(table));
+    let differ: Vec<_> = drawn.symmetric_difference(&table).collect();
+    assert!(differ.is_empty(), "only in one of the two: {differ:?}");
+}
+
+#[test]
+fn arrows_are_read_from_left_to_right() {
+    let found = arrows("a, b -> { c, d } -> e");
+    let expected = [
+        ("a", "c"),
+        ("a", "d"),
+        ("b", "c"),
+        ("b", "d"),
+        ("c", "e"),
+        ("d", "e"),
+    ];
+    assert_eq!(found, expected);
+    let reached = reachable(found.into_iter());
+    assert!(reached.contains(&("a", "e")) && !reached.contains(&("c", "d")));
+}
+
+/// The arrows of a chain such as `a -> { b, c } -> d`, each between neighbours.
+fn arrows(chain: &str) -> Vec<(&str, &str)> {
+    let sides: Vec<Vec<&str>> = chain
+        .split("->")
+        .map(|side| {
+            let names = side.trim().trim_matches(['{', '}']).split(',');
+            names.map(str::trim).collect()
+        })
+        .collect();
+    let mut arrows = Vec::new();
+    for pair in sides.windows(2) {
+        for from in &pair[0] {
+            arrows.extend(pair[1].iter().map(|to| (*from, *to)));
+        }
+    }
+    arrows
+}
+
+/// All pairs of modules that a path of arrows connects.
+fn reachable<'a>(arrows: impl Iterator<Item = (&'a str, &'a str)>) -> BTreeSet<(&'a str, &'a str)> {
+    let mut reached: BTreeSet<_> = arrows.collect();
+    loop {
+        let before = reached.clone();
+        for (from, over) in &before {
+            let further = before.iter().filter(|(start, _)| start == over);
+            reached.extend(further.map(|(_, to)| (*from, *to)));
+        }
+        if reached == before {
+            return reached;
+        }
+    }
+}
+
 /// The modules that a text names behind `crate::`, in paths and in braces.
 fn imports(text: &str) -> impl Iterator<Item = String> {
     text.split("crate::").skip(1).flat_map(|rest| {
@@ -164,20 +230,20 @@ fn files_of(module: &str) -> Vec<PathBuf> {
     if single.exists() {
         return vec![single];
     }
-    let mut folders = vec![source().join(module)];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
+    let files = files_below(&source().join(module));
     assert!(!files.is_empty(), "{module} has no files");
     files
+}
+
+/// The file, or all files in the folder. A relative path starts at the root of the repository, where tests run.
+pub fn files_below(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).unwrap();
+    entries
+        .flat_map(|entry| files_below(&entry.unwrap().path()))
+        .collect()
 }
 
 fn source() -> PathBuf {
