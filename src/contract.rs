@@ -1,4 +1,4 @@
-//! VDAB's answers exactly as the contract shows them; written by the mirror and the simulator.
+//! VDAB's responses exactly as docs/contract.md shows them; the mirror and the simulator write them.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! Each assumption of the contract that a source may turn round, in the contract's order.
+//! Each fact of docs/contract.md that a source may contradict.
 
 use super::judge::{Eye, Judgement};
 
@@ -6,7 +6,7 @@ use super::judge::{Eye, Judgement};
 pub struct Assumption {
     /// What it is called.
     pub name: &'static str,
-    /// Where it comes from: S stated, V seen at the sister API, G the gateway's usual behaviour, A assumed.
+    /// S, V, G or A, as docs/contract.md defines them.
     pub origin: &'static str,
     /// What the contract says.
     pub claim: &'static str,
@@ -37,7 +37,7 @@ macro_rules! assumptions {
 assumptions! {
     "answers" "A" "the API answers, in JSON";
         "the first call"; "CVSYNC_API_BASE_URL"; answers
-    "key-alone" "V" "the key is enough, no token is needed";
+    "key-alone" "S" "the key is enough, no token is needed";
         "the first call; `WWW-Authenticate` of a refusal";
         "CVSYNC_API_KEY, or the three CVSYNC_OAUTH_ variables"; key_alone
     "key-refusal" "G, A" "a wrong key gives 401, one without a subscription 403";
@@ -61,9 +61,9 @@ assumptions! {
     "window-width" "V" "a window may be 5 days wide";
         "the widest configured one, narrower ones where it is refused; it has to hold what its halves hold";
         "CVSYNC_WINDOW"; window_width
-    "window-wider" "A" "a wider one gives 400";
+    "window-wider" "A" "a wider window gives 400";
         "one of six days"; TOLERATED; window_wider
-    "window-ends" "A" "`van <= t < tot`";
+    "window-ends" "A" "a window holds changes with `van <= t < tot`";
         "not: it takes a change at the very end of a window"; "none: requests overlap by two seconds"; window_ends
     "paging-parameters" "V" "a page is asked for with `vanaf` and `aantal`";
         "pages of two; other names are tried where they change nothing"; NAMES; paging_parameters
@@ -82,7 +82,7 @@ assumptions! {
         "all lists"; "none: other forms are taken where they prove what they say"; list_form
     "list-status" "V" "an item has a `status`";
         "a page"; "CVSYNC_API_NAMES; none where there is no status: the detail decides"; list_status
-    "garbage-ids" "V" "an id that is none, such as `NOT_FOUND`, may be listed";
+    "garbage-ids" "V" "an id such as `NOT_FOUND` may be listed";
         "a page"; "none: such are parked"; garbage_ids
     "listed-once" "A" "a CV is listed once in a window, at its latest change";
         "a page"; TOLERATED; listed_once
@@ -108,11 +108,11 @@ assumptions! {
     "search-values" "V" "several values repeat the parameter";
         "two regions, apart and together"; "none: values are passed on as they are written"; search_values
     "search-filters" "A" "other filters are passed on under the document's words, such as `rijbewijzen`";
-        "one region with `rijbewijzen=B` and with a filter that is none"; "none: names are passed on as they are written"; search_filters
+        "one region with `rijbewijzen=B` and with an unknown filter"; "none: names are passed on as they are written"; search_filters
     "reference-lists" "V, A" "the reference lists are where they are looked for";
         "each list"; "CVSYNC_REFERENCE_LISTS"; reference_lists
     "reference-label" "V, A" "the label of a code is `omschrijving`";
         "the lists' first entries"; "CVSYNC_REFERENCE_LABEL_FIELD"; reference_label
-    "diplomas" "V" "a keyword finds the ten best diploma's";
+    "diplomas" "V" "a keyword finds the ten best diplomas";
         "`trefwoord=master`"; TOLERATED; diplomas
 }

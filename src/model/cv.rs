@@ -16,7 +16,7 @@ const FREE_DIGITS: usize = 4_096;
 /// A longer text is no status word. Lists repeat the status of each CV.
 const LONGEST_STATUS: usize = 100;
 
-/// The id of a CV at VDAB, a UUID (contract, "GET /kandidaten/{id}").
+/// The id of a CV at VDAB, a UUID (docs/contract.md, "GET /kandidaten/{id}").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CvId(pub Uuid);
 

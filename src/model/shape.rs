@@ -59,7 +59,7 @@ const ADRES: Shape = Fields(&[
     ("land", Plain),
 ]);
 
-/// Contract, "GET /kandidaten/{id}".
+/// The fields of a document (docs/contract.md, "GET /kandidaten/{id}").
 const CV: Shape = Fields(&[
     ("cvId", Plain),
     ("status", Plain),

@@ -11,7 +11,7 @@ pub enum Standing {
     Unknown,
 }
 
-/// The configured words (contract, "Statuses").
+/// The configured words (docs/contract.md, "Statuses").
 #[derive(Clone, Debug)]
 pub struct StatusWords {
     /// Words for a CV that is there.

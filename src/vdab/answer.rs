@@ -31,7 +31,7 @@ impl Raw {
         }
     }
 
-    /// The body of a 200 that claims to be JSON, without a byte order mark, or what else the answer proves (contract, "Quota" and "Errors").
+    /// The body of a 200 that claims to be JSON, without a byte order mark, or what else the answer proves (docs/contract.md, "Quota" and "Errors").
     ///
     /// What a 404 or another 4xx means is up to the operation: they come back as [`ApiError::Refused`].
     pub fn json(&self) -> Result<&[u8], ApiError> {

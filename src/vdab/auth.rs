@@ -72,7 +72,7 @@ impl Auth {
         })
     }
 
-    /// Adds the headers (contract, "Transport and authentication").
+    /// Adds the headers (docs/contract.md, "Transport and authentication").
     ///
     /// # Errors
     /// Whatever the token server answers instead of a token.

@@ -1,4 +1,4 @@
-//! A window and an offset, to a page of ids (contract, "GET /kandidaten/bulk").
+//! A window and an offset, to a page of ids (docs/contract.md, "GET /kandidaten/bulk").
 
 use super::answer::Raw;
 use super::error::ApiError;

@@ -1,4 +1,4 @@
-//! An id, to its document or the news that it is gone (contract, "GET /kandidaten/{id}").
+//! An id, to its document or the news that it is gone (docs/contract.md, "GET /kandidaten/{id}").
 
 use super::answer::Raw;
 use super::error::ApiError;

@@ -1,4 +1,4 @@
-//! Codes and what people call them (contract, "Referentie API").
+//! Codes and what people call them (docs/contract.md, "Referentie API").
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Filters, to a page of what matches (contract, "GET /kandidaten").
+//! Filters, to a page of what matches (docs/contract.md, "GET /kandidaten").
 
 use super::answer::{Raw, one_line};
 use super::error::ApiError;

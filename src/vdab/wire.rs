@@ -343,7 +343,7 @@ pub fn failure_message(body: &[u8]) -> Option<String> {
     )
 }
 
-/// Whether an error answer is an object with the words of the gateway or the API (contract, "Errors"), and not just any JSON
+/// Whether an error answer is an object with the words of the gateway or the API (docs/contract.md, "Errors"), and not just any JSON
 /// of whatever stands before them.
 #[must_use]
 pub fn is_gateway_error(body: &[u8]) -> bool {

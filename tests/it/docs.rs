@@ -3,6 +3,9 @@
 use cvsync::config::{NO_EFFECT, OBEYED, VARIABLES};
 use cvsync::conformance::ASSUMPTIONS;
 
+use crate::architecture::files_below;
+
+const CONTRACT: &str = include_str!("../../docs/contract.md");
 const README: &str = include_str!("../../README.md");
 
 #[test]
@@ -46,23 +49,49 @@ fn variables_of_opentelemetry_are_listed_as_they_are() {
 
 #[test]
 fn the_assumptions_are_listed_as_they_are() {
-    let mut table = "| assumption | what the contract says | origin | how it is looked at | variable |\n| --- | --- | --- | --- | --- |\n".to_owned();
+    let mut table =
+        "| assumption | how it is looked at | variable |\n| --- | --- | --- |\n".to_owned();
     for assumption in ASSUMPTIONS {
-        let row = format!(
-            "| `{}` | {} | {} | {} | {} |\n",
-            assumption.name,
-            assumption.claim,
-            assumption.origin,
-            assumption.how,
-            assumption.variable
-        );
-        table.push_str(&row);
+        let (name, how, variable) = (assumption.name, assumption.how, assumption.variable);
+        table.push_str(&["| `", name, "` | ", how, " | ", variable, " |\n"].concat());
     }
     let page = include_str!("../../docs/conformance.md");
     assert!(
         page.contains(&table),
         "put this table into docs/conformance.md:\n{table}"
     );
+}
+
+#[test]
+fn the_contract_states_each_assumption_once_with_its_origin() {
+    for assumption in ASSUMPTIONS {
+        let (name, origin) = (assumption.name, assumption.origin);
+        let row = format!("\n| {} | {origin} | `{name}` |\n", assumption.claim);
+        assert!(CONTRACT.contains(&row), "add to docs/contract.md:{row}");
+    }
+    let named = CONTRACT.lines().filter(|line| line.ends_with("` |"));
+    assert_eq!(named.count(), ASSUMPTIONS.len());
+}
+
+#[test]
+fn comments_cite_sections_that_the_contract_has() {
+    let mut cited = 0;
+    for file in files_below("src".as_ref()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for rest in text.split("docs/contract.md, ").skip(1) {
+            let sections = rest.split(')').next().unwrap();
+            for section in sections.split('"').skip(1).step_by(2) {
+                let heading = format!("\n## {section}\n");
+                assert!(
+                    CONTRACT.contains(&heading),
+                    "{section}, in {}",
+                    file.display()
+                );
+                cited += 1;
+            }
+        }
+    }
+    assert!(cited > 8, "{cited}");
 }
 
 #[test]
