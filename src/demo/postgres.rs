@@ -10,8 +10,6 @@ mod folder;
 mod guard;
 mod leftover;
 mod server;
-#[cfg(test)]
-mod tests;
 mod user;
 
 use std::net::{Ipv4Addr, TcpListener};

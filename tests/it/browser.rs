@@ -1,4 +1,6 @@
 //! A real Chromium, as a person has it: looks, types, presses, and what axe finds wrong with what is shown.
+//!
+//! Needs: chromium npm
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,6 @@
 //! The daemon as a process: what it serves, how it follows, what it waits for, how it ends.
+//!
+//! Needs: prometheus
 
 use std::io::{ErrorKind, Write};
 use std::process::Stdio;

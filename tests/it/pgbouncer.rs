@@ -1,4 +1,6 @@
 //! A transaction-pooling PgBouncer between cvsync and PostgreSQL: sessions are shared, and nothing may rest on them.
+//!
+//! Needs: pgbouncer
 
 use std::path::Path;
 use std::process::Stdio;

@@ -1,5 +1,7 @@
 //! A real Prometheus that scrapes real daemons, with the rules and the dashboard of `deploy/`, in which time runs faster: its
 //! `for` and its ranges are seconds where they are minutes and hours.
+//!
+//! Needs: prometheus
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Whom the client trusts: real TLS servers with a right certificate, and with each kind of wrong one. A key is shown to none
 //! of those.
+//!
+//! Needs: openssl
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

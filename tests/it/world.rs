@@ -1,4 +1,6 @@
 //! A world to test in: a source, a database of its own, and a pipeline between them.
+//!
+//! Needs: postgres
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -33,3 +33,18 @@ impl Guard {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pipe closes, as when this process is killed.
+    #[tokio::test]
+    async fn a_dropped_guard_ends_the_server() {
+        let mut guarded = Command::new("sleep").arg("60").spawn().unwrap();
+        let guard = Guard::over(guarded.id().unwrap()).unwrap();
+        assert!(guarded.try_wait().unwrap().is_none());
+        drop(guard);
+        assert!(!guarded.wait().await.unwrap().success());
+    }
+}

@@ -1,17 +1,19 @@
-//! On the PostgreSQL that is installed.
+//! The private PostgreSQL of the demo, with the programs that are installed.
+//!
+//! Needs: postgres
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{self, Stdio};
-use std::time::Duration;
 
+use cvsync::demo::postgres::{Cluster, Options, Stop};
 use sqlx::{Connection, PgConnection};
 use tempfile::{TempDir, tempdir};
 use tokio::net::TcpStream;
-use tokio::process::Command;
-use tokio::time::sleep;
+use tokio::process::{Child, Command};
 
-use super::{Cluster, Options, Stop};
+use crate::running::until;
 
 fn options(folder: &Path) -> Options {
     Options {
@@ -57,14 +59,11 @@ fn address(cluster: &Cluster) -> String {
     format!("127.0.0.1:{}", url.port().unwrap())
 }
 
-async fn is_silent(address: &str) -> bool {
-    for _ in 0..200 {
-        if TcpStream::connect(address).await.is_err() {
-            return true;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    false
+async fn until_silent(address: &str) {
+    until("the server is gone", async || {
+        TcpStream::connect(address).await.is_err()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -82,7 +81,7 @@ async fn starts_answers_and_is_not_open_to_all() {
     assert!(cluster.socket_dir().read_dir().unwrap().count() > 0);
     let address = address(&cluster);
     cluster.stop(Stop::Fast).await.unwrap();
-    assert!(is_silent(&address).await);
+    until_silent(&address).await;
     assert!(folder.path().join("postgres").exists());
 }
 
@@ -119,31 +118,34 @@ async fn a_claim_of_someone_else_s_process_is_dropped() {
 async fn a_server_that_was_left_running_is_ended() {
     let (folder, cluster) = cluster().await;
     remember(&cluster, "first").await;
-    cluster.stop(Stop::Fast).await.unwrap();
-    let mut stray = stray(folder.path()).await;
+    let mut stray = stray(cluster, folder.path()).await;
     let again = Cluster::start(options(folder.path())).await.unwrap();
     assert!(stray.try_wait().unwrap().is_some());
     assert_eq!(memory(&again).await, ["first"]);
     again.stop(Stop::Fast).await.unwrap();
 }
 
-/// A server without a guard.
-async fn stray(folder: &Path) -> tokio::process::Child {
-    let root = folder.join("postgres");
-    let binaries = super::Binaries::find(None).unwrap();
-    let user = super::User::find(&root).await.unwrap();
-    let stray = user
-        .command(binaries.program("postgres"))
+/// A server without a guard, started as `cluster` started its own.
+async fn stray(cluster: Cluster, folder: &Path) -> Child {
+    let process = format!("/proc/{}", cluster.pid().unwrap());
+    let program = fs::read_link(format!("{process}/exe")).unwrap();
+    let owner = fs::metadata(process).unwrap();
+    cluster.stop(Stop::Fast).await.unwrap();
+    let data = folder.join("postgres/data");
+    let stray = Command::new(program)
+        .uid(owner.uid())
+        .gid(owner.gid())
         .arg("-D")
-        .arg(root.join("data"))
+        .arg(&data)
         .args(["-c", "listen_addresses=", "-c", "unix_socket_directories=."])
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    while !root.join("data/postmaster.pid").exists() {
-        sleep(Duration::from_millis(20)).await;
-    }
+    until("the stray server runs", async || {
+        data.join("postmaster.pid").exists()
+    })
+    .await;
     stray
 }
 
@@ -173,7 +175,7 @@ async fn a_dropped_cluster_ends() {
     let (_folder, cluster) = cluster().await;
     let address = address(&cluster);
     drop(cluster);
-    assert!(is_silent(&address).await);
+    until_silent(&address).await;
 }
 
 #[tokio::test]
@@ -187,14 +189,4 @@ async fn a_folder_that_is_not_kept_goes() {
     .unwrap();
     cluster.stop(Stop::Fast).await.unwrap();
     assert!(!folder.path().join("postgres").exists());
-}
-
-/// What happens when we are killed: our end of the pipe closes.
-#[tokio::test]
-async fn the_guard_needs_no_help_from_us() {
-    let mut guarded = Command::new("sleep").arg("60").spawn().unwrap();
-    let guard = super::guard::Guard::over(guarded.id().unwrap()).unwrap();
-    assert!(guarded.try_wait().unwrap().is_none());
-    drop(guard);
-    assert!(!guarded.wait().await.unwrap().success());
 }

@@ -1,0 +1,87 @@
+//! The door for contributors: `./test` knows what the tests use.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::architecture::files_below;
+
+/// Computes what the listed tests need. Its path starts at the root of the repository, where tests run.
+const NEEDS: &str = "xtask/needs";
+
+/// Programs that a test may start without naming them in `Needs:`, because every Debian has them.
+const EVERYWHERE: &[&str] = &["chown", "gzip", "kill", "setpriv", "sh", "tar"];
+
+/// The word in `Needs:` that brings a program.
+fn brought_by(program: &str) -> &str {
+    match program {
+        "chromedriver" => "chromium",
+        "promtool" => "prometheus",
+        "deploy/replication/subscribe" => "postgres",
+        program => program,
+    }
+}
+
+#[test]
+fn a_test_file_names_what_test_has_to_install() {
+    let mut named = 0;
+    for file in files_below("tests/it".as_ref()) {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let mut needs: Vec<&str> = text
+            .lines()
+            .find_map(|line| line.strip_prefix("//! Needs: "))
+            .into_iter()
+            .flat_map(|needs| needs.split(' '))
+            .collect();
+        named += needs.len();
+        if text.contains("\nuse crate::world::") {
+            needs.push("postgres");
+        }
+        // In two parts, so that this file names no program.
+        for started in text.split(concat!("Command::new", "(\"")).skip(1) {
+            let program = started.split('"').next().unwrap();
+            let needed = brought_by(program);
+            assert!(
+                EVERYWHERE.contains(&program) || needs.contains(&needed),
+                "{} starts {program}: add a line `//! Needs: {needed}`",
+                file.display(),
+            );
+        }
+    }
+    assert!(named >= 6, "only {named} needs were read");
+}
+
+#[test]
+fn named_tests_need_what_their_files_and_the_imported_files_name() {
+    let cargo = |test: &str| {
+        format!(
+            "     Running unittests src/lib.rs (target/x)\nstore::tests::a: test\n     Running tests/it/main.rs (target/x)\n{test}: test\n\n1 test, 0 benchmarks\n"
+        )
+    };
+    assert_eq!(needs(&cargo("page::a")), ["chromium", "npm", "postgres"]);
+    assert_eq!(needs(&cargo("pipeline::a")), ["postgres"]);
+    assert_eq!(needs(&cargo("architecture::a")), [""; 0]);
+    let nextest = "cvsync:\n    store::tests::a\ncvsync::it:\n    pgbouncer::a\n";
+    assert_eq!(needs(nextest), ["pgbouncer", "postgres"]);
+    let one_per_line = "cvsync store::tests::a\ncvsync::it http_proxy::a\n";
+    assert_eq!(needs(one_per_line), ["openssl", "postgres"]);
+    assert_eq!(needs("cvsync store::tests::a\n"), [""; 0]);
+}
+
+fn needs(listed: &str) -> Vec<String> {
+    let mut child = Command::new(NEEDS)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(listed.as_bytes())
+        .unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let printed = String::from_utf8(done.stdout).unwrap();
+    printed.lines().map(str::to_owned).collect()
+}
