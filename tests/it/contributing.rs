@@ -1,5 +1,6 @@
-//! The door for contributors: `./test` knows what the tests use.
+//! The door for contributors: CONTRIBUTING.md and `./test` know what the tests use.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,6 +9,8 @@ use crate::architecture::files_below;
 
 /// Computes what the listed tests need. Its path starts at the root of the repository, where tests run.
 const NEEDS: &str = "xtask/needs";
+
+const PAGE: &str = include_str!("../../CONTRIBUTING.md");
 
 /// Programs that a test may start without naming them in `Needs:`, because every Debian has them.
 const EVERYWHERE: &[&str] = &["chown", "gzip", "kill", "setpriv", "sh", "tar"];
@@ -20,6 +23,19 @@ fn brought_by(program: &str) -> &str {
         "deploy/replication/subscribe" => "postgres",
         program => program,
     }
+}
+
+#[test]
+fn contributing_lists_every_knob_of_tests_and_ci() {
+    let mut used = BTreeSet::new();
+    for place in ["src", "tests", "benches", "xtask", "deploy", ".ci", "test"] {
+        for file in files_below(place.as_ref()) {
+            used.extend(knobs(&String::from_utf8_lossy(&fs::read(file).unwrap())));
+        }
+    }
+    let rows = PAGE.lines().filter(|line| line.starts_with("| `CVSYNC_"));
+    let listed: BTreeSet<String> = rows.flat_map(knobs).collect();
+    assert_eq!(listed, used, "the table in CONTRIBUTING.md, and the code");
 }
 
 #[test]
@@ -84,4 +100,17 @@ fn needs(listed: &str) -> Vec<String> {
     assert!(done.status.success(), "{done:?}");
     let printed = String::from_utf8(done.stdout).unwrap();
     printed.lines().map(str::to_owned).collect()
+}
+
+/// The names of variables for tests and CI in a text.
+fn knobs(text: &str) -> Vec<String> {
+    let starts = ["CVSYNC_TEST_", "CVSYNC_CI_"];
+    let of_one = |start: &'static str| {
+        text.split(start).skip(1).filter_map(move |rest| {
+            let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_');
+            let name = &rest[..end.unwrap_or(rest.len())];
+            (!name.is_empty()).then(|| format!("{start}{name}"))
+        })
+    };
+    starts.into_iter().flat_map(of_one).collect()
 }
