@@ -24,10 +24,10 @@ use super::guard::{Peer, with_token};
 use crate::model::CvId;
 use crate::model::window::instant;
 use crate::store::StoreError;
-use crate::store::held_delete::{self, HeldDelete};
+use crate::store::held_delete::{self, HeldDelete, NotDecided};
 use crate::store::parked_cv::{self, ParkedCv};
 use crate::store::pause::{self, Begun};
-use crate::store::run_request::{self, APPROVE, RESYNC, SYNC};
+use crate::store::run_request::{self, What};
 
 /// No body that makes sense is longer.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -70,6 +70,22 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let text = format!("nothing was done: the database cannot be used: {error}");
         Self(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+}
+
+impl From<NotDecided> for Refusal {
+    fn from(error: NotDecided) -> Self {
+        match error {
+            NotDecided::Store(error) => error.into(),
+            NotDecided::NotHeld(_) => refused(
+                StatusCode::NOT_FOUND,
+                "nothing was done: one of these is not held back",
+            ),
+            NotDecided::Others(_) => refused(
+                StatusCode::CONFLICT,
+                format!("nothing was done: {error}; look again"),
+            ),
+        }
     }
 }
 
@@ -131,7 +147,7 @@ fn body<T: DeserializeOwned + Default>(bytes: &Bytes, example: &str) -> Result<T
 }
 
 /// Asks for a run, unless a pause holds.
-async fn ask(tx: &mut PgConnection, what: &str, ids: &[Uuid]) -> Result<(), Refusal> {
+async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Result<(), Refusal> {
     if let Some(pause) = pause::current(tx).await? {
         let text = format!(
             "nothing was done: paused {} ({}); resume first",
@@ -149,7 +165,7 @@ fn accepted(text: impl Into<String>) -> (StatusCode, String) {
 
 async fn sync(State(admin): State<Arc<Admin>>, peer: Extension<Peer>) -> Said {
     act(&admin, peer, "sync", async |tx: &mut PgConnection| {
-        ask(tx, SYNC, &[]).await?;
+        ask(tx, What::Sync, &[]).await?;
         Ok(accepted(
             "a sync is asked for: the leading instance begins within seconds",
         ))
@@ -169,7 +185,7 @@ async fn resync(
                 "nothing was done: this is no id of a CV",
             )
         })?;
-        ask(tx, RESYNC, &[id.0]).await?;
+        ask(tx, What::Resync, &[id.0]).await?;
         Ok(accepted(format!(
             "{id} is asked for at VDAB within seconds"
         )))
@@ -201,7 +217,7 @@ async fn retry(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: By
                 );
                 return Err(refused(StatusCode::NOT_FOUND, text));
             }
-            ask(tx, SYNC, &[]).await?;
+            ask(tx, What::Sync, &[]).await?;
             Ok(accepted(format!(
                 "{found} parked CVs are tried again within seconds"
             )))
@@ -222,27 +238,11 @@ struct Which {
 
 const WHICH: &str = r#"{"ids": ["…"]}, or {"all": 1200} where 1200 are held back"#;
 
-async fn chosen(tx: &mut PgConnection, bytes: &Bytes) -> Result<Vec<Uuid>, Refusal> {
+fn chosen(bytes: &Bytes) -> Result<held_delete::Which, Refusal> {
     let Which { ids, all } = body(bytes, WHICH)?;
-    let held = held_delete::list(tx, i64::MAX).await?;
-    let undecided = held.into_iter().filter(|held| held.approved_at.is_none());
-    let held: Vec<Uuid> = undecided.map(|held| held.cv_id).collect();
     match all {
-        Some(all) if ids.is_empty() && usize::try_from(all) == Ok(held.len()) => Ok(held),
-        Some(_) if ids.is_empty() => {
-            let text = format!(
-                "nothing was done: {} are held back by now; look again",
-                held.len()
-            );
-            Err(refused(StatusCode::CONFLICT, text))
-        }
-        None if !ids.is_empty() => {
-            if ids.iter().all(|id| held.contains(id)) {
-                return Ok(ids);
-            }
-            let text = "nothing was done: one of these is not held back";
-            Err(refused(StatusCode::NOT_FOUND, text))
-        }
+        Some(all) if ids.is_empty() => Ok(held_delete::Which::Undecided(all)),
+        None if !ids.is_empty() => Ok(held_delete::Which::These(ids)),
         _ => {
             let text = format!("nothing was done: the body is not like {WHICH}");
             Err(refused(StatusCode::BAD_REQUEST, text))
@@ -252,9 +252,8 @@ async fn chosen(tx: &mut PgConnection, bytes: &Bytes) -> Result<Vec<Uuid>, Refus
 
 async fn approve(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: Bytes) -> Said {
     act(&admin, peer, "deletes approve", async |tx: &mut PgConnection| {
-        let ids = chosen(tx, &bytes).await?;
-        let approved = held_delete::approve(tx, &ids).await?;
-        ask(tx, APPROVE, &[]).await?;
+        let approved = held_delete::approve(tx, chosen(&bytes)?).await?;
+        ask(tx, What::Approve, &[]).await?;
         Ok(accepted(format!(
             "{approved} deletes are approved: VDAB is asked again within seconds, and those that are gone there are deleted"
         )))
@@ -268,8 +267,7 @@ async fn discard(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: 
         peer,
         "deletes discard",
         async |tx: &mut PgConnection| {
-            let ids = chosen(tx, &bytes).await?;
-            let discarded = held_delete::discard(tx, &ids).await?;
+            let discarded = held_delete::discard(tx, chosen(&bytes)?).await?;
             let text = format!("{discarded} deletes are discarded: the next listing decides anew");
             Ok((StatusCode::OK, text))
         },

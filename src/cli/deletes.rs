@@ -1,15 +1,12 @@
 //! `cvsync deletes`
 
-use uuid::Uuid;
-
 use super::output::{Output, say};
 use super::resync::ids;
-use super::tool::{HOLDS, Tool, database, text};
+use super::tool::{HOLDS, Tool, database, text, whole};
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
-use crate::model::CvId;
 use crate::model::window::instant;
-use crate::store::held_delete::{self, HeldDelete};
+use crate::store::held_delete::{self, HeldDelete, NotDecided, Which};
 use crate::sync::Request;
 
 #[derive(Debug, clap::Subcommand)]
@@ -20,13 +17,13 @@ pub enum Command {
         output: Output,
     },
     /// Ask VDAB for these again, and delete those that are gone
-    Approve(Which),
+    Approve(Chosen),
     /// Keep these: the next listing, or `reconcile`, decides anew
-    Discard(Which),
+    Discard(Chosen),
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Which {
+pub struct Chosen {
     /// Ids as `list` shows them, or --all
     #[arg(required_unless_present = "all")]
     ids: Vec<String>,
@@ -45,21 +42,20 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             output.print(&held, |held| show(held));
         }
         Command::Approve(which) => {
+            let which = which.read()?;
             let tool = Tool::prepare(env, false).await?;
             let mut tx = tool.pipeline.store.begin_write().await?;
-            let held = chosen(&which, held_delete::ids(&mut tx, false).await?)?;
-            let ids: Vec<_> = held.iter().map(|id| id.0).collect();
-            held_delete::approve(&mut tx, &ids).await?;
+            held_delete::approve(&mut tx, which).await.map_err(usage)?;
             tx.commit().await?;
-            let summary = tool.carry_out(Request::These(held)).await?;
+            let summary = tool.carry_out(Request::Approved).await?;
             say(&text(&summary, HOLDS));
+            whole(&summary)?;
         }
         Command::Discard(which) => {
+            let which = which.read()?;
             let store = database(env)?;
             let mut tx = store.begin_write().await?;
-            let held = chosen(&which, held_delete::ids(&mut tx, false).await?)?;
-            let held: Vec<_> = held.into_iter().map(|id| id.0).collect();
-            let discarded = held_delete::discard(&mut tx, &held).await?;
+            let discarded = held_delete::discard(&mut tx, which).await.map_err(usage)?;
             tx.commit().await?;
             say(&format!("{discarded} deletes discarded"));
         }
@@ -67,15 +63,20 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `held` is in the order of ids.
-fn chosen(which: &Which, held: Vec<Uuid>) -> Result<Vec<CvId>, Usage> {
-    if which.all {
-        return Ok(held.into_iter().map(CvId).collect());
+impl Chosen {
+    fn read(&self) -> Result<Which, Usage> {
+        if self.all {
+            return Ok(Which::All);
+        }
+        let ids = ids(&self.ids)?;
+        Ok(Which::These(ids.into_iter().map(|id| id.0).collect()))
     }
-    let chosen = ids(&which.ids)?;
-    match chosen.iter().find(|id| held.binary_search(&id.0).is_err()) {
-        Some(id) => Err(Usage(format!("{id} is not held back; nothing was done"))),
-        None => Ok(chosen),
+}
+
+fn usage(error: NotDecided) -> anyhow::Error {
+    match error {
+        NotDecided::Store(error) => error.into(),
+        error => Usage(format!("{error}; nothing was done")).into(),
     }
 }
 

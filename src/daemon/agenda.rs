@@ -117,7 +117,7 @@ impl Agenda {
             Request::Relist => {
                 self.relist = Some(now + if failed { AGAIN } else { RELIST_EVERY });
             }
-            Request::Range(_) | Request::These(_) => {}
+            Request::Range(_) | Request::These(_) | Request::Approved => {}
         }
     }
 

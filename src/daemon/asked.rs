@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use crate::model::CvId;
-use crate::store::run_request::{self, RESYNC, SYNC};
-use crate::store::{Store, held_delete, within};
+use crate::store::run_request::{self, What};
+use crate::store::{Store, within};
 use crate::sync::Request;
 
 /// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long one may take to be taken up: there may be a million deletes to approve.
-const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// A run that was asked for and is taken up.
 #[derive(Debug)]
@@ -39,16 +36,15 @@ pub async fn take(store: &Store) -> Option<Asked> {
     if !waits(store).await {
         return None;
     }
-    let asked = within(TAKEN_WITHIN, async {
+    let asked = within(PATIENCE, async {
         let mut tx = store.begin_write().await?;
         let Some(row) = run_request::take(&mut tx).await? else {
             return Ok(None);
         };
-        let cvs = |ids: Vec<_>| Request::These(ids.into_iter().map(CvId).collect());
-        let request = match &*row.what {
-            SYNC => Request::UpToNow,
-            RESYNC => cvs(row.ids),
-            _ => cvs(held_delete::ids(&mut tx, true).await?),
+        let request = match row.what {
+            What::Sync => Request::UpToNow,
+            What::Resync => Request::These(row.ids.into_iter().map(CvId).collect()),
+            What::Approve => Request::Approved,
         };
         tx.commit().await?;
         Ok(Some(Asked {

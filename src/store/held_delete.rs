@@ -11,6 +11,31 @@ use super::{StoreError, approved_delete};
 /// Ids that a statement reads or approves at most.
 const READ: i64 = 10_000;
 
+/// The held deletes that a person decides about.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// All, those that were approved before included.
+    All,
+    /// All that nobody has approved yet, if there are exactly this many.
+    Undecided(i64),
+    /// The deletes of these CVs.
+    These(Vec<Uuid>),
+}
+
+/// The reason why nothing was decided.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDecided {
+    /// The delete of this CV is not held.
+    #[error("{0} is not held back")]
+    NotHeld(Uuid),
+    /// This many are held, and the person knows of another number.
+    #[error("{0} are held back by now")]
+    Others(usize),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A delete that waits.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct HeldDelete {
@@ -107,14 +132,18 @@ pub async fn clear(
     Ok(())
 }
 
-/// Takes ids off whose delete a person does not want; returns how many.
-pub async fn discard(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
+/// Takes deletes off that a person does not want; returns how many.
+pub async fn discard(tx: &mut PgConnection, which: Which) -> Result<u64, NotDecided> {
     let mut discarded = 0;
-    for ids in ids.chunks(usize::try_from(READ).unwrap_or(1)) {
+    for ids in chosen(tx, which)
+        .await?
+        .chunks(usize::try_from(READ).unwrap_or(1))
+    {
         let part = query("delete from cvsync.held_delete where cv_id = any($1)")
             .bind(ids)
             .execute(&mut *tx)
-            .await?;
+            .await
+            .map_err(StoreError::from)?;
         discarded += part.rows_affected();
     }
     Ok(discarded)
@@ -141,8 +170,9 @@ pub async fn count_braked(tx: &mut PgConnection) -> Result<i64, StoreError> {
     .await?)
 }
 
-/// Lets these pass the brake once VDAB confirms them; returns how many there were.
-pub async fn approve(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreError> {
+/// Lets deletes pass the brake once VDAB confirms them; returns how many. The next run for approved deletes asks VDAB.
+pub async fn approve(tx: &mut PgConnection, which: Which) -> Result<u64, NotDecided> {
+    let ids = chosen(tx, which).await?;
     approved_delete::begin_anew(tx).await?;
     let mut approved = 0;
     for ids in ids.chunks(usize::try_from(READ).unwrap_or(1)) {
@@ -153,14 +183,43 @@ pub async fn approve(tx: &mut PgConnection, ids: &[Uuid]) -> Result<u64, StoreEr
         )
         .bind(ids)
         .execute(&mut *tx)
-        .await?;
+        .await
+        .map_err(StoreError::from)?;
         approved += part.rows_affected();
     }
     Ok(approved)
 }
 
-/// The ids of all that wait, or of those alone that a person wants and VDAB has not confirmed yet.
-pub async fn ids(tx: &mut PgConnection, approved: bool) -> Result<Vec<Uuid>, StoreError> {
+async fn chosen(tx: &mut PgConnection, which: Which) -> Result<Vec<Uuid>, NotDecided> {
+    match which {
+        Which::All => Ok(ids(tx, |_| true).await?),
+        Which::Undecided(number) => {
+            let held = ids(tx, |approved| !approved).await?;
+            if i64::try_from(held.len()) != Ok(number) {
+                return Err(NotDecided::Others(held.len()));
+            }
+            Ok(held)
+        }
+        Which::These(chosen) => {
+            let held = ids(tx, |_| true).await?;
+            match chosen.iter().find(|id| held.binary_search(id).is_err()) {
+                Some(id) => Err(NotDecided::NotHeld(*id)),
+                None => Ok(chosen),
+            }
+        }
+    }
+}
+
+/// The ids of deletes that a person wants and VDAB has not confirmed yet, in order.
+pub async fn approved(tx: &mut PgConnection) -> Result<Vec<Uuid>, StoreError> {
+    ids(tx, |approved| approved).await
+}
+
+/// The ids of those that are `wanted`, approved or not, in order.
+async fn ids(
+    tx: &mut PgConnection,
+    wanted: impl Fn(bool) -> bool,
+) -> Result<Vec<Uuid>, StoreError> {
     let mut ids = Vec::new();
     let mut after = None;
     loop {
@@ -181,7 +240,7 @@ pub async fn ids(tx: &mut PgConnection, approved: bool) -> Result<Vec<Uuid>, Sto
         after = Some(*last);
         ids.extend(
             part.iter()
-                .filter(|(_, is)| *is || !approved)
+                .filter(|(_, approved)| wanted(*approved))
                 .map(|(id, _)| *id),
         );
     }

@@ -7,12 +7,38 @@ use uuid::Uuid;
 use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 
-/// The words in `what`.
-pub const SYNC: &str = "sync";
-/// These CVs.
-pub const RESYNC: &str = "resync";
-/// Held deletes that are approved.
-pub const APPROVE: &str = "approve";
+/// The runs that a person may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An incremental sync.
+    Sync,
+    /// These CVs, fetched again.
+    Resync,
+    /// The held deletes that are approved.
+    Approve,
+}
+
+impl What {
+    /// The word for it in the table.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Resync => "resync",
+            Self::Approve => "approve",
+        }
+    }
+}
+
+impl TryFrom<String> for What {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        let all = [Self::Sync, Self::Resync, Self::Approve];
+        let known = all.into_iter().find(|what| what.as_str() == word);
+        known.ok_or(word)
+    }
+}
 
 /// How long what is done is remembered.
 const KEPT: &str = "30 days";
@@ -22,9 +48,10 @@ const KEPT: &str = "30 days";
 pub struct RunRequest {
     /// Its number.
     pub id: i64,
-    /// [`SYNC`], [`RESYNC`] or [`APPROVE`].
-    pub what: String,
-    /// For [`RESYNC`].
+    /// The kind of run.
+    #[sqlx(try_from = "String")]
+    pub what: What,
+    /// The CVs of a [`What::Resync`].
     pub ids: Vec<Uuid>,
     /// When.
     pub requested_at: DateTime<Utc>,
@@ -37,7 +64,7 @@ pub struct RunRequest {
 }
 
 /// Asks for a run; for the same as one that nobody has taken up yet, once.
-pub async fn ask(tx: &mut PgConnection, what: &str, ids: &[Uuid]) -> Result<(), StoreError> {
+pub async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Result<(), StoreError> {
     query(
         "insert into cvsync.run_request (what, ids)
          select $1, $2
@@ -47,7 +74,7 @@ pub async fn ask(tx: &mut PgConnection, what: &str, ids: &[Uuid]) -> Result<(), 
                                and ids = $2
                                and taken_at is null)",
     )
-    .bind(what)
+    .bind(what.as_str())
     .bind(ids)
     .execute(&mut *tx)
     .await?;

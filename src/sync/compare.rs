@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use super::list::Lister;
 use super::plan::Plan;
-use super::request::{Compare, Comparison, Stage};
+use super::request::{Compare, Comparison, Stage, Task};
 use super::settle::Listed;
 use super::{Pipeline, SyncError};
-use crate::model::{CvId, Standing};
+use crate::model::{CvId, Difference, Standing, Tally};
 use crate::store::reconcile::{self, Noted, Part};
 use crate::store::{Store, StoreError, cv, within};
 use crate::vdab::{Answer, BulkPage};
@@ -195,6 +195,17 @@ impl Lister<'_> {
             })
             .await?;
         is_kept.then_some(part).ok_or(SyncError::ListingLost)
+    }
+}
+
+/// Adds a part of a comparison to the difference. Only CVs that the responses confirmed count: the others changed meanwhile.
+pub(super) fn count(difference: &mut Difference, written: Tally, rest: Option<&Task>) {
+    difference.missing += written.inserted;
+    difference.extra += written.deleted;
+    difference.stale += written.updated;
+    difference.held += written.held;
+    if let Some(Task::Compare(compare)) = rest {
+        difference.listed = compare.listed;
     }
 }
 

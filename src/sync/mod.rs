@@ -51,8 +51,8 @@ use crate::config::{self, Config, Shaping};
 use crate::model::{Brake, CvId, DeleteLoad, Difference, Fate, Outcome, Tally};
 use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{
-    Store, StoreError, clock_doubt, cv, cv_seen, feed, job_success, reconcile, relisted,
-    sync_window, watermark, within,
+    Store, StoreError, clock_doubt, cv, cv_seen, feed, held_delete, job_success, reconcile,
+    relisted, sync_window, watermark, within,
 };
 use crate::telemetry::{self, Metrics, Throttle};
 use crate::vdab::{Client, Pauses};
@@ -203,7 +203,7 @@ impl Run<'_> {
         let begun = Instant::now();
         let and_long_enough = || begun.elapsed() >= PART && yields.is_some_and(|yields| yields());
         while let Some(task) = self.task.take() {
-            let is_difference = matches!(&task, Task::Compare(compare) if !compare.is_pending());
+            let differs = task.is_difference();
             let calls = self.pipeline.vdab.answers_received();
             let yields = yields.map(|_| &and_long_enough as _);
             let piped = self.pipeline.pipe_watched(task, yields).await;
@@ -218,16 +218,9 @@ impl Run<'_> {
             self.summary.windows += summary.windows;
             self.summary.tally += summary.tally;
             self.summary.watermark = summary.watermark.or(self.summary.watermark);
-            if is_difference {
-                // Only what the answers confirmed is one: the rest changed while it was compared.
+            if differs {
                 let difference = self.summary.difference.get_or_insert_default();
-                difference.missing += summary.tally.inserted;
-                difference.extra += summary.tally.deleted;
-                difference.stale += summary.tally.updated;
-                difference.held += summary.tally.held;
-                if let Some(Task::Compare(compare)) = &rest {
-                    difference.listed = compare.listed;
-                }
+                compare::count(difference, summary.tally, rest.as_ref());
             }
             self.task = rest;
             if and_long_enough() {
@@ -511,12 +504,17 @@ impl Pipeline {
                 None => Vec::new(),
             };
             let canaries = cv::any(&mut tx, CANARIES).await?;
+            let approved = match request {
+                Request::Approved => held_delete::approved(&mut tx).await?,
+                _ => Vec::new(),
+            };
             tx.commit().await?;
             Ok(Marks {
                 watermark,
                 relisted,
                 ends,
                 canaries,
+                approved: approved.into_iter().map(CvId).collect(),
             })
         })
         .await

@@ -29,6 +29,8 @@ pub enum Request {
     Range(Window),
     /// These CVs, whatever is known of them.
     These(Vec<CvId>),
+    /// The held deletes that a person approved.
+    Approved,
     /// The whole source against the database.
     Reconcile,
 }
@@ -43,6 +45,13 @@ pub(super) enum Task {
     Fetch(Vec<CvId>),
     /// List the whole source, then fetch what differs.
     Compare(Compare),
+}
+
+impl Task {
+    /// Whether the CVs that it writes differed, and will not be brought by the next sync.
+    pub(super) fn is_difference(&self) -> bool {
+        matches!(self, Self::Compare(compare) if !compare.is_pending())
+    }
 }
 
 /// How far a comparison is.
@@ -100,6 +109,8 @@ pub(super) struct Marks {
     pub ends: Vec<DateTime<Utc>>,
     /// CVs that should be there.
     pub canaries: Vec<CvId>,
+    /// For [`Request::Approved`].
+    pub approved: Vec<CvId>,
 }
 
 impl Comparison {
@@ -118,6 +129,7 @@ impl Request {
             Self::Relist => "relist",
             Self::Range(_) => "backfill",
             Self::These(_) => "resync",
+            Self::Approved => "approved deletes",
             Self::Reconcile => "reconcile",
         }
     }
@@ -128,7 +140,7 @@ impl Request {
             Self::UpToNow => Some("sync"),
             Self::Relist => Some("relist"),
             Self::Reconcile => Some("reconcile"),
-            Self::Range(_) | Self::These(_) => None,
+            Self::Range(_) | Self::These(_) | Self::Approved => None,
         }
     }
 
@@ -144,7 +156,7 @@ impl Request {
                 Some(watermark.unwrap_or(settings.from) - delta(settings.window_overlap))
             }
             Self::Relist => Some(to_relist(settings, watermark?, relisted).0),
-            Self::Range(_) | Self::These(_) => None,
+            Self::Range(_) | Self::These(_) | Self::Approved => None,
         }
     }
 
@@ -173,6 +185,7 @@ impl Request {
             }
             Self::Range(window) => Task::List(again(window.van(), window.tot()), None),
             Self::These(ids) => Task::Fetch(ids),
+            Self::Approved => Task::Fetch(marks.approved.clone()),
             Self::Reconcile => {
                 // Up to now: what the source does not list although it has it would be asked for in vain.
                 let cut = cuts(marks, overlap, now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use cvsync::model::{Brake, CvId, Window};
 use cvsync::simulator::{Answer, Fault, Operation, Options, Quirk};
-use cvsync::store::held_delete;
+use cvsync::store::held_delete::{self, Which};
 use cvsync::sync::{Request, Summary, SyncError};
 use serde_json::Value;
 use sqlx::{Connection, Executor, PgConnection};
@@ -936,7 +936,8 @@ async fn deletes_that_arrive_while_approved_ones_are_applied_are_not_held() {
         .await
         .unwrap();
     let mut tx = store(world.url()).begin_write().await.unwrap();
-    held_delete::approve(&mut tx, &held).await.unwrap();
+    let which = Which::These(held.clone());
+    held_delete::approve(&mut tx, which).await.unwrap();
     tx.commit().await.unwrap();
     // `Date` counts in seconds: within one, the answers to a process that just began may count as older than what was held.
     world.settle();

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass, Window};
-use cvsync::store::{
-    Applied, Store, StoreError, cv, cv_seen, held_delete, parked_cv, reconcile, sync_window,
-};
+use cvsync::store::held_delete::{self, NotDecided, Which};
+use cvsync::store::{Applied, Store, StoreError, cv, cv_seen, parked_cv, reconcile, sync_window};
 use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
@@ -533,13 +532,24 @@ async fn held_deletes_are_read_in_parts_and_none_is_left_out() {
     .execute(&mut *tx)
     .await
     .unwrap();
-    assert_eq!(
-        held_delete::ids(&mut tx, false).await.unwrap().len(),
-        25_000
-    );
-    let approved = held_delete::ids(&mut tx, true).await.unwrap();
+    let approved = held_delete::approved(&mut tx).await.unwrap();
     assert_eq!(approved.len(), 4_999);
     assert_eq!(approved.last(), Some(&id(24_999).0));
+    let known = Which::Undecided(20_000);
+    let others = held_delete::approve(&mut tx, known).await.unwrap_err();
+    assert_eq!(others.to_string(), "20001 are held back by now");
+    let stranger = Which::These(vec![id(1).0, id(25_000).0]);
+    let stranger = held_delete::discard(&mut tx, stranger).await.unwrap_err();
+    assert!(matches!(stranger, NotDecided::NotHeld(it) if it == id(25_000).0));
+    let undecided = Which::Undecided(20_001);
+    assert_eq!(
+        held_delete::approve(&mut tx, undecided).await.unwrap(),
+        20_001
+    );
+    assert_eq!(
+        held_delete::discard(&mut tx, Which::All).await.unwrap(),
+        25_000
+    );
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::View;
 use super::words::{count, number, span};
 use crate::admin::Phase;
 use crate::model::{DriftKind, Tally};
-use crate::store::run_request::RunRequest;
+use crate::store::run_request::{RunRequest, What};
 use crate::store::sync_window::SyncWindow;
 use crate::sync::Snapshot;
 
@@ -170,10 +170,10 @@ pub fn actions(view: &View) -> Markup {
 }
 
 fn asked(view: &View) -> Markup {
-    let what = |row: &RunRequest| match &*row.what {
-        "resync" => "fetch one CV",
-        "approve" => "approved deletes",
-        _ => "sync",
+    let what = |row: &RunRequest| match row.what {
+        What::Sync => "sync",
+        What::Resync => "fetch one CV",
+        What::Approve => "approved deletes",
     };
     let state = |row: &RunRequest| match (row.done_at, row.taken_at, row.failed) {
         (Some(at), _, false) => format!("done {}", view.now.ago(at)),
