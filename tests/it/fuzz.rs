@@ -1,6 +1,6 @@
 //! The fuzz targets of `fuzz/`, for some seconds: each on its corpus, on pieces of it put together anew, and on noise.
 
-#[path = "../../fuzz/targets.rs"]
+#[path = "../../fuzz/fuzz_targets/targets.rs"]
 mod targets;
 
 use std::fs;
