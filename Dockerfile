@@ -1,5 +1,5 @@
 # The image: one binary, no shell, no package manager, not root.
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
 

@@ -84,6 +84,32 @@ fn named_tests_need_what_their_files_and_the_imported_files_name() {
     assert_eq!(needs("cvsync store::tests::a\n"), [""; 0]);
 }
 
+#[test]
+fn all_files_name_one_version_of_rust() {
+    let toolchain = include_str!("../../rust-toolchain.toml");
+    let version = toolchain.split('"').nth(1).unwrap();
+    let (minor, _) = version.rsplit_once('.').unwrap();
+    for (file, text, words) in [
+        (
+            "Dockerfile",
+            include_str!("../../Dockerfile"),
+            format!("\nFROM rust:{version}-"),
+        ),
+        (
+            "Cargo.toml",
+            include_str!("../../Cargo.toml"),
+            format!("\nrust-version = \"{minor}\"\n"),
+        ),
+        (
+            "ensure.sh",
+            include_str!("../../deploy/ensure.sh"),
+            format!("install {minor} or newer"),
+        ),
+    ] {
+        assert!(text.contains(&words), "{file} must contain {words:?}");
+    }
+}
+
 fn needs(listed: &str) -> Vec<String> {
     let mut child = Command::new(NEEDS)
         .stdin(Stdio::piped())
