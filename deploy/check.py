@@ -48,7 +48,7 @@ STATES = [
     ({"cvsync_ready": 0}, "Not ready: the database is away, or the key is refused"),
     ({"cvsync_paused": 1, LAG: 9000}, "Paused, because somebody asked for it"),
     ({"cvsync_leader": 0}, "Nobody leads, so nothing is synced"),
-    ({LAG: 961}, "Behind VDAB"),
+    ({LAG: 1021}, "Behind VDAB"),
     ({"cvsync_deletes_withheld": 9}, "In step, and deletes wait for a person"),
     ({PARKED: 90000}, "In step, and a CV has been parked for over a day"),
     ({LAG: "_"}, "Nothing has been synced yet"),

@@ -294,7 +294,7 @@ async fn begin_pause(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, byt
             until,
             replace,
         } = body(&bytes, example)?;
-        match pause::begin(tx, &reason.unwrap_or_default(), until, replace).await? {
+        match pause::begin(tx, &reason.unwrap_or_default(), until, "over HTTP", replace).await? {
             Begun::Holds(pause) => {
                 let end = pause.end();
                 let text = format!("paused on all instances {end}: a run under way ends within seconds");

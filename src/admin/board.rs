@@ -58,6 +58,7 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
+    leads_since: Option<Instant>,
     next_run_at: Option<DateTime<Utc>>,
     pause: Option<Pause>,
     last_run: Option<LastRun>,
@@ -92,7 +93,11 @@ impl Board {
 
     /// Tells what the daemon is at.
     pub fn set_phase(&self, phase: Phase) {
-        self.lock().phase = phase;
+        let mut state = self.lock();
+        if phase != state.phase {
+            state.leads_since = (phase == Phase::Leading).then(Instant::now);
+        }
+        state.phase = phase;
     }
 
     /// Tells when the next run starts.
@@ -148,6 +153,13 @@ impl Board {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.lock().phase
+    }
+
+    /// For how many seconds this instance has led; `None` where it does not.
+    pub(super) fn leads_for_seconds(&self) -> Option<u64> {
+        self.lock()
+            .leads_since
+            .map(|since| since.elapsed().as_secs())
     }
 
     /// When the next run starts.

@@ -1,16 +1,16 @@
-//! What happened in each minute, for the plots: written by the instance that leads, read by all. And who is here.
+//! The history of each minute, for the plots: written by the instance that leads, read by all.
 
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::status::watermark;
+use super::facts::watermark;
 use super::{Admin, Phase};
 use crate::model::Tally;
+use crate::store::StoreError;
 use crate::store::history::{self, Minute};
-use crate::store::{StoreError, instance};
 
-/// How often the lag is looked at, and how often each instance says that it is here.
+/// How often the lag is looked at.
 const PERIOD: Duration = Duration::from_secs(15);
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -39,10 +39,9 @@ pub async fn keep_history_until(token: CancellationToken, admin: &Admin) {
     };
     bounded(read(admin)).await;
     loop {
-        bounded(here(admin)).await;
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
-            () = token.cancelled() => break,
+            () = token.cancelled() => return,
         }
         under.lag_seconds = under.lag_seconds.max(lag(admin));
         if under.since.elapsed() >= MINUTE {
@@ -53,7 +52,6 @@ pub async fn keep_history_until(token: CancellationToken, admin: &Admin) {
             bounded(read(admin)).await;
         }
     }
-    bounded(gone(admin)).await;
 }
 
 impl Under {
@@ -120,18 +118,6 @@ async fn read(admin: &Admin) -> Result<(), StoreError> {
     tx.commit().await?;
     admin.board.set_history(minutes);
     Ok(())
-}
-
-async fn here(admin: &Admin) -> Result<(), StoreError> {
-    let mut tx = admin.pipeline.store.begin().await?;
-    instance::seen(&mut tx, &admin.board.name(), env!("CARGO_PKG_VERSION")).await?;
-    Ok(tx.commit().await?)
-}
-
-async fn gone(admin: &Admin) -> Result<(), StoreError> {
-    let mut tx = admin.pipeline.store.begin().await?;
-    instance::gone(&mut tx, &admin.board.name()).await?;
-    Ok(tx.commit().await?)
 }
 
 async fn bounded(work: impl Future<Output = Result<(), StoreError>>) {

@@ -7,9 +7,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use opentelemetry::KeyValue;
 
-use super::health::readiness;
+use super::facts::{self, watermark};
 use super::sample::QUANTILES;
-use super::status::watermark;
 use super::{Admin, Numbers, Phase};
 use crate::model::OddClock;
 use crate::store::feed_consumer::Consumer;
@@ -77,7 +76,7 @@ fn watch_state(admin: &Arc<Admin>) {
         Some(vec![(flag(admin.board.pause().is_some()), vec![])])
     });
     register(admin, READY, |admin| {
-        let ready = readiness(admin).blocked.is_empty();
+        let ready = facts::health(admin).ready;
         Some(vec![(flag(ready), vec![])])
     });
     register(admin, LEADER, |admin| {

@@ -56,6 +56,8 @@ pub struct Numbers {
     pub parked: BTreeMap<String, i64>,
     /// Deletes that the brake holds back.
     pub held_deletes: i64,
+    /// Since when the oldest of them waits.
+    pub held_since: Option<DateTime<Utc>>,
     /// Rows that were confirmed under a wrong clock wait for the next relist or reconcile.
     pub clock_doubt: bool,
     /// Who leads.
@@ -137,25 +139,37 @@ async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
 
 async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
     let mut tx = store.begin().await?;
-    let watermark = watermark::read(&mut tx).await?;
-    let numbers = Numbers {
-        watermark,
-        changes: changes(&mut tx, watermark).await?,
-        parked_oldest_age: parked_cv::oldest_age(&mut tx).await?,
-        feed_seq: cv_change::last_seq(&mut tx).await?,
-        consumers: feed_consumer::slowest(&mut tx, CONSUMERS).await?,
-        unsearchable: cv_search::set_aside(&mut tx).await?,
-        ages: Arc::clone(ages),
-        last_success: job_success::told(&mut tx).await?.into_iter().collect(),
-        parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
-        held_deletes: held_delete::count(&mut tx).await?,
-        clock_doubt: clock_doubt::read(&mut tx).await?.is_some(),
-        leader: lease::leader(&mut tx).await?,
-        stored: cv::count(&mut tx).await?,
-        page: Arc::new(page(&mut tx).await?),
-    };
+    let numbers = Numbers::read(&mut tx, Arc::clone(ages)).await?;
     tx.commit().await?;
     Ok(numbers)
+}
+
+impl Numbers {
+    /// Reads all but `ages`.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn read(tx: &mut PgConnection, ages: Arc<Ages>) -> Result<Self, StoreError> {
+        let watermark = watermark::read(&mut *tx).await?;
+        let (held_deletes, held_since) = held_delete::count(&mut *tx).await?;
+        Ok(Self {
+            watermark,
+            changes: changes(&mut *tx, watermark).await?,
+            parked_oldest_age: parked_cv::oldest_age(&mut *tx).await?,
+            feed_seq: cv_change::last_seq(&mut *tx).await?,
+            consumers: feed_consumer::slowest(&mut *tx, CONSUMERS).await?,
+            unsearchable: cv_search::set_aside(&mut *tx).await?,
+            ages,
+            last_success: job_success::told(&mut *tx).await?.into_iter().collect(),
+            parked: parked_cv::count(&mut *tx).await?.into_iter().collect(),
+            held_deletes,
+            held_since,
+            clock_doubt: clock_doubt::read(&mut *tx).await?.is_some(),
+            leader: lease::leader(&mut *tx).await?,
+            stored: cv::count(&mut *tx).await?,
+            page: Arc::new(page(&mut *tx).await?),
+        })
+    }
 }
 
 async fn page(tx: &mut PgConnection) -> Result<PageNumbers, StoreError> {

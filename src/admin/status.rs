@@ -8,9 +8,8 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::health::{Readiness, readiness};
-use super::{Admin, LastRun, Phase};
-use crate::model::Tally;
+use super::{Admin, LastRun, Phase, facts};
+use crate::model::{Health, Light, Tally};
 use crate::store::pause::Pause;
 use crate::sync::Snapshot;
 use crate::vdab::{ClosedGate, Seen};
@@ -24,10 +23,12 @@ pub struct Status {
     pub phase: Phase,
     /// Whether it can do its work.
     pub ready: bool,
-    /// `green`, `amber` (it works, and a person should look) or `red` (it cannot work).
-    pub light: &'static str,
-    /// What is in its way, or odd, a sentence each.
+    /// `green`, `amber` (it works, and a person should know something) or `red` (a person has to act).
+    pub light: Light,
+    /// One line for each finding.
     pub reasons: Vec<String>,
+    /// The verdict.
+    pub health: Health,
     /// Every change before this is applied or parked.
     pub watermark: Option<DateTime<Utc>>,
     /// The source's time now, minus the watermark.
@@ -73,24 +74,17 @@ pub(super) async fn answer(State(admin): State<Arc<Admin>>) -> Json<Status> {
 /// The state of things as of now.
 #[must_use]
 pub fn status(admin: &Admin) -> Status {
-    let Readiness {
-        blocked,
-        role,
-        notes,
-    } = readiness(admin);
+    let health = facts::health(admin);
     let numbers = admin.board.sample().and_then(Result::ok);
-    let watermark = watermark(admin);
+    let watermark = facts::watermark(admin);
     let time = admin.pipeline.vdab.time();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         phase: admin.phase(),
-        ready: blocked.is_empty(),
-        light: match (blocked.is_empty(), notes.is_empty()) {
-            (false, _) => "red",
-            (true, false) => "amber",
-            (true, true) => "green",
-        },
-        reasons: blocked.into_iter().chain(role).chain(notes).collect(),
+        ready: health.ready,
+        light: health.light,
+        reasons: health.reasons(),
+        health,
         watermark,
         lag_seconds: watermark.map(|at| (time.now() - at).num_seconds()),
         run: admin.pipeline.progress.snapshot(),
@@ -122,12 +116,4 @@ pub fn status(admin: &Admin) -> Status {
         schema_drift: admin.pipeline.vdab.drift(),
         clock_ahead_seconds: time.local_clock_ahead().map(|ahead| ahead.num_seconds()),
     }
-}
-
-/// As the pipeline knows it, or the database where another process runs.
-pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
-    let known = (admin.phase() == Phase::Leading).then(|| *admin.pipeline.watermark.borrow());
-    known
-        .flatten()
-        .or_else(|| admin.board.sample()?.ok()?.watermark)
 }

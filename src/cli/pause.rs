@@ -8,6 +8,7 @@ use super::tool::database;
 use crate::config::Env;
 use crate::model::window::instant;
 use crate::store::pause::{self, Begun};
+use crate::telemetry;
 
 /// No more runs, on all instances, until `resume`; visible in status and readiness
 ///
@@ -31,8 +32,9 @@ pub struct ResumeArgs {}
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
+    let by = format!("with `cvsync pause` on {}", telemetry::host());
     let mut tx = store.begin_write().await?;
-    let begun = pause::begin(&mut tx, &args.reason, args.until, args.replace).await?;
+    let begun = pause::begin(&mut tx, &args.reason, args.until, &by, args.replace).await?;
     tx.commit().await?;
     match begun {
         Begun::Holds(pause) => {

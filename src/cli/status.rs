@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,15 +12,16 @@ use super::beside::ask;
 use super::output::say;
 use super::tool::database;
 use super::{Failed, Interrupted, Output, STOP};
+use crate::admin::{self, Numbers};
 use crate::clock::Clock;
 use crate::config::{self, Env};
 use crate::daemon::cancel_on_signal_within;
-use crate::model::window::instant;
-use crate::store::feed_consumer::{self, Consumer};
+use crate::model::health::Role;
+use crate::model::words::moment;
+use crate::model::{Facts, Health, Light};
+use crate::store::feed_consumer::Consumer;
 use crate::store::pause::{self, Pause};
-use crate::store::{
-    Store, cv, held_delete, history, job_success, leader_setting, lease, parked_cv, watermark,
-};
+use crate::store::{Store, history, leader_setting};
 use crate::sync::Snapshot;
 use crate::terminal::rate;
 
@@ -30,16 +32,18 @@ const PERIOD: Duration = Duration::from_secs(2);
 const DAEMON: Duration = Duration::from_secs(1);
 
 /// Lines about consumers of the feed; `cvsync feed list` has all.
-const CONSUMERS: i64 = 5;
+const CONSUMERS: usize = 5;
 
 /// Where a terminal's screen begins, and nothing on it.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 /// Watermark, lag, progress, quota use, leader, parked CVs, held deletes; exits with 0 only if in step
 ///
-/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. It judges by the
-/// schedule and the settle lag that the leader recorded there, or by its own where none has led. What a run is at
-/// and what is in its way only the daemon knows: it is asked at CVSYNC_HTTP_ADDR, if it runs on this machine.
+/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. The verdict is the one
+/// of the status page: it takes the schedule and the settle lag that the leader recorded in the database, and what the leader wrote
+/// down about VDAB and its run. The progress is the daemon's at CVSYNC_HTTP_ADDR, if one runs on this machine.
+///
+/// Exits with 1 if the state is red, while a pause holds, and until the first sync ends.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Look again every two seconds, until Ctrl-C
@@ -52,6 +56,8 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Status {
     in_step: bool,
+    light: Light,
+    health: Health,
     watermark: Option<DateTime<Utc>>,
     lag_seconds: Option<i64>,
     leader: Option<String>,
@@ -112,34 +118,38 @@ async fn read(store: &Store, env: &Env) -> anyhow::Result<Status> {
         .iter()
         .map(|it| (it.name.as_str(), it.value.as_deref()));
     let settings = config::Sync::load(&env.judging(leads))?;
-    let watermark = watermark::read(&mut tx).await?;
-    let now = Clock::default().now();
-    let lag = watermark.map(|at| now - at);
-    let leader = lease::leader(&mut tx).await?.filter(|leader| leader.alive);
+    let numbers = Numbers::read(&mut tx, Arc::default()).await?;
     let pause = pause::current(&mut tx).await?;
-    let status = Status {
-        in_step: lag.is_some_and(|lag| lag < settings.in_step_within(now)) && pause.is_none(),
-        watermark,
-        lag_seconds: lag.map(|lag| lag.num_seconds()),
-        leader: leader.map(|leader| leader.holder),
-        stored: cv::count(&mut tx).await?,
-        parked: parked_cv::count(&mut tx).await?.into_iter().collect(),
-        held_deletes: held_delete::count(&mut tx).await?,
-        consumers: feed_consumer::slowest(&mut tx, CONSUMERS).await?,
-        pause,
-        last_success: job_success::told(&mut tx).await?.into_iter().collect(),
-        calls_a_minute: history::latest_calls(&mut tx).await?,
-        daemon: None,
-    };
+    let calls_a_minute = history::latest_calls(&mut tx).await?;
     tx.commit().await?;
-    Ok(status)
-}
-
-/// `42s`, `2h 5m`, `5years 7months`
-fn roughly(seconds: i64) -> String {
-    let lag = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    let exactly = humantime::format_duration(lag).to_string();
-    exactly.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let now = Clock::default().now();
+    let health = Health::judge(&Facts {
+        now,
+        latest: now,
+        role: Role::Command,
+        limits: admin::limits_of(&settings, now),
+        database: None,
+        stored: Some(numbers.stored()),
+        pause: pause.clone().map(Into::into),
+        leader: numbers.leaders_memory().unwrap_or_default(),
+    });
+    let leader = numbers.leader.filter(|leader| leader.alive);
+    Ok(Status {
+        in_step: health.in_step,
+        light: health.light,
+        health,
+        watermark: numbers.watermark,
+        lag_seconds: numbers.watermark.map(|at| (now - at).num_seconds()),
+        leader: leader.map(|leader| leader.holder),
+        stored: numbers.stored,
+        parked: numbers.parked,
+        held_deletes: numbers.held_deletes,
+        consumers: numbers.consumers.into_iter().take(CONSUMERS).collect(),
+        pause,
+        last_success: numbers.last_success,
+        calls_a_minute,
+        daemon: None,
+    })
 }
 
 fn progress(run: &Snapshot) -> String {
@@ -152,32 +162,34 @@ fn progress(run: &Snapshot) -> String {
 }
 
 fn text(status: &Status) -> String {
-    let state = match (status.watermark, status.lag_seconds) {
-        (Some(at), Some(lag)) if status.in_step => {
-            format!(
-                "in step with VDAB up to {} ({} ago)",
-                instant(at),
-                roughly(lag)
-            )
-        }
-        (Some(at), Some(lag)) => {
-            format!(
-                "NOT in step: only up to {} ({} ago)",
-                instant(at),
-                roughly(lag)
-            )
-        }
-        _ => "NOT in step: nothing was synced yet".to_owned(),
-    };
-    let mut lines = vec![state];
-    if let Some(pause) = &status.pause {
-        lines.push(format!(
-            "paused since {} {}: {}",
-            instant(pause.since),
-            pause.end(),
-            pause.reason
-        ));
-    }
+    let Health { first, others, .. } = &status.health;
+    let mut lines = vec![first.headline.clone()];
+    let light = status.light.as_str();
+    lines.push(match first.since {
+        Some(since) => format!("state          {light}, since {}", moment(since)),
+        None => format!("state          {light}"),
+    });
+    lines.extend(
+        first
+            .next
+            .iter()
+            .map(|next| format!("next           {next}")),
+    );
+    lines.extend(
+        first
+            .action
+            .iter()
+            .map(|action| format!("do             {action}")),
+    );
+    lines.extend(
+        others
+            .iter()
+            .map(|finding| format!("also           {finding}")),
+    );
+    let watermark = status
+        .watermark
+        .map_or_else(|| "none yet".to_owned(), moment);
+    lines.push(format!("watermark      {watermark}"));
     let leader = status
         .leader
         .as_deref()
@@ -185,12 +197,6 @@ fn text(status: &Status) -> String {
     lines.push(format!("leader         {leader}"));
     if let Some(daemon) = &status.daemon {
         lines.extend(daemon.run.as_ref().map(progress));
-        lines.extend(
-            daemon
-                .reasons
-                .iter()
-                .map(|reason| format!("reason         {reason}")),
-        );
     }
     let calls = status.calls_a_minute.map_or_else(
         || "not known: none of the last minutes is on record".to_owned(),
@@ -223,7 +229,7 @@ fn text(status: &Status) -> String {
         status
             .last_success
             .iter()
-            .map(|(job, at)| format!("last {job:<10}{}", instant(*at))),
+            .map(|(job, at)| format!("last {job:<10}{}", moment(*at))),
     );
     lines.join("\n")
 }

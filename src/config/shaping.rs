@@ -24,12 +24,14 @@ const SHAPING: [&str; 8] = [
 
 /// A command that leaves one of these unset uses the leader's value. With a value of its own it keeps that: the stored documents are the
 /// same.
-const FOLLOWED: [&str; 8] = [
+const FOLLOWED: [&str; 10] = [
     "CVSYNC_API_RATE_PER_MINUTE",
     "CVSYNC_SCHEDULE",
+    "CVSYNC_RECONCILE_SCHEDULE",
     "CVSYNC_TIMEZONE",
     "CVSYNC_WINDOW_OVERLAP",
     "CVSYNC_SETTLE_LAG",
+    "CVSYNC_RELIST",
     "CVSYNC_MAX_DELETE_SHARE",
     "CVSYNC_TOMBSTONE_RETENTION",
     "CVSYNC_CHANGE_RETENTION",

@@ -10,6 +10,7 @@ use super::schedule::{Schedule, cron, zone};
 use super::{Env, Problems, Reference, load};
 use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::JsonPointer;
+use crate::model::health::limits;
 
 /// How to sync.
 #[derive(Clone, Debug)]
@@ -56,13 +57,12 @@ impl Sync {
         load(env, Self::read)
     }
 
-    /// How far the watermark may be behind and count as in step: three runs, what it stays behind on purpose, and a minute for
-    /// the run itself. The alert `CvsyncBehind` has the same limit, and waits for five minutes instead of one.
+    /// How far the watermark may be behind and count as in step.
     #[must_use]
     pub fn in_step_within(&self, now: DateTime<Utc>) -> TimeDelta {
-        let runs = self.schedule.interval(now).unwrap_or_default() * 3;
+        let interval = self.schedule.interval(now).unwrap_or_default();
         let on_purpose = TimeDelta::from_std(self.settle_lag).unwrap_or_default();
-        runs + on_purpose + TimeDelta::minutes(1)
+        limits::lag(interval, on_purpose)
     }
 
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {

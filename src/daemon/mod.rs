@@ -144,6 +144,11 @@ impl Daemon {
             admin::keep_history_until(token, &admin).await;
             Ok(())
         });
+        let (admin, token) = (Arc::clone(&self.admin), watching.clone());
+        parts.spawn(async move {
+            admin::say_present_until(token, &admin).await;
+            Ok(())
+        });
         let ended = tokio::select! {
             never = self.admin.board.beat() => match never {},
             ended = drained(&self.token, self.work()) => ended.unwrap_or_else(|| {

@@ -88,19 +88,14 @@ pub async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
 }
 
 fn line(status: &Status) -> String {
-    let lag = match (status.lag_seconds, status.reasons.first()) {
-        (_, Some(reason)) => reason.clone(),
-        (Some(lag), None) if lag < 60 => format!("in step, {lag} s behind VDAB"),
-        (Some(_), None) => "catching up".to_owned(),
-        (None, None) => "the first CVs are on their way".to_owned(),
-    };
+    let state = status.health.first.headline.trim_end_matches('.');
     let tally = status.run.as_ref().map_or(status.since_start, |run| {
         let mut tally = status.since_start;
         tally += run.tally;
         tally
     });
     format!(
-        "{lag} | {} CVs | since the start: {} new, {} changed, {} gone, {} parked, {} held",
+        "{state} | {} CVs | since the start: {} new, {} changed, {} gone, {} parked, {} held",
         status.stored.unwrap_or(0),
         tally.inserted,
         tally.updated,

@@ -149,13 +149,15 @@ pub async fn discard(tx: &mut PgConnection, which: Which) -> Result<u64, NotDeci
     Ok(discarded)
 }
 
-/// How many are held that no person has approved.
-pub async fn count(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    Ok(
-        query_scalar("select count(*) from cvsync.held_delete where approved_at is null")
-            .fetch_one(tx)
-            .await?,
+/// How many are held that no person has approved, and since when the oldest is.
+pub async fn count(tx: &mut PgConnection) -> Result<(i64, Option<DateTime<Utc>>), StoreError> {
+    Ok(query_as(
+        "select count(*), min(held_at)
+           from cvsync.held_delete
+          where approved_at is null",
     )
+    .fetch_one(tx)
+    .await?)
 }
 
 /// How many wait for a person because there are more than usual.

@@ -1,10 +1,11 @@
-//! The table `instance`: who runs, and when each was last seen. Nothing rests on it: who leads is in `lease`.
+//! The table `instance`: who runs, when each was last seen, and what only it knows. Nothing rests on it: who leads is in `lease`.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_as};
+use crate::model::health::Memory;
 
 /// An instance that says nothing for so long is forgotten.
 const KEPT: &str = "1 day";
@@ -22,17 +23,36 @@ pub struct Instance {
     pub seen_at: DateTime<Utc>,
     /// Whether that is so long ago that it may be gone.
     pub silent: bool,
+    /// The facts that only it knows.
+    #[sqlx(try_from = "Option<String>")]
+    pub memory: Memory,
 }
 
-/// This one is here.
-pub async fn seen(tx: &mut PgConnection, name: &str, version: &str) -> Result<(), StoreError> {
+/// JSON that this version cannot read tells nothing.
+impl From<Option<String>> for Memory {
+    fn from(json: Option<String>) -> Self {
+        let memory = json.and_then(|json| serde_json::from_str(&json).ok());
+        memory.unwrap_or_default()
+    }
+}
+
+/// This one is here, and knows this.
+pub async fn seen(
+    tx: &mut PgConnection,
+    name: &str,
+    version: &str,
+    memory: &Memory,
+) -> Result<(), StoreError> {
     query(
-        "insert into cvsync.instance (name, version)
-         values ($1, $2)
-         on conflict (name) do update set seen_at = now()",
+        "insert into cvsync.instance (name, version, memory)
+         values ($1, $2, $3::jsonb)
+         on conflict (name) do update
+            set seen_at = now(),
+                memory  = excluded.memory",
     )
     .bind(name)
     .bind(version)
+    .bind(json(memory))
     .execute(&mut *tx)
     .await?;
     query("delete from cvsync.instance where seen_at < now() - $1::interval")
@@ -40,6 +60,12 @@ pub async fn seen(tx: &mut PgConnection, name: &str, version: &str) -> Result<()
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// `jsonb` holds no NUL, and a gateway may send one.
+fn json(memory: &Memory) -> String {
+    let json = serde_json::to_string(memory).unwrap_or_else(|_| "{}".to_owned());
+    json.replace("\\u0000", "")
 }
 
 /// This one stops.
@@ -51,10 +77,11 @@ pub async fn gone(tx: &mut PgConnection, name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// All that were seen lately, the latest first.
+/// All that were seen lately, the latest first. Works with a schema in which instances do not say what they know, too.
 pub async fn all(tx: &mut PgConnection) -> Result<Vec<Instance>, StoreError> {
     Ok(query_as(
-        "select name, version, started_at, seen_at, seen_at < now() - interval '1 minute' as silent
+        "select name, version, started_at, seen_at, seen_at < now() - interval '1 minute' as silent,
+                to_jsonb(instance) ->> 'memory' as memory
            from cvsync.instance
           order by silent, started_at
           limit 20",

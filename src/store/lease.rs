@@ -1,5 +1,6 @@
 //! The table `lease`: one leader among many instances, and the epoch that fences the others off.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
@@ -18,7 +19,9 @@ pub struct Leader {
     pub holder: String,
     /// Its epoch.
     pub epoch: i64,
-    /// Whether its time is not over.
+    /// When its time is over, or was.
+    pub expires_at: DateTime<Utc>,
+    /// Whether it is not over.
     pub alive: bool,
 }
 
@@ -105,17 +108,18 @@ pub async fn hold(tx: &mut PgConnection, epoch: i64) -> Result<(), StoreError> {
 
 /// Who leads, or led last.
 pub async fn leader(tx: &mut PgConnection) -> Result<Option<Leader>, StoreError> {
-    let row: Option<(String, i64, bool)> = query_as(
-        "select holder, epoch, expires_at > clock_timestamp()
+    let row: Option<(String, i64, DateTime<Utc>, bool)> = query_as(
+        "select holder, epoch, expires_at, expires_at > clock_timestamp()
            from cvsync.lease
           where name = $1",
     )
     .bind(NAME)
     .fetch_optional(tx)
     .await?;
-    Ok(row.map(|(holder, epoch, alive)| Leader {
+    Ok(row.map(|(holder, epoch, expires_at, alive)| Leader {
         holder,
         epoch,
+        expires_at,
         alive,
     }))
 }

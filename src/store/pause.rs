@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_as};
+use crate::model::health;
 use crate::model::window::instant;
 
 /// A pause that holds.
@@ -17,6 +18,19 @@ pub struct Pause {
     pub since: DateTime<Utc>,
     /// When it ends by itself.
     pub until: Option<DateTime<Utc>>,
+    /// How it was begun, such as "over HTTP".
+    pub begun_by: Option<String>,
+}
+
+impl From<Pause> for health::Pause {
+    fn from(pause: Pause) -> Self {
+        Self {
+            reason: pause.reason,
+            begun_by: pause.begun_by,
+            since: pause.since,
+            until: pause.until,
+        }
+    }
 }
 
 /// The longest reason in characters: a reason is a sentence.
@@ -52,6 +66,7 @@ pub async fn begin(
     tx: &mut PgConnection,
     reason: &str,
     until: Option<DateTime<Utc>>,
+    begun_by: &str,
     replace: bool,
 ) -> Result<Begun, StoreError> {
     let (now, is_past): (DateTime<Utc>, bool) =
@@ -64,18 +79,20 @@ pub async fn begin(
     }
     loop {
         let begun = query_as(
-            "insert into cvsync.pause (reason, until)
-             values ($1, $2)
+            "insert into cvsync.pause (reason, until, begun_by)
+             values ($1, $2, $3)
              on conflict (only_row) do update
-                set reason = excluded.reason,
-                    until  = excluded.until,
-                    since  = now()
-              where $3
+                set reason   = excluded.reason,
+                    until    = excluded.until,
+                    begun_by = excluded.begun_by,
+                    since    = now()
+              where $4
                  or pause.until <= now()
-             returning reason, since, until",
+             returning reason, since, until, begun_by",
         )
         .bind(in_a_line(reason))
         .bind(until)
+        .bind(begun_by)
         .bind(replace)
         .fetch_optional(&mut *tx)
         .await?;
@@ -110,10 +127,10 @@ pub async fn end(tx: &mut PgConnection) -> Result<bool, StoreError> {
         > 0)
 }
 
-/// The pause that holds now.
+/// The pause that holds now. Works with a schema that does not know how it was begun, too.
 pub async fn current(tx: &mut PgConnection) -> Result<Option<Pause>, StoreError> {
     Ok(query_as(
-        "select reason, since, until
+        "select reason, since, until, to_jsonb(pause) ->> 'begun_by' as begun_by
            from cvsync.pause
           where until is null
              or until > now()",

@@ -242,7 +242,7 @@ async fn while_a_pause_holds_what_needs_a_run_is_refused_whole() {
     );
     daemon
         .until("/", |_, page| {
-            page.contains("Paused until 1 Jan 2999: moving &lt;b&gt;house&lt;/b&gt;")
+            page.contains("Paused until 2999-01-01T00:00:00Z: moving &lt;b&gt;house&lt;/b&gt;")
         })
         .await;
     let other = json!({ "reason": "lunch", "replace": true }).to_string();

@@ -278,18 +278,17 @@ async fn status_tells_what_the_daemon_is_at_and_what_is_in_its_way() {
         })
         .await;
     let beside = [("CVSYNC_HTTP_ADDR", daemon.address())];
-    let mut status = Process::start(&world, &["status"], &beside);
-    let ended = status.ended_within(Duration::from_secs(30)).await;
-    assert_eq!(ended.code(), Some(1), "{}", status.log());
-    until("it says so", async || {
-        status.log().contains("\ncalls to VDAB  ")
+    let env = world.environment();
+    let mut told = String::new();
+    until("it says that the first sync is under way", async || {
+        let env = env.iter().map(|(name, value)| (*name, value.as_str()));
+        let (code, stdout, stderr) = output(&["status"], env.chain(beside)).await;
+        assert_eq!(code, Some(1), "{stdout}{stderr}");
+        told = stdout;
+        told.starts_with("First sync: ")
     })
     .await;
-    let told = status.log();
-    assert!(
-        told.starts_with("NOT in step: nothing was synced yet\n"),
-        "{told}"
-    );
+    assert!(told.contains("\nstate          amber\n"), "{told}");
     assert!(told.contains("\nunder way      "), "{told}");
     assert!(
         told.contains(" CVs, ") && told.contains(" a second"),
@@ -299,12 +298,14 @@ async fn status_tells_what_the_daemon_is_at_and_what_is_in_its_way() {
     let down = Fault::Http503 { retry_after: None };
     world.source.rule(Operation::Detail, down);
     daemon
-        .until("/api/status", |_, body| body.contains("asked again in"))
+        .until("/api/status", |_, body| {
+            body.contains("Waiting for VDAB, which")
+        })
         .await;
     let mut status = Process::start(&world, &["status", "--json"], &beside);
     status.ended_within(Duration::from_secs(30)).await;
     until("it says so", async || {
-        status.log().contains("asked again in")
+        status.log().contains("Waiting for VDAB, which")
     })
     .await;
     let log = status.log();

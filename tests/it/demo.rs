@@ -24,10 +24,10 @@ fn between(log: &str, before: &str, after: &str) -> String {
 
 /// Waits until it says that all is there; returns its latest line.
 async fn in_step(demo: &Process) -> String {
-    until("it is in step", async || demo.log().contains("in step")).await;
+    until("it is in step", async || demo.log().contains("In step")).await;
     let log = demo.log();
     log.lines()
-        .rfind(|line| line.contains("in step"))
+        .rfind(|line| line.contains("In step"))
         .unwrap()
         .to_owned()
 }

@@ -1,7 +1,10 @@
 //! What the documents say is what the code does.
 
+use chrono::TimeDelta;
 use cvsync::config::{NO_EFFECT, OBEYED, VARIABLES};
 use cvsync::conformance::ASSUMPTIONS;
+use cvsync::model::clocks::TOLERANCE;
+use cvsync::model::health::limits;
 
 use crate::architecture::files_below;
 
@@ -113,4 +116,52 @@ fn every_test_that_the_docs_name_is_there() {
         assert!(text.contains(&format!("fn {name}(")), "there is no {words}");
     }
     assert!(named > 30, "{named}");
+}
+
+#[test]
+fn alerts_have_the_limits_of_the_status_page() {
+    let rules = include_str!("../../deploy/prometheus/rules.yml");
+    let seconds = |limit: TimeDelta| limit.num_seconds();
+    let limit = format!(
+        "{} * max(cvsync_schedule_interval_seconds{{job=\"sync\"}}) + max(cvsync_settle_lag_seconds) + {}",
+        limits::SCHEDULES,
+        seconds(limits::RUN)
+    );
+    let silent = format!(
+        "{} * max by (job) (cvsync_schedule_interval_seconds)",
+        limits::SCHEDULES
+    );
+    let relist = format!(
+        "{} * max(cvsync_schedule_interval_seconds{{job=\"relist\"}})",
+        limits::RELIST.num_days()
+    );
+    let consumers = format!(
+        "{{consumer=~\"search|webhook\"}} > {} or cvsync_feed_consumer_wait_seconds > {}",
+        seconds(limits::OWN_CONSUMER),
+        seconds(limits::FOREIGN_CONSUMER)
+    );
+    let hours = |limit: TimeDelta| format!("for: {}h", limit.num_hours());
+    let minutes = |limit: TimeDelta| format!("for: {}m", limit.num_minutes());
+    for (alert, expected) in [
+        ("CvsyncBehind", limit.clone()),
+        ("CvsyncStuck", limit),
+        ("CvsyncSilent", silent),
+        ("CvsyncNotRelisted", relist),
+        ("CvsyncNotRelisted", hours(limits::FIRST_RELIST)),
+        ("CvsyncNeverSynced", minutes(limits::FIRST_SYNC)),
+        ("CvsyncClocksDisagree", format!("> {}", seconds(TOLERANCE))),
+        ("CvsyncNoLeader", minutes(limits::NO_LEADER)),
+        ("CvsyncTwoLeaders", minutes(limits::TWO_LEADERS)),
+        ("CvsyncQuotaClosed", format!("> {}", seconds(limits::QUOTA))),
+        ("CvsyncParked", format!("> {}", seconds(limits::PARKED))),
+        ("CvsyncFeedConsumerBehind", consumers),
+        ("CvsyncPaused", hours(limits::PAUSE)),
+    ] {
+        let rule = rules.split_once(&format!("- alert: {alert}\n")).unwrap().1;
+        let rule = rule.split("- alert: ").next().unwrap();
+        assert!(
+            rule.contains(&expected),
+            "{alert} lacks `{expected}`:\n{rule}"
+        );
+    }
 }

@@ -32,6 +32,7 @@ mod docs;
 mod export;
 mod feed;
 mod fuzz;
+mod health;
 mod histories;
 mod http_proxy;
 mod leadership;

@@ -385,7 +385,7 @@ async fn trouble_of_a_consumer_shows_in_status_and_not_in_readiness() {
     assert!(body.contains(r#""light":"amber""#), "{body}");
     for reason in [
         "search does not follow the changes: the database cannot be used now",
-        "searches do not find 1 CVs",
+        "searches do not find 1 CV:",
         "the consumer nightly is",
         "the consumer webhook is",
     ] {

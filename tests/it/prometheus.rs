@@ -33,6 +33,10 @@ const FASTER: &[(&str, &str)] = &[
     ("[30m]", "[30s]"),
     ("[1h]", "[30s]"),
     ("[25h]", "[30s]"),
+    (
+        "cvsync_settle_lag_seconds) + 60",
+        "cvsync_settle_lag_seconds) + 1",
+    ),
     ("> 900 or", "> 20 or"),
     ("> 90000)\n", "> 20)\n"),
     ("> 1800\n", "> 15\n"),

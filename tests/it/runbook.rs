@@ -185,7 +185,7 @@ async fn status_without_the_daemons_environment_judges_as_the_daemon_does() {
     for own in [None, Some(("CVSYNC_SCHEDULE", "* * * * * *"))] {
         let (code, stdout, stderr) = output(&["status"], [url].into_iter().chain(own)).await;
         assert_eq!(code, Some(0), "{stdout}{stderr}");
-        assert!(stdout.starts_with("in step"), "{stdout}");
+        assert!(stdout.starts_with("In step"), "{stdout}");
     }
     // Its own schedule counts if no leader has recorded one.
     world
@@ -281,7 +281,9 @@ async fn a_lease_that_ends_far_off_is_let_go() {
         .unwrap();
     let daemon = Process::run(&world, &[]);
     daemon
-        .until("/readyz", |_, body| body.contains("standby: nobody leads"))
+        .until("/readyz", |_, body| {
+            body.contains("nobody leads, this instance stands by")
+        })
         .await;
     world
         .database

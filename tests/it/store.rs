@@ -336,7 +336,7 @@ async fn an_answer_to_an_earlier_question_leaves_a_delete_held() {
     tx.commit().await.unwrap();
     let held = async || {
         let mut tx = db.store.begin().await.unwrap();
-        held_delete::count(&mut tx).await.unwrap()
+        held_delete::count(&mut tx).await.unwrap().0
     };
     db.apply(&[live(1, 4, "before it went")]).await;
     assert_eq!(held().await, 1);

@@ -7,7 +7,6 @@ mod assets;
 mod plot;
 mod plots;
 mod sections;
-mod sentence;
 mod words;
 
 use std::sync::Arc;
@@ -22,11 +21,11 @@ use chrono::TimeDelta;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
-use self::sentence::{Sentence, sentence};
 use self::words::Now;
 use super::sample::PageNumbers;
 use super::{Admin, Status, guard, status};
 use crate::config::Shown;
+use crate::model::Health;
 use crate::store::history::Minute;
 use crate::store::lease::Leader;
 
@@ -37,7 +36,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Everything that the sections show.
 struct View<'a> {
     status: Status,
-    sentence: Sentence,
     now: Now,
     limit: TimeDelta,
     page: Arc<PageNumbers>,
@@ -89,17 +87,9 @@ impl<'a> View<'a> {
             zone: settings.schedule.zone,
         };
         let limit = settings.in_step_within(now.at);
-        let trouble = admin.pipeline.trouble.borrow().clone();
         let sample = admin.board.sample();
-        let trouble = trouble.or_else(|| sample.clone()?.err());
         let numbers = sample.and_then(Result::ok).unwrap_or_default();
         Self {
-            sentence: sentence(
-                &status,
-                limit,
-                trouble.map(|error| error.to_string()).as_deref(),
-                now,
-            ),
             status,
             now,
             limit,
@@ -122,7 +112,7 @@ fn whole(view: &View) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (view.sentence.text) " cvsync" }
+                title { (view.status.health.first.headline) " cvsync" }
                 link rel="icon" type="image/svg+xml" href="/assets/icon.svg";
                 link rel="stylesheet" href="/assets/style.css";
                 script type="module" src="/assets/page.js" {}
@@ -175,13 +165,23 @@ fn token() -> Markup {
 }
 
 fn main(view: &View) -> Markup {
-    let Sentence { state, tone, text } = &view.sentence;
+    let Health {
+        light,
+        first,
+        others,
+        ..
+    } = &view.status.health;
     html! {
-        main #main tabindex="-1" data-state=(state) data-tone=(tone.as_str()) {
+        main #main tabindex="-1" data-state=(first.reason) data-light=(light.as_str()) {
             section #state {
-                h1 { span .light aria-hidden="true" {} (text) }
-                @if !view.status.reasons.is_empty() {
-                    ul #reasons { @for reason in &view.status.reasons { li { (reason) } } }
+                h1 { span .light aria-hidden="true" {} (first.headline) }
+                @if let Some(since) = first.since {
+                    p { "Since " (view.now.time(since)) ", " (view.now.ago(since)) "." }
+                }
+                @if let Some(next) = &first.next { p { "Next: " (next) "." } }
+                @if let Some(action) = &first.action { p { strong { "Do: " } (action) "." } }
+                @if !others.is_empty() {
+                    ul #reasons { @for finding in others { li { (finding) } } }
                 }
             }
             (sections::figures(view))

@@ -4,7 +4,8 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use maud::{Markup, html};
 
 use super::plot::{Plot, Scale, round_up};
-use super::words::{Now, count, number, span};
+use super::words::Now;
+use crate::model::words::{count, number, span};
 use crate::store::history::Minute;
 
 /// What is plotted at most, and shorter spans for what has not run for so long; each with the length of a step.

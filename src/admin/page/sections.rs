@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use maud::{Markup, html};
 
 use super::View;
-use super::words::{count, number, span};
 use crate::admin::Phase;
+use crate::model::words::{count, number, span};
 use crate::model::{DriftKind, Tally};
 use crate::store::run_request::{RunRequest, What};
 use crate::store::sync_window::SyncWindow;

@@ -1,0 +1,209 @@
+//! The facts that the verdict is judged by, from this process and its sample of the database.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Admin, Numbers, Phase};
+use crate::config;
+use crate::model::Health;
+use crate::model::health::{
+    Consumer, Facts, Gate, Limits, Memory, Role, Stored, Trouble, UnderWay, limits,
+};
+use crate::store::feed_consumer::WEBHOOK;
+use crate::store::{StoreError, cv_search};
+use crate::telemetry::STDERR;
+use crate::vdab::{ClosedGate, Reason};
+
+/// The verdict as of now.
+pub(super) fn health(admin: &Admin) -> Health {
+    let time = admin.pipeline.vdab.time();
+    let role = match admin.phase() {
+        Phase::Starting => Role::Starting,
+        Phase::Standby => Role::Standby,
+        Phase::Leading => Role::Leading,
+        Phase::Stopping => Role::Stopping,
+    };
+    let own = memory(admin);
+    let numbers = admin.board.sample().and_then(Result::ok);
+    let mut stored = numbers.as_ref().map(Numbers::stored);
+    let leader = if let (Role::Leading, Some(stored)) = (role, &mut stored) {
+        // The sample may be older than that.
+        stored.watermark = watermark(admin);
+        let runs_since = stored.leader.take().and_then(|(_, since)| since);
+        stored.leader = Some((admin.board.name(), runs_since));
+        stored.leaderless_since = None;
+        Memory {
+            database: None,
+            ..own.clone()
+        }
+    } else {
+        let leader = numbers.as_ref().and_then(Numbers::leaders_memory);
+        Memory {
+            odd_clock: own.odd_clock.clone(),
+            log_lines_dropped: own.log_lines_dropped,
+            ..leader.unwrap_or_default()
+        }
+    };
+    let now = time.now();
+    Health::judge(&Facts {
+        now,
+        latest: time.latest_now(),
+        role,
+        limits: limits_of(&admin.pipeline.settings, now),
+        database: own.database,
+        stored,
+        pause: admin.board.pause().map(Into::into),
+        leader,
+    })
+}
+
+/// The watermark as the pipeline knows it, or the database where another process leads.
+pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
+    let known = (admin.phase() == Phase::Leading).then(|| *admin.pipeline.watermark.borrow());
+    known
+        .flatten()
+        .or_else(|| admin.board.sample()?.ok()?.watermark)
+}
+
+/// The limits of these settings.
+#[must_use]
+pub fn limits_of(settings: &config::Sync, now: DateTime<Utc>) -> Limits {
+    let reconcile = settings.reconcile_schedule.as_ref();
+    Limits {
+        lag: settings.in_step_within(now),
+        reconcile_every: reconcile.and_then(|schedule| schedule.interval(now)),
+        relists: settings.relist.is_some(),
+        overlap: TimeDelta::from_std(settings.window_overlap).unwrap_or_default(),
+    }
+}
+
+/// The facts that only this process knows.
+pub(super) fn memory(admin: &Admin) -> Memory {
+    let (pipeline, board) = (&admin.pipeline, &admin.board);
+    let now = pipeline.vdab.time().now();
+    let gates = pipeline.vdab.closed_gates();
+    let gate = |reason| {
+        let closed = gates.iter().map(|(_, gate)| gate);
+        let longest = closed
+            .filter(|gate| gate.reason == reason)
+            .max_by_key(|gate| gate.closed_for_seconds);
+        longest.map(|gate| as_fact(gate, now))
+    };
+    let leads = board.phase() == Phase::Leading;
+    let last_run = board.last_run().filter(|_| leads);
+    let side_errors = pipeline.side_errors.borrow().values().cloned().collect();
+    Memory {
+        leads_for_seconds: board.leads_for_seconds(),
+        database: trouble(admin),
+        key_refused: gate(Reason::Auth),
+        source_down: gate(Reason::Outage),
+        quota_closed: gate(Reason::RateLimit),
+        run: pipeline.progress.snapshot().map(|run| UnderWay {
+            done: run.tally.done(),
+            expected: run.expected,
+            eta_seconds: run.eta_seconds,
+        }),
+        failure: last_run.and_then(|run| run.error),
+        next_run_at: board.next_run_at().filter(|_| leads),
+        narrow_windows: pipeline.window_limit().map(|limit| limit.num_minutes()),
+        side_errors: if leads { side_errors } else { Vec::new() },
+        webhook: board.webhook(),
+        odd_clock: pipeline
+            .vdab
+            .time()
+            .clocks()
+            .odd_one()
+            .map(|odd| odd.to_string()),
+        log_lines_dropped: STDERR.drops().then(|| STDERR.dropped()),
+        drift: pipeline.vdab.drift().values().map(BTreeSet::len).sum(),
+    }
+}
+
+/// The latest error of a run or of the sample. An error of one statement goes last.
+fn trouble(admin: &Admin) -> Option<Trouble> {
+    let of_run = admin.pipeline.trouble.borrow().clone();
+    let of_sample = admin.board.sample().and_then(Result::err);
+    let met = of_run.into_iter().chain(of_sample).map(|error| Trouble {
+        one_statement: matches!(error, StoreError::Statement(_)),
+        message: error.to_string(),
+    });
+    met.min_by_key(|trouble| trouble.one_statement)
+}
+
+fn as_fact(gate: &ClosedGate, now: DateTime<Utc>) -> Gate {
+    let seconds = |seconds| TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0));
+    Gate {
+        message: gate.message.clone(),
+        since: now - seconds(gate.closed_for_seconds),
+        again_at: now + seconds(gate.probe_in_seconds),
+    }
+}
+
+impl Numbers {
+    /// The facts that the leader wrote down, if it was seen within a minute.
+    #[must_use]
+    pub fn leaders_memory(&self) -> Option<Memory> {
+        let leader = self.leader.as_ref().filter(|leader| leader.alive)?;
+        let mut instances = self.page.instances.iter();
+        let row = instances.find(|row| row.name == leader.holder && !row.silent)?;
+        Some(row.memory.clone())
+    }
+
+    /// The numbers as facts.
+    #[must_use]
+    pub fn stored(&self) -> Stored {
+        let alive = self.leader.as_ref().filter(|leader| leader.alive);
+        let instances = &self.page.instances;
+        let of_leader =
+            alive.and_then(|leader| instances.iter().find(|row| row.name == leader.holder));
+        // The row of a leader that died says that it leads, until another instance has led for a while.
+        let rival = of_leader.and_then(|leader| {
+            let led_for = i64::try_from(leader.memory.leads_for_seconds?).ok()?;
+            let since = leader.seen_at - TimeDelta::try_seconds(led_for)?;
+            let mut others = instances.iter().filter(|row| row.name != leader.name);
+            others.find(|row| {
+                let leads = row.memory.leads_for_seconds.is_some() && !row.silent;
+                leads && row.seen_at - since > limits::TWO_LEADERS
+            })
+        });
+        let ended = self.leader.as_ref().filter(|leader| !leader.alive);
+        let ended = ended.map(|leader| leader.expires_at);
+        Stored {
+            watermark: self.watermark,
+            cvs: self.stored,
+            leader: alive.map(|leader| {
+                let since = of_leader.map(|row| row.started_at);
+                (leader.holder.clone(), since)
+            }),
+            leaderless_since: ended.filter(|_| !instances.is_empty()),
+            rival: rival.map(|row| row.name.clone()),
+            last_success: self.last_success.clone(),
+            parked: self.parked.values().sum(),
+            parked_for: seconds(self.parked_oldest_age),
+            held_deletes: self.held_deletes,
+            held_since: self.held_since,
+            consumers: self
+                .consumers
+                .iter()
+                .map(|one| Consumer {
+                    name: one.name.clone(),
+                    is_own: matches!(&*one.name, cv_search::CONSUMER | WEBHOOK),
+                    behind: one.behind,
+                    waiting: seconds(one.waiting_seconds),
+                })
+                .collect(),
+            unsearchable: self.unsearchable,
+            changes: self.changes,
+            clock_doubt: self.clock_doubt,
+        }
+    }
+}
+
+fn seconds(seconds: f64) -> TimeDelta {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .and_then(|duration| TimeDelta::from_std(duration).ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,203 @@
+//! The verdict on cvsync: is the copy in step, and if not, why, since when, what happens next and what to do. Pure.
+//!
+//! Page, `/api/status`, `/readyz` and `cvsync status` all show this one.
+
+mod facts;
+pub mod limits;
+mod odd;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+pub use self::facts::{
+    Consumer, Facts, Gate, Limits, Memory, Pause, Role, Stored, Trouble, UnderWay,
+};
+
+use super::words::{moment, span};
+
+/// How well it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Light {
+    /// As it should be.
+    Green,
+    /// It works, and a person should know something, or decide.
+    Amber,
+    /// The copy is late, or will be: a person has to act.
+    Red,
+}
+
+impl Light {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Green => "green",
+            Self::Amber => "amber",
+            Self::Red => "red",
+        }
+    }
+}
+
+/// One thing that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A word for it that never changes.
+    pub reason: &'static str,
+    /// How bad it is.
+    pub light: Light,
+    /// Whether this instance cannot work because of it.
+    pub unready: bool,
+    /// One sentence, or a part of one where the copy is in step all the same.
+    pub headline: String,
+    /// When it began.
+    pub since: Option<DateTime<Utc>>,
+    /// The next step, without a person.
+    pub next: Option<String>,
+    /// The step that a person should take.
+    pub action: Option<String>,
+}
+
+impl Finding {
+    fn new(light: Light, reason: &'static str, headline: impl Into<String>) -> Self {
+        Self {
+            reason,
+            light,
+            unready: false,
+            headline: headline.into(),
+            since: None,
+            next: None,
+            action: None,
+        }
+    }
+
+    fn since(self, since: impl Into<Option<DateTime<Utc>>>) -> Self {
+        let since = since.into();
+        Self { since, ..self }
+    }
+
+    fn next(self, next: impl Into<String>) -> Self {
+        let next = Some(next.into());
+        Self { next, ..self }
+    }
+
+    fn action(self, action: impl Into<String>) -> Self {
+        let action = Some(action.into());
+        Self { action, ..self }
+    }
+
+    fn unready(self, unready: bool) -> Self {
+        Self { unready, ..self }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.headline.trim_end_matches('.'))?;
+        if let Some(since) = self.since {
+            write!(f, ", since {}", moment(since))?;
+        }
+        for sentence in self.next.iter().chain(&self.action) {
+            write!(f, ". {}", sentence.trim_end_matches('.'))?;
+        }
+        Ok(())
+    }
+}
+
+/// The verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The worst of all findings.
+    pub light: Light,
+    /// Whether this instance can work.
+    pub ready: bool,
+    /// Whether the copy is as fresh as its schedule promises, and stays so.
+    pub in_step: bool,
+    /// The cause of the trouble. Where nothing is wrong: the copy is in step.
+    pub first: Finding,
+    /// Everything else.
+    pub others: Vec<Finding>,
+}
+
+impl Health {
+    /// The verdict on these facts.
+    #[must_use]
+    pub fn judge(facts: &Facts) -> Self {
+        let mut obstacles = Vec::new();
+        work::judge(facts, &mut obstacles);
+        let mut oddities = Vec::new();
+        odd::judge(facts, &mut oddities);
+        let lag = facts.lag().filter(|lag| *lag <= facts.limits.lag);
+        let all = || obstacles.iter().chain(&oddities);
+        let light = all().map(|finding| finding.light).max();
+        let light = light.unwrap_or(Light::Green);
+        let ready = !all().any(|finding| finding.unready);
+        let in_step = lag.is_some() && light < Light::Red && facts.pause.is_none();
+        let mut others = obstacles;
+        let first = match lag.filter(|_| others.is_empty()) {
+            Some(lag) => facts.in_step(lag, &mut oddities),
+            None if others.is_empty() => {
+                Finding::new(Light::Amber, "starting", "Starting: reading the database.")
+            }
+            None => others.remove(0),
+        };
+        others.append(&mut oddities);
+        Self {
+            light: light.max(first.light),
+            ready,
+            in_step,
+            first,
+            others,
+        }
+    }
+
+    /// One line for each finding; none where all is well.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        let first = Some(&self.first).filter(|first| first.reason != IN_STEP);
+        let all = first.into_iter().chain(&self.others);
+        all.map(Finding::to_string).collect()
+    }
+}
+
+/// The reason of the finding that nothing is wrong.
+const IN_STEP: &str = "in_step";
+
+impl Facts {
+    /// The source's time now, minus the watermark.
+    fn lag(&self) -> Option<TimeDelta> {
+        Some(self.now - self.stored.as_ref()?.watermark?)
+    }
+
+    /// The headline where nothing is in the way of syncs: the first of `oddities` belongs to it.
+    fn in_step(&self, lag: TimeDelta, oddities: &mut Vec<Finding>) -> Finding {
+        let upto = format!("In step with VDAB up to {} ago", span(lag));
+        let worth_telling = |finding: &Finding| finding.light > Light::Green;
+        if let Some(at) = oddities.iter().position(worth_telling) {
+            let odd = oddities.remove(at);
+            let headline = format!("{upto}, but {}", odd.headline);
+            return Finding { headline, ..odd };
+        }
+        let next = self.leader.next_run_at.filter(|at| *at > self.now);
+        let next = next.map(|at| format!("The next sync starts in {}", span(at - self.now)));
+        let standby = oddities
+            .iter()
+            .position(|finding| finding.reason == STANDBY);
+        let (reason, headline) = match standby.map(|at| oddities.remove(at)) {
+            Some(standby) => (STANDBY, format!("{upto}; {}.", standby.headline)),
+            None => (IN_STEP, format!("{upto}.")),
+        };
+        Finding {
+            next,
+            ..Finding::new(Light::Green, reason, headline)
+        }
+    }
+}
+
+/// The reason of the finding that another instance leads.
+const STANDBY: &str = "standby";

@@ -1,0 +1,227 @@
+//! Findings that are in the way of syncs, the cause before its effects.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Facts, Finding, Gate, Light, Role, Stored, UnderWay, limits};
+use crate::model::words::{count, moment, number, span};
+
+pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
+    if facts.role == Role::Stopping {
+        let stopping = "Stopping: finishing the work under way.";
+        found.push(Finding::new(Light::Amber, "stopping", stopping).unready(true));
+    }
+    found.extend(database(facts));
+    if facts.role == Role::Starting {
+        let starting = "Starting: preparing the database.";
+        found.push(Finding::new(Light::Amber, "starting", starting).unready(true));
+    }
+    found.extend(key(facts));
+    found.extend(pause(facts));
+    found.extend(source(facts));
+    found.extend(quota(facts));
+    if let Some(stored) = &facts.stored {
+        found.extend(leaderless(facts, stored));
+        found.extend(late(facts, stored));
+    }
+}
+
+/// The database cannot be used, here or by the leader. An error of one statement is an oddity.
+fn database(facts: &Facts) -> Option<Finding> {
+    let everywhere = |trouble: &&super::Trouble| !trouble.one_statement;
+    let here = facts.database.as_ref().filter(everywhere);
+    let of_leader = facts.leader.database.as_ref().filter(everywhere);
+    let (whose, trouble) = match (here, of_leader) {
+        (Some(here), _) => ("Waiting for the database", here),
+        (None, leader) => ("The leader waits for the database", leader?),
+    };
+    let headline = format!("{whose}: {}.", trouble.message.trim_end_matches('.'));
+    Some(
+        Finding::new(Light::Red, "database", headline)
+            .next("Nothing is lost, and cvsync goes on by itself once the database works")
+            .action("Run `cvsync check`: its line `database` names what is wrong and what to do")
+            .unready(here.is_some()),
+    )
+}
+
+fn key(facts: &Facts) -> Option<Finding> {
+    let gate = facts.leader.key_refused.as_ref()?;
+    Some(
+        Finding::new(Light::Red, "key", gate.message.clone())
+            .since(gate.since)
+            .next(format!(
+                "{}. Meanwhile cvsync fetches and deletes nothing{}",
+                again(gate, facts.now),
+                complete_up_to(facts)
+            ))
+            .action(
+                "Ask VDAB for a new key or subscription. Put the key into the file that CVSYNC_API_KEY_FILE names, or set CVSYNC_API_KEY and restart",
+            )
+            .unready(facts.role == Role::Leading),
+    )
+}
+
+fn pause(facts: &Facts) -> Option<Finding> {
+    let pause = facts.pause.as_ref()?;
+    let until = pause.until.map_or_else(
+        || "until somebody resumes it".to_owned(),
+        |until| format!("until {}", moment(until)),
+    );
+    let begun = pause.begun_by.as_ref();
+    let begun = begun.map_or_else(String::new, |by| format!("It was begun {by}. "));
+    let reason = pause.reason.trim_end_matches('.');
+    let forgotten = if facts.now - pause.since > limits::PAUSE {
+        "Was it forgotten? End it with `cvsync resume`"
+    } else {
+        "End it with `cvsync resume`"
+    };
+    Some(
+        Finding::new(Light::Amber, "paused", format!("Paused {until}: {reason}."))
+            .since(pause.since)
+            .next(format!("No instance syncs{}", complete_up_to(facts)))
+            .action(format!("{begun}{forgotten}")),
+    )
+}
+
+fn source(facts: &Facts) -> Option<Finding> {
+    let gate = facts.leader.source_down.as_ref()?;
+    let headline = format!(
+        "Waiting for VDAB, which does not answer as it should ({}).",
+        gate.message.trim_end_matches('.')
+    );
+    Some(
+        Finding::new(Light::Amber, "source", headline)
+            .since(gate.since)
+            .next(format!(
+                "{}, and cvsync catches up by itself{}",
+                again(gate, facts.now),
+                complete_up_to(facts)
+            ))
+            .action("Wait. If VDAB works elsewhere, run `cvsync check` to test the way from here"),
+    )
+}
+
+fn quota(facts: &Facts) -> Option<Finding> {
+    let gate = facts.leader.quota_closed.as_ref()?;
+    let quota = Finding::new(Light::Amber, "quota", "Waiting for quota at VDAB.")
+        .since(gate.since)
+        .next(format!(
+            "{}{}",
+            again(gate, facts.now),
+            complete_up_to(facts)
+        ));
+    let is_long = facts.now - gate.since > limits::QUOTA;
+    Some(if is_long {
+        quota.action("Set CVSYNC_API_RATE_PER_MINUTE to what VDAB grants, or stop the other program that uses this key")
+    } else {
+        quota
+    })
+}
+
+/// VDAB is asked again.
+fn again(gate: &Gate, now: DateTime<Utc>) -> String {
+    match gate.again_at - now {
+        wait if wait >= TimeDelta::seconds(1) => format!("VDAB is asked again in {}", span(wait)),
+        _ => "VDAB is being asked again".to_owned(),
+    }
+}
+
+fn complete_up_to(facts: &Facts) -> String {
+    let watermark = facts.stored.as_ref().and_then(|stored| stored.watermark);
+    watermark.map_or_else(String::new, |at| {
+        format!(". The copy is complete up to {}", moment(at))
+    })
+}
+
+/// Instances run, and none leads. Without any instance, somebody may sync by hand: that is an oddity.
+fn leaderless(facts: &Facts, stored: &Stored) -> Option<Finding> {
+    let since = stored.leaderless_since?;
+    (facts.now - since > limits::NO_LEADER).then(|| {
+        Finding::new(
+            Light::Red,
+            "no_leader",
+            "No instance leads, so nothing is synced.",
+        )
+        .since(since)
+        .action(
+            "Start the daemon. If one runs, its log says why it cannot lead (`cannot try to lead`)",
+        )
+    })
+}
+
+fn late(facts: &Facts, stored: &Stored) -> Option<Finding> {
+    let Some(watermark) = stored.watermark else {
+        return Some(first_sync(facts, stored));
+    };
+    let lag = facts.now - watermark;
+    // A pause was asked for, and with it the lag.
+    if lag <= facts.limits.lag || facts.pause.is_some() {
+        return None;
+    }
+    let behind = format!("Behind VDAB by {}", span(lag));
+    let late_since = watermark + facts.limits.lag;
+    let finding = |headline: String| Finding::new(Light::Red, "behind", headline).since(late_since);
+    Some(match &facts.leader.run {
+        Some(run) => finding(format!("{behind}. Catching up: {}.", progress(run)))
+            .next("cvsync catches up by itself"),
+        None => finding(format!("{behind}: {}.", why(facts, stored)))
+            .next("cvsync catches up by itself once the cause is gone")
+            .action("Look for the cause in docs/runbook.md under CvsyncBehind"),
+    })
+}
+
+fn first_sync(facts: &Facts, stored: &Stored) -> Finding {
+    let leads_for = match &stored.leader {
+        Some((_, Some(since))) => facts.now - *since,
+        _ => TimeDelta::zero(),
+    };
+    let run = facts.leader.run.as_ref();
+    let done = run.map_or(0, |run| run.done);
+    let gets_nowhere = stored.cvs == 0 && done == 0 && leads_for > limits::FIRST_SYNC;
+    let light = if gets_nowhere || facts.leader.failure.is_some() && run.is_none() {
+        Light::Red
+    } else {
+        Light::Amber
+    };
+    let headline = match run {
+        Some(run) => format!("First sync: {}.", progress(run)),
+        None => format!("Nothing is synced yet: {}.", why(facts, stored)),
+    };
+    let finding = Finding::new(light, "first_sync", headline);
+    if light == Light::Red {
+        finding.action("Run `cvsync check`, and then `cvsync conformance`: they name what is wrong")
+    } else {
+        finding.next("The copy is complete once the first sync ends")
+    }
+}
+
+/// `1,234 of about 5,000 CVs, 2 min to go`
+fn progress(run: &UnderWay) -> String {
+    if run.expected == 0 {
+        return "listing what VDAB has".to_owned();
+    }
+    let eta = run.eta_seconds.and_then(|eta| i64::try_from(eta).ok());
+    let eta = eta.and_then(TimeDelta::try_seconds);
+    let eta = eta.map_or_else(
+        || "time to go is not known yet".to_owned(),
+        |eta| format!("{} to go", span(eta)),
+    );
+    let done = number(run.done);
+    format!("{done} of about {}, {eta}", count(run.expected, "CV"))
+}
+
+/// Why no run is under way.
+fn why(facts: &Facts, stored: &Stored) -> String {
+    if let Some(error) = &facts.leader.failure {
+        return format!("the last sync failed: {}", error.trim_end_matches('.'));
+    }
+    match (&stored.leader, facts.role) {
+        (None, _) => "no instance leads".to_owned(),
+        (Some((leader, _)), Role::Standby) => format!("{leader} leads and does the work"),
+        (Some(_), _) => match facts.leader.next_run_at {
+            Some(at) if at > facts.now => {
+                format!("the next sync starts in {}", span(at - facts.now))
+            }
+            _ => "a sync is about to start".to_owned(),
+        },
+    }
+}
