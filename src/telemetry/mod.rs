@@ -1,5 +1,6 @@
 //! Logs, metrics and traces: what an operator sees.
 
+mod instruments;
 mod logs;
 mod metrics;
 mod otlp;
@@ -8,7 +9,7 @@ mod stderr;
 mod throttle;
 
 pub use self::logs::{Screen, install};
-pub use self::metrics::*;
+pub use self::metrics::Metrics;
 pub use self::otlp::{Traces, host, probe};
 pub use self::spans::{failed, link, run_span};
 pub use self::stderr::STDERR;

@@ -1,0 +1,55 @@
+//! A gauge that is read at each scrape.
+
+use opentelemetry::{KeyValue, Value};
+
+use crate::admin::{Admin, Numbers};
+
+/// Everything about a gauge. `docs/metrics.md` has a row for each.
+pub struct Gauge {
+    /// With dots; Prometheus gets underscores, and the unit at the end.
+    pub name: &'static str,
+    /// `s`, or empty for a number of things.
+    pub unit: &'static str,
+    /// The text behind `# HELP`.
+    pub help: &'static str,
+    /// `None` where the value is not known: then the gauge is absent.
+    pub read: fn(&Admin) -> Option<Values>,
+}
+
+/// The values of a gauge, each with its labels.
+pub type Values = Vec<(f64, Vec<KeyValue>)>;
+
+/// A value without labels.
+pub fn one(value: f64) -> Values {
+    vec![(value, Vec::new())]
+}
+
+/// A value for each value of `label`.
+pub fn by<L: Into<Value>>(
+    label: &'static str,
+    values: impl IntoIterator<Item = (L, f64)>,
+) -> Values {
+    let value = |(word, value)| (value, vec![KeyValue::new(label, word)]);
+    values.into_iter().map(value).collect()
+}
+
+/// The latest sample from the database, if it answered.
+pub fn numbers(admin: &Admin) -> Option<Numbers> {
+    admin.board.sample()?.ok()
+}
+
+/// 1 for true.
+pub fn flag(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
+}
+
+/// A number of things.
+#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+pub fn count(number: impl TryInto<i64>) -> f64 {
+    number.try_into().unwrap_or(i64::MAX) as f64
+}
+
+/// A number of milliseconds, in seconds.
+pub fn seconds(milliseconds: i64) -> f64 {
+    count(milliseconds) / 1e3
+}

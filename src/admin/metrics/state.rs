@@ -1,0 +1,84 @@
+//! Gauges that say whether the copy is in step, and whether this instance can work.
+
+use super::gauge::{Gauge, by, count, flag, numbers, one, seconds};
+use crate::admin::Phase;
+use crate::admin::facts::{self, watermark};
+use crate::store::watermark::KANDIDATEN;
+
+pub const GAUGES: &[Gauge] = &[
+    Gauge {
+        name: "cvsync.watermark.timestamp",
+        unit: "s",
+        help: "Source time up to which every change is applied or parked, as a Unix time",
+        read: |admin| {
+            let at = seconds(watermark(admin)?.timestamp_millis());
+            Some(by("stream", [(KANDIDATEN, at)]))
+        },
+    },
+    Gauge {
+        name: "cvsync.source.lag",
+        unit: "s",
+        help: "The source's time now minus the watermark",
+        read: |admin| {
+            // A standby does not hear the source's time: its value would hold the error of its own clock.
+            if admin.phase() == Phase::Standby {
+                return None;
+            }
+            let lag = admin.pipeline.vdab.time().now() - watermark(admin)?;
+            let lag = seconds(lag.num_milliseconds());
+            Some(by("stream", [(KANDIDATEN, lag)]))
+        },
+    },
+    Gauge {
+        name: "cvsync.last.success.timestamp",
+        unit: "s",
+        help: "When the last run of this job succeeded, as a Unix time",
+        read: |admin| {
+            let jobs = numbers(admin)?.last_success.into_iter();
+            Some(by(
+                "job",
+                jobs.map(|(job, at)| (job, count(at.timestamp()))),
+            ))
+        },
+    },
+    Gauge {
+        name: "cvsync.source.clock.offset",
+        unit: "s",
+        help: "This machine's clock minus the source's",
+        read: |admin| {
+            let ahead = admin.pipeline.vdab.time().local_clock_ahead()?;
+            Some(one(seconds(ahead.num_milliseconds())))
+        },
+    },
+    Gauge {
+        name: "cvsync.clock.disagreement",
+        unit: "s",
+        help: "How far this clock is ahead of the middle one of the three that cvsync compares",
+        read: |admin| {
+            let clocks = admin.pipeline.vdab.time().clocks().compared();
+            let ahead = clocks.into_iter().map(|clock| {
+                let ahead = seconds(clock.ahead.num_milliseconds());
+                (clock.name, ahead)
+            });
+            Some(by("clock", ahead))
+        },
+    },
+    Gauge {
+        name: "cvsync.paused",
+        unit: "",
+        help: "Whether runs are paused",
+        read: |admin| Some(one(flag(admin.board.pause().is_some()))),
+    },
+    Gauge {
+        name: "cvsync.ready",
+        unit: "",
+        help: "Whether this instance can do its work",
+        read: |admin| Some(one(flag(facts::health(admin).ready))),
+    },
+    Gauge {
+        name: "cvsync.leader",
+        unit: "",
+        help: "Whether this instance leads",
+        read: |admin| Some(one(flag(admin.board.phase() == Phase::Leading))),
+    },
+];

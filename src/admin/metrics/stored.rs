@@ -1,0 +1,132 @@
+//! Gauges of what the database holds.
+
+use super::gauge::{Gauge, Values, by, count, numbers, one};
+use crate::admin::Admin;
+use crate::admin::sample::QUANTILES;
+use crate::store::feed_consumer::Consumer;
+
+pub const GAUGES: &[Gauge] = &[
+    Gauge {
+        name: "cvsync.parked",
+        unit: "",
+        help: "CVs set aside to be retried later",
+        read: |admin| {
+            let parked = numbers(admin)?.parked.into_iter();
+            let parked = parked.map(|(class, ids)| (class, count(ids)));
+            Some(by("error_class", parked))
+        },
+    },
+    Gauge {
+        name: "cvsync.parked.oldest.age",
+        unit: "s",
+        help: "How long ago the parked CV that waits longest failed for the first time; 0 without one",
+        read: |admin| Some(one(numbers(admin)?.parked_oldest_age)),
+    },
+    Gauge {
+        name: "cvsync.stored",
+        unit: "",
+        help: "CVs in the database, by their state",
+        read: |admin| {
+            let numbers = numbers(admin)?;
+            let live = count(numbers.stored);
+            let tombstones = count(numbers.ages.tombstones);
+            Some(by("state", [("live", live), ("tombstone", tombstones)]))
+        },
+    },
+    Gauge {
+        name: "cvsync.confirmed.age",
+        unit: "s",
+        help: "Age within which the source last confirmed this share of the documents",
+        read: |admin| ages(admin, "share"),
+    },
+    Gauge {
+        name: "cvsync.verified.age",
+        unit: "s",
+        help: "Deprecated, use cvsync_confirmed_age_seconds: how long ago the source last confirmed documents, by quantile",
+        read: |admin| ages(admin, "quantile"),
+    },
+    Gauge {
+        name: "cvsync.feed.seq",
+        unit: "",
+        help: "The latest number given out in the change feed",
+        read: |admin| Some(one(count(numbers(admin)?.feed_seq))),
+    },
+    Gauge {
+        name: "cvsync.feed.consumer.lag",
+        unit: "",
+        help: "How many numbers the change feed is ahead of this registered consumer",
+        read: |admin| consumers(admin, |one| count(one.behind)),
+    },
+    Gauge {
+        name: "cvsync.feed.consumer.wait",
+        unit: "s",
+        help: "Age of the oldest change that this registered consumer has not processed; 0 without one",
+        read: |admin| consumers(admin, |one| one.waiting_seconds),
+    },
+    Gauge {
+        name: "cvsync.unsearchable",
+        unit: "",
+        help: "CVs that searches do not find, because PostgreSQL cannot index their document",
+        read: |admin| Some(one(count(numbers(admin)?.unsearchable))),
+    },
+    Gauge {
+        name: "cvsync.changes.lately",
+        unit: "",
+        help: "Changes that VDAB listed in the six hours before the watermark",
+        read: |admin| Some(one(count(numbers(admin)?.changes?.0))),
+    },
+    Gauge {
+        name: "cvsync.changes.usual",
+        unit: "",
+        help: "Changes that are usual in these hours of the week; absent while that is not known",
+        read: |admin| Some(one(count(numbers(admin)?.changes?.1?))),
+    },
+    Gauge {
+        name: "cvsync.deletes.withheld",
+        unit: "",
+        help: "Deletes that the brake holds back until a person decides",
+        read: |admin| Some(one(count(numbers(admin)?.held_deletes))),
+    },
+    Gauge {
+        name: "cvsync.schema.drift",
+        unit: "",
+        help: "Fields, status words and types that the contract does not have, seen since the process began",
+        read: |admin| {
+            let seen = admin.pipeline.vdab.drift().into_iter();
+            let names = seen.map(|(kind, names)| (kind.as_str(), count(names.len())));
+            Some(by("kind", names))
+        },
+    },
+    Gauge {
+        name: "cvsync.reconcile.difference",
+        unit: "",
+        help: "What the latest comparison of the whole source with the database found",
+        read: |admin| {
+            let numbers = numbers(admin)?;
+            let run = numbers.page.reconciled.as_ref()?;
+            let found = [
+                ("missing", count(run.missing)),
+                ("extra", count(run.extra)),
+                ("stale", count(run.stale)),
+            ];
+            Some(by("kind", found))
+        },
+    },
+];
+
+/// How long ago documents were confirmed, with the label of this name.
+fn ages(admin: &Admin, label: &'static str) -> Option<Values> {
+    let ages = &numbers(admin)?.ages.verified;
+    let shares = QUANTILES.iter().map(ToString::to_string);
+    Some(by(label, shares.zip(ages.iter().copied())))
+}
+
+/// A number of each consumer of the change feed, with its name.
+fn consumers(admin: &Admin, value: impl Fn(&Consumer) -> f64) -> Option<Values> {
+    let consumers = numbers(admin)?.consumers.into_iter();
+    let value = |one: Consumer| {
+        let value = value(&one);
+        (one.name, value)
+    };
+    Some(by("consumer", consumers.map(value)))
+}

@@ -1,0 +1,90 @@
+//! Gauges of what is under way, and when the next of it comes.
+
+use super::gauge::{Gauge, Values, by, count, one, seconds};
+use crate::admin::Admin;
+use crate::sync::{Queue, RELIST_EVERY};
+
+pub const GAUGES: &[Gauge] = &[
+    Gauge {
+        name: "cvsync.workers",
+        unit: "",
+        help: "Workers by what they are at: idle, waiting for the quota or a gate, fetching, or waiting for the writer",
+        read: |admin| {
+            let pipeline = &admin.pipeline;
+            let (all, fetching) = (pipeline.settings.workers, pipeline.vdab.details_under_way());
+            let workers = pipeline.queues.workers(all, fetching);
+            let states = [
+                ("idle", count(workers.idle)),
+                ("quota", count(workers.quota)),
+                ("fetching", count(workers.fetching)),
+                ("writing", count(workers.writing)),
+            ];
+            Some(by("state", states))
+        },
+    },
+    Gauge {
+        name: "cvsync.windows.pending",
+        unit: "",
+        help: "Windows of the run under way that are not settled: planned, being listed, or being applied",
+        read: |admin| {
+            let pipeline = &admin.pipeline;
+            let pending = pipeline.progress.pending(pipeline.settings.window);
+            let states = [
+                ("planned", pending.planned),
+                ("listing", pending.listing),
+                ("applying", pending.applying),
+            ];
+            let states = states.map(|(state, windows)| (state, count(windows)));
+            Some(by("state", states))
+        },
+    },
+    Gauge {
+        name: "cvsync.schedule.interval",
+        unit: "s",
+        help: "Time between two ticks of this job's schedule",
+        read: intervals,
+    },
+    Gauge {
+        name: "cvsync.settle.lag",
+        unit: "s",
+        help: "How far the watermark stays behind on purpose",
+        read: |admin| Some(one(admin.pipeline.settings.settle_lag.as_secs_f64())),
+    },
+    Gauge {
+        name: "cvsync.queue.depth",
+        unit: "",
+        help: "Items waiting in this queue",
+        read: |admin| Some(queues(admin, |queue| queue.depth)),
+    },
+    Gauge {
+        name: "cvsync.queue.capacity",
+        unit: "",
+        help: "The most that this queue can hold",
+        read: |admin| Some(queues(admin, |queue| queue.capacity)),
+    },
+];
+
+fn intervals(admin: &Admin) -> Option<Values> {
+    let settings = &admin.pipeline.settings;
+    let schedules = [
+        ("sync", Some(&settings.schedule)),
+        ("reconcile", settings.reconcile_schedule.as_ref()),
+        ("reference", settings.reference.schedule.as_ref()),
+    ];
+    let now = admin.pipeline.vdab.time().now();
+    let scheduled = schedules
+        .into_iter()
+        .filter_map(|(job, schedule)| Some((job, schedule?.interval(now)?)));
+    let relist = settings.relist.map(|_| ("relist", RELIST_EVERY));
+    let intervals = scheduled.chain(relist);
+    let intervals = intervals.map(|(job, interval)| (job, seconds(interval.num_milliseconds())));
+    Some(by("job", intervals))
+}
+
+fn queues(admin: &Admin, number: impl Fn(&Queue) -> usize) -> Values {
+    let queues = admin.pipeline.queues.look();
+    let numbers = queues
+        .iter()
+        .map(|queue| (queue.name, count(number(queue))));
+    by("queue", numbers)
+}
