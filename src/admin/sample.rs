@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::Admin;
-use crate::model::volume;
+use crate::model::{Job, volume};
 use crate::store::feed_consumer::Consumer;
 use crate::store::instance::Instance;
 use crate::store::lease::Leader;
@@ -51,7 +51,7 @@ pub struct Numbers {
     /// Where the watermark stands.
     pub watermark: Option<DateTime<Utc>>,
     /// When each job last came to its end.
-    pub last_success: BTreeMap<String, DateTime<Utc>>,
+    pub last_success: BTreeMap<Job, DateTime<Utc>>,
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
     /// Deletes that the brake holds back.
@@ -160,7 +160,7 @@ impl Numbers {
             consumers: feed_consumer::slowest(&mut *tx, CONSUMERS).await?,
             unsearchable: cv_search::set_aside(&mut *tx).await?,
             ages,
-            last_success: job_success::told(&mut *tx).await?.into_iter().collect(),
+            last_success: job_success::shown(&mut *tx).await?,
             parked: parked_cv::count(&mut *tx).await?.into_iter().collect(),
             held_deletes,
             held_since,

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Admin, LastRun, Phase, facts};
-use crate::model::{Health, Light, Tally};
+use crate::model::{Health, Job, Light, Tally};
 use crate::store::pause::Pause;
 use crate::sync::Snapshot;
 use crate::vdab::{ClosedGate, Seen};
@@ -52,7 +52,7 @@ pub struct Status {
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
     /// When each job last came to its end.
-    pub last_success: BTreeMap<String, DateTime<Utc>>,
+    pub last_success: BTreeMap<Job, DateTime<Utc>>,
     /// How many numbers the change feed is ahead of each consumer that registered; of many, those that are furthest behind.
     pub feed_behind: BTreeMap<String, i64>,
     /// Calls that CVSYNC_API_RATE_PER_MINUTE allows in a minute, to each endpoint.

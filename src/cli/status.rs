@@ -18,7 +18,7 @@ use crate::config::{self, Env};
 use crate::daemon::cancel_on_signal_within;
 use crate::model::health::Role;
 use crate::model::words::moment;
-use crate::model::{Facts, Health, Light};
+use crate::model::{Facts, Health, Job, Light};
 use crate::store::feed_consumer::Consumer;
 use crate::store::pause::{self, Pause};
 use crate::store::{Store, history, leader_setting};
@@ -66,7 +66,7 @@ struct Status {
     held_deletes: i64,
     consumers: Vec<Consumer>,
     pause: Option<Pause>,
-    last_success: BTreeMap<String, DateTime<Utc>>,
+    last_success: BTreeMap<Job, DateTime<Utc>>,
     /// Calls to VDAB in the latest minute that is known.
     calls_a_minute: Option<i64>,
     daemon: Option<Daemon>,
@@ -229,7 +229,7 @@ fn text(status: &Status) -> String {
         status
             .last_success
             .iter()
-            .map(|(job, at)| format!("last {job:<10}{}", moment(*at))),
+            .map(|(job, at)| format!("last {:<10}{}", job.as_str(), moment(*at))),
     );
     lines.join("\n")
 }

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::schedule::Ticker;
 use crate::config;
+use crate::model::Job;
 use crate::sync::{RELIST_EVERY, Request};
 use crate::vdab::Pauses;
 
@@ -42,11 +43,11 @@ impl Agenda {
     pub fn new(
         settings: &config::Sync,
         now: DateTime<Utc>,
-        last_success: &BTreeMap<String, DateTime<Utc>>,
+        last_success: &BTreeMap<Job, DateTime<Utc>>,
     ) -> Self {
-        let last = |job: &str| last_success.get(job).copied().filter(|at| *at < now);
+        let last = |job| last_success.get(&job).copied().filter(|at| *at < now);
         let ticker = |schedule: &config::Schedule, from| Ticker::new(schedule.clone(), from);
-        let reconciled = last("reconcile").unwrap_or(now);
+        let reconciled = last(Job::Reconcile).unwrap_or(now);
         Self {
             sync: ticker(&settings.schedule, now),
             reconcile: settings
@@ -56,7 +57,7 @@ impl Agenda {
             reconcile_at: None,
             relist: settings
                 .relist
-                .map(|_| last("relist").map_or(now, |at| at + RELIST_EVERY)),
+                .map(|_| last(Job::Relist).map_or(now, |at| at + RELIST_EVERY)),
             recheck: now + RECHECK_IDLE,
             sync_at: Some(now),
             pauses: Pauses::new(FIRST_PAUSE, LONGEST_PAUSE),
@@ -143,8 +144,8 @@ mod tests {
             ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
         ]))
         .unwrap();
-        let reconciled = ("reconcile".to_owned(), at("2026-11-23T02:31:00Z"));
-        let relisted = ("relist".to_owned(), at("2026-11-23T02:01:00Z"));
+        let reconciled = (Job::Reconcile, at("2026-11-23T02:31:00Z"));
+        let relisted = (Job::Relist, at("2026-11-23T02:01:00Z"));
         Agenda::new(&config.sync, now, &BTreeMap::from([reconciled, relisted]))
     }
 
@@ -223,7 +224,7 @@ mod tests {
             Some("2026-11-20T02:00:00Z"),
             Some("2031-01-01T00:00:00Z"),
         ] {
-            let last = last.map(|last| ("relist".to_owned(), at(last)));
+            let last = last.map(|last| (Job::Relist, at(last)));
             let mut agenda = Agenda::new(&config.sync, now, &last.into_iter().collect());
             assert_eq!(agenda.due(now), Some(Request::UpToNow));
             agenda.done(&Request::UpToNow, now, false);

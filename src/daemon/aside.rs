@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use super::schedule::Ticker;
 use crate::clock::Clock;
+use crate::model::Job;
 use crate::store::pause::Pause;
-use crate::sync::reference::JOB;
 use crate::sync::{Pipeline, loan, searchable};
 
 /// How often it is asked whether reference data is due: soon after the first sync.
@@ -58,9 +58,9 @@ async fn keep_reference(
         } else {
             let last = pipeline.last_success().await.unwrap_or_default();
             done = last
-                .get(JOB)
+                .get(&Job::Reference)
                 .map(|at| Ticker::new(schedule.clone(), (*at).min(clock.now())));
-            done.is_none() && last.contains_key("sync")
+            done.is_none() && last.contains_key(&Job::Sync)
         };
         if !due {
             continue;
@@ -70,7 +70,7 @@ async fn keep_reference(
             // As for runs: it drops what is in hand.
             _ = pause.changed() => continue,
         };
-        pipeline.beside(JOB, ended.error());
+        pipeline.beside(Job::Reference, ended.error());
         match ended {
             Ended::Whole => {
                 done = Some(Ticker::new(schedule.clone(), clock.now()));

@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::StoreError;
 use crate::sync::{Pipeline, Request, Summary, SyncError};
-use crate::telemetry::{self, Metrics, Throttle};
+use crate::telemetry::{self, ClosedBy, Metrics, Throttle};
 
 /// Of a minute's quota, so small a part goes to CVs that are asked for again, at a time.
 const RECHECKS_PER_QUOTA: u32 = 20;
@@ -259,7 +259,7 @@ impl Daemon {
                 self.admin
                     .pipeline
                     .metrics
-                    .gate_closed("paused", since.elapsed());
+                    .gate_closed(ClosedBy::Paused, since.elapsed());
                 continue;
             }
             let now = self.clock.now();

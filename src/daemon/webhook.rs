@@ -27,7 +27,7 @@ use crate::outbound::{self, NoRoots, Peer};
 use crate::store::cv_change::{self, Change};
 use crate::store::feed_consumer::WEBHOOK as NAME;
 use crate::store::{Store, StoreError, feed_consumer, within};
-use crate::telemetry::{Metrics, Throttle};
+use crate::telemetry::{DeliveryOutcome, Metrics, Throttle};
 use crate::vdab::{Pauses, headers};
 
 static FAILED: Throttle = Throttle::new();
@@ -81,8 +81,7 @@ enum Delivery {
 
 /// A request that was not taken.
 struct Failure {
-    /// In a word, for metrics.
-    outcome: &'static str,
+    outcome: DeliveryOutcome,
     /// Of the answer, where one came.
     status: Option<u16>,
     wish: Option<Duration>,
@@ -210,7 +209,7 @@ impl Webhook {
         };
         let failure = match self.send(first.seq, last.seq, &changes).await {
             Delivery::Taken => {
-                self.metrics.webhook_ended("delivered");
+                self.metrics.webhook_ended(DeliveryOutcome::Delivered);
                 within(PATIENCE, self.move_on(place, last.seq)).await?;
                 next.tried = None;
                 next.failures = 0;
@@ -225,7 +224,7 @@ impl Webhook {
         let wish = failure.wish.unwrap_or_default().min(LONGEST_WISH);
         let events = i64::try_from(changes.len()).unwrap_or(i64::MAX);
         let status = failure.status;
-        let (unreachable, alone) = (failure.outcome == "unreachable", events == 1);
+        let (unreachable, alone) = (failure.outcome == DeliveryOutcome::Unreachable, events == 1);
         if !unreachable && next.size.refused(status, events, Instant::now()) {
             next.tried = None;
             if let Some(total) = FAILED.due("size", 1) {
@@ -240,7 +239,7 @@ impl Webhook {
         }
         next.tried = Some(last.seq);
         // The client's own words would hold the address, and with it perhaps a token.
-        if let Some(total) = FAILED.due(failure.outcome, 1) {
+        if let Some(total) = FAILED.due(failure.outcome.as_str(), 1) {
             match status {
                 Some(status) if alone => tracing::warn!(
                     status,
@@ -322,7 +321,7 @@ impl Webhook {
         match sent.await {
             Ok(answer) if answer.status().is_success() => Delivery::Taken,
             Ok(answer) => Delivery::Failed(Failure {
-                outcome: "refused",
+                outcome: DeliveryOutcome::Refused,
                 status: Some(answer.status().as_u16()),
                 wish: headers::retry_after(answer.headers()),
                 why: None,
@@ -331,9 +330,9 @@ impl Webhook {
                 let proxy = error.url().and_then(|url| self.proxies.of(url));
                 Delivery::Failed(Failure {
                     outcome: if error.is_timeout() {
-                        "timeout"
+                        DeliveryOutcome::Timeout
                     } else {
-                        "unreachable"
+                        DeliveryOutcome::Unreachable
                     },
                     status: None,
                     wish: None,

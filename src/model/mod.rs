@@ -2,9 +2,11 @@
 
 pub mod brake;
 pub mod clocks;
+pub mod closed_set;
 pub mod cv;
 pub mod dialect;
 pub mod health;
+pub mod job;
 pub mod outcome;
 pub mod shape;
 pub mod status;
@@ -17,7 +19,9 @@ pub use clocks::{Clocks, OddClock, SourceClock};
 pub use cv::{CvId, Document, JsonPointer, Unreadable};
 pub use dialect::{Dialect, Names, Paging};
 pub use health::{Facts, Finding, Health, Light};
+pub use job::Job;
 pub use outcome::{Difference, Fate, Outcome, ParkClass, Tally};
 pub use shape::DriftKind;
 pub use status::{Standing, StatusWords};
 pub use window::Window;
+pub(crate) use closed_set::closed_set;

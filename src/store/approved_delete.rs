@@ -5,9 +5,7 @@ use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_scalar};
-
-/// The job in `job_success` that tells when a person last approved deletes.
-const APPROVED: &str = "deletes_approved";
+use crate::model::Job;
 
 /// Records `deletes` that were applied at `at`, the time of their rows in `cv_change`, and removes records that no longer
 /// count. To be called within the turn of [`cv_change`](super::cv_change::take_turn), so that no two transactions remove the
@@ -49,12 +47,12 @@ pub async fn unapproved_deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, S
                        from cvsync.approved_delete, since
                       where approved_delete.at > since.at))",
     )
-    .bind(APPROVED)
+    .bind(Job::ApproveDeletes.as_str())
     .fetch_one(tx)
     .await?)
 }
 
 /// A person approves deletes now: what was deleted before counts no longer.
 pub async fn begin_anew(tx: &mut PgConnection) -> Result<(), StoreError> {
-    super::job_success::record(tx, APPROVED).await
+    super::job_success::record(tx, Job::ApproveDeletes).await
 }

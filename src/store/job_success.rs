@@ -1,41 +1,41 @@
-//! The table `job_success`: when a job last came to its end, so that silence can be measured across restarts.
+//! The table `job_success`: when each job last succeeded, so that silence can be measured across restarts.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_as};
+use crate::model::Job;
 
-/// The job has just come to its end.
-pub async fn record(tx: &mut PgConnection, job: &str) -> Result<(), StoreError> {
+/// Records that the job has just succeeded.
+pub async fn record(tx: &mut PgConnection, job: Job) -> Result<(), StoreError> {
     query(
         "insert into cvsync.job_success (job, at)
          values ($1, now())
          on conflict (job) do update set at = excluded.at",
     )
-    .bind(job)
+    .bind(job.as_str())
     .execute(tx)
     .await?;
     Ok(())
 }
 
-/// The same for the jobs that a person knows of. The others are marks of our own, such as that tombstones were forgotten.
-pub async fn told(tx: &mut PgConnection) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
-    Ok(query_as(
-        "select job, at
-           from cvsync.job_success
-          where job in ('sync', 'reconcile', 'relist', 'reference')
-          order by job",
-    )
-    .fetch_all(tx)
-    .await?)
+/// The time at which each job last succeeded. Jobs of another version of cvsync are left out.
+pub async fn all(tx: &mut PgConnection) -> Result<BTreeMap<Job, DateTime<Utc>>, StoreError> {
+    let rows: Vec<(String, DateTime<Utc>)> = query_as("select job, at from cvsync.job_success")
+        .fetch_all(tx)
+        .await?;
+    let known = rows.into_iter();
+    Ok(known
+        .filter_map(|(job, at)| Some((Job::of(&job)?, at)))
+        .collect())
 }
 
-/// Every job that ever came to its end, and when it last did.
-pub async fn all(tx: &mut PgConnection) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
-    Ok(
-        query_as("select job, at from cvsync.job_success order by job")
-            .fetch_all(tx)
-            .await?,
-    )
+/// The same for the jobs that an operator sees.
+pub async fn shown(tx: &mut PgConnection) -> Result<BTreeMap<Job, DateTime<Utc>>, StoreError> {
+    let mut jobs = all(tx).await?;
+    jobs.retain(|job, _| Job::SHOWN.contains(job));
+    Ok(jobs)
 }

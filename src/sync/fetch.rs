@@ -17,7 +17,7 @@ use tracing::{Instrument, field};
 use super::hand::{Hand, Place};
 use super::{Done, End, Item, Pipeline, SyncError, Work};
 use crate::model::{CvId, Fate, Outcome, ParkClass};
-use crate::telemetry::{self, Throttle};
+use crate::telemetry::{self, RetriedStage, Throttle};
 use crate::vdab::{ApiError, Detail, Pauses, Remedy};
 
 static PARKED: Throttle = Throttle::new();
@@ -178,7 +178,7 @@ impl Stage<'_> {
             };
             drop(place);
             let failed = Instant::now();
-            pipeline.metrics.retry("fetch", error.class());
+            pipeline.metrics.retry(RetriedStage::Fetch, error.class());
             let class = match error.remedy() {
                 Remedy::WaitForGate => {
                     // The gate opens again and again, and each time it is this CV that closes it.

@@ -20,7 +20,7 @@ use super::{Item, Pipeline, SyncError, Task, Work, Yields, delta};
 use crate::model::window::instant;
 use crate::model::{CvId, Standing, Window};
 use crate::store::{StoreError, cv_seen, first_listed, held_delete, parked_cv, sync_window};
-use crate::telemetry::{self, Throttle};
+use crate::telemetry::{self, Horizon, PageDrift, Throttle};
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
 
 static LATE: Throttle = Throttle::new();
@@ -77,7 +77,7 @@ pub(super) struct Lister<'a> {
     /// The comparison for which listed ids are only taken note of.
     compares: Option<Comparison>,
     /// The word under which late arrivals are counted.
-    late: Option<&'static str>,
+    late: Option<Horizon>,
     /// The next window's place in the run.
     seq: u64,
     /// Where the run's first fresh window starts.
@@ -215,7 +215,7 @@ impl Lister<'_> {
                 Some(Some(standing)) => standing,
                 // This page had it already.
                 Some(None) => {
-                    self.pipeline.metrics.page_drifted("duplicate", 1);
+                    self.pipeline.metrics.page_drifted(PageDrift::Duplicate, 1);
                     listed.skipped += 1;
                     continue;
                 }
@@ -257,7 +257,7 @@ impl Lister<'_> {
     async fn arrived_late(
         &self,
         listed: &Listed,
-        horizon: &'static str,
+        horizon: Horizon,
         news: &[Uuid],
     ) -> Result<(), SyncError> {
         let Some(row) = listed.row else {
@@ -283,7 +283,7 @@ impl Lister<'_> {
         let late = before.and_then(|at| (at - window.tot()).to_std().ok());
         self.pipeline.metrics.arrived_late(horizon, ids, late);
         let overlap = self.pipeline.settings.window_overlap;
-        if let Some(late) = late.filter(|late| horizon == "relist" && *late > overlap / 2) {
+        if let Some(late) = late.filter(|late| horizon == Horizon::Relist && *late > overlap / 2) {
             let better = round_up_to_hours(late * 2);
             if let Some(total) = LATE.due("", ids) {
                 tracing::warn!(

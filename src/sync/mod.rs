@@ -48,13 +48,13 @@ use self::settle::Listed;
 use self::width::Widths;
 use crate::clock::Clock;
 use crate::config::{self, Config, Shaping};
-use crate::model::{Brake, CvId, DeleteLoad, Difference, Fate, Outcome, Tally};
+use crate::model::{Brake, CvId, DeleteLoad, Difference, Fate, Job, Outcome, Tally};
 use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{
     Store, StoreError, clock_doubt, cv, cv_seen, feed, held_delete, job_success, reconcile,
     relisted, sync_window, watermark, within,
 };
-use crate::telemetry::{self, Metrics, Throttle};
+use crate::telemetry::{self, ClosedBy, Metrics, RetriedStage, Throttle, WindowOutcome};
 use crate::vdab::{Client, Pauses};
 
 /// Outcomes that wait to be batched; batches are bounded apart.
@@ -78,9 +78,6 @@ const PART: Duration = Duration::from_secs(2);
 
 /// So many CVs are looked up, to ask for where the source seems to be down.
 const CANARIES: usize = 10;
-
-/// The job that forgets old tombstones and repeated windows, once a day.
-const HOUSEKEEPING: &str = "housekeeping";
 
 /// How long the record of windows that were listed a second time is kept.
 const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
@@ -118,8 +115,8 @@ pub struct Pipeline {
     pub trouble: watch::Sender<Option<StoreError>>,
     /// What this process has noted while clocks disagreed.
     doubt: Mutex<Option<clocks::Span>>,
-    /// The errors of the jobs beside the runs, by job: `search`, `reference`.
-    pub side_errors: watch::Sender<BTreeMap<&'static str, String>>,
+    /// The errors of the jobs beside the runs: search and reference data.
+    pub side_errors: watch::Sender<BTreeMap<Job, String>>,
     /// Ends the run: no new work is taken, what is in hand is finished or dropped whole.
     pub token: CancellationToken,
 }
@@ -182,7 +179,7 @@ type Yields<'a> = Option<&'a (dyn Fn() -> bool + Send + Sync)>;
 #[derive(Debug)]
 pub struct Run<'a> {
     pipeline: &'a Pipeline,
-    job: Option<&'static str>,
+    job: Option<Job>,
     began: DateTime<Utc>,
     /// Where a second listing ends.
     relisted: Option<DateTime<Utc>>,
@@ -309,10 +306,10 @@ impl Pipeline {
     }
 
     /// Records the latest error of a job beside the runs; `None` after a success.
-    pub fn beside(&self, job: &'static str, error: Option<String>) {
+    pub fn beside(&self, job: Job, error: Option<String>) {
         self.side_errors.send_if_modified(|errors| match error {
             Some(error) => errors.insert(job, error.clone()) != Some(error),
-            None => errors.remove(job).is_some(),
+            None => errors.remove(&job).is_some(),
         });
     }
 
@@ -419,12 +416,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// See [`SyncError`].
-    pub async fn last_success(&self) -> Result<BTreeMap<String, DateTime<Utc>>, SyncError> {
+    pub async fn last_success(&self) -> Result<BTreeMap<Job, DateTime<Utc>>, SyncError> {
         self.persist("reading what was done", || async {
             let mut tx = self.store.begin().await?;
             let last = job_success::all(&mut tx).await?;
             tx.commit().await?;
-            Ok(last.into_iter().collect())
+            Ok(last)
         })
         .await
     }
@@ -530,7 +527,7 @@ impl Pipeline {
             stalled = watchdog::watch(self) => Err(stalled),
         };
         piped.inspect_err(|error| {
-            self.metrics.window_ended("failed", 1);
+            self.metrics.window_ended(WindowOutcome::Failed, 1);
             telemetry::failed(&Span::current(), error.class());
         })
     }
@@ -575,7 +572,7 @@ impl Pipeline {
     /// Writes down that the job is done; once a day it also forgets what need not be remembered any longer.
     async fn conclude(
         &self,
-        job: &str,
+        job: Job,
         began: DateTime<Utc>,
         relisted_to: Option<DateTime<Utc>>,
         summary: &Summary,
@@ -595,8 +592,8 @@ impl Pipeline {
                 tx.commit().await?;
                 let is_recent = |at: DateTime<Utc>| now - at < TimeDelta::days(1);
                 Ok(last
-                    .iter()
-                    .any(|(job, at)| job == HOUSEKEEPING && is_recent(*at)))
+                    .get(&Job::Housekeeping)
+                    .is_some_and(|at| is_recent(*at)))
             })
             .await?;
         // A dry run would remove the same rows again and again.
@@ -607,7 +604,7 @@ impl Pipeline {
         self.trim_feed().await?;
         self.persist("recording success", || async {
             let mut tx = self.store.begin_write().await?;
-            job_success::record(&mut tx, HOUSEKEEPING).await?;
+            job_success::record(&mut tx, Job::Housekeeping).await?;
             tx.commit().await
         })
         .await
@@ -716,12 +713,14 @@ impl Pipeline {
             }
             self.trouble.send_replace(Some(error));
             waiting.get_or_insert_with(|| Waiting(&self.trouble));
-            self.metrics.retry("database", class.unwrap_or("passing"));
+            self.metrics
+                .retry(RetriedStage::Database, class.unwrap_or("passing"));
             tokio::select! {
                 () = tokio::time::sleep(pauses.next_pause()) => {}
                 () = self.token.cancelled() => {}
             }
-            self.metrics.gate_closed("database", asked.elapsed());
+            self.metrics
+                .gate_closed(ClosedBy::Database, asked.elapsed());
         }
     }
 }

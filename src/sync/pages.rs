@@ -7,7 +7,7 @@ use tracing::{Instrument, field};
 
 use super::{Pipeline, SyncError, Work};
 use crate::model::{ParkClass, Window};
-use crate::telemetry::{self, Throttle};
+use crate::telemetry::{self, PageDrift, RetriedStage, Throttle};
 use crate::vdab::{Answer, ApiError, BulkPage, Pauses, Remedy};
 
 static DRIFT: Throttle = Throttle::new();
@@ -145,7 +145,7 @@ impl<'a> Pages<'a> {
                 Err(error) => error,
             };
             telemetry::failed(&span, error.class());
-            self.pipeline.metrics.retry("list", error.class());
+            self.pipeline.metrics.retry(RetriedStage::List, error.class());
             match error.remedy() {
                 Remedy::WaitForGate => {}
                 // VDAB may refuse for a moment, during a deployment.
@@ -195,11 +195,15 @@ impl Down<'_> {
             if total == self.total {
                 return Ok(None);
             }
-            let kind = if total > self.total { "grew" } else { "shrank" };
+            let kind = if total > self.total {
+                PageDrift::Grew
+            } else {
+                PageDrift::Shrank
+            };
             self.pages.pipeline.metrics.page_drifted(kind, 1);
-            if let Some(times) = DRIFT.due(kind, 1) {
+            if let Some(times) = DRIFT.due(kind.as_str(), 1) {
                 let (window, from) = (self.pages.window, self.total);
-                tracing::info!(%window, from, to = total, times, "a window {kind} while it was listed; listing it again");
+                tracing::info!(%window, from, to = total, times, "a window {} while it was listed; listing it again", kind.as_str());
             }
             self.total = total;
             self.left = total.div_ceil(self.step);

@@ -11,12 +11,10 @@ use uuid::Uuid;
 
 use super::{Pipeline, STATEMENT, SyncError};
 use crate::config::{DIPLOMAS, List};
+use crate::model::Job;
 use crate::store::{StoreError, job_success, reference_code, within};
 use crate::vdab::reference::Entry;
 use crate::vdab::{ApiError, persevere};
-
-/// The job in `job_success`: recorded once there is nothing left to fetch or to look up.
-pub const JOB: &str = "reference";
 
 /// An answer that takes longer counts as none, whatever keeps it.
 const CALL: Duration = Duration::from_mins(3);
@@ -119,7 +117,7 @@ impl Pipeline {
         if refreshed.complete() && !self.token.is_cancelled() {
             store("recording success", async {
                 let mut tx = self.store.begin_write().await?;
-                job_success::record(&mut tx, JOB).await?;
+                job_success::record(&mut tx, Job::Reference).await?;
                 tx.commit().await
             })
             .await?;

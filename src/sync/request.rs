@@ -6,7 +6,8 @@ use uuid::Uuid;
 use super::delta;
 use super::plan::Plan;
 use crate::config;
-use crate::model::{CvId, Window};
+use crate::model::{CvId, Job, Window};
+use crate::telemetry::Horizon;
 
 /// From one second listing to the next.
 pub const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
@@ -39,8 +40,8 @@ pub enum Request {
 #[derive(Debug)]
 pub(super) enum Task {
     /// List these windows and fetch what is needed. What windows that were settled before still show as new became
-    /// visible late, and is counted under this word.
-    List(Plan, Option<&'static str>),
+    /// visible late, and is counted under this horizon.
+    List(Plan, Option<Horizon>),
     /// Fetch these.
     Fetch(Vec<CvId>),
     /// List the whole source, then fetch what differs.
@@ -125,21 +126,21 @@ impl Request {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::UpToNow => "sync",
-            Self::Relist => "relist",
+            Self::UpToNow => Job::Sync.as_str(),
+            Self::Relist => Job::Relist.as_str(),
+            Self::Reconcile => Job::Reconcile.as_str(),
             Self::Range(_) => "backfill",
             Self::These(_) => "resync",
             Self::Approved => "approved deletes",
-            Self::Reconcile => "reconcile",
         }
     }
 
-    /// The name of the job in `job_success`, for those whose silence is worth an alarm.
-    pub(super) fn job(&self) -> Option<&'static str> {
+    /// The job that has succeeded once this has; none for what only a person asks for.
+    pub(super) fn job(&self) -> Option<Job> {
         match self {
-            Self::UpToNow => Some("sync"),
-            Self::Relist => Some("relist"),
-            Self::Reconcile => Some("reconcile"),
+            Self::UpToNow => Some(Job::Sync),
+            Self::Relist => Some(Job::Relist),
+            Self::Reconcile => Some(Job::Reconcile),
             Self::Range(_) | Self::These(_) | Self::Approved => None,
         }
     }
@@ -174,14 +175,14 @@ impl Request {
             Self::UpToNow => {
                 let from = settings.from;
                 let plan = Plan::new(marks.watermark, from, overlap, &marks.ends, width);
-                Task::List(plan, Some("overlap"))
+                Task::List(plan, Some(Horizon::Overlap))
             }
             Self::Relist => {
                 let span = marks
                     .watermark
                     .map(|watermark| to_relist(settings, watermark, marks.relisted));
                 let (van, tot) = span.unwrap_or((now, now));
-                Task::List(again(van, tot), Some("relist"))
+                Task::List(again(van, tot), Some(Horizon::Relist))
             }
             Self::Range(window) => Task::List(again(window.van(), window.tot()), None),
             Self::These(ids) => Task::Fetch(ids),

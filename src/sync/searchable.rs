@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Pipeline, STATEMENT};
-use crate::store::cv_search::CONSUMER;
+use crate::model::Job;
 use crate::store::{Store, StoreError, cv_search, lease, within};
 use crate::telemetry::Throttle;
 use crate::vdab::Pauses;
@@ -38,7 +38,7 @@ pub async fn follow(pipeline: &Pipeline) -> Infallible {
             .as_ref()
             .err()
             .map(|error| format!("search does not follow the changes: {error}"));
-        pipeline.beside(CONSUMER, trouble);
+        pipeline.beside(Job::Search, trouble);
         let pause = match done {
             Ok(done) => {
                 pauses = fresh();

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::model::{CvId, Fate, Outcome, ParkClass, Standing, StatusWords};
 use crate::store::parked_cv;
+use crate::telemetry::ListedStatus;
 use crate::vdab::BulkItem;
 
 /// What to do about one listed id.
@@ -122,14 +123,14 @@ impl Labels {
         }
     }
 
-    /// Each word with its count.
+    /// Each status with its count.
     #[must_use]
-    pub fn words(self) -> [(&'static str, u64); 4] {
+    pub fn counts(self) -> [(ListedStatus, u64); 4] {
         [
-            ("live", self.live),
-            ("gone", self.gone),
-            ("unknown", self.unknown),
-            ("invalid_id", self.invalid_id),
+            (ListedStatus::Live, self.live),
+            (ListedStatus::Gone, self.gone),
+            (ListedStatus::Unknown, self.unknown),
+            (ListedStatus::InvalidId, self.invalid_id),
         ]
     }
 }

@@ -10,7 +10,7 @@ use super::settle::{Settled, Settlement};
 use super::{Done, End, Pipeline, Summary, SyncError};
 use crate::model::{Fate, Outcome, ParkClass, Tally};
 use crate::store::{Applied, StoreError, held_delete, sync_window, watermark};
-use crate::telemetry::{self, Throttle};
+use crate::telemetry::{self, ChangeKind, Throttle, WindowOutcome};
 
 static UNSTORABLE: Throttle = Throttle::new();
 static HELD: Throttle = Throttle::new();
@@ -227,14 +227,14 @@ async fn finish(
             "window settled"
         );
         let outcome = if listed.planned.fresh {
-            "settled"
+            WindowOutcome::Settled
         } else {
-            "relisted"
+            WindowOutcome::Relisted
         };
         pipeline.metrics.window_ended(outcome, 1);
         pipeline.metrics.window_took(listed.started.elapsed());
-        for (label, ids) in listed.labels.words() {
-            pipeline.metrics.listed(label, ids);
+        for (status, ids) in listed.labels.counts() {
+            pipeline.metrics.listed(status, ids);
         }
         pipeline.metrics.tally(&tally);
         pipeline.progress.settled(1);
@@ -252,9 +252,13 @@ async fn finish(
 fn observe_delay(pipeline: &Pipeline, end: Applied, first_listed: Instant) {
     match end {
         Applied::Inserted | Applied::Updated => {
-            pipeline.metrics.applied("upsert", first_listed.elapsed());
+            pipeline
+                .metrics
+                .applied(ChangeKind::Upsert, first_listed.elapsed());
         }
-        Applied::Deleted => pipeline.metrics.applied("delete", first_listed.elapsed()),
+        Applied::Deleted => pipeline
+            .metrics
+            .applied(ChangeKind::Delete, first_listed.elapsed()),
         Applied::Unchanged
         | Applied::Superseded
         | Applied::Parked

@@ -1,4 +1,4 @@
-//! What the pipeline tells: one method for each event. Labels come from closed sets and hold no ids.
+//! The metrics of a process: one method for each event. Labels come from closed sets and hold no ids.
 
 use std::time::Duration;
 
@@ -9,7 +9,12 @@ use prometheus::{Registry, TextEncoder};
 use url::Url;
 
 use super::instruments::Instruments;
+use super::labels::{
+    ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift, RecordResult,
+    RetriedStage, WindowOutcome,
+};
 use crate::config::Otel;
+use crate::model::Tally;
 
 /// Prometheus reserves the label `quantile` for summaries, so the old name gets their type.
 const OLD_TYPE: (&str, &str) = (
@@ -17,7 +22,7 @@ const OLD_TYPE: (&str, &str) = (
     "# TYPE cvsync_verified_age_seconds summary\n",
 );
 
-/// Where the pipeline writes its numbers. Cheap to clone.
+/// The pipeline writes its numbers here. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -66,26 +71,26 @@ impl Metrics {
 
     /// A counter that is absent until its first event cannot be alerted on.
     fn start_at_zero(&self) {
-        for outcome in ["settled", "relisted", "failed"] {
-            self.window_ended(outcome, 0);
+        for outcome in WindowOutcome::ALL {
+            self.window_ended(*outcome, 0);
         }
-        for kind in ["grew", "shrank", "duplicate"] {
-            self.page_drifted(kind, 0);
+        for kind in PageDrift::ALL {
+            self.page_drifted(*kind, 0);
         }
-        for status in ["live", "gone", "unknown", "invalid_id"] {
-            self.listed(status, 0);
+        for status in ListedStatus::ALL {
+            self.listed(*status, 0);
         }
-        for horizon in ["overlap", "relist"] {
-            self.arrived_late(horizon, 0, None);
+        for horizon in Horizon::ALL {
+            self.arrived_late(*horizon, 0, None);
         }
-        self.tally(&crate::model::Tally::default());
-        for reason in ["rate_limit", "auth", "outage", "database", "paused"] {
-            self.gate_closed(reason, Duration::ZERO);
+        self.tally(&Tally::default());
+        for reason in ClosedBy::ALL {
+            self.gate_closed(*reason, Duration::ZERO);
         }
-        for outcome in ["delivered", "refused", "timeout", "unreachable"] {
+        for outcome in DeliveryOutcome::ALL {
             self.instruments
                 .webhook
-                .add(0, &[KeyValue::new("outcome", outcome)]);
+                .add(0, &[KeyValue::new("outcome", outcome.as_str())]);
         }
     }
 
@@ -163,25 +168,25 @@ impl Metrics {
         self.instruments.query.record(took.as_secs_f64(), &labels);
     }
 
-    /// Paging by offset moved under the reader: the window `grew` or `shrank`, or an id came twice (`duplicate`).
-    pub fn page_drifted(&self, kind: &'static str, times: u64) {
+    /// Paging by offset moved under the reader.
+    pub fn page_drifted(&self, kind: PageDrift, times: u64) {
         self.instruments
             .page_drift
-            .add(times, &[KeyValue::new("kind", kind)]);
+            .add(times, &[KeyValue::new("kind", kind.as_str())]);
     }
 
-    /// One CV, from listed to committed; `kind` is `upsert` or `delete`.
-    pub fn applied(&self, kind: &'static str, delay: Duration) {
+    /// One CV, from listed to committed.
+    pub fn applied(&self, kind: ChangeKind, delay: Duration) {
         self.instruments
             .apply_delay
-            .record(delay.as_secs_f64(), &[KeyValue::new("kind", kind)]);
+            .record(delay.as_secs_f64(), &[KeyValue::new("kind", kind.as_str())]);
     }
 
-    /// So many windows ended: `settled`, `relisted` (settled as well, but listed before) or `failed`.
-    pub fn window_ended(&self, outcome: &'static str, windows: u64) {
+    /// So many windows ended.
+    pub fn window_ended(&self, outcome: WindowOutcome, windows: u64) {
         self.instruments
             .windows
-            .add(windows, &[KeyValue::new("outcome", outcome)]);
+            .add(windows, &[KeyValue::new("outcome", outcome.as_str())]);
     }
 
     /// How long a window took.
@@ -191,18 +196,18 @@ impl Metrics {
             .record(took.as_secs_f64(), &[]);
     }
 
-    /// Listed ids whose status says `live`, `gone` or `unknown`, or that are `invalid_id`.
-    pub fn listed(&self, status: &'static str, ids: u64) {
+    /// Listed ids, by what their status says.
+    pub fn listed(&self, status: ListedStatus, ids: u64) {
         self.instruments
             .listed
-            .add(ids, &[KeyValue::new("status", status)]);
+            .add(ids, &[KeyValue::new("status", status.as_str())]);
     }
 
     /// Ids that only a second listing showed, and for how long they were known not to be visible.
-    pub fn arrived_late(&self, horizon: &'static str, ids: u64, late: Option<Duration>) {
+    pub fn arrived_late(&self, horizon: Horizon, ids: u64, late: Option<Duration>) {
         self.instruments
             .late_arrivals
-            .add(ids, &[KeyValue::new("horizon", horizon)]);
+            .add(ids, &[KeyValue::new("horizon", horizon.as_str())]);
         if let Some(late) = late {
             self.instruments
                 .late_arrival_delay
@@ -211,44 +216,45 @@ impl Metrics {
     }
 
     /// What became of some ids. `listed` is counted apart.
-    pub fn tally(&self, tally: &crate::model::Tally) {
+    pub fn tally(&self, tally: &Tally) {
         for (result, ids) in [
-            ("inserted", tally.inserted),
-            ("updated", tally.updated),
-            ("unchanged", tally.unchanged),
-            ("deleted", tally.deleted),
-            ("skipped", tally.skipped),
-            ("superseded", tally.superseded),
-            ("parked", tally.parked),
-            ("held", tally.held),
+            (RecordResult::Inserted, tally.inserted),
+            (RecordResult::Updated, tally.updated),
+            (RecordResult::Unchanged, tally.unchanged),
+            (RecordResult::Deleted, tally.deleted),
+            (RecordResult::Skipped, tally.skipped),
+            (RecordResult::Superseded, tally.superseded),
+            (RecordResult::Parked, tally.parked),
+            (RecordResult::Held, tally.held),
         ] {
             self.instruments
                 .records
-                .add(ids, &[KeyValue::new("result", result)]);
+                .add(ids, &[KeyValue::new("result", result.as_str())]);
         }
     }
 
-    /// An attempt of `stage` (`list`, `fetch`, `database`) that has to be repeated.
-    pub fn retry(&self, stage: &'static str, error: &'static str) {
+    /// An attempt that has to be repeated.
+    pub fn retry(&self, stage: RetriedStage, error: &'static str) {
         let labels = [
-            KeyValue::new("stage", stage),
+            KeyValue::new("stage", stage.as_str()),
             KeyValue::new("error_type", error),
         ];
         self.instruments.retries.add(1, &labels);
     }
 
     /// Time in which the gate was closed.
-    pub fn gate_closed(&self, reason: &'static str, time: Duration) {
-        self.instruments
-            .gate_closed
-            .add(time.as_secs_f64(), &[KeyValue::new("reason", reason)]);
+    pub fn gate_closed(&self, reason: ClosedBy, time: Duration) {
+        self.instruments.gate_closed.add(
+            time.as_secs_f64(),
+            &[KeyValue::new("reason", reason.as_str())],
+        );
     }
 
-    /// A request to the webhook: `delivered`, `refused` by its answer, `timeout` or `unreachable`.
-    pub fn webhook_ended(&self, outcome: &'static str) {
+    /// A request to the webhook ended.
+    pub fn webhook_ended(&self, outcome: DeliveryOutcome) {
         self.instruments
             .webhook
-            .add(1, &[KeyValue::new("outcome", outcome)]);
+            .add(1, &[KeyValue::new("outcome", outcome.as_str())]);
     }
 
     /// The quota of an operation, VDAB's word before ours, and what VDAB says is left of it.
@@ -281,11 +287,11 @@ impl Metrics {
         metrics.http_request(&server, "/kandidaten/{id}", short, Some(200), None);
         metrics.http_served("GET", "/livez".into(), short, 200);
         metrics.queried("writing a batch", short, None);
-        metrics.applied("upsert", Duration::from_secs(2));
+        metrics.applied(ChangeKind::Upsert, Duration::from_secs(2));
         metrics.window_took(Duration::from_secs(3));
-        metrics.listed("live", 2);
-        metrics.arrived_late("relist", 1, Some(Duration::from_mins(90)));
-        metrics.retry("fetch", "incomplete");
+        metrics.listed(ListedStatus::Live, 2);
+        metrics.arrived_late(Horizon::Relist, 1, Some(Duration::from_mins(90)));
+        metrics.retry(RetriedStage::Fetch, "incomplete");
         metrics.quota("detail", 2_000, Some(1_999));
         metrics
     }

@@ -1,6 +1,7 @@
 //! Logs, metrics and traces: what an operator sees.
 
 mod instruments;
+mod labels;
 mod logs;
 mod metrics;
 mod otlp;
@@ -8,6 +9,10 @@ mod spans;
 mod stderr;
 mod throttle;
 
+pub use self::labels::{
+    ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift, RecordResult,
+    RetriedStage, WindowOutcome,
+};
 pub use self::logs::{Screen, install};
 pub use self::metrics::Metrics;
 pub use self::otlp::{Traces, host, probe};

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::headers::LONGEST_WAIT;
 use crate::model::ParkClass;
+use crate::telemetry::ClosedBy;
 
 /// A request that brought no usable answer. Holds no id, URL, header or body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,13 +128,19 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The word for it in metrics.
+    /// The word for it in metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RateLimit => "rate_limit",
-            Self::Auth => "auth",
-            Self::Outage => "outage",
+        ClosedBy::from(self).as_str()
+    }
+}
+
+impl From<Reason> for ClosedBy {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::RateLimit => Self::RateLimit,
+            Reason::Auth => Self::Auth,
+            Reason::Outage => Self::Outage,
         }
     }
 }

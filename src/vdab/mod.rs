@@ -542,7 +542,7 @@ impl Client {
             *known = time.max(*known);
         }
         for (reason, time) in longest {
-            self.metrics.gate_closed(reason.as_str(), time);
+            self.metrics.gate_closed(reason.into(), time);
         }
     }
 

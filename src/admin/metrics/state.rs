@@ -37,7 +37,7 @@ pub const GAUGES: &[Gauge] = &[
             let jobs = numbers(admin)?.last_success.into_iter();
             Some(by(
                 "job",
-                jobs.map(|(job, at)| (job, count(at.timestamp()))),
+                jobs.map(|(job, at)| (job.as_str(), count(at.timestamp()))),
             ))
         },
     },

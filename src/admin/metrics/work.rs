@@ -2,6 +2,7 @@
 
 use super::gauge::{Gauge, Values, by, count, one, seconds};
 use crate::admin::Admin;
+use crate::model::Job;
 use crate::sync::{Queue, RELIST_EVERY};
 
 pub const GAUGES: &[Gauge] = &[
@@ -42,7 +43,7 @@ pub const GAUGES: &[Gauge] = &[
         name: "cvsync.schedule.interval",
         unit: "s",
         help: "Time between two ticks of this job's schedule",
-        read: intervals,
+        read: |admin| Some(intervals(admin)),
     },
     Gauge {
         name: "cvsync.settle.lag",
@@ -64,21 +65,22 @@ pub const GAUGES: &[Gauge] = &[
     },
 ];
 
-fn intervals(admin: &Admin) -> Option<Values> {
+fn intervals(admin: &Admin) -> Values {
     let settings = &admin.pipeline.settings;
-    let schedules = [
-        ("sync", Some(&settings.schedule)),
-        ("reconcile", settings.reconcile_schedule.as_ref()),
-        ("reference", settings.reference.schedule.as_ref()),
+    let jobs = [
+        (Job::Sync, Some(&settings.schedule)),
+        (Job::Reconcile, settings.reconcile_schedule.as_ref()),
+        (Job::Reference, settings.reference.schedule.as_ref()),
     ];
     let now = admin.pipeline.vdab.time().now();
-    let scheduled = schedules
+    let scheduled = jobs
         .into_iter()
         .filter_map(|(job, schedule)| Some((job, schedule?.interval(now)?)));
-    let relist = settings.relist.map(|_| ("relist", RELIST_EVERY));
+    let relist = settings.relist.map(|_| (Job::Relist, RELIST_EVERY));
     let intervals = scheduled.chain(relist);
-    let intervals = intervals.map(|(job, interval)| (job, seconds(interval.num_milliseconds())));
-    Some(by("job", intervals))
+    let intervals =
+        intervals.map(|(job, interval)| (job.as_str(), seconds(interval.num_milliseconds())));
+    by("job", intervals)
 }
 
 fn queues(admin: &Admin, number: impl Fn(&Queue) -> usize) -> Values {

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use super::View;
 use crate::admin::Phase;
 use crate::model::words::{count, number, span};
-use crate::model::{DriftKind, Tally};
+use crate::model::{DriftKind, Job, Tally};
 use crate::store::run_request::{RunRequest, What};
 use crate::store::sync_window::SyncWindow;
 use crate::sync::Snapshot;
@@ -20,7 +20,7 @@ fn button(label: &str, path: &str, body: &str, confirm: Option<&str>) -> Markup 
 
 pub fn figures(view: &View) -> Markup {
     let (status, now) = (&view.status, view.now);
-    let synced = status.last_success.get("sync");
+    let synced = status.last_success.get(&Job::Sync);
     html! {
         dl .figures {
             div {
@@ -362,7 +362,6 @@ pub fn instances(view: &View) -> Markup {
 }
 
 pub fn reconciled(view: &View) -> Markup {
-    let done = |job: &str| view.status.last_success.get(job).copied();
     html! {
         section #reconcile aria-labelledby="reconcile-title" {
             h2 #reconcile-title { "Last comparison" }
@@ -377,7 +376,7 @@ pub fn reconciled(view: &View) -> Markup {
                 },
                 None => p { "The whole of VDAB has not been compared with the database yet; that is done each night." },
             }
-            @if let Some(at) = done("relist") {
+            @if let Some(at) = view.status.last_success.get(&Job::Relist).copied() {
                 p { "The second listing, for late changes, was last done " (view.now.ago(at)) "." }
             }
             @for (kind, names) in view.status.schema_drift.iter().filter(|(_, names)| !names.is_empty()) {

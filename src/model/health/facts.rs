@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::model::Job;
+
 /// Everything that the verdict depends on.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -91,7 +93,7 @@ pub struct Stored {
     /// Another instance that says that it leads.
     pub rival: Option<String>,
     /// When each job last succeeded.
-    pub last_success: BTreeMap<String, DateTime<Utc>>,
+    pub last_success: BTreeMap<Job, DateTime<Utc>>,
     /// Parked CVs.
     pub parked: i64,
     /// How long the oldest of them has been parked.

@@ -4,7 +4,7 @@
 
 use super::{Facts, Finding, Light, Role, STANDBY, Stored, limits};
 use crate::model::words::{count, moment, number, span};
-use crate::model::{clocks, volume};
+use crate::model::{Job, clocks, volume};
 
 pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
     if let Some(stored) = &facts.stored {
@@ -97,8 +97,8 @@ fn overdue(facts: &Facts, stored: &Stored) -> Vec<Finding> {
     if facts.pause.is_some() {
         return found;
     }
-    let last = |job| stored.last_success.get(job).copied();
-    if let Some((every, at)) = facts.limits.reconcile_every.zip(last("reconcile"))
+    let last = |job| stored.last_success.get(&job).copied();
+    if let Some((every, at)) = facts.limits.reconcile_every.zip(last(Job::Reconcile))
         && facts.now - at > every * limits::SCHEDULES
     {
         let headline = format!("the comparison with VDAB last succeeded on {}", moment(at));
@@ -112,7 +112,7 @@ fn overdue(facts: &Facts, stored: &Stored) -> Vec<Finding> {
     if !facts.limits.relists || stored.watermark.is_none() {
         return found;
     }
-    let relist = match (last("relist"), &stored.leader) {
+    let relist = match (last(Job::Relist), &stored.leader) {
         (Some(at), _) if facts.now - at > limits::RELIST => {
             let headline = format!("the daily second listing last succeeded on {}", moment(at));
             amber("relist_overdue", headline).since(at)

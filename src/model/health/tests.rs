@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::Job;
 
 fn now() -> DateTime<Utc> {
     "2026-11-26T12:00:00Z".parse().unwrap()
@@ -446,13 +447,12 @@ fn oddity_is_amber_and_the_copy_stays_in_step() {
             });
         })
     };
-    let succeeded = |job: &str, hours: i64| {
-        let job = job.to_owned();
+    let succeeded = |job: Job, hours: i64| {
         stored(|it| {
             it.last_success.insert(job, ago(hours * 3_600));
         })
     };
-    let relisted = |hours| succeeded("relist", hours);
+    let relisted = |hours| succeeded(Job::Relist, hours);
     let text = |text: &str| Some(text.to_owned());
     for (facts, reason) in vec![
         (stored(|it| it.held_deletes = 1), Some("held_deletes")),
@@ -475,8 +475,8 @@ fn oddity_is_amber_and_the_copy_stays_in_step() {
         (consumer("webhook", 14), None),
         (consumer("nightly", 24 * 60), None),
         (consumer("nightly", 25 * 60), Some("consumer_late")),
-        (succeeded("reconcile", 71), None),
-        (succeeded("reconcile", 73), Some("reconcile_overdue")),
+        (succeeded(Job::Reconcile, 71), None),
+        (succeeded(Job::Reconcile, 73), Some("reconcile_overdue")),
         (relisted(71), None),
         (relisted(73), Some("relist_overdue")),
         (

@@ -1,0 +1,75 @@
+//! The values that labels of metrics may have. `docs/metrics.md` says what they mean.
+
+use crate::model::closed_set;
+
+closed_set! {
+    /// The end of a window; `outcome` of `cvsync_windows_total`.
+    WindowOutcome {
+        Settled = "settled",
+        Relisted = "relisted",
+        Failed = "failed",
+    }
+
+    /// A change of a window while its pages are read; `kind` of `cvsync_page_drift_total`.
+    PageDrift {
+        Grew = "grew",
+        Shrank = "shrank",
+        Duplicate = "duplicate",
+    }
+
+    /// The meaning of a listed id's status; `status` of `cvsync_listed_total`.
+    ListedStatus {
+        Live = "live",
+        Gone = "gone",
+        Unknown = "unknown",
+        InvalidId = "invalid_id",
+    }
+
+    /// The result for a listed id; `result` of `cvsync_records_total`.
+    RecordResult {
+        Inserted = "inserted",
+        Updated = "updated",
+        Unchanged = "unchanged",
+        Deleted = "deleted",
+        Skipped = "skipped",
+        Superseded = "superseded",
+        Parked = "parked",
+        Held = "held",
+    }
+
+    /// The kind of a committed change; `kind` of `cvsync_apply_delay_seconds`.
+    ChangeKind {
+        Upsert = "upsert",
+        Delete = "delete",
+    }
+
+    /// The second listing that showed a late change; `horizon` of `cvsync_late_arrivals_total`.
+    Horizon {
+        Overlap = "overlap",
+        Relist = "relist",
+    }
+
+    /// The stage whose attempt is repeated; `stage` of `cvsync_retries_total`.
+    RetriedStage {
+        List = "list",
+        Fetch = "fetch",
+        Database = "database",
+    }
+
+    /// The reason why no calls are made; `reason` of `cvsync_gate_closed_seconds_total`.
+    ClosedBy {
+        RateLimit = "rate_limit",
+        Auth = "auth",
+        Outage = "outage",
+        Database = "database",
+        Paused = "paused",
+    }
+
+    /// The end of a request to the webhook; `outcome` of `cvsync_webhook_deliveries_total`.
+    DeliveryOutcome {
+        Delivered = "delivered",
+        Refused = "refused",
+        Timeout = "timeout",
+        Unreachable = "unreachable",
+    }
+}
