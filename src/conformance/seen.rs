@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 
 use crate::config::List;
 use crate::model::{Dialect, Paging};
-use crate::vdab::probe::{Endpoint, Sight};
+use crate::vdab::Operation;
+use crate::vdab::probe::Sight;
 
 /// All of it; `None` where it could not be looked at.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +56,7 @@ pub struct Seen {
     /// What the latest answer said is left of the quota.
     pub left: Option<u64>,
     /// What the headers of each endpoint's answers told of the quota.
-    pub quota: BTreeMap<Endpoint, Quota>,
+    pub quota: BTreeMap<Operation, Quota>,
     /// Whether answers tell the time, and how far this machine is ahead of it in seconds.
     pub dated: Option<bool>,
     pub ahead: Option<i64>,

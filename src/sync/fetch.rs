@@ -18,7 +18,7 @@ use super::hand::{Hand, Place};
 use super::{Done, End, Item, Pipeline, SyncError, Work};
 use crate::model::{CvId, Fate, Outcome, ParkClass};
 use crate::telemetry::{self, RetriedStage, Throttle};
-use crate::vdab::{ApiError, Detail, Pauses, Remedy};
+use crate::vdab::{ApiError, Detail, Operation, Pauses, Remedy};
 
 static PARKED: Throttle = Throttle::new();
 
@@ -272,13 +272,14 @@ async fn attempt(
     let Some(parent) = &item.span else {
         return pipeline.vdab.detail(item.id).await;
     };
+    let template = Operation::Detail.properties().template;
     let span = tracing::debug_span!(
         parent: parent,
         "request",
-        otel.name = "GET /kandidaten/{id}",
+        otel.name = format!("GET {template}"),
         otel.kind = "client",
         http.request.method = "GET",
-        url.template = "/kandidaten/{id}",
+        url.template = template,
         error.type = field::Empty,
         otel.status_code = field::Empty,
     );

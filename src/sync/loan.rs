@@ -50,7 +50,7 @@ async fn answer_all(store: Store, mut asked: Receiver<Ask>, period: Duration) {
             // Before this caller comes one worker, and the loans of others.
             let limit = SEEN_WITHIN + period * (3 * ask.calls + 3);
             let gone = ask.answer.closed();
-            let loan = answer(store, ask.operation, ask.calls, limit, gone).await;
+            let loan = answer(store, ask.operation.name(), ask.calls, limit, gone).await;
             let _ = ask.answer.send(loan);
         })
         .await;

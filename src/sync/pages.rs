@@ -8,7 +8,7 @@ use tracing::{Instrument, field};
 use super::{Pipeline, SyncError, Work};
 use crate::model::{ParkClass, Window};
 use crate::telemetry::{self, PageDrift, RetriedStage, Throttle};
-use crate::vdab::{Answer, ApiError, BulkPage, Pauses, Remedy};
+use crate::vdab::{Answer, ApiError, BulkPage, Operation, Pauses, Remedy};
 
 static DRIFT: Throttle = Throttle::new();
 
@@ -129,12 +129,13 @@ impl<'a> Pages<'a> {
         let mut refusals = 0;
         loop {
             let size = self.pipeline.settings.page_size;
+            let template = Operation::Bulk.properties().template;
             let span = tracing::debug_span!(
                 "request",
-                otel.name = "GET /kandidaten/bulk",
+                otel.name = format!("GET {template}"),
                 otel.kind = "client",
                 http.request.method = "GET",
-                url.template = "/kandidaten/bulk",
+                url.template = template,
                 page.offset = offset,
                 error.type = field::Empty,
                 otel.status_code = field::Empty,
@@ -145,7 +146,9 @@ impl<'a> Pages<'a> {
                 Err(error) => error,
             };
             telemetry::failed(&span, error.class());
-            self.pipeline.metrics.retry(RetriedStage::List, error.class());
+            self.pipeline
+                .metrics
+                .retry(RetriedStage::List, error.class());
             match error.remedy() {
                 Remedy::WaitForGate => {}
                 // VDAB may refuse for a moment, during a deployment.

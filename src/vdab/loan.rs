@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::operation::Operation;
+
 /// A caller that got calls and could not make them for so long has lost them: later they would be too many in some minute.
 const FRESH: Duration = Duration::from_secs(2);
 
@@ -13,7 +15,7 @@ const FRESH: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Ask {
     /// Of this operation.
-    pub operation: &'static str,
+    pub operation: Operation,
     /// So many.
     pub calls: u32,
     /// Waits for the answer.
@@ -42,7 +44,7 @@ impl Borrowed {
     pub async fn take(
         &mut self,
         asks: &mpsc::Sender<Ask>,
-        operation: &'static str,
+        operation: Operation,
         calls: u32,
     ) -> bool {
         if self.granted_at.is_none_or(|at| at.elapsed() > FRESH) {
@@ -55,7 +57,7 @@ impl Borrowed {
         true
     }
 
-    async fn ask(&mut self, asks: &mpsc::Sender<Ask>, operation: &'static str, calls: u32) -> bool {
+    async fn ask(&mut self, asks: &mpsc::Sender<Ask>, operation: Operation, calls: u32) -> bool {
         if self.alone_until.is_some_and(|until| Instant::now() < until) {
             return false;
         }
@@ -93,7 +95,7 @@ mod tests {
         let (asks, mut asked) = mpsc::channel::<Ask>(1);
         let lender = tokio::spawn(async move {
             let first = asked.recv().await.unwrap();
-            assert_eq!((first.operation, first.calls), ("detail", 3));
+            assert_eq!((first.operation, first.calls), (Operation::Detail, 3));
             first.answer.send(Loan::Granted).unwrap();
             let second = asked.recv().await.unwrap();
             assert_eq!(second.calls, 1);
@@ -103,10 +105,10 @@ mod tests {
         });
         let mut borrowed = Borrowed::default();
         for _ in 0..3 {
-            assert!(borrowed.take(&asks, "detail", 3).await);
+            assert!(borrowed.take(&asks, Operation::Detail, 3).await);
         }
         for _ in 0..3 {
-            assert!(!borrowed.take(&asks, "detail", 1).await);
+            assert!(!borrowed.take(&asks, Operation::Detail, 1).await);
         }
         drop(asks);
         lender.await.unwrap();

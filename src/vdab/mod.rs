@@ -25,8 +25,10 @@ mod request;
 mod retry;
 pub mod search;
 mod source_time;
+mod traffic;
 mod wire;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,6 +42,7 @@ pub use self::drift::Seen;
 pub use self::error::{ApiError, Reason, Remedy};
 pub use self::gate::ClosedGate;
 pub use self::loan::{Ask, Loan};
+pub use self::operation::{Content, Operation};
 pub use self::quota::LARGEST_LOAN;
 pub use self::retry::{Pauses, persevere};
 pub use self::search::Search;
@@ -53,10 +56,11 @@ use self::canaries::Canaries;
 use self::drift::Drift;
 use self::error::Verdict;
 use self::gate::Pass;
-use self::operation::{Admission, Operation};
+use self::operation::Properties;
 use self::quota::Permit;
 use self::reference::Entry;
 use self::request::{API, Http};
+use self::traffic::{Admission, Traffic};
 use crate::clock::Clock;
 use crate::config;
 use crate::model::{CvId, Dialect, JsonPointer, Standing, StatusWords, Window, shape};
@@ -82,11 +86,8 @@ pub struct Client {
     patience: Option<Duration>,
     time: SourceTime,
     metrics: Metrics,
-    bulk: Operation,
-    detail: Operation,
-    search: Operation,
-    reference: Operation,
-    diplomas: Operation,
+    /// In the order of [`Operation::ALL`].
+    traffic: [Traffic; Operation::ALL.len()],
     canaries: Canaries,
     absence: Absence,
     drift: Drift,
@@ -147,8 +148,8 @@ impl Client {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, ClientError> {
-        let operation =
-            |name, template| Operation::new(name, template, api.rate_per_minute, api.timeout);
+        let traffic =
+            |operation| Traffic::new(operation, api.rate_per_minute, api.timeout);
         let client = Self {
             http: Http::new(api).map_err(ClientError::Tls)?,
             base_url: api.base_url.clone(),
@@ -161,20 +162,15 @@ impl Client {
             patience,
             time: SourceTime::new(clock),
             metrics,
-            bulk: operation("bulk", "/kandidaten/bulk"),
-            detail: operation("detail", "/kandidaten/{id}"),
-            search: operation("search", "/kandidaten"),
-            reference: operation("reference", "/{referentielijst}"),
-            diplomas: operation("diplomas", "/diplomas"),
+            traffic: Operation::ALL.map(traffic),
             canaries: Canaries::default(),
             absence: Absence::default(),
             drift: Drift::default(),
             over_quota: Mutex::default(),
         };
-        for operation in client.of_syncs() {
-            client
-                .metrics
-                .quota(operation.name, api.rate_per_minute.get().into(), None);
+        for operation in Operation::for_syncs() {
+            let limit = api.rate_per_minute.get().into();
+            client.metrics.quota(operation.name(), limit, None);
         }
         Ok(client)
     }
@@ -202,9 +198,8 @@ impl Client {
             (names.of("aantal"), size.to_string()),
         ];
         let request = self.http.get(url).query(&query);
-        let limit = bulk::LARGEST_PAGE;
         let page = self
-            .ask(&self.bulk, request, limit, |answer| {
+            .ask(Operation::Bulk, request, |answer| {
                 bulk::classify(answer, offset, names)
             })
             .await?;
@@ -223,7 +218,7 @@ impl Client {
     /// See [`ApiError::remedy`].
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
         loop {
-            let Admission { pass, permit } = self.detail.admit(self.patience).await?;
+            let Admission { pass, permit } = self.traffic(Operation::Detail).admit(self.patience).await?;
             let canary = self.canaries.other_than(id);
             if let (Some(canary), true) = (canary, pass.is_probe()) {
                 // Its outcome opens the gate, or keeps it closed.
@@ -264,7 +259,7 @@ impl Client {
             let Some(canary) = self.canaries.other_than(id) else {
                 break;
             };
-            let permit = self.detail.quota.urgent_permit().await;
+            let permit = self.traffic(Operation::Detail).quota.urgent_permit().await;
             let reply = self.ask_detail(&check, permit, canary).await;
             match &reply.outcome {
                 Err(failure) if failure.verdict() != Verdict::Healthy => {
@@ -315,8 +310,7 @@ impl Client {
             .http
             .get(url)
             .query(&search.query(&self.dialect, offset, size));
-        let limit = search::LARGEST_RESULT;
-        self.ask(&self.search, request, limit, |answer| {
+        self.ask(Operation::Search, request, |answer| {
             search::classify(answer, offset, &self.dialect.names)
         })
         .await
@@ -333,12 +327,9 @@ impl Client {
     ) -> Result<Answer<Vec<Entry>>, ApiError> {
         let segments: Vec<_> = path.split('/').collect();
         let request = self.http.get(self.url(&segments));
-        self.ask(
-            &self.reference,
-            request,
-            reference::LARGEST_LIST,
-            |answer| reference::classify(answer, label_field, &self.dialect.names),
-        )
+        self.ask(Operation::Reference, request, |answer| {
+            reference::classify(answer, label_field, &self.dialect.names)
+        })
         .await
     }
 
@@ -355,7 +346,7 @@ impl Client {
         let segments: Vec<_> = path.split('/').collect();
         let request = self.http.get(self.url(&segments));
         let request = request.query(&[("trefwoord", keyword)]);
-        self.ask(&self.diplomas, request, reference::LARGEST_LIST, |answer| {
+        self.ask(Operation::Diplomas, request, |answer| {
             reference::classify(answer, label_field, &self.dialect.names)
         })
         .await
@@ -363,24 +354,18 @@ impl Client {
 
     /// From now on calls come out of the quota of whoever answers these, as long as somebody does.
     pub fn borrow_from(&mut self, lender: &mpsc::Sender<Ask>) {
-        for operation in [
-            &mut self.bulk,
-            &mut self.detail,
-            &mut self.search,
-            &mut self.reference,
-            &mut self.diplomas,
-        ] {
-            operation.quota.borrow_from(lender.clone());
+        for traffic in &mut self.traffic {
+            traffic.quota.borrow_from(lender.clone());
         }
     }
 
     /// Takes so many calls of an operation out of its quota, before all callers that wait here, for somebody else to make at once.
     /// False if there is no such operation.
     pub async fn lend(&self, operation: &str, calls: u32) -> bool {
-        let Some(operation) = self.operations().find(|one| one.name == operation) else {
+        let Some(operation) = Operation::of(operation) else {
             return false;
         };
-        operation.quota.lend(calls).await;
+        self.traffic(operation).quota.lend(calls).await;
         true
     }
 
@@ -423,10 +408,9 @@ impl Client {
     /// One call, whose reply the caller reports to the gate.
     async fn ask_detail(&self, pass: &Pass<'_>, permit: Permit<'_>, id: CvId) -> Reply<Detail> {
         let request = self.http.get(self.url(&["kandidaten", &id.to_string()]));
-        let limit = detail::LARGEST_DOCUMENT;
         let asked = Instant::now();
         let reply = self
-            .call(&self.detail, pass, permit, request, limit, |answer| {
+            .call(Operation::Detail, pass, permit, request, |answer| {
                 let names = &self.dialect.names;
                 detail::classify(answer, id, &self.words, &self.exclude, names)
             })
@@ -492,25 +476,25 @@ impl Client {
     /// The same for bulk and detail, each of which has the whole quota.
     #[must_use]
     pub fn answers_by_operation(&self) -> [u64; 2] {
-        [self.bulk.received(), self.detail.received()]
+        [Operation::Bulk, Operation::Detail].map(|operation| self.traffic(operation).received())
     }
 
     /// Detail calls that have no answer yet.
     #[must_use]
     pub fn details_under_way(&self) -> usize {
-        self.detail.under_way()
+        self.traffic(Operation::Detail).under_way()
     }
 
     /// Whether any detail call succeeded since `instant`: then a CV that keeps failing fails by itself.
     #[must_use]
     pub fn detail_healthy_since(&self, instant: Instant) -> bool {
-        self.detail.gate.healthy_since(instant)
+        self.traffic(Operation::Detail).gate.healthy_since(instant)
     }
 
     /// Whether detail calls make sense now.
     #[must_use]
     pub fn details_are_open(&self) -> bool {
-        self.detail.gate.is_open()
+        self.traffic(Operation::Detail).gate.is_open()
     }
 
     /// The source's time.
@@ -528,44 +512,41 @@ impl Client {
     /// The closed gates of what syncs need, by operation. That reference data cannot be had is no trouble of theirs.
     #[must_use]
     pub fn closed_gates(&self) -> Vec<(&'static str, ClosedGate)> {
-        self.of_syncs()
-            .filter_map(|operation| Some((operation.name, operation.gate.closed()?)))
-            .collect()
+        let closed = |operation: Operation| {
+            let gate = self.traffic(operation).gate.closed()?;
+            Some((operation.name(), gate))
+        };
+        Operation::for_syncs().filter_map(closed).collect()
     }
 
     /// Brings the time that gates were closed into the metrics: of two that are closed at once, the longer time. Called every
     /// few seconds and before each scrape.
     pub fn count_closed_time(&self) {
-        let mut longest = self.bulk.gate.take_closed_time();
-        for (reason, time) in self.detail.gate.take_closed_time() {
-            let known = longest.entry(reason).or_default();
-            *known = time.max(*known);
+        let mut longest = HashMap::<Reason, Duration>::new();
+        for operation in Operation::for_syncs() {
+            for (reason, time) in self.traffic(operation).gate.take_closed_time() {
+                let known = longest.entry(reason).or_default();
+                *known = time.max(*known);
+            }
         }
         for (reason, time) in longest {
             self.metrics.gate_closed(reason.into(), time);
         }
     }
 
-    /// What a sync calls.
-    fn of_syncs(&self) -> impl Iterator<Item = &Operation> {
-        [&self.bulk, &self.detail].into_iter()
-    }
-
-    fn operations(&self) -> impl Iterator<Item = &Operation> {
-        let others = [&self.search, &self.reference, &self.diplomas];
-        self.of_syncs().chain(others)
+    fn traffic(&self, operation: Operation) -> &Traffic {
+        &self.traffic[operation as usize]
     }
 
     /// One attempt, as soon as gate and quota let it pass.
     async fn ask<T>(
         &self,
-        operation: &Operation,
+        operation: Operation,
         request: reqwest::RequestBuilder,
-        limit: usize,
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
     ) -> Result<Answer<T>, ApiError> {
-        let Admission { pass, permit } = operation.admit(self.patience).await?;
-        let reply = self.call(operation, &pass, permit, request, limit, classify);
+        let Admission { pass, permit } = self.traffic(operation).admit(self.patience).await?;
+        let reply = self.call(operation, &pass, permit, request, classify);
         let reply = reply.await;
         reply.tell(pass);
         reply.outcome
@@ -573,15 +554,18 @@ impl Client {
 
     async fn call<T>(
         &self,
-        operation: &Operation,
+        operation: Operation,
         pass: &Pass<'_>,
         mut permit: Permit<'_>,
         request: reqwest::RequestBuilder,
-        limit: usize,
         classify: impl FnOnce(&Raw) -> Result<T, ApiError>,
     ) -> Reply<T> {
         let asked = Instant::now();
-        let under_way = operation.begin();
+        let Properties {
+            template, limit, ..
+        } = operation.properties();
+        let traffic = self.traffic(operation);
+        let under_way = traffic.begin();
         let raw = match self.auth.sign(&self.http, request).await {
             Ok(request) => {
                 let again = async || {
@@ -593,7 +577,7 @@ impl Client {
             Err(error) => Err(error),
         };
         permit.end();
-        operation.end(under_way);
+        traffic.end(under_way);
         let received = Instant::now();
         if let Ok(raw) = &raw {
             self.observe(operation, raw, asked, received);
@@ -606,7 +590,7 @@ impl Client {
         let outcome = raw.as_ref().map_err(Clone::clone).and_then(classify);
         self.metrics.http_request(
             &self.base_url,
-            operation.template,
+            template,
             received - asked,
             raw.as_ref().ok().map(|raw| raw.status.as_u16()),
             outcome.as_ref().err().map(ApiError::class),
@@ -623,12 +607,12 @@ impl Client {
         }
     }
 
-    fn observe(&self, operation: &Operation, raw: &Raw, asked: Instant, received: Instant) {
+    fn observe(&self, operation: Operation, raw: &Raw, asked: Instant, received: Instant) {
         self.time
             .learn(headers::date(&raw.headers), asked, received);
         let ours = u64::from(self.per_minute.get());
         self.metrics.quota(
-            operation.name,
+            operation.name(),
             headers::rate_limit(&raw.headers).unwrap_or(ours),
             headers::rate_limit_remaining(&raw.headers),
         );

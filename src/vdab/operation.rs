@@ -1,95 +1,130 @@
-//! What an operation of the API has for itself: VDAB counts the calls of each apart.
+//! The operations of the API in one table. VDAB counts the calls of each apart.
 
-use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use super::{bulk, detail, reference, search};
 
-use super::error::ApiError;
-use super::gate::{Gate, Pass};
-use super::quota::{Permit, Quota};
+/// An operation of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// The ids whose latest change lies in a window.
+    Bulk,
+    /// One CV.
+    Detail,
+    /// CVs that match a filter.
+    Search,
+    /// A code list.
+    Reference,
+    /// The diplomas that match a keyword.
+    Diplomas,
+}
 
-/// See the module's documentation.
-#[derive(Debug)]
-pub struct Operation {
-    /// What quota and metrics call it.
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Properties {
+    /// In metrics, status and quota loans.
     pub name: &'static str,
-    /// Its path in the metrics, without ids.
+    /// Its path without ids, in metrics and traces.
     pub template: &'static str,
-    /// How many calls are left.
-    pub quota: Quota,
-    /// Whether calls make sense now.
-    pub gate: Gate,
-    under_way: AtomicUsize,
-    received: AtomicU64,
+    /// The content of a good response.
+    pub content: Content,
+    /// The most bytes that are read of a response.
+    pub limit: usize,
+    /// Whether syncs need it, so that its quota and its gate are theirs.
+    pub for_syncs: bool,
 }
 
-/// Leave and a permit for one request.
-#[derive(Debug)]
-pub struct Admission<'a> {
-    /// To tell the gate how the request ended.
-    pub pass: Pass<'a>,
-    /// To be kept until then.
-    pub permit: Permit<'a>,
-}
-
-/// A call that has no answer yet; over when this is dropped, whatever drops it.
-pub struct UnderWay<'a>(&'a Operation);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
+/// The content of a good response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A page of ids, whole or in part.
+    Page,
+    /// A document, which is personal data throughout.
+    Document,
+    /// Codes with their labels.
+    Codes,
 }
 
 impl Operation {
-    /// One of which nothing was asked yet.
-    pub fn new(
-        name: &'static str,
-        template: &'static str,
-        per_minute: NonZeroU32,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            name,
-            template,
-            quota: Quota::new(name, per_minute, timeout),
-            gate: Gate::default(),
-            under_way: AtomicUsize::new(0),
-            received: AtomicU64::new(0),
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Bulk,
+        Self::Detail,
+        Self::Search,
+        Self::Reference,
+        Self::Diplomas,
+    ];
+
+    /// The row of the table.
+    #[must_use]
+    pub const fn properties(self) -> Properties {
+        match self {
+            Self::Bulk => Properties {
+                name: "bulk",
+                template: "/kandidaten/bulk",
+                content: Content::Page,
+                limit: bulk::LARGEST_PAGE,
+                for_syncs: true,
+            },
+            Self::Detail => Properties {
+                name: "detail",
+                template: "/kandidaten/{id}",
+                content: Content::Document,
+                limit: detail::LARGEST_DOCUMENT,
+                for_syncs: true,
+            },
+            Self::Search => Properties {
+                name: "search",
+                template: "/kandidaten",
+                content: Content::Page,
+                limit: search::LARGEST_RESULT,
+                for_syncs: false,
+            },
+            Self::Reference => Properties {
+                name: "reference",
+                template: "/{referentielijst}",
+                content: Content::Codes,
+                limit: reference::LARGEST_LIST,
+                for_syncs: false,
+            },
+            Self::Diplomas => Properties {
+                name: "diplomas",
+                template: "/diplomas",
+                content: Content::Codes,
+                limit: reference::LARGEST_LIST,
+                for_syncs: false,
+            },
         }
     }
 
-    /// A call begins.
-    pub fn begin(&self) -> UnderWay<'_> {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        UnderWay(self)
+    /// What quota and metrics call it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.properties().name
     }
 
-    /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
-    pub async fn admit(&self, patience: Option<Duration>) -> Result<Admission<'_>, ApiError> {
-        loop {
-            let pass = self.gate.pass(patience).await?;
-            let permit = self.quota.permit().await;
-            if pass.holds() {
-                return Ok(Admission { pass, permit });
-            }
-            permit.give_back();
+    /// Those that syncs need.
+    pub fn for_syncs() -> impl Iterator<Item = Self> {
+        let all = Self::ALL.into_iter();
+        all.filter(|operation| operation.properties().for_syncs)
+    }
+
+    /// The operation of this name, if there is one.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|operation| operation.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_operation_has_its_place_and_its_name() {
+        for (place, operation) in Operation::ALL.into_iter().enumerate() {
+            assert_eq!(operation as usize, place);
+            assert_eq!(Operation::of(operation.name()), Some(operation));
         }
-    }
-
-    /// An attempt has come to an end, well or not.
-    pub fn end(&self, under_way: UnderWay<'_>) {
-        drop(under_way);
-        self.received.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Calls that have no answer yet.
-    pub fn under_way(&self) -> usize {
-        self.under_way.load(Ordering::Relaxed)
-    }
-
-    /// Attempts that have come to an end.
-    pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        assert_eq!(Operation::of("dance"), None);
     }
 }

@@ -9,24 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Map, Value};
 
 use super::answer::Raw;
-use super::bulk::LARGEST_PAGE;
 use super::error::ApiError;
-use super::operation::Operation;
+use super::operation::{Content, Operation};
+use super::traffic::Traffic;
 use super::{Client, headers, wire};
 use crate::model::CvId;
-
-/// What is asked; VDAB counts the calls of each apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Endpoint {
-    /// `/kandidaten/bulk`
-    Bulk,
-    /// `/kandidaten/{id}`
-    Detail,
-    /// `/kandidaten`
-    Search,
-    /// A list of the Referentie API.
-    Reference,
-}
 
 /// What an answer looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,11 +93,10 @@ impl Shape {
 const LIST: u8 = 3;
 const COUNTS: u8 = LIST - 1;
 
-/// Asks one thing after the other, each within the quota of its endpoint.
+/// Asks one thing after the other, each within the quota of its operation.
 #[derive(Debug)]
 pub struct Probe {
     client: Client,
-    operations: BTreeMap<Endpoint, Operation>,
     ids: Vec<CvId>,
     numbers: HashMap<CvId, usize>,
     words: Vec<String>,
@@ -120,20 +106,9 @@ impl Probe {
     /// `client` has to speak as the contract does: what differs is what is looked for.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        let operation = |endpoint, name, template| {
-            let operation = Operation::new(name, template, client.per_minute, client.timeout);
-            (endpoint, operation)
-        };
-        let operations = BTreeMap::from([
-            operation(Endpoint::Bulk, "bulk", "/kandidaten/bulk"),
-            operation(Endpoint::Detail, "detail", "/kandidaten/{id}"),
-            operation(Endpoint::Search, "search", "/kandidaten"),
-            operation(Endpoint::Reference, "reference", "/{list}"),
-        ]);
         let words = client.words.live.iter().chain(&client.words.gone);
         Self {
             words: words.cloned().collect(),
-            operations,
             ids: Vec::new(),
             numbers: HashMap::new(),
             client,
@@ -143,8 +118,7 @@ impl Probe {
     /// Attempts that have come to an end, well or not.
     #[must_use]
     pub fn answers_received(&self) -> u64 {
-        let operations = self.operations.values();
-        operations.map(Operation::received).sum()
+        self.client.traffic.iter().map(Traffic::received).sum()
     }
 
     /// The client's own knowledge: the source's time.
@@ -159,21 +133,20 @@ impl Probe {
     /// If there is none, or the source does not want to be asked for now.
     pub async fn get(
         &mut self,
-        endpoint: Endpoint,
+        operation: Operation,
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<Sight, ApiError> {
         let client = &self.client;
-        let operation = &self.operations[&endpoint];
         let request = client.http.get(client.url(path)).query(query);
         let mut raw = None;
         let classify = |answer: &Raw| {
             raw = Some(answer.clone());
             answer.json().map(drop)
         };
-        let outcome = Box::pin(client.ask(operation, request, LARGEST_PAGE, classify)).await;
+        let outcome = Box::pin(client.ask(operation, request, classify)).await;
         match (raw, outcome) {
-            (Some(raw), _) => Ok(self.sight(endpoint, &raw)),
+            (Some(raw), _) => Ok(self.sight(operation, &raw)),
             (None, Err(error)) => Err(error),
             (None, Ok(_)) => Err(ApiError::NotAnAnswer("it was not looked at")),
         }
@@ -186,15 +159,16 @@ impl Probe {
     pub async fn detail(&mut self, id: usize) -> Result<Sight, ApiError> {
         let id = self.ids.get(id).map(ToString::to_string);
         let id = id.ok_or(ApiError::BadId)?;
-        self.get(Endpoint::Detail, &["kandidaten", &id], &[]).await
+        self.get(Operation::Detail, &["kandidaten", &id], &[]).await
     }
 
-    fn sight(&mut self, endpoint: Endpoint, raw: &Raw) -> Sight {
+    fn sight(&mut self, operation: Operation, raw: &Raw) -> Sight {
+        let content = operation.properties().content;
         let headers = &raw.headers;
         let is_error = raw.status.as_u16() >= 400;
         let value = std::str::from_utf8(wire::without_mark(&raw.body)).ok();
         let value = value.and_then(|text| serde_json::from_str(text).ok());
-        let is_list = matches!(endpoint, Endpoint::Bulk | Endpoint::Search) && raw.status == 200;
+        let is_list = content == Content::Page && raw.status == 200;
         let (value, forms) = match value {
             Some(value) if is_list => {
                 let (value, forms) = wire::in_usual_form(&raw.body, value);
@@ -203,7 +177,7 @@ impl Probe {
             value => (value, BTreeSet::new()),
         };
         // A document is looked at no deeper than its own fields.
-        let depth = if endpoint == Endpoint::Detail {
+        let depth = if content == Content::Document {
             1
         } else {
             LIST
@@ -222,14 +196,14 @@ impl Probe {
                 String::new()
             },
             body: value.map_or(Shape::Other, |value| {
-                self.shape(&value, depth, endpoint == Endpoint::Bulk)
+                self.shape(&value, depth, operation == Operation::Bulk)
             }),
             forms,
             unproven: match raw.status.as_u16() {
-                200 if endpoint == Endpoint::Bulk && headers::is_json(headers) => {
+                200 if operation == Operation::Bulk && headers::is_json(headers) => {
                     wire::page(&raw.body, 0, &self.client.dialect.names).err()
                 }
-                204 if endpoint == Endpoint::Bulk => Some("it has status 204 and no body"),
+                204 if operation == Operation::Bulk => Some("it has status 204 and no body"),
                 _ => None,
             },
         }
@@ -307,13 +281,13 @@ mod tests {
     use crate::config::{Env, Source};
     use crate::telemetry::Metrics;
 
-    fn sight(endpoint: Endpoint, status: u16, body: &str) -> Sight {
+    fn sight(operation: Operation, status: u16, body: &str) -> Sight {
         let source = Source::load(&Env::new([("CVSYNC_API_KEY", "k")])).unwrap();
         let (clock, metrics) = (Clock::default(), Metrics::new().unwrap());
         let patience = Some(Duration::ZERO);
         let client = Client::new(&source.api, Vec::new(), patience, clock, metrics).unwrap();
         let raw = Raw::told(status, &[], body);
-        Probe::new(client).sight(endpoint, &raw)
+        Probe::new(client).sight(operation, &raw)
     }
 
     #[tokio::test]
@@ -323,15 +297,15 @@ mod tests {
             r#"{{"cvId":"{id}","status":"OPEN","naam":"PEETERS","gsm":470123456,"x":{{"straat":"Dorp"}},
             "wijzigingsDatum":"2022-08-03","{id}":1,"lijst":["PEETERS"]}}"#
         );
-        let seen = format!("{:?}", sight(Endpoint::Detail, 200, &body));
+        let seen = format!("{:?}", sight(Operation::Detail, 200, &body));
         for secret in [id, "PEETERS", "Dorp", "straat", "2022", "470123456"] {
             assert!(!seen.contains(secret), "{secret} in {seen}");
         }
         assert!(seen.contains("OPEN") && seen.contains("Date") && seen.contains("gsm"));
         let error = format!(r#"{{"moreInformation":"{id} is geen bestaande kandidaat"}}"#);
-        let error = sight(Endpoint::Detail, 404, &error);
+        let error = sight(Operation::Detail, 404, &error);
         assert_eq!(error.message, "… is geen bestaande kandidaat");
-        assert_eq!(sight(Endpoint::Bulk, 200, "<html>").body, Shape::Other);
+        assert_eq!(sight(Operation::Bulk, 200, "<html>").body, Shape::Other);
     }
 
     #[tokio::test]
@@ -339,7 +313,7 @@ mod tests {
         let id = "30dbfef1-59df-4521-a111-964bf0208e68";
         let item = format!(r#"{{"id":"{id}","state":"ACTIEF"}}"#);
         let page = sight(
-            Endpoint::Bulk,
+            Operation::Bulk,
             200,
             &format!(r#"{{"results":[{item},{item}]}}"#),
         );

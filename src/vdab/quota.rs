@@ -23,6 +23,7 @@ use governor::{Quota as Pace, RateLimiter};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::loan::{Ask, Borrowed};
+use super::operation::Operation;
 
 /// The most calls that are lent at once.
 pub const LARGEST_LOAN: u32 = 50;
@@ -39,7 +40,7 @@ const TICK_MS: u64 = 100;
 /// Hands out permits, one for every attempt, in the order in which they were asked for.
 #[derive(Debug)]
 pub struct Quota {
-    operation: &'static str,
+    operation: Operation,
     calls: State<Calls>,
     /// A call ended, which may make room for another.
     ended: Notify,
@@ -68,7 +69,7 @@ pub struct Permit<'a> {
 impl Quota {
     /// A pace for `per_minute` calls in any sliding minute, each of which takes at most `timeout`.
     #[must_use]
-    pub fn new(operation: &'static str, per_minute: NonZeroU32, timeout: Duration) -> Self {
+    pub fn new(operation: Operation, per_minute: NonZeroU32, timeout: Duration) -> Self {
         Self {
             operation,
             calls: State::new(Calls::new(
@@ -465,7 +466,7 @@ mod tests {
 
     fn quota(per_minute: u32) -> Quota {
         let timeout = Duration::from_millis(TIMEOUT);
-        Quota::new("detail", NonZeroU32::new(per_minute).unwrap(), timeout)
+        Quota::new(Operation::Detail, NonZeroU32::new(per_minute).unwrap(), timeout)
     }
 
     #[tokio::test]

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::config::Env;
     use crate::conformance::{Finding, Verdict};
-    use crate::vdab::probe::Endpoint;
+    use crate::vdab::Operation;
 
     fn source(env: &[(&str, &str)]) -> Source {
         let key = [("CVSYNC_API_KEY", "k")];
@@ -260,7 +260,7 @@ mod tests {
                 left_before: Some(left_before),
             };
             let seen = Seen {
-                quota: [(Endpoint::Detail, quota)].into(),
+                quota: [(Operation::Detail, quota)].into(),
                 ..Seen::default()
             };
             finding(&report(&seen, &source(&[])), "quota-apart").verdict

@@ -2,7 +2,7 @@
 
 use super::Judgement::{self, CannotTell, Differs, Holds, Tolerated};
 use super::{Eye, differs, setting};
-use crate::vdab::probe::Endpoint;
+use crate::vdab::Operation;
 
 impl Eye<'_> {
     pub(in crate::conformance) fn answers(&self) -> Judgement {
@@ -48,7 +48,7 @@ impl Eye<'_> {
     /// Whether the first detail call found what the bulk call before it had left. Others may use the key at the same time,
     /// the daemon for one.
     fn is_shared(&self) -> Option<bool> {
-        let detail = self.seen.quota.get(&Endpoint::Detail)?;
+        let detail = self.seen.quota.get(&Operation::Detail)?;
         let (left, before) = (detail.first_remaining?, detail.left_before?);
         if detail.limit?.saturating_sub(left) <= 2 || before.abs_diff(left) > 200 {
             return Some(false);

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{Looker, Row, is_text, said, word};
 use crate::conformance::seen::{Kind, Leading, Told};
-use crate::vdab::ApiError;
-use crate::vdab::probe::{Endpoint, Shape, Sight};
+use crate::vdab::probe::{Shape, Sight};
+use crate::vdab::{ApiError, Operation};
 
 /// So many CVs of each status are asked for, and so many where lists have none.
 const DETAILS: usize = 2;
@@ -20,11 +20,11 @@ impl Looker<'_> {
     pub(super) async fn details(&mut self, rows: &[Row]) -> Result<(), ApiError> {
         let never = Uuid::new_v4().to_string();
         let unknown = self
-            .get(Endpoint::Detail, &["kandidaten", &never], &[])
+            .get(Operation::Detail, &["kandidaten", &never], &[])
             .await?;
         self.seen.unknown_id = Some(unknown);
         let malformed = self
-            .get(Endpoint::Detail, &["kandidaten", "NOT_FOUND"], &[])
+            .get(Operation::Detail, &["kandidaten", "NOT_FOUND"], &[])
             .await?;
         self.seen.malformed_id = Some(malformed);
         let has_status = rows.iter().any(|row| self.word(row).is_some());
@@ -44,7 +44,7 @@ impl Looker<'_> {
             }
             *times += 1;
             let sight = self
-                .answer(Endpoint::Detail, async |probe| probe.detail(id).await)
+                .answer(Operation::Detail, async |probe| probe.detail(id).await)
                 .await?;
             let told = Told {
                 listed,

@@ -16,8 +16,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::seen::{Seen, Trouble};
 use crate::config::Source;
 use crate::model::Window;
-use crate::vdab::probe::{Endpoint, Probe, Shape, Sight};
-use crate::vdab::{ApiError, Pauses};
+use crate::vdab::probe::{Probe, Shape, Sight};
+use crate::vdab::{ApiError, Operation, Pauses};
 
 /// What `moreInformation` may be called.
 const MESSAGES: &[&str] = &[
@@ -128,12 +128,12 @@ impl<'a> Looker<'a> {
 
     async fn get(
         &mut self,
-        endpoint: Endpoint,
+        operation: Operation,
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<Sight, ApiError> {
-        self.answer(endpoint, async |probe| {
-            probe.get(endpoint, path, query).await
+        self.answer(operation, async |probe| {
+            probe.get(operation, path, query).await
         })
         .await
     }
@@ -141,7 +141,7 @@ impl<'a> Looker<'a> {
     /// What a call is answered that is made until what passes has passed.
     async fn answer(
         &mut self,
-        endpoint: Endpoint,
+        operation: Operation,
         call: impl AsyncFn(&mut Probe) -> Result<Sight, ApiError>,
     ) -> Result<Sight, ApiError> {
         let mut pauses = Pauses::new(Duration::from_millis(500), Duration::from_secs(2));
@@ -149,7 +149,7 @@ impl<'a> Looker<'a> {
         loop {
             let answer = call(&mut self.probe).await;
             if let Ok(sight) = &answer {
-                self.note(endpoint, sight);
+                self.note(operation, sight);
             }
             // What passes by tells nothing of the API, and must not be taken for a refusal.
             match answer.and_then(lasting) {
@@ -174,15 +174,15 @@ impl<'a> Looker<'a> {
         let mut query = vec![(name("van"), van), (name("tot"), tot)];
         query.extend(vanaf.map(|vanaf| (name("vanaf"), vanaf.to_string())));
         query.extend(aantal.map(|aantal| (name("aantal"), aantal.to_string())));
-        self.get(Endpoint::Bulk, &["kandidaten", "bulk"], &query)
+        self.get(Operation::Bulk, &["kandidaten", "bulk"], &query)
             .await
     }
 
     /// What any answer tells.
-    fn note(&mut self, endpoint: Endpoint, sight: &Sight) {
+    fn note(&mut self, operation: Operation, sight: &Sight) {
         let seen = &mut self.seen;
         let left_before = std::mem::replace(&mut seen.left, sight.remaining);
-        let quota = seen.quota.entry(endpoint).or_default();
+        let quota = seen.quota.entry(operation).or_default();
         if quota.calls == 0 {
             quota.first_remaining = sight.remaining;
             quota.left_before = left_before;

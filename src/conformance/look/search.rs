@@ -3,8 +3,8 @@
 use super::{Looker, total};
 use crate::config::DIPLOMAS;
 use crate::conformance::seen::Filtered;
-use crate::vdab::ApiError;
-use crate::vdab::probe::{Endpoint, Shape, Sight};
+use crate::vdab::probe::{Shape, Sight};
+use crate::vdab::{ApiError, Operation};
 
 /// Regions that many want to work in.
 const REGIOS: [&str; 2] = ["BE231A", "BE211A"];
@@ -58,7 +58,7 @@ impl Looker<'_> {
 
     /// The status of a search, and how many CVs it found.
     async fn found(&mut self, query: &[(&str, String)]) -> Result<Filtered, ApiError> {
-        let sight = self.get(Endpoint::Search, &["kandidaten"], query).await?;
+        let sight = self.get(Operation::Search, &["kandidaten"], query).await?;
         Ok((sight.status, total(&sight).map(|(_, total)| total)))
     }
 
@@ -68,7 +68,7 @@ impl Looker<'_> {
             let keyword = [("trefwoord", "master".to_owned())];
             let is_diplomas = list.name == DIPLOMAS;
             let query = if is_diplomas { &keyword[..] } else { &[] };
-            let sight = self.get(Endpoint::Reference, &path, query).await?;
+            let sight = self.get(Operation::Reference, &path, query).await?;
             if matches!(sight.status, 401 | 403) {
                 self.seen.reference.trouble = Some(format!(
                     "status {}: the key may need a subscription to the Referentie API",
