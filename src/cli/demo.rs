@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::simulate::rate;
 use crate::config::{Database, Env, Log, Otel};
-use crate::daemon::cancel_on_signal_within;
+use crate::shutdown::cancel_on_signal_within;
 use crate::demo::{self, Options};
 use crate::telemetry::{self, Screen};
 

@@ -42,7 +42,7 @@ use clap::{Parser, Subcommand};
 
 use self::output::Output;
 use crate::config::{Differs, Env, Problems};
-use crate::daemon::cancel_on_signal_within;
+use crate::shutdown::{self, cancel_on_signal_within};
 use crate::store::close_all;
 use crate::sync::InFuture;
 use crate::telemetry::STDERR;
@@ -110,13 +110,10 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    let code = run_to_end(command);
-    STDERR.flush(LAST_LINES);
+    let code = shutdown::run(|| run_to_end(command));
+    STDERR.flush(shutdown::LAST_LINES);
     code
 }
-
-/// How long the last lines may take where nobody reads stderr.
-const LAST_LINES: Duration = Duration::from_millis(500);
 
 fn run_to_end(command: Command) -> ExitCode {
     match dispatch(command) {
@@ -206,9 +203,6 @@ fn stoppable<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result
 /// There is less work for processors than many machines have of them, and containers count threads.
 const MOST_THREADS: usize = 8;
 
-/// How long the last connections to PostgreSQL may take to close: less than [`STOP`].
-const CLOSE: Duration = Duration::from_millis(500);
-
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -217,7 +211,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .build()?;
     let done = runtime.block_on(async {
         let done = work.await;
-        close_all(CLOSE).await;
+        close_all(shutdown::CLOSE).await;
         done
     });
     // Nothing of ours runs any longer; a name that is still being resolved must not keep the process.

@@ -2,7 +2,8 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, Env};
-use crate::daemon::{Daemon, cancel_on_signal};
+use crate::daemon::Daemon;
+use crate::shutdown::cancel_on_signal;
 use crate::telemetry::{self, Screen};
 
 /// The daemon: migrate, sync at start and on schedule, until SIGTERM, SIGINT or SIGHUP

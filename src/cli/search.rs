@@ -10,7 +10,7 @@ use super::output::{complain, note};
 use super::source::Source;
 use super::{Failed, Interrupted, STOP, Usage, table};
 use crate::config::{self, Env};
-use crate::daemon::cancel_on_signal_within;
+use crate::shutdown::cancel_on_signal_within;
 use crate::model::CvId;
 use crate::vdab::answer::one_line;
 use crate::vdab::search::{LARGEST_PAGE, MOST_VELDEN};

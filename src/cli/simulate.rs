@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::output;
 use crate::clock::Clock;
 use crate::config::{Env, Log, Otel};
-use crate::daemon::cancel_on_signal;
+use crate::shutdown::cancel_on_signal;
 use crate::simulator::{FaultShare, Options, Quirk, Simulator};
 use crate::telemetry::{self, Screen};
 

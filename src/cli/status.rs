@@ -15,7 +15,7 @@ use super::{Failed, Interrupted, Output, STOP};
 use crate::admin::{self, Numbers};
 use crate::clock::Clock;
 use crate::config::{self, Env};
-use crate::daemon::cancel_on_signal_within;
+use crate::shutdown::cancel_on_signal_within;
 use crate::model::health::Role;
 use crate::model::words::moment;
 use crate::model::{Facts, Health, Job, Light};

@@ -7,7 +7,6 @@ mod batch_size;
 mod leader;
 mod ping;
 mod schedule;
-mod shutdown;
 mod webhook;
 
 use std::net::SocketAddr;
@@ -21,8 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-pub use self::shutdown::{DRAIN, cancel_on_signal, cancel_on_signal_within, drained};
-
 use self::agenda::Agenda;
 use self::leader::Leader;
 use self::ping::Ping;
@@ -31,6 +28,7 @@ use self::webhook::Webhook;
 use crate::admin::{self, Admin, Board, Guard, Mirror, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::shutdown::{self, drained};
 use crate::store::StoreError;
 use crate::sync::{Pipeline, Request, Summary, SyncError};
 use crate::telemetry::{self, ClosedBy, Metrics, Throttle};
@@ -115,7 +113,7 @@ impl Daemon {
         self.listener.as_ref()?.local_addr().ok()
     }
 
-    /// Works until the token is cancelled; then finishes what is in hand within [`DRAIN`], or drops it whole.
+    /// Works until the token is cancelled; then finishes the batch under way within [`DRAIN`](shutdown::DRAIN), or drops it whole.
     ///
     /// # Errors
     /// If the database or its schema is gone after the daemon has worked in it: an outage does not count. Or if a part of the
@@ -161,7 +159,7 @@ impl Daemon {
             },
         };
         watching.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+        let _ = tokio::time::timeout(shutdown::ANSWER, async {
             while parts.join_next().await.is_some() {}
         })
         .await;

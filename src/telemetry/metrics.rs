@@ -1,5 +1,7 @@
 //! The metrics of a process: one method for each event. Labels come from closed sets and hold no ids.
 
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -15,6 +17,7 @@ use super::labels::{
 };
 use crate::config::Otel;
 use crate::model::Tally;
+use crate::shutdown;
 
 /// Prometheus reserves the label `quantile` for summaries, so the old name gets their type.
 const OLD_TYPE: (&str, &str) = (
@@ -28,8 +31,31 @@ pub struct Metrics {
     registry: Registry,
     meter: Meter,
     /// Keeps the instruments alive.
-    _provider: SdkMeterProvider,
+    _provider: Arc<Provider>,
     instruments: Instruments,
+}
+
+/// Pushes the last metrics when the last clone of [`Metrics`] is dropped.
+#[derive(Debug)]
+struct Provider {
+    provider: SdkMeterProvider,
+    is_pushed: bool,
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        if !self.is_pushed {
+            return;
+        }
+        let provider = self.provider.clone();
+        let (done, ended) = mpsc::channel();
+        // The SDK waits up to five seconds for a collector, whatever limit it gets.
+        thread::spawn(move || {
+            let _ = provider.shutdown();
+            let _ = done.send(());
+        });
+        let _ = ended.recv_timeout(shutdown::METRICS);
+    }
 }
 
 impl Metrics {
@@ -54,7 +80,9 @@ impl Metrics {
         let mut provider = SdkMeterProvider::builder()
             .with_reader(exporter)
             .with_resource(super::otlp::resource(otel));
-        if let Some(reader) = super::otlp::pushed_metrics(otel) {
+        let reader = super::otlp::pushed_metrics(otel);
+        let is_pushed = reader.is_some();
+        if let Some(reader) = reader {
             provider = provider.with_reader(reader);
         }
         let provider = provider.build();
@@ -63,7 +91,10 @@ impl Metrics {
             registry,
             instruments: Instruments::new(&meter),
             meter,
-            _provider: provider,
+            _provider: Arc::new(Provider {
+                provider,
+                is_pushed,
+            }),
         };
         metrics.start_at_zero();
         Ok(metrics)

@@ -334,6 +334,19 @@ async fn a_receiver_that_is_away_or_never_answers_holds_nothing_up() {
 }
 
 #[tokio::test]
+async fn a_daemon_stops_soon_while_its_collector_never_answers() {
+    let world = World::new(3).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let mut daemon = Process::run(&world, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &silent)]);
+    daemon.until_synced().await;
+    daemon.signal("-TERM");
+    // Metrics and traces wait for the collector, one after the other.
+    let status = daemon.ended_within(Duration::from_secs(6)).await;
+    assert_eq!(status.code(), Some(0), "{}", daemon.log());
+}
+
+#[tokio::test]
 async fn variable_that_is_not_obeyed_is_named_in_one_warning_and_traces_go_on() {
     let (world, received) = (World::new(1).await, Received::default());
     let url = http_receiver(received.clone()).await;

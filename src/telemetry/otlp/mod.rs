@@ -22,9 +22,7 @@ use opentelemetry_sdk::trace::{
 
 pub use self::probe::probe;
 use crate::config::{Otel, Proxies, Target, Tracing};
-
-/// How long the end of the process waits for what has not been delivered.
-const LAST_FLUSH: Duration = Duration::from_secs(2);
+use crate::shutdown;
 
 /// What the specification has where variables are not set.
 const QUEUE: usize = 2_048;
@@ -130,7 +128,7 @@ pub struct Traces(pub SdkTracerProvider);
 impl Drop for Traces {
     fn drop(&mut self) {
         // Nobody is left who could be told.
-        let _ = self.0.shutdown_with_timeout(LAST_FLUSH);
+        let _ = self.0.shutdown_with_timeout(shutdown::TRACES);
     }
 }
 

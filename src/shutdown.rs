@@ -1,23 +1,80 @@
-//! The end in two steps: the first signal asks, the second one insists.
+//! The end of the process in two steps: the first signal asks for it, the second one insists.
 
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
-use std::{fs, io, process, thread};
+use std::{fs, io, thread};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::STDERR;
+/// Container engines kill a process 10 seconds after the signal. cvsync spends them on the steps below, in their order.
+const BUDGET: Duration = Duration::from_secs(10);
 
-/// What is in hand may take so long once the end was asked for. With what follows it stays below the 10 seconds after
-/// which container engines kill.
-pub const DRAIN: Duration = Duration::from_secs(8);
+/// The batch under way is finished.
+pub const DRAIN: Duration = Duration::from_secs(5);
 
-/// A process that is still there so long after the signal ends by force: something waits that cannot be dropped, say for a reader
-/// of stdout.
-const BY_FORCE: Duration = Duration::from_millis(9_500);
+/// HTTP requests under way are answered.
+pub const ANSWER: Duration = Duration::from_secs(1);
 
-/// How long the last lines may take then.
-const LAST_LINES: Duration = Duration::from_millis(200);
+/// The collector gets the last metrics.
+pub const METRICS: Duration = Duration::from_millis(750);
+
+/// And the last traces. A command that can send none finds out the reason in this time.
+pub const TRACES: Duration = Duration::from_millis(1_750);
+
+/// Connections to PostgreSQL are closed.
+pub const CLOSE: Duration = Duration::from_millis(500);
+
+/// The last log lines are written.
+pub const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// A process that is still at work then ends by force, with its last lines. It waits for something that cannot be dropped, such
+/// as a reader of stdout.
+const BY_FORCE: Duration = DRAIN
+    .saturating_add(ANSWER)
+    .saturating_add(METRICS)
+    .saturating_add(TRACES)
+    .saturating_add(CLOSE);
+
+const _: () = assert!(BY_FORCE.saturating_add(LAST_LINES).as_millis() <= BUDGET.as_millis());
+
+/// As much as a main thread usually has.
+const STACK: usize = 8 << 20;
+
+/// Ends what [`run`] waits for.
+static END: OnceLock<Sender<ExitCode>> = OnceLock::new();
+
+/// Runs `work` on another thread, and returns its exit code. Returns earlier where the process has to end by force: then the caller
+/// must return from `main`, which ends the other threads.
+pub fn run(work: impl FnOnce() -> ExitCode + Send + 'static) -> ExitCode {
+    let (end, ended) = mpsc::channel();
+    let _ = END.set(end.clone());
+    let thread = thread::Builder::new()
+        .name("command".to_owned())
+        .stack_size(STACK);
+    let started = thread.spawn(move || {
+        // The panic is printed by its hook.
+        let code = panic::catch_unwind(AssertUnwindSafe(work));
+        let _ = end.send(code.unwrap_or(ExitCode::from(PANICKED)));
+    });
+    if let Err(error) = started {
+        tracing::error!("cannot start a thread: {error}; raise the limit on threads or processes");
+        return ExitCode::FAILURE;
+    }
+    ended.recv().unwrap_or(ExitCode::FAILURE)
+}
+
+/// The exit code of a Rust process whose main thread panicked.
+const PANICKED: u8 = 101;
+
+fn end_by_force() {
+    if let Some(end) = END.get() {
+        let _ = end.send(ExitCode::FAILURE);
+    }
+}
 
 /// Cancels the token on SIGTERM, SIGINT or SIGHUP. Ends the process on the second one, and whatever happens before the 10 seconds
 /// are over after which container engines kill.
@@ -67,11 +124,11 @@ pub fn cancel_on_signal_within(limit: Duration) -> io::Result<CancellationToken>
                 "still at work {} s after the signal: stopping at once",
                 limit.as_secs()
             );
-            end();
+            end_by_force();
         });
         signalled().await;
         tracing::warn!("asked to stop twice: stopping at once");
-        end();
+        end_by_force();
     });
     Ok(token)
 }
@@ -88,11 +145,6 @@ fn ignored(status: &str) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("SigIgn:"))?;
     u64::from_str_radix(mask.trim(), 16).ok()
-}
-
-fn end() -> ! {
-    STDERR.flush(LAST_LINES);
-    process::exit(1)
 }
 
 /// Waits for `work`, but no longer than [`DRAIN`] once the token is cancelled: `None` if it was dropped.
