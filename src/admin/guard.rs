@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
@@ -10,10 +11,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
 
 use super::Admin;
 use crate::config;
+use crate::model::sha256;
 use crate::telemetry::Throttle;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -40,7 +41,7 @@ impl Guard {
             token: http
                 .admin_token
                 .as_ref()
-                .map(|token| hash(token.expose_secret().as_bytes())),
+                .map(|token| sha256(token.expose_secret().as_bytes())),
             loopback: http.addr.is_some_and(|addr| addr.ip().is_loopback()),
             refusals: Throttle::new(),
         }
@@ -58,8 +59,9 @@ impl Guard {
             .get(AUTHORIZATION)
             .and_then(|value| value.as_bytes().split_at_checked(7))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
-            .map_or([0; 32], |(_, token)| hash(token));
-        self.token.is_some() && same(&given, &self.token.unwrap_or_default())
+            .map_or([0; 32], |(_, token)| sha256(token));
+        let known = self.token.unwrap_or_default();
+        self.token.is_some() && verify_slices_are_equal(&given, &known).is_ok()
     }
 
     /// On loopback a name that is not this machine's is another site's, which had it resolved to 127.0.0.1 so that a browser
@@ -89,15 +91,6 @@ impl Guard {
             "refused a request over HTTP"
         );
     }
-}
-
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-/// Whether they are the same, in a time that depends on their length alone.
-pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b)) == 0
 }
 
 /// The one `Host` that a request must have.

@@ -1,14 +1,14 @@
 //! `cvsync clients`
 
-use std::fmt::Write;
-
 use anyhow::Context;
+use aws_lc_rs::rand;
 use serde::Serialize;
 
 use super::output::Output;
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
+use crate::model::hex;
 use crate::model::window::instant;
 use crate::store::mirror_client::{self, LONGEST_NAME, MirrorClient, key_hash};
 
@@ -97,12 +97,8 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
 /// 256 random bits in hexadecimal digits.
 fn new_key() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("this machine gives no random numbers")?;
-    let mut key = String::new();
-    for byte in bytes {
-        write!(key, "{byte:02x}")?;
-    }
-    Ok(key)
+    rand::fill(&mut bytes).context("the operating system gives no random bytes")?;
+    Ok(hex(&bytes))
 }
 
 fn text(clients: &[MirrorClient]) -> String {

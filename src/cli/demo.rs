@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::simulate::rate;
 use crate::config::{Database, Env, Log, Otel};
-use crate::shutdown::cancel_on_signal_within;
 use crate::demo::{self, Options};
+use crate::shutdown::cancel_on_signal_within;
 use crate::telemetry::{self, Screen};
 
 /// The main job, visibly, with nothing configured: a private PostgreSQL, simulated CVs that keep changing, the daemon

@@ -4,10 +4,10 @@ use std::fmt;
 
 use chrono::{Datelike, NaiveDate};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::Names;
+use super::hash::sha256;
 use super::shape::{self, DriftKind};
 
 /// Numbers may make a stored document at most twice as long as the answer, and so many digits longer.
@@ -41,62 +41,40 @@ impl fmt::Display for CvId {
 
 /// A place in a document (RFC 6901) that is dropped before the document is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JsonPointer(Vec<String>);
+pub struct JsonPointer {
+    parent: String,
+    last: String,
+}
 
 impl JsonPointer {
     /// Reads `/natuurlijkPersoon/email`; `None` unless it starts with `/` and its escapes are `~0` or `~1`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        text.strip_prefix('/')?
-            .split('/')
-            .map(unescape)
-            .collect::<Option<_>>()
-            .map(Self)
+        let (parent, last) = text.rsplit_once('/')?;
+        let is_escape = |rest: &str| rest.starts_with(['0', '1']);
+        let is_pointer = parent.is_empty() || parent.starts_with('/');
+        (is_pointer && text.split('~').skip(1).all(is_escape)).then(|| Self {
+            parent: parent.to_owned(),
+            last: last.replace("~1", "/").replace("~0", "~"),
+        })
     }
 
     fn remove_from(&self, document: &mut Value) {
-        let Some((last, parents)) = self.0.split_last() else {
-            return;
-        };
-        let parent = parents
-            .iter()
-            .try_fold(document, |value, token| match value {
-                Value::Object(fields) => fields.get_mut(token),
-                Value::Array(items) => items.get_mut(index(token)?),
-                _ => None,
-            });
-        match parent {
+        match document.pointer_mut(&self.parent) {
             Some(Value::Object(fields)) => {
-                fields.remove(last);
+                fields.remove(&self.last);
             }
             Some(Value::Array(items)) => {
-                if let Some(at) = index(last).filter(|at| *at < items.len()) {
-                    items.remove(at);
+                let place = self.last.parse().ok();
+                // Only digits, without zeros in front.
+                let place = place.filter(|place: &usize| place.to_string() == self.last);
+                if let Some(place) = place.filter(|place| *place < items.len()) {
+                    items.remove(place);
                 }
             }
             _ => {}
         }
     }
-}
-
-/// A place in a list: digits, without zeros in front.
-fn index(token: &str) -> Option<usize> {
-    let plain = token == "0" || token.starts_with(|first: char| matches!(first, '1'..='9'));
-    plain.then(|| token.parse().ok()).flatten()
-}
-
-fn unescape(token: &str) -> Option<String> {
-    let mut parts = token.split('~');
-    let mut text = parts.next()?.to_owned();
-    for part in parts {
-        text.push(match part.chars().next()? {
-            '0' => '~',
-            '1' => '/',
-            _ => return None,
-        });
-        text.push_str(&part[1..]);
-    }
-    Some(text)
 }
 
 /// A CV's document, ready to be stored. Its `Debug` shows a size, never a person.
@@ -156,7 +134,7 @@ impl Document {
             return Err(Unreadable::Unstorable);
         }
         let json = value.to_string();
-        let hash = Sha256::digest(&json).into();
+        let hash = sha256(json.as_bytes());
         Ok((
             cv_id,
             Self {

@@ -52,14 +52,14 @@ impl Cv {
     /// The CV as JSON, 4 to 8 kB and rarely up to 20. One in a hundred holds next to nothing.
     pub(super) fn render(&self) -> String {
         Json::document(12 * 1024, |json| {
-            json.text_at("cvId", &id(self.seed, self.index).to_string());
+            json.value_at("cvId", id(self.seed, self.index).to_string());
             let date = self.changed.format("%Y-%m-%d").to_string();
             if let Some(form) = self.form() {
                 return form.render(json, &date);
             }
-            json.text_at("status", OPEN);
-            json.text_at("wijzigingsDatum", &date);
-            json.plain_at("iklId", 11_000_000 + u64::from(self.index));
+            json.value_at("status", OPEN);
+            json.value_at("wijzigingsDatum", &date);
+            json.value_at("iklId", 11_000_000 + u64::from(self.index));
             json.object_at("persoonlijkeInteresse", |_| ());
             self.persoon(json);
             self.ervaringen(json);
@@ -127,14 +127,14 @@ impl Cv {
             for naam in self.studies() {
                 let year = 1975 + (turn + rng.usize(0..3)) % 48;
                 json.object(|json| {
-                    json.text_at("type", "studie");
+                    json.value_at("type", "studie");
                     if rng.u8(0..3) == 0 {
-                        json.text_at("info", one_of(&mut rng, words::ZINNEN));
+                        json.value_at("info", one_of(&mut rng, words::ZINNEN));
                     }
-                    json.text_at("behaaldOp", &format!("{year}-01-01"));
-                    json.plain_at("behaaldIn", year);
-                    json.plain_at("diploma", rng.u8(0..5) > 0);
-                    json.text_at("naam", naam);
+                    json.value_at("behaaldOp", format!("{year}-01-01"));
+                    json.value_at("behaaldIn", year);
+                    json.value_at("diploma", rng.u8(0..5) > 0);
+                    json.value_at("naam", naam);
                 });
             }
         });
@@ -145,15 +145,15 @@ impl Cv {
         json.array_at("attesteringen", |json| {
             for _ in 0..rng.usize(0..3) {
                 json.object(|json| {
-                    json.text_at("type", "rijbewijs");
-                    json.text_at("code", one_of(&mut rng, reference::RIJBEWIJZEN).0);
-                    json.plain_at("eigenWagen", rng.bool());
+                    json.value_at("type", "rijbewijs");
+                    json.value_at("code", one_of(&mut rng, reference::RIJBEWIJZEN).0);
+                    json.value_at("eigenWagen", rng.bool());
                 });
             }
             if rng.u8(0..4) == 0 {
                 json.object(|json| {
-                    json.text_at("type", "attest");
-                    json.text_at("code", one_of(&mut rng, reference::ATTESTEN).0);
+                    json.value_at("type", "attest");
+                    json.value_at("code", one_of(&mut rng, reference::ATTESTEN).0);
                 });
             }
         });
@@ -164,30 +164,30 @@ impl Cv {
         json.array_at("competenties", |json| {
             for taal in ["D", "E", "F", "N"] {
                 json.object(|json| {
-                    json.text_at("type", "talen");
-                    json.text_at("code", taal);
-                    json.text_at("niveau", one_of(&mut rng, &["0", "1", "2", "3"]));
+                    json.value_at("type", "talen");
+                    json.value_at("code", taal);
+                    json.value_at("niveau", one_of(&mut rng, &["0", "1", "2", "3"]));
                 });
             }
             for n in 0..self.some(&mut rng, 8..28) {
                 json.object(|json| {
-                    json.text_at("type", "technischeCompetentie");
-                    json.text_at("code", &rng.u32(10_000..30_000).to_string());
-                    json.text_at("score", &((turn + n) % 100).to_string());
+                    json.value_at("type", "technischeCompetentie");
+                    json.value_at("code", rng.u32(10_000..30_000).to_string());
+                    json.value_at("score", ((turn + n) % 100).to_string());
                 });
             }
             json.object(|_| ());
             for _ in 0..rng.usize(2..6) {
                 json.object(|json| {
-                    json.text_at("type", "softSkill");
-                    json.text_at("code", one_of(&mut rng, reference::SOFTSKILLS).0);
+                    json.value_at("type", "softSkill");
+                    json.value_at("code", one_of(&mut rng, reference::SOFTSKILLS).0);
                 });
             }
             for _ in 0..self.some(&mut rng, 2..8) {
                 json.object(|json| {
-                    json.text_at("type", "vrijeCompetentie");
-                    json.text_at("naam", one_of(&mut rng, words::VRIJE_COMPETENTIES));
-                    json.text_at("beschrijving", &beschrijving(&mut rng));
+                    json.value_at("type", "vrijeCompetentie");
+                    json.value_at("naam", one_of(&mut rng, words::VRIJE_COMPETENTIES));
+                    json.value_at("beschrijving", beschrijving(&mut rng));
                 });
             }
         });
@@ -196,25 +196,25 @@ impl Cv {
     fn gewenste_job(&self, json: &mut Json) {
         let (mut rng, turn) = self.part(Part::GewensteJob);
         json.object_at("gewensteJob", |json| {
-            json.texts_at(
+            json.value_at(
                 "arbeidsRegimes",
                 [one_of(&mut rng, reference::ARBEIDSREGIMES).0],
             );
             if rng.u8(0..5) > 0 {
-                json.texts_at(
+                json.value_at(
                     "arbeidsStelsels",
                     [one_of(&mut rng, reference::ARBEIDSSTELSELS).0],
                 );
             }
-            json.texts_at("regios", self.regios());
+            json.value_at("regios", self.regios());
             let count = self.some(&mut rng, 3..8);
             json.array_at("functies", |json| {
                 for n in 0..count {
                     let (titel, code) = words::FUNCTIES[(turn + n * 5) % words::FUNCTIES.len()];
                     json.object(|json| {
-                        json.text_at("titel", titel);
-                        json.text_at("ervaring", one_of(&mut rng, &["1", "2", "3", "4"]));
-                        json.object_at("beroepsprofiel", |json| json.text_at("code", code));
+                        json.value_at("titel", titel);
+                        json.value_at("ervaring", one_of(&mut rng, &["1", "2", "3", "4"]));
+                        json.object_at("beroepsprofiel", |json| json.value_at("code", code));
                     });
                 }
             });
@@ -228,20 +228,20 @@ pub(super) fn one_of<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
 
 fn ervaring(json: &mut Json, rng: &mut Rng, titel: &str) {
     let van = rng.u16(1990..2024);
-    json.text_at("type", "werkervaring");
-    json.text_at("functieTitel", titel);
-    json.text_at("van", &format!("{van}-{:02}-01", rng.u8(1..13)));
+    json.value_at("type", "werkervaring");
+    json.value_at("functieTitel", titel);
+    json.value_at("van", format!("{van}-{:02}-01", rng.u8(1..13)));
     match rng.u8(0..10) {
         0 => (),
         1 => json.object_at("werkgever", |_| ()),
         _ => json.object_at("werkgever", |json| {
-            json.text_at("naam", one_of(rng, words::WERKGEVERS));
+            json.value_at("naam", one_of(rng, words::WERKGEVERS));
         }),
     }
     if rng.u8(0..5) > 0 {
-        json.text_at(
+        json.value_at(
             "tot",
-            &format!("{}-{}", van + rng.u16(1..6), day_of_year(rng)),
+            format!("{}-{}", van + rng.u16(1..6), day_of_year(rng)),
         );
     }
 }

@@ -1,24 +1,25 @@
 //! Writes JSON straight into one string: a document is rendered for each request, so it must be cheap.
 
-use std::fmt::{Display, Write as _};
+use serde::Serialize;
 
-/// JSON under construction. Keys are written as they are; values are escaped.
-pub(super) struct Json(String);
+/// JSON under construction. Keys are written as they are.
+pub(super) struct Json(Vec<u8>);
 
 impl Json {
     /// One object, filled by `fill`; `capacity` is a guess of its size in bytes.
     pub(super) fn document(capacity: usize, fill: impl FnOnce(&mut Self)) -> String {
-        let mut json = Self(String::with_capacity(capacity));
+        let mut json = Self(Vec::with_capacity(capacity));
         json.object(fill);
-        json.0
+        // serde_json writes UTF-8.
+        String::from_utf8(json.0).unwrap_or_default()
     }
 
     /// An element of an array: an object.
     pub(super) fn object(&mut self, fill: impl FnOnce(&mut Self)) {
         self.separate();
-        self.0.push('{');
+        self.0.push(b'{');
         fill(self);
-        self.0.push('}');
+        self.0.push(b'}');
     }
 
     pub(super) fn object_at(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
@@ -28,62 +29,27 @@ impl Json {
 
     pub(super) fn array_at(&mut self, key: &str, fill: impl FnOnce(&mut Self)) {
         self.key(key);
-        self.0.push('[');
+        self.0.push(b'[');
         fill(self);
-        self.0.push(']');
+        self.0.push(b']');
     }
 
-    pub(super) fn texts_at<'a>(&mut self, key: &str, values: impl IntoIterator<Item = &'a str>) {
-        self.array_at(key, |json| {
-            values.into_iter().for_each(|value| json.text(value));
-        });
-    }
-
-    pub(super) fn text_at(&mut self, key: &str, value: &str) {
+    pub(super) fn value_at(&mut self, key: &str, value: impl Serialize) {
         self.key(key);
-        self.text(value);
-    }
-
-    /// A number or a boolean: whatever needs no quotes.
-    pub(super) fn plain_at(&mut self, key: &str, value: impl Display) {
-        self.key(key);
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "{value}");
+        // Writing plain values to memory cannot fail.
+        let _ = serde_json::to_writer(&mut self.0, &value);
     }
 
     fn key(&mut self, key: &str) {
         self.separate();
-        self.0.push('"');
-        self.0.push_str(key);
-        self.0.push_str("\":");
-    }
-
-    fn text(&mut self, value: &str) {
-        self.separate();
-        self.0.push('"');
-        if value.bytes().any(|b| b < 0x20 || b == b'"' || b == b'\\') {
-            value.chars().for_each(|c| self.escaped(c));
-        } else {
-            self.0.push_str(value);
-        }
-        self.0.push('"');
-    }
-
-    fn escaped(&mut self, c: char) {
-        match c {
-            '"' => self.0.push_str("\\\""),
-            '\\' => self.0.push_str("\\\\"),
-            '\n' => self.0.push_str("\\n"),
-            c if c < ' ' => {
-                let _ = write!(self.0, "\\u{:04x}", u32::from(c));
-            }
-            c => self.0.push(c),
-        }
+        self.0.push(b'"');
+        self.0.extend_from_slice(key.as_bytes());
+        self.0.extend_from_slice(b"\":");
     }
 
     fn separate(&mut self) {
-        if !self.0.is_empty() && !self.0.ends_with(['{', '[', ':']) {
-            self.0.push(',');
+        if !matches!(self.0.last(), None | Some(b'{' | b'[' | b':')) {
+            self.0.push(b',');
         }
     }
 }
@@ -96,11 +62,11 @@ mod tests {
     fn whatever_stands_in_a_text_is_read_back() {
         let hard = "quote \" back \\ line\nbell \u{7} é 😀 {[:";
         let written = Json::document(0, |json| {
-            json.text_at("a", hard);
-            json.texts_at("b", [hard, ""]);
+            json.value_at("a", hard);
+            json.value_at("b", [hard, ""]);
             json.array_at("c", |json| {
                 json.object(|_| ());
-                json.object(|json| json.plain_at("d", 1.5));
+                json.object(|json| json.value_at("d", 1.5));
             });
         });
         let read: serde_json::Value = serde_json::from_str(&written).unwrap();

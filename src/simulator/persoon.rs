@@ -16,7 +16,7 @@ impl Cv {
         let (voornaam, geslacht) = one_of(&mut identity, words::VOORNAMEN);
         let achternaam = one_of(&mut identity, words::ACHTERNAMEN);
         json.object_at("natuurlijkPersoon", |json| {
-            json.text_at("gsm", &format!("04700{:05}", rng.u32(0..10_000)));
+            json.value_at("gsm", format!("04700{:05}", rng.u32(0..10_000)));
             adres(json, "officieelAdres", &mut rng, turn);
             if rng.u8(0..10) > 0 {
                 adres(json, "contactAdres", &mut rng, turn);
@@ -26,20 +26,20 @@ impl Cv {
             } else {
                 "example.com"
             };
-            json.text_at("email", &format!("kandidaat.{}@{domain}", self.index));
-            json.text_at("achternaam", achternaam);
-            json.text_at("voornaam", voornaam);
+            json.value_at("email", format!("kandidaat.{}@{domain}", self.index));
+            json.value_at("achternaam", achternaam);
+            json.value_at("voornaam", voornaam);
             if rng.bool() {
-                json.text_at("roepnaam", voornaam);
+                json.value_at("roepnaam", voornaam);
             }
             if rng.u8(0..4) == 0 {
-                json.text_at(
+                json.value_at(
                     "website",
-                    &format!("https://kandidaat-{}.example.com", self.index),
+                    format!("https://kandidaat-{}.example.com", self.index),
                 );
             }
-            json.text_at("geslacht", geslacht);
-            json.text_at(
+            json.value_at("geslacht", geslacht);
+            json.value_at(
                 "nationaliteit",
                 one_of(&mut identity, words::NATIONALITEITEN),
             );
@@ -50,9 +50,9 @@ impl Cv {
             } else {
                 year.to_string()
             };
-            json.text_at(
+            json.value_at(
                 "geboortedatum",
-                &format!("{year}-{}", day_of_year(&mut identity)),
+                format!("{year}-{}", day_of_year(&mut identity)),
             );
         });
     }
@@ -61,13 +61,13 @@ impl Cv {
 fn adres(json: &mut Json, key: &str, rng: &mut Rng, turn: usize) {
     let (postcode, gemeente) = one_of(rng, words::GEMEENTEN);
     json.object_at(key, |json| {
-        json.text_at("straat", one_of(rng, words::STRATEN));
-        json.text_at("huisnummer", &(1 + turn % 300).to_string());
+        json.value_at("straat", one_of(rng, words::STRATEN));
+        json.value_at("huisnummer", (1 + turn % 300).to_string());
         if rng.u8(0..4) == 0 {
-            json.text_at("busnummer", &format!("D{:03}", rng.u8(1..100)));
+            json.value_at("busnummer", format!("D{:03}", rng.u8(1..100)));
         }
-        json.text_at("postcode", &format!("BE-{postcode}"));
-        json.text_at("gemeente", &format!("{postcode}-{gemeente}"));
-        json.text_at("land", "BE");
+        json.value_at("postcode", format!("BE-{postcode}"));
+        json.value_at("gemeente", format!("{postcode}-{gemeente}"));
+        json.value_at("land", "BE");
     });
 }

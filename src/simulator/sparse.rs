@@ -1,5 +1,7 @@
 //! CVs that hold little, or other types than usual: every field but `cvId` is optional.
 
+use serde_json::json;
+
 use super::cv::{Cv, draw};
 use super::json::Json;
 use crate::contract::OPEN;
@@ -75,35 +77,35 @@ impl Form {
     /// The fields behind `cvId`.
     pub(super) fn render(self, json: &mut Json, date: &str) {
         if self != Self::Bare {
-            json.text_at("status", OPEN);
+            json.value_at("status", OPEN);
         }
         match self {
             Self::Bare => {}
             Self::Region => json.object_at("gewensteJob", |json| {
-                json.texts_at("regios", self.regios().iter().copied());
+                json.value_at("regios", self.regios());
             }),
             Self::Null => {
-                json.text_at("wijzigingsDatum", date);
+                json.value_at("wijzigingsDatum", date);
                 for part in PARTS {
-                    json.plain_at(part, "null");
+                    json.value_at(part, ());
                 }
             }
             Self::Empty => {
-                json.text_at("wijzigingsDatum", "");
+                json.value_at("wijzigingsDatum", "");
                 json.object_at("natuurlijkPersoon", |_| ());
                 json.array_at("ervaringen", |_| ());
                 json.object_at("opleidingen", |_| ());
                 json.array_at("attesteringen", |json| json.object(|_| ()));
-                json.text_at("competenties", "");
+                json.value_at("competenties", "");
                 json.object_at("gewensteJob", |_| ());
             }
             Self::OtherTypes => {
-                json.plain_at("wijzigingsDatum", 20_260_131);
-                json.text_at("natuurlijkPersoon", "");
-                json.plain_at("ervaringen", false);
-                json.plain_at("opleidingen", 7);
-                json.plain_at("competenties", r#"[null,"",7,[],[{}]]"#);
-                json.plain_at("gewensteJob", "[]");
+                json.value_at("wijzigingsDatum", 20_260_131);
+                json.value_at("natuurlijkPersoon", "");
+                json.value_at("ervaringen", false);
+                json.value_at("opleidingen", 7);
+                json.value_at("competenties", json!([null, "", 7, [], [{}]]));
+                json.array_at("gewensteJob", |_| ());
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_as};
+use crate::model::sha256;
 
 /// The longest name, in characters.
 pub const LONGEST_NAME: usize = 100;
@@ -27,7 +27,7 @@ pub struct MirrorClient {
 /// What is kept of a key. A key is 256 random bits, so a plain SHA-256 is enough: there is no list of likely keys to try.
 #[must_use]
 pub fn key_hash(key: &[u8]) -> [u8; 32] {
-    Sha256::digest(key).into()
+    sha256(key)
 }
 
 /// Lets a client in; false if there is or was one of this name.

@@ -227,25 +227,8 @@ fn number(value: &str) -> Option<f64> {
 
 /// Seconds in a duration with units, such as `1h2m3.5s`, `500ms` or `20 seconds`.
 fn duration(value: &str) -> Option<f64> {
-    let mut rest = value.trim();
-    let mut seconds = None;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (amount, unit) = rest.split_at(end);
-        let unit = unit.trim_start();
-        let end = unit.find(|c: char| !c.is_ascii_alphabetic());
-        let (unit, more) = unit.split_at(end.unwrap_or(unit.len()));
-        let factor = match &*unit.to_ascii_lowercase() {
-            "ms" => 0.001,
-            "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
-            "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
-            "h" | "hour" | "hours" => 3_600.0,
-            _ => return None,
-        };
-        seconds = Some(seconds.unwrap_or(0.0) + number(amount)? * factor);
-        rest = more.trim_start();
-    }
-    seconds
+    let duration = humantime::parse_duration(&value.to_ascii_lowercase());
+    duration.ok().map(|duration| duration.as_secs_f64())
 }
 
 /// The three forms of RFC 9110.

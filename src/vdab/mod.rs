@@ -148,8 +148,7 @@ impl Client {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Self, ClientError> {
-        let traffic =
-            |operation| Traffic::new(operation, api.rate_per_minute, api.timeout);
+        let traffic = |operation| Traffic::new(operation, api.rate_per_minute, api.timeout);
         let client = Self {
             http: Http::new(api).map_err(ClientError::Tls)?,
             base_url: api.base_url.clone(),
@@ -218,7 +217,8 @@ impl Client {
     /// See [`ApiError::remedy`].
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
         loop {
-            let Admission { pass, permit } = self.traffic(Operation::Detail).admit(self.patience).await?;
+            let Admission { pass, permit } =
+                self.traffic(Operation::Detail).admit(self.patience).await?;
             let canary = self.canaries.other_than(id);
             if let (Some(canary), true) = (canary, pass.is_probe()) {
                 // Its outcome opens the gate, or keeps it closed.

@@ -466,7 +466,11 @@ mod tests {
 
     fn quota(per_minute: u32) -> Quota {
         let timeout = Duration::from_millis(TIMEOUT);
-        Quota::new(Operation::Detail, NonZeroU32::new(per_minute).unwrap(), timeout)
+        Quota::new(
+            Operation::Detail,
+            NonZeroU32::new(per_minute).unwrap(),
+            timeout,
+        )
     }
 
     #[tokio::test]

@@ -9,11 +9,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use cvsync::model::{hex, sha256};
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -295,5 +295,5 @@ async fn axe() -> PathBuf {
 }
 
 fn is_axe(file: &Path) -> bool {
-    std::fs::read(file).is_ok_and(|bytes| format!("{:x}", Sha256::digest(bytes)) == AXE_SHA256)
+    std::fs::read(file).is_ok_and(|bytes| hex(&sha256(&bytes)) == AXE_SHA256)
 }

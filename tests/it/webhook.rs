@@ -10,9 +10,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
+use cvsync::model::{Brake, CvId, Document, Fate, Outcome, sha256};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -163,9 +162,8 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
         block[..key.len()].copy_from_slice(key);
         block.iter().map(|byte| byte ^ with).collect()
     };
-    let inner = Sha256::new().chain_update(pad(0x36)).chain_update(message);
-    let outer = Sha256::new().chain_update(pad(0x5c));
-    outer.chain_update(inner.finalize()).finalize().to_vec()
+    let inner = sha256(&[&pad(0x36), message].concat());
+    sha256(&[&*pad(0x5c), &inner].concat()).to_vec()
 }
 
 async fn feed(world: &World) -> Vec<(i64, Uuid, String, String)> {

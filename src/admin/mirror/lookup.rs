@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::PATIENCE;
-use crate::model::CvId;
+use crate::model::{CvId, hex};
 use crate::store::{Store, StoreError, mirror, within};
 
 /// The most that are read together.
@@ -112,9 +112,8 @@ impl Lookup {
         let mut tx = self.store.begin_read().await?;
         let mut documents = mirror::documents(&mut tx, &ids);
         while let Some(document) = documents.try_next().await? {
-            let hex = |byte: &u8| format!("{byte:02x}");
             let found = Found {
-                tag: document.content_hash.iter().map(hex).collect(),
+                tag: hex(&document.content_hash),
                 json: document.json.into(),
             };
             for answer in waiting.remove(&document.cv_id).unwrap_or_default() {

@@ -4,9 +4,9 @@ use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
 
 use crate::admin::etag;
+use crate::model::{hex, sha256};
 
 const ASSETS: [(&str, &str, &str); 3] = [
     (
@@ -27,14 +27,14 @@ pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, kind, text)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
         return (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
     };
-    let hex = format!("{:x}", Sha256::digest(text));
-    let tag = format!("\"{hex}\"");
+    let hash = hex(&sha256(text.as_bytes()));
+    let tag = format!("\"{hash}\"");
     let about = [
         (ETAG, &*tag),
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_TYPE, kind),
     ];
-    if etag::is_current(&headers, &hex) {
+    if etag::is_current(&headers, &hash) {
         (StatusCode::NOT_MODIFIED, about).into_response()
     } else {
         (about, *text).into_response()
