@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod demo;
 pub mod model;
 pub mod outbound;
+pub mod pauses;
 pub mod shutdown;
 pub mod simulator;
 pub mod store;

@@ -114,13 +114,8 @@ async fn act(
     work: impl AsyncFnOnce(&mut PgConnection) -> Said,
 ) -> Said {
     let unheard = Unheard { action, peer };
-    let said = async {
-        let mut tx = admin.pipeline.store.begin().await?;
-        let said = work(&mut tx).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(said)
-    }
-    .await;
+    let store = admin.pipeline.store.bookkeeping();
+    let said = store.write_or_undo(action, work).await;
     std::mem::forget(unheard);
     let (status, outcome) = match &said {
         Ok((status, text)) | Err(Refusal(status, text)) => (status.as_u16(), text),
@@ -334,15 +329,13 @@ async fn resume(State(admin): State<Arc<Admin>>, peer: Extension<Peer>) -> Said 
 }
 
 async fn parked(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<ParkedCv>>, Refusal> {
-    let mut tx = admin.pipeline.store.begin().await?;
-    let parked = parked_cv::list(&mut tx, LONGEST_LIST).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(Json(parked))
+    let parked = async |tx: &mut PgConnection| parked_cv::list(tx, LONGEST_LIST).await;
+    let parked = admin.pipeline.store.read("listing parked CVs", parked);
+    Ok(Json(parked.await?))
 }
 
 async fn deletes(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<HeldDelete>>, Refusal> {
-    let mut tx = admin.pipeline.store.begin().await?;
-    let held = held_delete::list(&mut tx, LONGEST_LIST).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(Json(held))
+    let held = async |tx: &mut PgConnection| held_delete::list(tx, LONGEST_LIST).await;
+    let held = admin.pipeline.store.read("listing held deletes", held);
+    Ok(Json(held.await?))
 }

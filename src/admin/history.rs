@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::facts::watermark;
 use super::{Admin, Phase};
 use crate::model::Tally;
+use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::history::{self, Minute};
 
@@ -37,7 +39,7 @@ pub async fn keep_history_until(token: CancellationToken, admin: &Admin) {
         calls: [0; 2],
         ..Under::begin(admin)
     };
-    bounded(read(admin)).await;
+    attempt(read(admin)).await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
@@ -46,10 +48,10 @@ pub async fn keep_history_until(token: CancellationToken, admin: &Admin) {
         under.lag_seconds = under.lag_seconds.max(lag(admin));
         if under.since.elapsed() >= MINUTE {
             if admin.phase() == Phase::Leading {
-                bounded(write(admin, &under)).await;
+                attempt(write(admin, &under)).await;
             }
             under = Under::begin(admin);
-            bounded(read(admin)).await;
+            attempt(read(admin)).await;
         }
     }
 }
@@ -107,23 +109,26 @@ async fn write(admin: &Admin, under: &Under) -> Result<(), StoreError> {
         stored: numbers.stored,
         ..Minute::default()
     };
-    let mut tx = admin.pipeline.store.begin().await?;
-    history::record(&mut tx, &minute).await?;
-    Ok(tx.commit().await?)
+    let record = async |tx: &mut PgConnection| history::record(tx, &minute).await;
+    store(admin).write("recording a minute", record).await
 }
 
 async fn read(admin: &Admin) -> Result<(), StoreError> {
-    let mut tx = admin.pipeline.store.begin().await?;
-    let minutes = history::last_day(&mut tx).await?;
-    tx.commit().await?;
+    let minutes = store(admin)
+        .read("reading the last day", history::last_day)
+        .await?;
     admin.board.set_history(minutes);
     Ok(())
 }
 
-async fn bounded(work: impl Future<Output = Result<(), StoreError>>) {
-    let ended = tokio::time::timeout(PATIENCE, work).await;
+/// What it writes is not the leader's alone.
+fn store(admin: &Admin) -> Store {
+    admin.pipeline.store.bookkeeping().within(PATIENCE)
+}
+
+async fn attempt(work: impl Future<Output = Result<(), StoreError>>) {
     // That the database is away is told elsewhere.
-    if let Ok(Err(error)) = ended {
+    if let Err(error) = work.await {
         tracing::debug!("the history of a minute is lost: {error}");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::{Admin, facts};
-use crate::store::{StoreError, instance, within};
+use crate::store::{Store, instance};
 
 /// How often it says so where nothing changes.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -31,12 +32,9 @@ pub async fn say_present_until(token: CancellationToken, admin: &Admin) {
         }
         token.run_until_cancelled(tokio::time::sleep(LOOK)).await;
     }
-    let gone = within(PATIENCE, async {
-        let mut tx = admin.pipeline.store.begin().await?;
-        instance::gone(&mut tx, &admin.board.name()).await?;
-        Ok(tx.commit().await?)
-    });
-    if let Err(error) = gone.await {
+    let name = admin.board.name();
+    let gone = async |tx: &mut PgConnection| instance::gone(tx, &name).await;
+    if let Err(error) = store(admin).write("saying that it is gone", gone).await {
         tracing::debug!("cannot say that this instance is gone: {error}");
     }
 }
@@ -49,16 +47,16 @@ fn state(admin: &Admin) -> (Vec<&'static str>, bool) {
     (all.map(|finding| finding.reason).collect(), runs)
 }
 
+fn store(admin: &Admin) -> Store {
+    admin.pipeline.store.bookkeeping().within(PATIENCE)
+}
+
 /// False where it could not be said.
 async fn say(admin: &Admin) -> bool {
     let memory = facts::memory(admin);
-    let said = within(PATIENCE, async {
-        let mut tx = admin.pipeline.store.begin().await?;
-        let (name, version) = (admin.board.name(), env!("CARGO_PKG_VERSION"));
-        instance::seen(&mut tx, &name, version, &memory).await?;
-        Ok::<_, StoreError>(tx.commit().await?)
-    });
-    let said = said.await;
+    let (name, version) = (admin.board.name(), env!("CARGO_PKG_VERSION"));
+    let seen = async |tx: &mut PgConnection| instance::seen(tx, &name, version, &memory).await;
+    let said = store(admin).write("saying that it is here", seen).await;
     if let Err(error) = &said {
         tracing::debug!("cannot say that this instance is here: {error}");
     }

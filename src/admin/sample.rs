@@ -19,7 +19,6 @@ use crate::store::sync_window::SyncWindow;
 use crate::store::{
     Store, StoreError, clock_doubt, cv, cv_change, cv_search, cv_seen, feed_consumer, held_delete,
     instance, job_success, lease, parked_cv, reconcile, run_request, sync_window, watermark,
-    within,
 };
 
 /// How often.
@@ -105,19 +104,21 @@ pub struct PageNumbers {
 /// Reads the numbers until `token` is cancelled.
 pub async fn sample_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
+    let store = admin.pipeline.store.within(PATIENCE);
     let mut ages = Arc::new(Ages::default());
     let mut ages_at: Option<Instant> = None;
     loop {
         // Without documents it is soon read, and read again until there are some.
         if ages_at.is_none_or(|at| ages.verified.is_empty() || at.elapsed() >= AGES_PERIOD)
-            && let Ok(read) = within(PATIENCE, read_ages(&admin.pipeline.store)).await
+            && let Ok(read) = read_ages(&store).await
         {
             ages = Arc::new(read);
             ages_at = Some(Instant::now());
         }
         // Whoever has metrics pushed scrapes none.
         admin.pipeline.vdab.count_closed_time();
-        let sample = within(PATIENCE, read(&admin.pipeline.store, &ages)).await;
+        let sample = async |tx: &mut PgConnection| Numbers::read(tx, Arc::clone(&ages)).await;
+        let sample = store.read("reading the numbers", sample).await;
         admin.board.set_sample(sample);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
@@ -128,20 +129,12 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
 }
 
 async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
-    let mut tx = store.begin().await?;
-    let (tombstones, verified) = cv_seen::ages(&mut tx, &QUANTILES).await?;
-    tx.commit().await?;
+    let ages = async |tx: &mut PgConnection| cv_seen::ages(tx, &QUANTILES).await;
+    let (tombstones, verified) = store.read("reading ages", ages).await?;
     Ok(Ages {
         tombstones,
         verified: verified.unwrap_or_default(),
     })
-}
-
-async fn read(store: &Store, ages: &Arc<Ages>) -> Result<Numbers, StoreError> {
-    let mut tx = store.begin().await?;
-    let numbers = Numbers::read(&mut tx, Arc::clone(ages)).await?;
-    tx.commit().await?;
-    Ok(numbers)
 }
 
 impl Numbers {

@@ -9,7 +9,7 @@ use super::{Failed, Output};
 use crate::clock::Clock;
 use crate::config::{Config, Env, Otel, routes};
 use crate::model::Window;
-use crate::store::{Store, StoreError, clock_doubt, within};
+use crate::store::{Store, clock_doubt};
 use crate::sync::InFuture;
 use crate::telemetry::{self, Metrics};
 use crate::vdab::{ApiError, Client};
@@ -101,7 +101,7 @@ async fn database(config: &Config) -> Result<String, String> {
     let about = store.about().await.map_err(|error| error.to_string())?;
     let works = about.judge()?;
     if about.is_empty() {
-        let tried = within(MIGRATION, store.try_migrations()).await;
+        let tried = store.within(MIGRATION).try_migrations().await;
         tried.map_err(|error| format!("the schema cannot be created: {error}"))?;
     }
     Ok(match config.database.tls.unverified() {
@@ -160,10 +160,9 @@ async fn source(config: &Config) -> Vec<Line> {
 /// Whether the first sync begins in the past, by the clocks of VDAB and of the database as far as they can be read.
 async fn start(config: &Config, client: &Client) -> Result<(), InFuture> {
     let reading = async {
-        let mut tx = Store::new(&config.database)?.begin().await?;
-        let reading = clock_doubt::database_time(&mut tx).await?;
-        tx.commit().await?;
-        Ok::<_, StoreError>(reading)
+        let store = Store::new(&config.database)?;
+        let reading = store.read("reading the database's clock", clock_doubt::database_time);
+        reading.await
     };
     if let Ok(reading) = reading.await {
         client.time().database_says(reading, Instant::now());

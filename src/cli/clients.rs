@@ -3,6 +3,7 @@
 use anyhow::Context;
 use aws_lc_rs::rand;
 use serde::Serialize;
+use sqlx::PgConnection;
 
 use super::output::Output;
 use super::tool::database;
@@ -53,7 +54,6 @@ struct Revoked<'a> {
 
 pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let mut tx = store.begin_write().await?;
     match command {
         Command::Add { name, output } => {
             let length = name.chars().count();
@@ -68,23 +68,24 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
                 return Err(Usage(text).into());
             }
             let key = new_key()?;
-            if !mirror_client::add(&mut tx, &name, &key_hash(key.as_bytes())).await? {
+            let hash = key_hash(key.as_bytes());
+            let add = async |tx: &mut PgConnection| mirror_client::add(tx, &name, &hash).await;
+            if !store.write("adding a client", add).await? {
                 let text = format!("there is or was a client `{name}`: choose another name");
                 return Err(Usage(text).into());
             }
-            tx.commit().await?;
             output.print(&Added { name: &name, key }, |added| added.key.clone());
         }
         Command::List { output } => {
-            let clients = mirror_client::list(&mut tx, LONGEST_LIST).await?;
-            tx.commit().await?;
+            let list = async |tx: &mut PgConnection| mirror_client::list(tx, LONGEST_LIST).await;
+            let clients = store.read("listing clients", list).await?;
             output.print(&clients, |clients| text(clients));
         }
         Command::Revoke { name, output } => {
-            if !mirror_client::revoke(&mut tx, &name).await? {
+            let revoke = async |tx: &mut PgConnection| mirror_client::revoke(tx, &name).await;
+            if !store.write("revoking a client", revoke).await? {
                 return Err(Usage(format!("there is no client `{name}`; nothing was done")).into());
             }
-            tx.commit().await?;
             output.print(
                 &Revoked { revoked: &name },
                 |_| "revoked: within seconds its key opens nothing any more",

@@ -1,5 +1,7 @@
 //! `cvsync deletes`
 
+use sqlx::PgConnection;
+
 use super::output::{Output, say};
 use super::resync::ids;
 use super::tool::{HOLDS, Tool, database, text, whole};
@@ -36,17 +38,17 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     match command {
         Command::List { output } => {
             let store = database(env)?;
-            let mut tx = store.begin().await?;
-            let held = held_delete::list(&mut tx, LONGEST_LIST).await?;
-            tx.commit().await?;
+            let list = async |tx: &mut PgConnection| held_delete::list(tx, LONGEST_LIST).await;
+            let held = store.read("listing held deletes", list).await?;
             output.print(&held, |held| show(held));
         }
         Command::Approve(which) => {
             let which = which.read()?;
             let tool = Tool::prepare(env, false).await?;
-            let mut tx = tool.pipeline.store.begin_write().await?;
-            held_delete::approve(&mut tx, which).await.map_err(usage)?;
-            tx.commit().await?;
+            let approve = async |tx: &mut PgConnection| held_delete::approve(tx, which).await;
+            let store = &tool.pipeline.store;
+            let approved = store.write_or_undo("approving deletes", approve).await;
+            approved.map_err(usage)?;
             let summary = tool.carry_out(Request::Approved).await?;
             say(&text(&summary, HOLDS));
             whole(&summary)?;
@@ -54,9 +56,9 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         Command::Discard(which) => {
             let which = which.read()?;
             let store = database(env)?;
-            let mut tx = store.begin_write().await?;
-            let discarded = held_delete::discard(&mut tx, which).await.map_err(usage)?;
-            tx.commit().await?;
+            let discard = async |tx: &mut PgConnection| held_delete::discard(tx, which).await;
+            let discarded = store.write_or_undo("discarding deletes", discard).await;
+            let discarded = discarded.map_err(usage)?;
             say(&format!("{discarded} deletes discarded"));
         }
     }

@@ -1,5 +1,7 @@
 //! `cvsync explain`
 
+use sqlx::PgConnection;
+
 use super::Output;
 use super::resync::no_id;
 use super::tool::database;
@@ -24,9 +26,8 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         return malformed(&args, env).await;
     };
     let store = database(env)?;
-    let mut tx = store.begin().await?;
-    let explanation = explain(&mut tx, id).await?;
-    tx.commit().await?;
+    let explain = async |tx: &mut PgConnection| explain(tx, id).await;
+    let explanation = store.read("explaining a CV", explain).await?;
     args.output
         .print(&explanation, |explanation| text(id, explanation));
     Ok(())
@@ -35,9 +36,9 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
 /// VDAB may have listed it all the same: then it is parked under this text.
 async fn malformed(args: &Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let mut tx = store.begin().await?;
-    let parked = parked_cv::find(&mut tx, &parked_cv::key(&args.id)).await?;
-    tx.commit().await?;
+    let key = parked_cv::key(&args.id);
+    let find = async |tx: &mut PgConnection| parked_cv::find(tx, &key).await;
+    let parked = store.read("looking for a parked CV", find).await?;
     let Some(parked) = parked else {
         return Err(no_id(&args.id).into());
     };

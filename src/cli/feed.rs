@@ -1,5 +1,7 @@
 //! `cvsync feed`
 
+use sqlx::PgConnection;
+
 use super::output::{Output, say};
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
@@ -29,9 +31,8 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     match command {
         Command::List { output } => {
-            let mut tx = store.begin().await?;
-            let consumers = feed_consumer::slowest(&mut tx, LONGEST_LIST).await?;
-            tx.commit().await?;
+            let list = async |tx: &mut PgConnection| feed_consumer::slowest(tx, LONGEST_LIST).await;
+            let consumers = store.read("listing consumers", list).await?;
             output.print(&consumers, |consumers| show(consumers));
         }
         Command::Forget { name } if name == cv_search::CONSUMER => {
@@ -39,12 +40,11 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             return Err(Usage(why.to_owned()).into());
         }
         Command::Forget { name } => {
-            let mut tx = store.begin_write().await?;
-            if !feed_consumer::forget(&mut tx, &name).await? {
+            let forget = async |tx: &mut PgConnection| feed_consumer::forget(tx, &name).await;
+            if !store.write("forgetting a consumer", forget).await? {
                 let name = name.escape_debug();
                 return Err(Usage(format!("no consumer is called `{name}`")).into());
             }
-            tx.commit().await?;
             say("forgotten");
         }
     }

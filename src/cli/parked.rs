@@ -1,5 +1,7 @@
 //! `cvsync parked`
 
+use sqlx::PgConnection;
+
 use super::output::{Output, say};
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
@@ -29,30 +31,34 @@ pub enum Command {
 
 pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let mut tx = store.begin_write().await?;
     match command {
         Command::List { output } => {
-            let parked = parked_cv::list(&mut tx, LONGEST_LIST).await?;
+            let list = async |tx: &mut PgConnection| parked_cv::list(tx, LONGEST_LIST).await;
+            let parked = store.read("listing parked CVs", list).await?;
             output.print(&parked, |parked| text(parked));
         }
         Command::Retry { ids } => {
-            let found = parked_cv::retry(&mut tx, &ids).await?;
-            expect_all(&ids, found)?;
+            let retry = async |tx: &mut PgConnection| -> anyhow::Result<u64> {
+                Ok(all(&ids, parked_cv::retry(tx, &ids).await?)?)
+            };
+            let found = store.write_or_undo("retrying parked CVs", retry).await?;
             say(&format!("{found} are tried again by the next sync"));
         }
         Command::Drop { ids } => {
-            let found = parked_cv::forget(&mut tx, &ids).await?;
-            expect_all(&ids, found)?;
+            let drop = async |tx: &mut PgConnection| -> anyhow::Result<u64> {
+                Ok(all(&ids, parked_cv::forget(tx, &ids).await?)?)
+            };
+            let found = store.write_or_undo("dropping parked CVs", drop).await?;
             say(&format!("{found} dropped"));
         }
     }
-    Ok(tx.commit().await?)
+    Ok(())
 }
 
 /// Nothing is done where an id is not among them: it may be a typing error.
-fn expect_all(ids: &[String], found: u64) -> Result<(), Usage> {
+fn all(ids: &[String], found: u64) -> Result<u64, Usage> {
     if ids.is_empty() || found == ids.len() as u64 {
-        Ok(())
+        Ok(found)
     } else {
         Err(Usage(format!(
             "only {found} of these {} are there; nothing was done",

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use sqlx::PgConnection;
+
 use super::Usage;
 use super::output::say;
 use super::tool::database;
@@ -33,10 +35,10 @@ pub struct ResumeArgs {}
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let by = format!("with `cvsync pause` on {}", telemetry::host());
-    let mut tx = store.begin_write().await?;
-    let begun = pause::begin(&mut tx, &args.reason, args.until, &by, args.replace).await?;
-    tx.commit().await?;
-    match begun {
+    let begin = async |tx: &mut PgConnection| {
+        pause::begin(tx, &args.reason, args.until, &by, args.replace).await
+    };
+    match store.write("pausing", begin).await? {
         Begun::Holds(pause) => {
             let sooner = pause.until.map_or("", |_| "; `cvsync resume` ends it sooner");
             say(&format!("paused {}: {}{sooner}", pause.end(), pause.reason));
@@ -60,9 +62,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
 
 pub async fn resume(ResumeArgs {}: ResumeArgs, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let mut tx = store.begin_write().await?;
-    let was_paused = pause::end(&mut tx).await?;
-    tx.commit().await?;
+    let was_paused = store.write("resuming", pause::end).await?;
     say(if was_paused {
         "resumed"
     } else {

@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use serde::Serialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Usage;
@@ -39,9 +40,8 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let summary = tool.carry_out(Request::These(ids.clone())).await?;
     let mut unknown = Vec::new();
     if !summary.interrupted {
-        let mut tx = tool.pipeline.store.begin().await?;
-        unknown = explain::unknown(&mut tx, &ids).await?;
-        tx.commit().await?;
+        let look = async |tx: &mut PgConnection| explain::unknown(tx, &ids).await;
+        unknown = tool.pipeline.store.read("looking for IDs", look).await?;
     }
     // A dry run stores nothing, so the CVs that it finds stay unknown to the database.
     let found = summary.tally.inserted + summary.tally.parked;

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use sqlx::PgConnection;
+
 use super::Usage;
 use super::output::say;
 use super::tool::database;
@@ -23,9 +25,8 @@ pub struct Args {
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let mut tx = store.begin_write().await?;
-    let was = watermark::rewind(&mut tx, args.to).await?;
-    tx.commit().await?;
+    let rewind = async |tx: &mut PgConnection| watermark::rewind(tx, args.to).await;
+    let was = store.write("moving the watermark back", rewind).await?;
     let Some(was) = was else {
         return Err(Usage(format!(
             "the watermark is not later than {}; by hand it is only ever moved back",

@@ -40,7 +40,7 @@ impl Source {
             },
         };
         let loans = store
-            .map(|store| loan::borrow(&mut vdab, store))
+            .map(|store| loan::borrow(&mut vdab, &store))
             .inspect_err(|why| note(&format!("no quota is shared with a daemon: {why}")))
             .ok();
         Ok(Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 
 use super::beside::ask;
 use super::output::say;
@@ -112,16 +113,19 @@ async fn daemon(env: &Env) -> anyhow::Result<Daemon> {
 }
 
 async fn read(store: &Store, env: &Env) -> anyhow::Result<Status> {
-    let mut tx = store.begin().await?;
-    let leads = leader_setting::all(&mut tx).await?;
+    let read = store.read("reading the status", async |tx| Ok(read_in(tx, env).await));
+    read.await?
+}
+
+async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
+    let leads = leader_setting::all(tx).await?;
     let leads = leads
         .iter()
         .map(|it| (it.name.as_str(), it.value.as_deref()));
     let settings = config::Sync::load(&env.judging(leads))?;
-    let numbers = Numbers::read(&mut tx, Arc::default()).await?;
-    let pause = pause::current(&mut tx).await?;
-    let calls_a_minute = history::latest_calls(&mut tx).await?;
-    tx.commit().await?;
+    let numbers = Numbers::read(&mut *tx, Arc::default()).await?;
+    let pause = pause::current(&mut *tx).await?;
+    let calls_a_minute = history::latest_calls(&mut *tx).await?;
     let now = Clock::default().now();
     let health = Health::judge(&Facts {
         now,

@@ -88,8 +88,8 @@ impl Tool {
             .iter()
             .map(|it| (it.name.as_str(), it.value.as_deref(), it.origin.as_str()));
         let mut pipeline = pipeline(&Config::load(&env.under(leader)?)?)?;
-        pipeline.refuse_future_start().await?;
-        let loans = loan::borrow(&mut pipeline.vdab, pipeline.store.clone());
+        Box::pin(pipeline.refuse_future_start()).await?;
+        let loans = loan::borrow(&mut pipeline.vdab, &pipeline.store);
         Ok(Self {
             pipeline,
             screen,

@@ -1,6 +1,7 @@
 //! `cvsync verify`
 
 use serde::Serialize;
+use sqlx::PgConnection;
 
 use super::Output;
 use super::tool::{Tool, whole};
@@ -39,13 +40,9 @@ struct Verdict {
 
 pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let tool = Tool::prepare(env, false).await?;
-    let pick = async {
-        let mut tx = tool.pipeline.store.begin().await?;
-        let ids = cv::sample(&mut tx, args.sample.into()).await?;
-        tx.commit().await?;
-        Ok(ids)
-    };
-    let ids = tool.until_stopped(pick).await?;
+    let sample = async |tx: &mut PgConnection| cv::sample(tx, args.sample.into()).await;
+    let picked = async { Ok(tool.pipeline.store.read("picking a sample", sample).await?) };
+    let ids = tool.until_stopped(picked).await?;
     let summary = tool.carry_out(Request::These(ids)).await?;
     // A part of the sample would look like a verdict.
     whole(&summary)?;

@@ -1,6 +1,7 @@
 //! `cvsync windows`
 
 use serde::Serialize;
+use sqlx::PgConnection;
 
 use super::output::Output;
 use super::tool::{self, RunArgs, database};
@@ -45,23 +46,20 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     match command {
         Command::List { limit, output } => {
             let store = database(env)?;
-            let mut tx = store.begin().await?;
-            let windows = sync_window::latest(&mut tx, limit.into()).await?;
-            tx.commit().await?;
+            let list = async |tx: &mut PgConnection| sync_window::latest(tx, limit.into()).await;
+            let windows = store.read("listing windows", list).await?;
             output.print(&windows, |windows| ledger(windows));
         }
         Command::Gaps { output } => {
             let store = database(env)?;
-            let mut tx = store.begin().await?;
-            let gaps: Vec<Gap> = sync_window::gaps(&mut tx)
-                .await?
+            let gaps = store.read("looking for gaps", sync_window::gaps).await?;
+            let gaps: Vec<Gap> = gaps
                 .into_iter()
                 .map(|(van, tot)| Gap {
                     van: instant(van),
                     tot: instant(tot),
                 })
                 .collect();
-            tx.commit().await?;
             output.print(&gaps, |gaps| {
                 table(
                     &["from", "to"],
@@ -72,9 +70,8 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         }
         Command::Relist { id, run } => {
             let store = crate::store::Store::new(&crate::config::Database::load(env)?)?;
-            let mut tx = store.begin().await?;
-            let window = sync_window::find(&mut tx, id).await?;
-            tx.commit().await?;
+            let find = async |tx: &mut PgConnection| sync_window::find(tx, id).await;
+            let window = store.read("looking for a window", find).await?;
             let window = window
                 .and_then(|window| Window::new(window.van, window.tot))
                 .ok_or_else(|| Usage(format!("there is no window {id}")))?;

@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::schedule::Ticker;
 use crate::config;
 use crate::model::Job;
+use crate::pauses::Pauses;
 use crate::sync::{RELIST_EVERY, Request};
-use crate::vdab::Pauses;
 
 /// A sync that failed is tried again after so long, and then more, unless its schedule has it earlier.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
+
 use crate::model::CvId;
+use crate::store::Store;
 use crate::store::run_request::{self, What};
-use crate::store::{Store, within};
 use crate::sync::Request;
 
 /// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
@@ -20,14 +22,9 @@ pub struct Asked {
 
 /// Whether any waits.
 pub async fn waits(store: &Store) -> bool {
-    within(PATIENCE, async {
-        let mut tx = store.begin().await?;
-        let any = run_request::any(&mut tx).await?;
-        tx.commit().await?;
-        Ok(any)
-    })
-    .await
-    .unwrap_or(false)
+    let any = store.within(PATIENCE);
+    let any = any.read("looking for runs that were asked for", run_request::any);
+    any.await.unwrap_or(false)
 }
 
 /// The one that has waited longest.
@@ -36,9 +33,8 @@ pub async fn take(store: &Store) -> Option<Asked> {
     if !waits(store).await {
         return None;
     }
-    let asked = within(PATIENCE, async {
-        let mut tx = store.begin_write().await?;
-        let Some(row) = run_request::take(&mut tx).await? else {
+    let take = async |tx: &mut PgConnection| {
+        let Some(row) = run_request::take(tx).await? else {
             return Ok(None);
         };
         let request = match row.what {
@@ -46,12 +42,13 @@ pub async fn take(store: &Store) -> Option<Asked> {
             What::Resync => Request::These(row.ids.into_iter().map(CvId).collect()),
             What::Approve => Request::Approved,
         };
-        tx.commit().await?;
         Ok(Some(Asked {
             id: row.id,
             request,
         }))
-    });
+    };
+    let store = store.within(PATIENCE);
+    let asked = store.write("taking up what was asked for", take);
     asked.await.unwrap_or_else(|error| {
         tracing::debug!("cannot look for runs that were asked for: {error}");
         None
@@ -61,12 +58,9 @@ pub async fn take(store: &Store) -> Option<Asked> {
 impl Asked {
     /// It came to its end. Where that cannot be written down it is made once more, which does no harm.
     pub async fn done(self, store: &Store, failed: bool) {
-        let recorded = within(PATIENCE, async {
-            let mut tx = store.begin_write().await?;
-            run_request::done(&mut tx, self.id, failed).await?;
-            tx.commit().await
-        });
-        if let Err(error) = recorded.await {
+        let done = async |tx: &mut PgConnection| run_request::done(tx, self.id, failed).await;
+        let store = store.within(PATIENCE);
+        if let Err(error) = store.write("recording what was asked for", done).await {
             tracing::warn!("a run that was asked for is made once more: {error}");
         }
     }

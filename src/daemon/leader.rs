@@ -5,12 +5,13 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use tokio::sync::watch;
 
 use crate::admin::{Board, Phase};
 use crate::store::pause::{self, Pause};
-use crate::store::{Store, StoreError, lease, within};
-use crate::telemetry::{self, Metrics, Throttle};
+use crate::store::{Remedy, Store, StoreError, lease};
+use crate::telemetry::{self, Throttle};
 
 static FAILED: Throttle = Throttle::new();
 
@@ -23,8 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// This instance's part in it.
 #[derive(Debug)]
 pub struct Leader {
+    /// Learns the epoch.
     store: Store,
-    metrics: Metrics,
+    /// A connection of its own: whatever keeps the others busy, the lease is kept.
+    lease: Store,
     /// That no other has.
     pub name: String,
     /// The pause that holds, as the leader last read it.
@@ -33,11 +36,11 @@ pub struct Leader {
 
 impl Leader {
     /// An instance with a name that no other has.
-    pub fn new(store: Store, metrics: Metrics) -> Self {
+    pub fn new(store: &Store) -> Self {
         let host = telemetry::host();
         Self {
-            store,
-            metrics,
+            store: store.clone(),
+            lease: store.beside(1).bookkeeping().within(PATIENCE),
             name: format!("{}-{}-{:04x}", host, std::process::id(), fastrand::u16(..)),
             pause: watch::Sender::new(None),
         }
@@ -49,7 +52,7 @@ impl Leader {
     /// [`StoreError::Gone`].
     pub async fn stand_by(&self, board: &Board) -> Result<i64, StoreError> {
         loop {
-            match self.timed("trying to lead", self.take()).await {
+            match self.take().await {
                 Ok((Some(epoch), pause)) => {
                     self.pause.send_replace(pause);
                     self.store.lead(epoch);
@@ -60,8 +63,8 @@ impl Leader {
                     board.set_phase(Phase::Standby);
                     board.set_pause(pause);
                 }
-                Err(error @ StoreError::Gone(_)) => return Err(error),
-                Err(error) => self.failed("cannot try to lead", &error),
+                Err(error) if error.remedy() == Remedy::StartAnew => return Err(error),
+                Err(error) => Self::failed("cannot try to lead", &error),
             }
             tokio::time::sleep(PERIOD).await;
         }
@@ -75,7 +78,7 @@ impl Leader {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
-            match self.timed("renewing the lease", self.renew(epoch)).await {
+            match self.renew(epoch).await {
                 Ok((true, pause)) => {
                     renewed = Instant::now();
                     self.pause.send_if_modified(|known| {
@@ -84,70 +87,50 @@ impl Leader {
                         changed
                     });
                 }
-                Ok((false, _)) | Err(StoreError::Fenced) => {
+                Ok((false, _)) => {
                     tracing::warn!(epoch, "another instance leads now: stepping down");
                     return Ok(());
                 }
-                Err(error @ StoreError::Gone(_)) => return Err(error),
+                Err(error) if error.remedy() == Remedy::StartAnew => return Err(error),
                 // The database may be away for this instance alone, and another one calls VDAB by now.
                 Err(error) if renewed.elapsed().as_secs_f64() > lease::TTL => {
                     tracing::warn!(epoch, "the lease ran out: stepping down: {error}");
                     return Ok(());
                 }
-                Err(error) => self.failed("cannot renew the lease", &error),
+                Err(error) => Self::failed("cannot renew the lease", &error),
             }
         }
     }
 
     /// Lets another instance lead at once.
     pub async fn give_up(&self, epoch: i64) {
-        let given_up = async {
-            let mut tx = self.store.begin().await?;
-            lease::give_up(&mut tx, epoch).await?;
-            Ok(tx.commit().await?)
-        };
-        if let Err(error) = self.timed("giving up the lease", given_up).await {
+        let given_up = async |tx: &mut PgConnection| lease::give_up(tx, epoch).await;
+        if let Err(error) = self.lease.write("giving up the lease", given_up).await {
             tracing::warn!("the lease runs out by itself: {error}");
         }
     }
 
-    /// An idle daemon asks PostgreSQL for little else, so this is what tells how PostgreSQL is between syncs.
-    async fn timed<T>(
-        &self,
-        what: &'static str,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let asked = Instant::now();
-        let answer = within(PATIENCE, work).await;
-        let class = answer.as_ref().err().map(StoreError::class);
-        self.metrics.queried(what, asked.elapsed(), class);
-        answer
-    }
-
-    fn failed(&self, what: &'static str, error: &StoreError) {
+    fn failed(what: &'static str, error: &StoreError) {
         if let Some(total) = FAILED.due(what, 1) {
             tracing::warn!(total, "{what}: {error}");
-        }
-        if matches!(error, StoreError::ReadOnly(_)) {
-            self.store.connect_anew();
         }
     }
 
     async fn take(&self) -> Result<(Option<i64>, Option<Pause>), StoreError> {
-        let mut tx = self.store.begin().await?;
-        Store::check_schema(&mut tx).await?;
-        let epoch = lease::take(&mut tx, &self.name).await?;
-        let pause = pause::current(&mut tx).await?;
-        tx.commit().await?;
-        Ok((epoch, pause))
+        let take = async |tx: &mut PgConnection| {
+            Store::check_schema(tx).await?;
+            let epoch = lease::take(tx, &self.name).await?;
+            Ok((epoch, pause::current(tx).await?))
+        };
+        self.lease.write("trying to lead", take).await
     }
 
     async fn renew(&self, epoch: i64) -> Result<(bool, Option<Pause>), StoreError> {
-        let mut tx = self.store.begin().await?;
-        Store::check_schema(&mut tx).await?;
-        let kept = lease::renew(&mut tx, epoch).await?;
-        let pause = pause::current(&mut tx).await?;
-        tx.commit().await?;
-        Ok((kept, pause))
+        let renew = async |tx: &mut PgConnection| {
+            Store::check_schema(tx).await?;
+            let kept = lease::renew(tx, epoch).await?;
+            Ok((kept, pause::current(tx).await?))
+        };
+        self.lease.write("renewing the lease", renew).await
     }
 }

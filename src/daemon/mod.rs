@@ -29,7 +29,7 @@ use crate::admin::{self, Admin, Board, Guard, Mirror, Phase};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::shutdown::{self, drained};
-use crate::store::StoreError;
+use crate::store::{Remedy, StoreError};
 use crate::sync::{Pipeline, Request, Summary, SyncError};
 use crate::telemetry::{self, ClosedBy, Metrics, Throttle};
 
@@ -86,9 +86,16 @@ impl Daemon {
         let ping = ping_url.map(|url| Ping::new(url, proxies)).transpose()?;
         let board = Arc::new(Board::default());
         let webhook = config.webhook.as_ref().map(|settings| {
-            let (store, metrics) = (pipeline.store.clone(), pipeline.metrics.clone());
+            let metrics = pipeline.metrics.clone();
             let board = Arc::clone(&board);
-            Webhook::new(settings, proxies, store, metrics, clock.clone(), board)
+            Webhook::new(
+                settings,
+                proxies,
+                &pipeline.store,
+                metrics,
+                clock.clone(),
+                board,
+            )
         });
         Ok(Self {
             ping,
@@ -182,8 +189,7 @@ impl Daemon {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             judged => judged?,
         }
-        // A connection of its own: whatever keeps the others busy, the lease is kept.
-        let leader = Leader::new(pipeline.store.beside(1), pipeline.metrics.clone());
+        let leader = Leader::new(&pipeline.store);
         board.set_name(&leader.name);
         let bell = Bell::hang().await?;
         while !self.token.is_cancelled() {
@@ -226,7 +232,7 @@ impl Daemon {
             let run = pipeline.trouble.borrow().clone();
             let sample = board.sample().and_then(Result::err);
             for error in run.into_iter().chain(sample) {
-                if matches!(error, StoreError::Gone(_)) {
+                if error.remedy() == Remedy::StartAnew {
                     return error;
                 }
             }

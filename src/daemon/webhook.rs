@@ -17,6 +17,7 @@ use chrono::SecondsFormat;
 use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::batch_size::BatchSize;
@@ -24,11 +25,12 @@ use crate::admin::Board;
 use crate::clock::Clock;
 use crate::config::{self, Proxies};
 use crate::outbound::{self, NoRoots, Peer};
+use crate::pauses::Pauses;
 use crate::store::cv_change::{self, Change};
 use crate::store::feed_consumer::WEBHOOK as NAME;
-use crate::store::{Store, StoreError, feed_consumer, within};
+use crate::store::{Remedy, Store, StoreError, feed_consumer};
 use crate::telemetry::{DeliveryOutcome, Metrics, Throttle};
-use crate::vdab::{Pauses, headers};
+use crate::vdab::headers;
 
 static FAILED: Throttle = Throttle::new();
 
@@ -115,7 +117,7 @@ impl Webhook {
     pub fn new(
         settings: &config::Webhook,
         proxies: &Proxies,
-        store: Store,
+        store: &Store,
         metrics: Metrics,
         clock: Clock,
         board: Arc<Board>,
@@ -130,7 +132,7 @@ impl Webhook {
             proxies: proxies.clone(),
             url: settings.url.clone(),
             key: hmac::Key::new(hmac::HMAC_SHA256, settings.key.expose_secret()),
-            store,
+            store: store.within(PATIENCE),
             metrics,
             clock,
             board,
@@ -146,13 +148,12 @@ impl Webhook {
     }
 
     async fn registered(&self) -> Result<(), StoreError> {
-        let is_new = within(PATIENCE, async {
-            let mut tx = self.store.begin_write().await?;
-            let is_new = feed_consumer::register(&mut tx, NAME).await?;
-            tx.commit().await?;
-            Ok::<_, StoreError>(is_new)
-        });
-        if is_new.await? {
+        let register = async |tx: &mut PgConnection| feed_consumer::register(tx, NAME).await;
+        if self
+            .store
+            .write("registering the webhook", register)
+            .await?
+        {
             tracing::info!("the webhook gets what changes from now on");
         }
         Ok(())
@@ -185,7 +186,7 @@ impl Webhook {
                 }
                 Ok(Pause::Smaller(wish)) => PERIOD.max(wish),
                 Ok(Pause::Failed(wish)) => pauses.next_pause().max(wish),
-                Err(StoreError::Fenced) => return,
+                Err(error) if error.remedy() == Remedy::StandDown => return,
                 Err(error) => {
                     Self::tell(&error);
                     pauses.next_pause().min(PATIENCE)
@@ -197,12 +198,12 @@ impl Webhook {
 
     /// Delivers what comes next, if anything does.
     async fn deliver(&self, next: &mut Next) -> Result<Pause, StoreError> {
-        let Some(place) = within(PATIENCE, self.place()).await? else {
+        let Some(place) = self.place().await? else {
             self.registered().await?;
             return Ok(Pause::Idle);
         };
         let last = next.tried.unwrap_or(i64::MAX);
-        let changes = within(PATIENCE, self.changes(place, last, next.size.get())).await?;
+        let changes = self.changes(place, last, next.size.get()).await?;
         let (Some(first), Some(last)) = (changes.first(), changes.last()) else {
             next.tried = None;
             return Ok(Pause::Idle);
@@ -210,7 +211,7 @@ impl Webhook {
         let failure = match self.send(first.seq, last.seq, &changes).await {
             Delivery::Taken => {
                 self.metrics.webhook_ended(DeliveryOutcome::Delivered);
-                within(PATIENCE, self.move_on(place, last.seq)).await?;
+                self.move_on(place, last.seq).await?;
                 next.tried = None;
                 next.failures = 0;
                 next.size.taken(Instant::now());
@@ -276,9 +277,11 @@ impl Webhook {
     /// Its place. Where changes behind it are gone from the feed, which only happens if somebody moved it back by hand, it is
     /// moved to those that are there.
     async fn place(&self) -> Result<Option<i64>, StoreError> {
-        let mut tx = self.store.begin().await?;
-        let place = feed_consumer::place(&mut tx, NAME).await?;
-        tx.commit().await?;
+        let place = async |tx: &mut PgConnection| feed_consumer::place(tx, NAME).await;
+        let place = self
+            .store
+            .read("reading the webhook's place", place)
+            .await?;
         let Some((place, removed)) = place.filter(|(place, removed)| removed > place) else {
             return Ok(place.map(|(place, _)| place));
         };
@@ -292,16 +295,15 @@ impl Webhook {
     }
 
     async fn changes(&self, place: i64, last: i64, most: i64) -> Result<Vec<Change>, StoreError> {
-        let mut tx = self.store.begin().await?;
-        let changes = cv_change::between(&mut tx, place, last, most).await?;
-        tx.commit().await?;
-        Ok(changes)
+        let changes = async |tx: &mut PgConnection| cv_change::between(tx, place, last, most).await;
+        self.store
+            .read("reading changes for the webhook", changes)
+            .await
     }
 
     async fn move_on(&self, from: i64, to: i64) -> Result<(), StoreError> {
-        let mut tx = self.store.begin_write().await?;
-        feed_consumer::move_on(&mut tx, NAME, from, to).await?;
-        tx.commit().await
+        let moved = async |tx: &mut PgConnection| feed_consumer::move_on(tx, NAME, from, to).await;
+        self.store.write("moving the webhook on", moved).await
     }
 
     async fn send(&self, first: i64, last: i64, changes: &[Change]) -> Delivery {

@@ -1,5 +1,7 @@
 //! Whether cvsync can work in a database under its role, and which statement is missing where it cannot.
 
+use sqlx::PgConnection;
+
 use super::migration::Schema;
 use super::sql::{query_as, query_scalar};
 use super::{Store, StoreError};
@@ -101,27 +103,34 @@ impl Store {
     /// # Errors
     /// The reason why the database cannot be asked.
     pub async fn about(&self) -> Result<About, StoreError> {
-        let mut tx = self.begin().await?;
-        let server: Server = query_as(SERVER).fetch_one(&mut *tx).await?;
-        let schema = if server.has_schema {
-            let (owner, may_migrate, may_read): (String, bool, bool) =
-                query_as(OWNER).fetch_one(&mut *tx).await?;
-            let missing: Vec<String> = query_scalar(MISSING).fetch_all(&mut *tx).await?;
-            if may_read {
-                match Schema::read(&mut tx).await? {
-                    Schema::Current => State::Current { missing },
-                    Schema::Newer => State::Newer,
-                    Schema::Behind if may_migrate => State::Behind,
-                    Schema::Behind => State::BehindOf { owner },
-                }
+        self.read("looking at the database", async |tx| {
+            let server: Server = query_as(SERVER).fetch_one(&mut *tx).await?;
+            let schema = if server.has_schema {
+                State::read(tx).await?
             } else {
-                State::Closed { missing }
-            }
-        } else {
-            State::Missing
-        };
-        tx.commit().await?;
-        Ok(About { server, schema })
+                State::Missing
+            };
+            Ok(About { server, schema })
+        })
+        .await
+    }
+}
+
+impl State {
+    /// Of a schema that is there.
+    async fn read(tx: &mut PgConnection) -> Result<Self, StoreError> {
+        let (owner, may_migrate, may_read): (String, bool, bool) =
+            query_as(OWNER).fetch_one(&mut *tx).await?;
+        let missing: Vec<String> = query_scalar(MISSING).fetch_all(&mut *tx).await?;
+        if !may_read {
+            return Ok(Self::Closed { missing });
+        }
+        Ok(match Schema::read(tx).await? {
+            Schema::Current => Self::Current { missing },
+            Schema::Newer => Self::Newer,
+            Schema::Behind if may_migrate => Self::Behind,
+            Schema::Behind => Self::BehindOf { owner },
+        })
     }
 }
 

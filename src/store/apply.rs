@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::parked_cv::Park;
 use super::sql::query;
-use super::{StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
+use super::{Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
 use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
 
 /// What became of one outcome.
@@ -53,7 +53,7 @@ impl Applied {
 }
 
 /// A stored `as_of` up to this time counts in this transaction, even if the database's clock is behind it.
-pub async fn believe_until(tx: &mut PgConnection, latest: DateTime<Utc>) -> Result<(), StoreError> {
+async fn believe_until(tx: &mut PgConnection, latest: DateTime<Utc>) -> Result<(), StoreError> {
     query("select set_config('cvsync.latest', $1, true)")
         .bind(latest.to_rfc3339())
         .execute(tx)
@@ -61,12 +61,36 @@ pub async fn believe_until(tx: &mut PgConnection, latest: DateTime<Utc>) -> Resu
     Ok(())
 }
 
-/// Writes a batch; the result has the batch's order.
+impl Store {
+    /// Writes a batch in a transaction of its own; see [`apply`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; the batch can be given again as it is.
+    pub async fn apply(
+        &self,
+        batch: &[Outcome],
+        brake: Brake,
+        latest: DateTime<Utc>,
+    ) -> Result<Vec<Applied>, StoreError> {
+        self.write("writing a batch", async |tx| {
+            apply(tx, batch, brake, latest).await
+        })
+        .await
+    }
+}
+
+/// Writes a batch; the result has the batch's order. If PostgreSQL refuses a value, nothing of it is written. A batch that is
+/// written again changes nothing. A stored `as_of` later than both `latest` and the database's clock is not believed.
+///
+/// # Errors
+/// [`StoreError`].
 pub async fn apply(
     tx: &mut PgConnection,
     batch: &[Outcome],
     brake: Brake,
+    latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
+    believe_until(tx, latest).await?;
     let mut newest = newest_by_id(batch);
     let Deletes {
         held,

@@ -24,6 +24,9 @@ pub enum StoreError {
     /// The database or cvsync's schema in it is missing. A process that has worked in it cannot go on; one that starts can.
     #[error("the database does not let cvsync work: {0}")]
     Gone(String),
+    /// Somebody asked to stop while the database was away.
+    #[error("stopped")]
+    Stopped,
     /// A person has to look: wrong password, missing permission, a schema touched by hand.
     #[error("the database does not let cvsync work: {0}")]
     Broken(String),
@@ -41,12 +44,46 @@ impl StoreError {
             Self::Fenced => "fenced",
             Self::Gone(_) => "gone",
             Self::Broken(_) => "broken",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// What to do about it; decided here and nowhere else.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Passing(_) => Remedy::Wait,
+            Self::ReadOnly(_) => Remedy::Reconnect,
+            Self::Statement(_) => Remedy::Retry,
+            Self::Data(_) => Remedy::Isolate,
+            Self::Fenced | Self::Stopped => Remedy::StandDown,
+            Self::Gone(_) => Remedy::StartAnew,
+            Self::Broken(_) => Remedy::Tell,
         }
     }
 
     /// Whether the database itself is away, so that waiting helps. Any other error that repeats at the same place stays.
     #[must_use]
     pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Passing(_) | Self::ReadOnly(_))
+        matches!(self.remedy(), Remedy::Wait | Remedy::Reconnect)
     }
+}
+
+/// What to do about an error of the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Wait until the database is back, then do it again.
+    Wait,
+    /// The same, over new connections: those that are open lead to a server that takes no writes.
+    Reconnect,
+    /// Do it again soon, a few times.
+    Retry,
+    /// Find the row that PostgreSQL refuses, and set it aside.
+    Isolate,
+    /// Do nothing more: another instance leads, or the process ends.
+    StandDown,
+    /// End the process: one that starts creates what is missing.
+    StartAnew,
+    /// Stop, and tell a person what is wrong.
+    Tell,
 }

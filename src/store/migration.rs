@@ -1,7 +1,9 @@
 //! The schema and its migrations, which go forward only.
 
+use std::time::Duration;
+
+use sqlx::PgConnection;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, PgConnection};
 
 use super::sql::query_scalar;
 use super::{Store, StoreError};
@@ -15,6 +17,9 @@ const BEGIN_MIGRATION: &str = "begin;
 
 /// sqlx's migrator names its statements, and PgBouncer hands the session on.
 const FORGET_STATEMENTS: &str = "deallocate all";
+
+/// A migration may have to rewrite a table.
+const MIGRATION: Duration = Duration::from_hours(6);
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -86,7 +91,7 @@ impl Store {
                 StoreError::Broken(obstacle)
             }
         })?;
-        self.run_migrations(true).await
+        self.within(MIGRATION).run_migrations(true).await
     }
 
     /// Tries whether all migrations can be applied, and undoes them.
@@ -98,38 +103,8 @@ impl Store {
     }
 
     async fn run_migrations(&self, keep: bool) -> Result<(), StoreError> {
-        let mut connection = self.pool.acquire().await?;
-        // The migrator leaves statements behind where it fails.
-        connection.close_on_drop();
-        let mut tx = connection.begin_with(BEGIN_MIGRATION).await?;
-        // `create schema if not exists` needs the right to create one, even where it exists: the owner of the schema alone lacks it.
-        let has_schema: bool = query_scalar("select to_regnamespace('cvsync') is not null")
-            .fetch_one(&mut *tx)
-            .await?;
-        let missing = if has_schema {
-            Vec::new()
-        } else {
-            vec!["cvsync".into()]
-        };
-        let migrator = Migrator {
-            migrations: MIGRATOR.migrations.clone(),
-            ignore_missing: false,
-            locking: false,
-            no_tx: false,
-            table_name: "cvsync.migration".into(),
-            create_schemas: missing.into(),
-        };
-        migrator
-            .run_direct(None, &mut *tx, false)
+        self.write_apart("migrating the schema", BEGIN_MIGRATION, keep, apply)
             .await
-            .map_err(migration_error)?;
-        sqlx::raw_sql(FORGET_STATEMENTS).execute(&mut *tx).await?;
-        if keep {
-            tx.commit().await?;
-        } else {
-            tx.rollback().await?;
-        }
-        Ok(())
     }
 
     /// Makes sure that no migration was undone, as an older backup does. Newer ones may be there: an instance that is newer made them.
@@ -150,6 +125,32 @@ impl Store {
             )))
         })
     }
+}
+
+async fn apply(tx: &mut PgConnection) -> Result<(), StoreError> {
+    // `create schema if not exists` needs the right to create one, even where it exists: the owner of the schema alone lacks it.
+    let has_schema: bool = query_scalar("select to_regnamespace('cvsync') is not null")
+        .fetch_one(&mut *tx)
+        .await?;
+    let missing = if has_schema {
+        Vec::new()
+    } else {
+        vec!["cvsync".into()]
+    };
+    let migrator = Migrator {
+        migrations: MIGRATOR.migrations.clone(),
+        ignore_missing: false,
+        locking: false,
+        no_tx: false,
+        table_name: "cvsync.migration".into(),
+        create_schemas: missing.into(),
+    };
+    migrator
+        .run_direct(None, &mut *tx, false)
+        .await
+        .map_err(migration_error)?;
+    sqlx::raw_sql(FORGET_STATEMENTS).execute(tx).await?;
+    Ok(())
 }
 
 fn migration_error(error: MigrateError) -> StoreError {

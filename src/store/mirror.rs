@@ -50,19 +50,20 @@ pub struct Changes {
 /// ([`take_turn`](super::cv_change::take_turn)). So with the lock in our hands all earlier stamps are committed, and those to
 /// come will not be earlier than this. It is let go at once: what is read afterwards holds nobody up.
 pub async fn all_seen_until(store: &Store) -> Result<DateTime<Utc>, StoreError> {
-    let mut tx = store.begin_read().await?;
-    query("select pg_advisory_xact_lock_shared(hashtext('cvsync.cv_change'))")
-        .execute(&mut *tx)
-        .await?;
-    let now = query_scalar(
-        "select greatest(
-                    clock_timestamp(),
-                    (select at from cvsync.cv_change order by seq desc limit 1))",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(now)
+    store
+        .read("waiting for changes under way", async |tx| {
+            query("select pg_advisory_xact_lock_shared(hashtext('cvsync.cv_change'))")
+                .execute(&mut *tx)
+                .await?;
+            Ok(query_scalar(
+                "select greatest(
+                            clock_timestamp(),
+                            (select at from cvsync.cv_change order by seq desc limit 1))",
+            )
+            .fetch_one(&mut *tx)
+            .await?)
+        })
+        .await
 }
 
 /// The CVs whose latest change came within `van <= t < tot`, from the `offset`-th on.

@@ -1,7 +1,7 @@
 //! Where data goes: the only code with SQL in it. A file for each table, named as the table, and one for each question that many answer.
 //!
-//! Invariant: every statement runs inside an explicit transaction and leaves no state in the session (no named prepared
-//! statement, `SET` or session lock), so that a transaction-pooling PgBouncer may stand between.
+//! Invariant: every statement runs inside an explicit transaction (see [`Store::read`] and [`Store::write`]) and leaves no state
+//! in the session (no named prepared statement, `SET` or session lock), so that a transaction-pooling PgBouncer may stand between.
 
 mod about;
 pub mod apply;
@@ -30,6 +30,7 @@ pub mod mirror;
 pub mod mirror_client;
 pub mod parked_cv;
 pub mod pause;
+mod persist;
 mod pool;
 pub mod quota_loan;
 pub mod reconcile;
@@ -38,46 +39,29 @@ pub mod relisted;
 pub mod run_request;
 mod sql;
 pub mod sync_window;
+mod transact;
 pub mod watermark;
 
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection, PgConnection, Postgres, Transaction};
+use sqlx::{Connection, PgConnection};
 
 pub use self::about::About;
 pub use self::apply::Applied;
-pub use self::error::StoreError;
+pub use self::error::{Remedy, StoreError};
+pub use self::persist::{Persistent, Trouble};
 pub use self::pool::close_all;
 use self::pool::{ACQUIRE, Pool, Trust, pool};
+pub use self::transact::LIMIT;
+use self::transact::within;
 use crate::config;
-use crate::model::{Brake, Outcome};
-
-/// Limits of our own. A leader that is paused within a transaction holds its epoch until the last one ends it: no longer than
-/// the lease lasts. They are local to each transaction since PgBouncer hands the session to somebody else afterwards.
-const BEGIN: &str = "begin;
-    set local statement_timeout = '60s';
-    set local lock_timeout = '20s';
-    set local idle_in_transaction_session_timeout = '10s'";
-
-/// For those who only read, who are many and hold up nobody: one snapshot, and no plan that pays off over minutes alone.
-const BEGIN_READ: &str = "begin isolation level repeatable read, read only;
-    set local statement_timeout = '8s';
-    set local lock_timeout = '5s';
-    set local idle_in_transaction_session_timeout = '10s';
-    set local jit = off;
-    set local max_parallel_workers_per_gather = 0;
-    set local enable_seqscan = off";
+use crate::telemetry::Metrics;
 
 /// Connections: for the writer, the lister, and all that looks now and then (numbers, history, loans, what is asked for, search).
 const CONNECTIONS: u32 = 5;
-
-/// How long to wait for a transaction, all in all. A connection that does not even begin one is dead.
-const OPEN: Duration = Duration::from_secs(10);
 
 /// The database. Cheap to clone; connects when first used.
 #[derive(Clone)]
@@ -89,41 +73,11 @@ pub struct Store {
     /// Everything is written, and then rolled back.
     dry: bool,
     trust: Trust,
-}
-
-/// A transaction that writes.
-#[derive(Debug)]
-pub struct Write {
-    tx: Transaction<'static, Postgres>,
-    dry: bool,
-}
-
-impl Write {
-    /// Makes it last; in a dry run, undoes it.
-    ///
-    /// # Errors
-    /// [`StoreError`]. Where the connection broke the outcome is unknown, and doing all of it again is right.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        if self.dry {
-            Ok(self.tx.rollback().await?)
-        } else {
-            Ok(self.tx.commit().await?)
-        }
-    }
-}
-
-impl Deref for Write {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.tx
-    }
-}
-
-impl DerefMut for Write {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.tx
-    }
+    /// How a transaction that reads begins.
+    read: &'static str,
+    /// The longest that a transaction may take, with its connection and its commit.
+    limit: Duration,
+    metrics: Option<Metrics>,
 }
 
 /// The options hold the password.
@@ -147,12 +101,47 @@ impl Store {
             epoch: Arc::default(),
             dry: false,
             trust,
+            read: transact::BEGIN_READ,
+            limit: LIMIT,
+            metrics: None,
         })
     }
 
-    /// Uses no connection again that is open now. For after a write that was refused since the database is read-only.
-    pub fn connect_anew(&self) {
-        self.trust.withdraw();
+    /// The same store, which measures its transactions.
+    #[must_use]
+    pub fn measured(self, metrics: Metrics) -> Self {
+        Self {
+            metrics: Some(metrics),
+            ..self
+        }
+    }
+
+    /// The same store, whose transactions may take so long.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Self {
+        Self {
+            limit,
+            ..self.clone()
+        }
+    }
+
+    /// The same store, for rows that are no copy of VDAB's: they do not depend on who leads, and a dry run writes them too.
+    #[must_use]
+    pub fn bookkeeping(&self) -> Self {
+        Self {
+            epoch: Arc::default(),
+            dry: false,
+            ..self.clone()
+        }
+    }
+
+    /// The same store, whose reads see one snapshot and use few resources: for many readers, who must not slow down a sync.
+    #[must_use]
+    pub fn for_readers(&self) -> Self {
+        Self {
+            read: transact::BEGIN_SNAPSHOT,
+            ..self.clone()
+        }
     }
 
     /// The same database over connections of its own, so that what uses them takes none from anybody else.
@@ -162,52 +151,6 @@ impl Store {
             pool: pool(connections, self.options.clone(), self.trust.clone()),
             ..self.clone()
         }
-    }
-
-    /// A transaction with our limits.
-    ///
-    /// # Errors
-    /// [`StoreError`]; where there is no connection, with the true cause.
-    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        self.begin_with(BEGIN).await
-    }
-
-    /// A transaction that only reads, all of it in one snapshot, with tighter limits.
-    ///
-    /// # Errors
-    /// As for [`begin`](Self::begin).
-    pub async fn begin_read(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        self.begin_with(BEGIN_READ).await
-    }
-
-    async fn begin_with(
-        &self,
-        begin: &'static str,
-    ) -> Result<Transaction<'static, Postgres>, StoreError> {
-        let opened = async { Ok(self.pool.begin_with(begin).await) };
-        let opened = within(OPEN, Box::pin(opened));
-        match opened.await? {
-            Ok(tx) => Ok(tx),
-            // The pool hides the cause. A new connection shows it, or works.
-            Err(error @ sqlx::Error::PoolClosed) => Err(error.into()),
-            Err(error) => {
-                self.connect().await?.close().await?;
-                Err(error.into())
-            }
-        }
-    }
-
-    /// A transaction that writes: under the epoch of this instance, where it leads.
-    ///
-    /// # Errors
-    /// As for [`begin`](Self::begin), and [`StoreError::Fenced`] if another instance leads now.
-    pub async fn begin_write(&self) -> Result<Write, StoreError> {
-        let mut tx = self.begin().await?;
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        if epoch > 0 {
-            lease::hold(&mut tx, epoch).await?;
-        }
-        Ok(Write { tx, dry: self.dry })
     }
 
     /// From now on this store and its clones write under `epoch`, and not at all once another one leads.
@@ -242,25 +185,6 @@ impl Store {
         within(ACQUIRE, asked).await
     }
 
-    /// Writes a batch in one transaction. If PostgreSQL refuses a value, nothing of it is written. A stored `as_of` later
-    /// than both `latest` and the database's clock is not believed.
-    ///
-    /// # Errors
-    /// [`StoreError`]; the batch can be given again as it is, for a batch that was written after all changes nothing
-    /// when it is written again.
-    pub async fn apply(
-        &self,
-        batch: &[Outcome],
-        brake: Brake,
-        latest: DateTime<Utc>,
-    ) -> Result<Vec<Applied>, StoreError> {
-        let mut tx = self.begin_write().await?;
-        apply::believe_until(&mut tx, latest).await?;
-        let results = apply::apply(&mut tx, batch, brake).await?;
-        tx.commit().await?;
-        Ok(results)
-    }
-
     async fn connect(&self) -> Result<PgConnection, StoreError> {
         let connected = PgConnection::connect_with(&self.options);
         match tokio::time::timeout(ACQUIRE, connected).await {
@@ -272,19 +196,6 @@ impl Store {
             ))),
         }
     }
-}
-
-/// What `work` brings about; an answer that comes later than `limit` counts as none.
-///
-/// # Errors
-/// As `work`, or [`StoreError::Passing`] when the time is over.
-pub async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    tokio::time::timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
 }
 
 #[cfg(test)]

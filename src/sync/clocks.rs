@@ -61,12 +61,9 @@ impl Pipeline {
     /// [`InFuture`], or why the clock cannot be read.
     pub async fn refuse_future_start(&self) -> anyhow::Result<()> {
         let (reading, watermark) = self
-            .persist("reading the database's clock", || async {
-                let mut tx = self.store.begin().await?;
-                let reading = clock_doubt::database_time(&mut tx).await?;
-                let watermark = watermark::read(&mut tx).await?;
-                tx.commit().await?;
-                Ok((reading, watermark))
+            .read("reading the database's clock", async |tx| {
+                let reading = clock_doubt::database_time(tx).await?;
+                Ok((reading, watermark::read(tx).await?))
             })
             .await?;
         let time = self.vdab.time();
@@ -91,10 +88,8 @@ impl Pipeline {
         if !doubtful {
             return Ok(());
         }
-        self.persist("noting that clocks disagree", || async {
-            let mut tx = self.store.begin_write().await?;
-            clock_doubt::widen(&mut tx, van, tot).await?;
-            tx.commit().await
+        self.write("noting that clocks disagree", async |tx| {
+            clock_doubt::widen(tx, van, tot).await
         })
         .await?;
         let mut own = self.own_doubt();
@@ -119,11 +114,8 @@ impl Pipeline {
             && !self.token.is_cancelled()
         {
             let (next, rows) = self
-                .persist("looking for rows of a wrong clock", || async {
-                    let mut tx = self.store.begin_write().await?;
-                    let slice = cv_seen::unconfirm(&mut tx, last, distrusted).await?;
-                    tx.commit().await?;
-                    Ok(slice)
+                .write("looking for rows of a wrong clock", async |tx| {
+                    cv_seen::unconfirm(tx, last, distrusted).await
                 })
                 .await?;
             found += rows;
@@ -145,12 +137,7 @@ impl Pipeline {
     /// disagreement end without its time going back, the odd clock was slow, and nothing is wrong.
     async fn doubt_to_resolve(&self) -> Result<Option<Span>, SyncError> {
         let doubt = self
-            .persist("reading whether clocks disagreed", || async {
-                let mut tx = self.store.begin().await?;
-                let doubt = clock_doubt::read(&mut tx).await?;
-                tx.commit().await?;
-                Ok(doubt)
-            })
+            .read("reading whether clocks disagreed", clock_doubt::read)
             .await?;
         let Some((van, tot)) = doubt.filter(|_| !self.vdab.time().doubt()) else {
             return Ok(None);
@@ -165,10 +152,8 @@ impl Pipeline {
 
     async fn resolve(&self, van: DateTime<Utc>, tot: DateTime<Utc>) -> Result<(), SyncError> {
         *self.own_doubt() = None;
-        self.persist("noting that clocks agree", || async {
-            let mut tx = self.store.begin_write().await?;
-            clock_doubt::clear(&mut tx, van, tot).await?;
-            tx.commit().await
+        self.write("noting that clocks agree", async |tx| {
+            clock_doubt::clear(tx, van, tot).await
         })
         .await
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use super::settle::Listed;
 use super::{Pipeline, SyncError};
 use crate::model::{CvId, Difference, Standing, Tally};
 use crate::store::reconcile::{self, Noted, Part};
-use crate::store::{Store, StoreError, cv, within};
+use crate::store::{Store, StoreError, cv};
 use crate::vdab::{Answer, BulkPage};
 
 /// How many ids a statement compares, however few of them differ.
@@ -136,14 +137,11 @@ impl Lister<'_> {
         let run = comparison.run();
         let is_kept = self
             .pipeline
-            .persist("taking note of a page", || async {
-                // Not undone by a dry run: it is no result.
-                let mut tx = self.pipeline.store.begin().await?;
-                let is_kept = reconcile::keep(&mut tx, run).await?;
+            .note("taking note of a page", async |tx| {
+                let is_kept = reconcile::keep(tx, run).await?;
                 if is_kept {
-                    reconcile::note(&mut tx, run, &noted).await?;
+                    reconcile::note(tx, run, &noted).await?;
                 }
-                tx.commit().await?;
                 Ok(is_kept)
             })
             .await?;
@@ -152,15 +150,7 @@ impl Lister<'_> {
 
     /// A source that lists nothing at all, while much is stored, is not believed.
     async fn expect_nothing_stored(&self) -> Result<(), SyncError> {
-        let stored = self
-            .pipeline
-            .persist("counting both sides", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                let stored = cv::count(&mut tx).await?;
-                tx.commit().await?;
-                Ok(stored)
-            })
-            .await?;
+        let stored = self.pipeline.read("counting both sides", cv::count).await?;
         if stored > 0 {
             return Err(SyncError::Empty { stored });
         }
@@ -178,20 +168,17 @@ impl Lister<'_> {
         let run = comparison.run();
         let (part, is_kept) = self
             .pipeline
-            .persist("comparing", || async {
-                let mut tx = self.pipeline.store.begin().await?;
+            .note("comparing", async |tx| {
                 let part = match side {
                     Side::Listed(pending) => {
-                        reconcile::listed(&mut tx, run, after, pending, COMPARED).await?
+                        reconcile::listed(tx, run, after, pending, COMPARED).await?
                     }
                     Side::Unlisted => {
-                        reconcile::unlisted(&mut tx, run, after, horizon, COMPARED).await?
+                        reconcile::unlisted(tx, run, after, horizon, COMPARED).await?
                     }
                 };
                 // Afterwards: whoever removes a listing says so before.
-                let is_kept = reconcile::keep(&mut tx, run).await?;
-                tx.commit().await?;
-                Ok((part, is_kept))
+                Ok((part, reconcile::keep(tx, run).await?))
             })
             .await?;
         is_kept.then_some(part).ok_or(SyncError::ListingLost)
@@ -233,10 +220,8 @@ impl Listing {
     ) -> Result<Self, SyncError> {
         let run = comparison.run();
         pipeline
-            .persist("beginning a comparison", || async {
-                let mut tx = pipeline.store.begin().await?;
-                reconcile::begin(&mut tx, run).await?;
-                Ok(tx.commit().await?)
+            .note("beginning a comparison", async |tx| {
+                reconcile::begin(tx, run).await
             })
             .await?;
         let kept = keep_until_dropped(pipeline.store.clone(), run);
@@ -248,26 +233,20 @@ impl Listing {
 
     /// The comparison is over, whatever its end.
     pub(super) async fn end(self, store: &Store) {
-        let ended = within(PATIENCE, async {
-            let mut tx = store.begin().await?;
-            reconcile::end(&mut tx, self.run).await?;
-            Ok(tx.commit().await?)
-        });
-        if let Err(error) = ended.await {
+        let end = async |tx: &mut PgConnection| reconcile::end(tx, self.run).await;
+        let store = store.bookkeeping().within(PATIENCE);
+        if let Err(error) = store.write("ending a comparison", end).await {
             tracing::debug!("the listing of a comparison is removed later: {error}");
         }
     }
 }
 
 async fn keep_until_dropped(store: Store, run: i64) {
+    let store = store.bookkeeping().within(PATIENCE);
     loop {
         tokio::time::sleep(KEPT_EVERY).await;
-        let kept = within(PATIENCE, async {
-            let mut tx = store.begin().await?;
-            reconcile::keep(&mut tx, run).await?;
-            Ok(tx.commit().await?)
-        });
-        if let Err(error) = kept.await {
+        let keep = async |tx: &mut PgConnection| reconcile::keep(tx, run).await;
+        if let Err(error) = store.write("keeping a comparison", keep).await {
             tracing::debug!("cannot say that a comparison is under way: {error}");
         }
     }
@@ -275,29 +254,28 @@ async fn keep_until_dropped(store: Store, run: i64) {
 
 /// Removes listings of comparisons that are over, or whose process died; some of it, so that nobody waits for long.
 pub(super) async fn sweep(store: &Store) {
-    let swept = tokio::time::timeout(SWEEP, async {
-        let mut run = i64::MIN;
+    if let Ok(Err(error)) = tokio::time::timeout(SWEEP, remove_over(store)).await {
+        tracing::warn!("what comparisons listed is removed later: {error}");
+    }
+}
+
+async fn remove_over(store: &Store) -> Result<(), StoreError> {
+    const WHAT: &str = "removing the listing of a comparison";
+    let store = store.bookkeeping();
+    let mut run = i64::MIN;
+    loop {
+        let over = async |tx: &mut PgConnection| reconcile::over(tx, run).await;
+        let Some(over) = store.write(WHAT, over).await? else {
+            return Ok(());
+        };
+        run = over;
+        let mut after = None;
         loop {
-            let mut tx = store.begin().await?;
-            let over = reconcile::over(&mut tx, run).await?;
-            tx.commit().await?;
-            let Some(over) = over else {
-                return Ok(());
-            };
-            run = over;
-            let mut after = None;
-            loop {
-                let mut tx = store.begin().await?;
-                after = reconcile::remove(&mut tx, run, after).await?;
-                tx.commit().await?;
-                if after.is_none() {
-                    break;
-                }
+            let remove = async |tx: &mut PgConnection| reconcile::remove(tx, run, after).await;
+            after = store.write(WHAT, remove).await?;
+            if after.is_none() {
+                break;
             }
         }
-    });
-    if let Ok(Err(error)) = swept.await {
-        let error: StoreError = error;
-        tracing::warn!("what comparisons listed is removed later: {error}");
     }
 }

@@ -16,6 +16,14 @@ pub enum SetupError {
 }
 
 impl SyncError {
+    /// Of the database, at this stage.
+    pub(super) fn store(stage: &'static str, error: StoreError) -> Self {
+        match error {
+            StoreError::Stopped => Self::Stopped,
+            error => Self::Store { stage, error },
+        }
+    }
+
     /// A word for it, for traces.
     #[must_use]
     pub fn class(&self) -> &'static str {

@@ -17,8 +17,9 @@ use tracing::{Instrument, field};
 use super::hand::{Hand, Place};
 use super::{Done, End, Item, Pipeline, SyncError, Work};
 use crate::model::{CvId, Fate, Outcome, ParkClass};
+use crate::pauses::Pauses;
 use crate::telemetry::{self, RetriedStage, Throttle};
-use crate::vdab::{ApiError, Detail, Operation, Pauses, Remedy};
+use crate::vdab::{ApiError, Detail, Operation, Remedy};
 
 static PARKED: Throttle = Throttle::new();
 

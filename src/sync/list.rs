@@ -19,7 +19,7 @@ use super::sift::{self, Decision, Knowledge, Labels, sift};
 use super::{Item, Pipeline, SyncError, Task, Work, Yields, delta};
 use crate::model::window::instant;
 use crate::model::{CvId, Standing, Window};
-use crate::store::{StoreError, cv_seen, first_listed, held_delete, parked_cv, sync_window};
+use crate::store::{cv_seen, first_listed, held_delete, parked_cv, sync_window};
 use crate::telemetry::{self, Horizon, PageDrift, Throttle};
 use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
 
@@ -266,14 +266,12 @@ impl Lister<'_> {
         let window = listed.planned.window;
         let (before, ids) = self
             .pipeline
-            .persist("looking up when a window was listed", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                let before = sync_window::listed_before(&mut tx, window, row).await?;
+            .read("looking up when a window was listed", async |tx| {
+                let before = sync_window::listed_before(tx, window, row).await?;
                 let ids = match before {
-                    Some(before) => cv_seen::count_older(&mut tx, news, before).await?,
+                    Some(before) => cv_seen::count_older(tx, news, before).await?,
                     None => 0,
                 };
-                tx.commit().await?;
                 Ok((before, u64::try_from(ids).unwrap_or(0)))
             })
             .await?;
@@ -315,16 +313,14 @@ impl Lister<'_> {
         let since = planned.window.tot() + self.settle_lag();
         let now = self.pipeline.vdab.time().latest_now();
         self.pipeline
-            .persist("reading what is known", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                let confirmed = cv_seen::known(&mut tx, &ids, since, now).await?;
+            .read("reading what is known", async |tx| {
+                let confirmed = cv_seen::known(tx, &ids, since, now).await?;
                 let waiting = if planned.fresh {
                     Vec::new()
                 } else {
-                    parked_cv::waiting(&mut tx, &keys).await?
+                    parked_cv::waiting(tx, &keys).await?
                 };
-                let held = held_delete::among(&mut tx, &ids).await?;
-                tx.commit().await.map_err(StoreError::from)?;
+                let held = held_delete::among(tx, &ids).await?;
                 Ok(Knowledge {
                     confirmed,
                     waiting: waiting.into_iter().collect(),
@@ -336,11 +332,8 @@ impl Lister<'_> {
 
     async fn open(&self, planned: Planned) -> Result<i64, SyncError> {
         self.pipeline
-            .persist("opening a window", || async {
-                let mut tx = self.pipeline.store.begin_write().await?;
-                let row = sync_window::open(&mut tx, planned.window, planned.fresh).await?;
-                tx.commit().await?;
-                Ok(row)
+            .write("opening a window", async |tx| {
+                sync_window::open(tx, planned.window, planned.fresh).await
             })
             .await
     }
@@ -349,12 +342,9 @@ impl Lister<'_> {
     async fn retry_parked(&self) -> Result<(), SyncError> {
         let due = self
             .pipeline
-            .persist("reading what is parked", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                let parked = parked_cv::due(&mut tx, DUE).await?;
-                let held = held_delete::due(&mut tx, DUE).await?;
-                tx.commit().await.map_err(StoreError::from)?;
-                Ok((parked, held))
+            .read("reading what is parked", async |tx| {
+                let parked = parked_cv::due(tx, DUE).await?;
+                Ok((parked, held_delete::due(tx, DUE).await?))
             })
             .await?;
         let (parked, held) = due;
@@ -388,11 +378,8 @@ impl Lister<'_> {
         let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let ages = self
             .pipeline
-            .persist("reading for how long they wait", || async {
-                let mut tx = self.pipeline.store.begin().await?;
-                let ages = first_listed::ages(&mut tx, &keys).await?;
-                tx.commit().await?;
-                Ok(ages)
+            .read("reading for how long they wait", async |tx| {
+                first_listed::ages(tx, &keys).await
             })
             .await?;
         let now = Instant::now();

@@ -7,10 +7,11 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, StreamExt};
+use sqlx::PgConnection;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::store::{Store, StoreError, lease, quota_loan, within};
+use crate::store::{Store, StoreError, lease, quota_loan};
 use crate::vdab::{Ask, Client, LARGEST_LOAN, Loan};
 
 /// How often a tool looks whether it has what it asked for, and the leader for the next to ask: a tool comes again at once.
@@ -35,10 +36,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const TRY_AGAIN: Duration = Duration::from_mins(1);
 
 /// From now on `client` calls out of the quota of the daemon that leads, while one does and until what this returns is dropped.
-pub fn borrow(client: &mut Client, store: Store) -> AbortOnDropHandle<()> {
+pub fn borrow(client: &mut Client, store: &Store) -> AbortOnDropHandle<()> {
     let (asks, asked) = mpsc::channel(1);
     client.borrow_from(&asks);
     let period = Duration::from_mins(1) / client.per_minute();
+    let store = store.bookkeeping().within(PATIENCE);
     AbortOnDropHandle::new(tokio::spawn(answer_all(store, asked, period)))
 }
 
@@ -64,7 +66,7 @@ async fn answer(
     limit: Duration,
     gone: impl Future<Output = ()>,
 ) -> Loan {
-    match within(PATIENCE, ask(store, operation, calls)).await {
+    match ask(store, operation, calls).await {
         Ok(Some(id)) => {
             tokio::select! {
                 () = collect(store, id) => return Loan::Granted,
@@ -74,7 +76,7 @@ async fn answer(
                 () = gone => {}
             }
             // What cannot be withdrawn is forgotten in a minute, and costs the daemon a few calls.
-            let _ = within(PATIENCE, withdraw(store, id)).await;
+            let _ = withdraw(store, id).await;
             Loan::Alone(TRY_AGAIN)
         }
         Ok(None) => Loan::Alone(LOOK_AGAIN),
@@ -87,24 +89,18 @@ async fn answer(
 
 /// The number of the loan; `None` where nobody leads.
 async fn ask(store: &Store, operation: &str, calls: u32) -> Result<Option<i64>, StoreError> {
-    let mut tx = store.begin().await?;
-    let leads = lease::leader(&mut tx)
-        .await?
-        .is_some_and(|leader| leader.alive);
-    let id = if leads {
-        Some(quota_loan::ask(&mut tx, operation, calls).await?)
-    } else {
-        None
+    let ask = async |tx: &mut PgConnection| match lease::leader(tx).await? {
+        Some(leader) if leader.alive => Ok(Some(quota_loan::ask(tx, operation, calls).await?)),
+        _ => Ok(None),
     };
-    tx.commit().await?;
-    Ok(id)
+    store.write("asking for a loan", ask).await
 }
 
 /// Waits for the calls. That the database was away for a moment says nothing of the daemon.
 async fn collect(store: &Store, id: i64) {
     loop {
         tokio::time::sleep(OFTEN).await;
-        match within(PATIENCE, is_granted(store, id)).await {
+        match is_granted(store, id).await {
             Ok(true) => return,
             Ok(false) => {}
             Err(error) => tracing::debug!("cannot see whether calls are granted: {error}"),
@@ -113,29 +109,27 @@ async fn collect(store: &Store, id: i64) {
 }
 
 async fn is_granted(store: &Store, id: i64) -> Result<bool, StoreError> {
-    let mut tx = store.begin().await?;
-    let granted = quota_loan::collect(&mut tx, id).await?;
-    tx.commit().await?;
-    Ok(granted)
+    let collect = async |tx: &mut PgConnection| quota_loan::collect(tx, id).await;
+    store.write("collecting a loan", collect).await
 }
 
 async fn withdraw(store: &Store, id: i64) -> Result<(), StoreError> {
-    let mut tx = store.begin().await?;
-    quota_loan::withdraw(&mut tx, id).await?;
-    Ok(tx.commit().await?)
+    let withdraw = async |tx: &mut PgConnection| quota_loan::withdraw(tx, id).await;
+    store.write("withdrawing a loan", withdraw).await
 }
 
 /// The leader's side: lends to whoever asks, until it is dropped.
 pub async fn lend(client: &Client, store: &Store) -> Infallible {
+    let store = &store.within(PATIENCE);
     let mut last_asked: Option<Instant> = None;
     loop {
         let busy = last_asked.is_some_and(|at| at.elapsed() < A_WHILE);
         tokio::time::sleep(if busy { OFTEN } else { SELDOM }).await;
-        match within(PATIENCE, next(store)).await {
+        match next(store).await {
             Ok(Some(loan)) => {
                 let calls = u32::try_from(loan.calls).unwrap_or(1).min(LARGEST_LOAN);
                 let lent = client.lend(&loan.operation, calls).await;
-                let granted = within(PATIENCE, grant(store, loan.id, lent)).await;
+                let granted = grant(store, loan.id, lent).await;
                 last_asked = Some(Instant::now());
                 if let Err(error) = granted {
                     tracing::debug!("calls that were lent cannot be granted: {error}");
@@ -148,19 +142,17 @@ pub async fn lend(client: &Client, store: &Store) -> Infallible {
 }
 
 async fn next(store: &Store) -> Result<Option<quota_loan::QuotaLoan>, StoreError> {
-    let mut tx = store.begin().await?;
-    let waiting = quota_loan::waiting(&mut tx).await?;
-    tx.commit().await?;
-    Ok(waiting)
+    store.read("looking for loans", quota_loan::waiting).await
 }
 
 /// Under this instance's epoch: one that leads no longer has nothing to grant.
 async fn grant(store: &Store, id: i64, lent: bool) -> Result<(), StoreError> {
-    let mut tx = store.begin_write().await?;
-    if lent {
-        quota_loan::grant(&mut tx, id).await?;
-    } else {
-        quota_loan::withdraw(&mut tx, id).await?;
-    }
-    tx.commit().await
+    let grant = async |tx: &mut PgConnection| {
+        if lent {
+            quota_loan::grant(tx, id).await
+        } else {
+            quota_loan::withdraw(tx, id).await
+        }
+    };
+    store.write("granting a loan", grant).await
 }

@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use sqlx::PgConnection;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
@@ -51,27 +52,14 @@ use crate::config::{self, Config, Shaping};
 use crate::model::{Brake, CvId, DeleteLoad, Difference, Fate, Job, Outcome, Tally};
 use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{
-    Store, StoreError, clock_doubt, cv, cv_seen, feed, held_delete, job_success, reconcile,
-    relisted, sync_window, watermark, within,
+    Persistent, Store, StoreError, Trouble, clock_doubt, cv, cv_seen, feed, held_delete,
+    job_success, reconcile, relisted, sync_window, watermark,
 };
-use crate::telemetry::{self, ClosedBy, Metrics, RetriedStage, Throttle, WindowOutcome};
-use crate::vdab::{Client, Pauses};
+use crate::telemetry::{self, Metrics, WindowOutcome};
+use crate::vdab::Client;
 
 /// Outcomes that wait to be batched; batches are bounded apart.
 const OUTCOMES: usize = 16;
-
-static DATABASE: Throttle = Throttle::new();
-
-/// No statement of ours takes longer; a connection that says nothing for so long is dead.
-const STATEMENT: Duration = Duration::from_secs(90);
-
-/// A migration may have to rewrite a table.
-const MIGRATION: Duration = Duration::from_hours(6);
-
-/// An error that is no outage ends the run once it came so many times in a row, over so long: at this place it would come for
-/// ever, and the next run may do.
-const REPEATS: u32 = 3;
-const REPEATED_FOR: Duration = Duration::from_mins(1);
 
 /// For so long a run goes on before it lets another one go first.
 const PART: Duration = Duration::from_secs(2);
@@ -112,7 +100,7 @@ pub struct Pipeline {
     /// The id behind which CVs are asked for again; `None` at the beginning of a round.
     recheck_from: watch::Sender<Option<Uuid>>,
     /// What the database said while it could not be used.
-    pub trouble: watch::Sender<Option<StoreError>>,
+    pub trouble: Trouble,
     /// What this process has noted while clocks disagreed.
     doubt: Mutex<Option<clocks::Span>>,
     /// The errors of the jobs beside the runs: search and reference data.
@@ -286,7 +274,7 @@ impl Pipeline {
         let exclude = config.sync.document_exclude.clone();
         Ok(Self {
             vdab: Client::new(&config.api, exclude, patience, clock, metrics.clone())?,
-            store: Store::new(&config.database)?,
+            store: Store::new(&config.database)?.measured(metrics.clone()),
             settings: config.sync.clone(),
             patience,
             metrics,
@@ -318,19 +306,8 @@ impl Pipeline {
     /// # Errors
     /// See [`SyncError`].
     pub async fn migrate(&self) -> Result<(), SyncError> {
-        loop {
-            let migrated = self
-                .persist_within(MIGRATION, "migrating the schema", || self.store.migrate())
-                .await;
-            match migrated {
-                // The daemon has nothing else to do, so it waits until that is put right.
-                Err(SyncError::Store {
-                    error: StoreError::Statement(_) | StoreError::Broken(_),
-                    ..
-                }) if self.patience.is_none() => {}
-                migrated => return migrated,
-            }
-        }
+        let migrated = self.persistent(&self.store).migrate().await;
+        migrated.map_err(|error| SyncError::store("migrating the schema", error))
     }
 
     /// One incremental sync, from the watermark up to where the source is settled.
@@ -390,10 +367,8 @@ impl Pipeline {
             origin: setting.origin.to_string(),
         });
         let settings: Vec<_> = settings.collect();
-        self.persist("recording settings", || async {
-            let mut tx = self.store.begin_write().await?;
-            leader_setting::record(&mut tx, &settings).await?;
-            tx.commit().await
+        self.write("recording settings", async |tx| {
+            leader_setting::record(tx, &settings).await
         })
         .await
     }
@@ -403,13 +378,8 @@ impl Pipeline {
     /// # Errors
     /// See [`SyncError`].
     pub async fn leader_settings(&self) -> Result<Vec<LeaderSetting>, SyncError> {
-        self.persist("reading the leader's settings", || async {
-            let mut tx = self.store.begin().await?;
-            let settings = leader_setting::all(&mut tx).await?;
-            tx.commit().await?;
-            Ok(settings)
-        })
-        .await
+        self.read("reading the leader's settings", leader_setting::all)
+            .await
     }
 
     /// When each job last came to its end, whoever led then.
@@ -417,13 +387,7 @@ impl Pipeline {
     /// # Errors
     /// See [`SyncError`].
     pub async fn last_success(&self) -> Result<BTreeMap<Job, DateTime<Utc>>, SyncError> {
-        self.persist("reading what was done", || async {
-            let mut tx = self.store.begin().await?;
-            let last = job_success::all(&mut tx).await?;
-            tx.commit().await?;
-            Ok(last)
-        })
-        .await
+        self.read("reading what was done", job_success::all).await
     }
 
     /// Up to `limit` CVs that were not confirmed within `after`, each in its turn; none at the end of a round.
@@ -435,11 +399,8 @@ impl Pipeline {
         loop {
             let from = *self.recheck_from.borrow();
             let (ids, last) = self
-                .persist("looking for CVs to ask for again", || async {
-                    let mut tx = self.store.begin().await?;
-                    let found = cv_seen::unconfirmed(&mut tx, from, before, limit).await?;
-                    tx.commit().await?;
-                    Ok(found)
+                .read("looking for CVs to ask for again", async |tx| {
+                    cv_seen::unconfirmed(tx, from, before, limit).await
                 })
                 .await?;
             self.recheck_from.send_replace(last);
@@ -482,30 +443,28 @@ impl Pipeline {
     }
 
     async fn marks(&self, request: &Request) -> Result<Marks, SyncError> {
-        self.persist("reading the watermark", || async {
-            let mut tx = self.store.begin_write().await?;
+        self.write("reading the watermark", async |tx| {
             if *request == Request::UpToNow {
-                sync_window::abandon_open(&mut tx).await?;
+                sync_window::abandon_open(tx).await?;
             }
-            let database_time = clock_doubt::database_time(&mut tx).await?;
+            let database_time = clock_doubt::database_time(tx).await?;
             self.vdab
                 .time()
                 .database_says(database_time, Instant::now());
             // One in the future was set by a wrong clock: what it skips is listed again until its time has come.
-            let watermark = watermark::read(&mut tx)
+            let watermark = watermark::read(tx)
                 .await?
                 .map(|position| position.min(self.vdab.time().latest_now()));
-            let relisted = relisted::read(&mut tx).await?;
+            let relisted = relisted::read(tx).await?;
             let ends = match request.looks_back_to(&self.settings, watermark, relisted) {
-                Some(at) => sync_window::ends_after(&mut tx, at).await?,
+                Some(at) => sync_window::ends_after(tx, at).await?,
                 None => Vec::new(),
             };
-            let canaries = cv::any(&mut tx, CANARIES).await?;
+            let canaries = cv::any(tx, CANARIES).await?;
             let approved = match request {
-                Request::Approved => held_delete::approved(&mut tx).await?,
+                Request::Approved => held_delete::approved(tx).await?,
                 _ => Vec::new(),
             };
-            tx.commit().await?;
             Ok(Marks {
                 watermark,
                 relisted,
@@ -579,17 +538,15 @@ impl Pipeline {
     ) -> Result<(), SyncError> {
         let now = self.vdab.time().now();
         let housekept = self
-            .persist("recording success", || async {
-                let mut tx = self.store.begin_write().await?;
-                job_success::record(&mut tx, job).await?;
+            .write("recording success", async |tx| {
+                job_success::record(tx, job).await?;
                 if let Some(position) = relisted_to {
-                    relisted::set(&mut tx, position).await?;
+                    relisted::set(tx, position).await?;
                 }
                 if let Some(difference) = summary.difference {
-                    reconcile::conclude(&mut tx, began, difference, &summary.tally).await?;
+                    reconcile::conclude(tx, began, difference, &summary.tally).await?;
                 }
-                let last = job_success::all(&mut tx).await?;
-                tx.commit().await?;
+                let last = job_success::all(tx).await?;
                 let is_recent = |at: DateTime<Utc>| now - at < TimeDelta::days(1);
                 Ok(last
                     .get(&Job::Housekeeping)
@@ -602,10 +559,8 @@ impl Pipeline {
         }
         self.forget_old(now).await?;
         self.trim_feed().await?;
-        self.persist("recording success", || async {
-            let mut tx = self.store.begin_write().await?;
-            job_success::record(&mut tx, Job::Housekeeping).await?;
-            tx.commit().await
+        self.write("recording success", async |tx| {
+            job_success::record(tx, Job::Housekeeping).await
         })
         .await
     }
@@ -616,11 +571,8 @@ impl Pipeline {
         let mut after = None;
         loop {
             after = self
-                .persist("forgetting tombstones", || async {
-                    let mut tx = self.store.begin_write().await?;
-                    let last = cv_seen::forget_tombstones(&mut tx, after, before).await?;
-                    tx.commit().await?;
-                    Ok(last)
+                .write("forgetting tombstones", async |tx| {
+                    cv_seen::forget_tombstones(tx, after, before).await
                 })
                 .await?;
             if after.is_none() || self.token.is_cancelled() {
@@ -628,11 +580,8 @@ impl Pipeline {
             }
         }
         while self
-            .persist("forgetting windows", || async {
-                let mut tx = self.store.begin_write().await?;
-                let more = sync_window::forget_repeats(&mut tx, now - REPEATS_KEPT).await?;
-                tx.commit().await?;
-                Ok(more)
+            .write("forgetting windows", async |tx| {
+                sync_window::forget_repeats(tx, now - REPEATS_KEPT).await
             })
             .await?
             && !self.token.is_cancelled()
@@ -643,11 +592,8 @@ impl Pipeline {
     /// Removes what is old from the feed, some of it at a time, so that nobody waits for it.
     async fn trim_feed(&self) -> Result<(), SyncError> {
         while self
-            .persist("trimming the feed", || async {
-                let mut tx = self.store.begin_write().await?;
-                let more = feed::trim(&mut tx, self.settings.change_retention).await?;
-                tx.commit().await?;
-                Ok(more)
+            .write("trimming the feed", async |tx| {
+                feed::trim(tx, self.settings.change_retention).await
             })
             .await?
             && !self.token.is_cancelled()
@@ -655,147 +601,48 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Does `op` until it is done. An outage of the database is waited for. A refused value, an error that repeats and is no outage,
-    /// patience that runs out, or being asked to stop ends it.
-    async fn persist<T, F>(&self, stage: &'static str, op: impl Fn() -> F) -> Result<T, SyncError>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        self.persist_within(STATEMENT, stage, op).await
-    }
-
-    async fn persist_within<T, F>(
+    /// As [`Persistent::read`].
+    async fn read<T>(
         &self,
-        limit: Duration,
         stage: &'static str,
-        op: impl Fn() -> F,
-    ) -> Result<T, SyncError>
-    where
-        F: Future<Output = Result<T, StoreError>>,
-    {
-        let begun = Instant::now();
-        let mut pauses = Pauses::new(Duration::from_millis(200), Duration::from_secs(30));
-        let mut waiting = None;
-        let mut told = false;
-        let mut repeats = Repeats::default();
-        loop {
-            let asked = Instant::now();
-            let answer = within(limit, Box::pin(op())).await;
-            let class = answer.as_ref().err().map(StoreError::class);
-            self.metrics.queried(stage, asked.elapsed(), class);
-            let error = match answer {
-                Ok(value) => {
-                    self.trouble.send_replace(None);
-                    if told {
-                        tracing::info!(stage, "the database works again");
-                    }
-                    return Ok(value);
-                }
-                Err(error) => error,
-            };
-            let waited_enough = self.patience.is_some_and(|patience| {
-                begun.elapsed() > patience
-                    || matches!(error, StoreError::Broken(_) | StoreError::Gone(_))
-            });
-            let stays = repeats.stay(&error, asked, Instant::now());
-            if matches!(error, StoreError::Data(_) | StoreError::Fenced) || waited_enough || stays {
-                return Err(SyncError::Store { stage, error });
-            }
-            if self.token.is_cancelled() {
-                return Err(SyncError::Stopped);
-            }
-            if let Some(total) = DATABASE.due(error.class(), 1) {
-                tracing::warn!(stage, total, "{error}; cvsync retries");
-                told = true;
-            }
-            if matches!(error, StoreError::ReadOnly(_)) {
-                self.store.connect_anew();
-            }
-            self.trouble.send_replace(Some(error));
-            waiting.get_or_insert_with(|| Waiting(&self.trouble));
-            self.metrics
-                .retry(RetriedStage::Database, class.unwrap_or("passing"));
-            tokio::select! {
-                () = tokio::time::sleep(pauses.next_pause()) => {}
-                () = self.token.cancelled() => {}
-            }
-            self.metrics
-                .gate_closed(ClosedBy::Database, asked.elapsed());
-        }
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError> + Clone,
+    ) -> Result<T, SyncError> {
+        let read = self.persistent(&self.store).read(stage, work).await;
+        read.map_err(|error| SyncError::store(stage, error))
     }
-}
 
-/// Work that waits for the database. Its trouble ends with it, also where the work is dropped: nobody else would ever clear it
-/// on an instance that no longer leads.
-struct Waiting<'a>(&'a watch::Sender<Option<StoreError>>);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.send_replace(None);
+    /// As [`Persistent::write`].
+    async fn write<T>(
+        &self,
+        stage: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError> + Clone,
+    ) -> Result<T, SyncError> {
+        let written = self.persistent(&self.store).write(stage, work).await;
+        written.map_err(|error| SyncError::store(stage, error))
     }
-}
 
-/// Counts errors in a row at one place. An outage starts the count again.
-#[derive(Debug, Default)]
-struct Repeats {
-    times: u32,
-    since: Option<Instant>,
-}
+    /// The same for rows that are no copy of VDAB's; see [`Store::bookkeeping`].
+    async fn note<T>(
+        &self,
+        stage: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError> + Clone,
+    ) -> Result<T, SyncError> {
+        let store = self.store.bookkeeping();
+        let noted = self.persistent(&store).write(stage, work).await;
+        noted.map_err(|error| SyncError::store(stage, error))
+    }
 
-impl Repeats {
-    /// Whether to give up after an attempt that began at `asked` and failed at `now`.
-    fn stay(&mut self, error: &StoreError, asked: Instant, now: Instant) -> bool {
-        if error.is_outage() {
-            *self = Self::default();
-            return false;
+    fn persistent<'a>(&'a self, store: &'a Store) -> Persistent<'a> {
+        Persistent {
+            store,
+            patience: self.patience,
+            token: &self.token,
+            trouble: &self.trouble,
         }
-        self.times += 1;
-        let since = *self.since.get_or_insert(asked);
-        self.times >= REPEATS && now.duration_since(since) >= REPEATED_FOR
     }
 }
 
 /// The configuration keeps durations so short that no date overflows.
 fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::zero())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Seconds until `error`, which comes after each `took` seconds, ends what it interrupts.
-    fn ended_after(took: u64, mut error: impl FnMut(u64) -> StoreError) -> Option<u64> {
-        let begun = Instant::now();
-        let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut repeats = Repeats::default();
-        (1..=1_000)
-            .map(|times| (times, times * took))
-            .find(|(times, now)| repeats.stay(&error(*times), at(now - took), at(*now)))
-            .map(|(_, now)| now)
-    }
-
-    #[test]
-    fn an_error_that_repeats_and_is_no_outage_ends_the_run_and_an_outage_is_waited_for() {
-        let statement = |_| StoreError::Statement("57014".to_owned());
-        let broken = |_| StoreError::Broken("42501".to_owned());
-        let away = |_| StoreError::Passing("no connection".to_owned());
-        assert_eq!(ended_after(60, statement), Some(180));
-        assert_eq!(ended_after(20, statement), Some(60), "a lock");
-        assert_eq!(ended_after(5, broken), Some(60));
-        assert_eq!(ended_after(60, away), None);
-        assert_eq!(
-            ended_after(60, |_| StoreError::ReadOnly(String::new())),
-            None
-        );
-        // Between two outages a lock timeout is no repetition.
-        let in_turn = |times| {
-            if times % 2 == 0 {
-                away(times)
-            } else {
-                statement(times)
-            }
-        };
-        assert_eq!(ended_after(60, in_turn), None);
-    }
 }

@@ -7,8 +7,9 @@ use tracing::{Instrument, field};
 
 use super::{Pipeline, SyncError, Work};
 use crate::model::{ParkClass, Window};
+use crate::pauses::Pauses;
 use crate::telemetry::{self, PageDrift, RetriedStage, Throttle};
-use crate::vdab::{Answer, ApiError, BulkPage, Operation, Pauses, Remedy};
+use crate::vdab::{Answer, ApiError, BulkPage, Operation, Remedy};
 
 static DRIFT: Throttle = Throttle::new();
 

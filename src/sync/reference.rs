@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Pipeline, STATEMENT, SyncError};
+use super::{Pipeline, SyncError};
 use crate::config::{DIPLOMAS, List};
 use crate::model::Job;
-use crate::store::{StoreError, job_success, reference_code, within};
+use crate::store::{Remedy, StoreError, job_success, reference_code};
 use crate::vdab::reference::Entry;
 use crate::vdab::{ApiError, persevere};
 
@@ -115,10 +116,8 @@ impl Pipeline {
             refreshed.diplomas = Some(self.refresh_diplomas(list, most).await?);
         }
         if refreshed.complete() && !self.token.is_cancelled() {
-            store("recording success", async {
-                let mut tx = self.store.begin_write().await?;
-                job_success::record(&mut tx, Job::Reference).await?;
-                tx.commit().await
+            self.once("recording success", async |tx| {
+                job_success::record(tx, Job::Reference).await
             })
             .await?;
         }
@@ -147,10 +146,9 @@ impl Pipeline {
         let codes: Vec<_> = codes.into_iter().collect();
         match self.write_codes(&list.name, &codes).await {
             // This list alone: the others go on.
-            Err(SyncError::Store {
-                error: error @ StoreError::Data(_),
-                ..
-            }) => Ok(result(0, Some(error.to_string()))),
+            Err(SyncError::Store { error, .. }) if error.remedy() == Remedy::Isolate => {
+                Ok(result(0, Some(error.to_string())))
+            }
             written => written.map(|()| result(codes.len(), None)),
         }
     }
@@ -218,11 +216,8 @@ impl Pipeline {
         let mut codes = BTreeSet::new();
         let mut after = Uuid::nil();
         while codes.len() < MOST_CODES {
-            let page = store(STAGE, async {
-                let mut tx = self.store.begin().await?;
-                let page = reference_code::diplomas_in_cvs(&mut tx, after, CVS).await?;
-                tx.commit().await?;
-                Ok(page)
+            let page = self.once(STAGE, async |tx| {
+                reference_code::diplomas_in_cvs(tx, after, CVS).await
             });
             let Some((found, last)) = page.await? else {
                 break;
@@ -231,11 +226,8 @@ impl Pipeline {
             after = last;
         }
         let codes: Vec<String> = codes.into_iter().collect();
-        store(STAGE, async {
-            let mut tx = self.store.begin().await?;
-            let codes = reference_code::to_look_up(&mut tx, &codes).await?;
-            tx.commit().await?;
-            Ok(codes)
+        self.once(STAGE, async |tx| {
+            reference_code::to_look_up(tx, &codes).await
         })
         .await
     }
@@ -245,12 +237,20 @@ impl Pipeline {
         list: &str,
         codes: &[(&str, Option<&str>)],
     ) -> Result<(), SyncError> {
-        store("writing reference data", async {
-            let mut tx = self.store.begin_write().await?;
-            reference_code::upsert(&mut tx, list, codes).await?;
-            tx.commit().await
+        self.once("writing reference data", async |tx| {
+            reference_code::upsert(tx, list, codes).await
         })
         .await
+    }
+
+    /// A transaction that is tried once: whoever asked comes again.
+    async fn once<T>(
+        &self,
+        stage: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, SyncError> {
+        let done = self.store.write(stage, work).await;
+        done.map_err(|error| SyncError::Store { stage, error })
     }
 
     fn without_label(&self) -> String {
@@ -280,14 +280,4 @@ where
         Ok(answer) => answer.map(|answer| answer.value).map_err(Some),
         Err(_) => Err(None),
     }
-}
-
-/// Tried once: whoever asked comes again.
-async fn store<T>(
-    stage: &'static str,
-    work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, SyncError> {
-    within(STATEMENT, work)
-        .await
-        .map_err(|error| SyncError::Store { stage, error })
 }

@@ -3,13 +3,14 @@
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use super::{Pipeline, STATEMENT};
+use super::Pipeline;
 use crate::model::Job;
-use crate::store::{Store, StoreError, cv_search, lease, within};
+use crate::pauses::Pauses;
+use crate::store::{Store, StoreError, cv_search, lease};
 use crate::telemetry::Throttle;
-use crate::vdab::Pauses;
 
 static FAILED: Throttle = Throttle::new();
 
@@ -76,31 +77,23 @@ pub async fn catch_up(store: &Store, token: &CancellationToken) {
 }
 
 async fn is_led(store: &Store) -> Result<bool, StoreError> {
-    let mut tx = store.begin().await?;
-    let leader = lease::leader(&mut tx).await?;
-    tx.commit().await?;
+    let leader = store.read("looking for the leader", lease::leader).await?;
     Ok(leader.is_some_and(|leader| leader.alive))
 }
 
 /// True if nothing was left.
 async fn slice(store: &Store, size: i64) -> Result<bool, StoreError> {
-    within(STATEMENT, async {
-        let mut tx = store.begin().await?;
-        let is_behind = cv_search::is_behind(&mut tx).await?;
-        tx.commit().await?;
-        if !is_behind {
-            return Ok(true);
-        }
-        let mut tx = store.begin_write().await?;
-        let taken = cv_search::take_up(&mut tx, size).await?;
-        tx.commit().await?;
-        if taken.set_aside > 0 {
-            tracing::error!(
-                cvs = taken.set_aside,
-                "PostgreSQL cannot index these CVs, so searches do not find them; see the table cvsync.cv_unsearchable"
-            );
-        }
-        Ok(i64::try_from(taken.changes).unwrap_or(i64::MAX) < size)
-    })
-    .await
+    let is_behind = store.read("looking for changes to index", cv_search::is_behind);
+    if !is_behind.await? {
+        return Ok(true);
+    }
+    let take_up = async |tx: &mut PgConnection| cv_search::take_up(tx, size).await;
+    let taken = store.write("making CVs searchable", take_up).await?;
+    if taken.set_aside > 0 {
+        tracing::error!(
+            cvs = taken.set_aside,
+            "PostgreSQL cannot index these CVs, so searches do not find them; see the table cvsync.cv_unsearchable"
+        );
+    }
+    Ok(i64::try_from(taken.changes).unwrap_or(i64::MAX) < size)
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use tokio::sync::mpsc::Receiver;
 use tracing::{Instrument, Span, field};
 
@@ -9,7 +10,8 @@ use super::hand::Hand;
 use super::settle::{Settled, Settlement};
 use super::{Done, End, Pipeline, Summary, SyncError};
 use crate::model::{Fate, Outcome, ParkClass, Tally};
-use crate::store::{Applied, StoreError, held_delete, sync_window, watermark};
+use crate::store::apply::apply;
+use crate::store::{Applied, Remedy, StoreError, held_delete, sync_window, watermark};
 use crate::telemetry::{self, ChangeKind, Throttle, WindowOutcome};
 
 static UNSTORABLE: Throttle = Throttle::new();
@@ -83,12 +85,7 @@ async fn tell_of_held(pipeline: &Pipeline, applied: &[Applied]) -> Result<(), Sy
         let is_due = HELD.due("brake", braked).is_some();
         // A person may have decided about those that were held before. Then this is a new trouble.
         let held = pipeline
-            .persist("counting held deletes", || async {
-                let mut tx = pipeline.store.begin().await?;
-                let held = held_delete::count_braked(&mut tx).await?;
-                tx.commit().await?;
-                Ok(held)
-            })
+            .read("counting held deletes", held_delete::count_braked)
             .await?;
         if is_due || u64::try_from(held) == Ok(braked) {
             tracing::error!(
@@ -138,52 +135,39 @@ async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Appl
     }
     pipeline.note_doubt(outcomes).await?;
     let latest = pipeline.vdab.time().latest_now();
-    let stage = "writing a batch";
     let brake = pipeline.brake.after(*pipeline.rehearsed.borrow());
-    let written = pipeline
-        .persist(stage, || pipeline.store.apply(outcomes, brake, latest))
-        .await;
-    match (written, outcomes) {
-        (
-            Err(SyncError::Store {
-                error: StoreError::Data(code),
-                ..
-            }),
-            [outcome],
-        ) => {
-            let (Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. }) = &outcome.fate
-            else {
-                let error = StoreError::Data(code);
-                return Err(SyncError::Store { stage, error });
-            };
-            if let Some(total) = UNSTORABLE.due("", 1) {
-                tracing::warn!(
-                    cv.id = %id,
-                    sqlstate = code,
-                    total,
-                    "PostgreSQL refused a document, so cvsync parked its CV; see `cvsync parked list`"
-                );
-            }
-            outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable, Duration::ZERO);
-            let parked = std::slice::from_ref(outcome);
-            pipeline
-                .persist(stage, || pipeline.store.apply(parked, brake, latest))
-                .await
-        }
-        (
-            Err(SyncError::Store {
-                error: StoreError::Data(_),
-                ..
-            }),
-            outcomes,
-        ) => {
-            let (first, second) = outcomes.split_at_mut(outcomes.len() / 2);
-            let mut applied = Box::pin(write(pipeline, first)).await?;
-            applied.extend(Box::pin(write(pipeline, second)).await?);
-            Ok(applied)
-        }
-        (written, _) => written,
+    let apply = async |outcomes: &[Outcome]| {
+        let apply = async |tx: &mut PgConnection| apply(tx, outcomes, brake, latest).await;
+        pipeline.write("writing a batch", apply).await
+    };
+    let error = match apply(outcomes).await {
+        Err(SyncError::Store { error, .. }) if error.remedy() == Remedy::Isolate => error,
+        written => return written,
+    };
+    if let [outcome] = outcomes {
+        set_aside(outcome, &error);
+        return apply(std::slice::from_ref(outcome)).await;
     }
+    let (first, second) = outcomes.split_at_mut(outcomes.len() / 2);
+    let mut applied = Box::pin(write(pipeline, first)).await?;
+    applied.extend(Box::pin(write(pipeline, second)).await?);
+    Ok(applied)
+}
+
+/// Makes of an outcome that PostgreSQL refuses one that it takes: the CV is parked. One that is parked already stays as it is, and its
+/// error is the run's.
+fn set_aside(outcome: &mut Outcome, error: &StoreError) {
+    let (Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. }) = &outcome.fate else {
+        return;
+    };
+    if let Some(total) = UNSTORABLE.due("", 1) {
+        tracing::warn!(
+            cv.id = %id,
+            total,
+            "{error}, so cvsync parked its CV; see `cvsync parked list`"
+        );
+    }
+    outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable, Duration::ZERO);
 }
 
 /// Writes down which windows are settled, and moves the watermark; here, and only here.
@@ -204,19 +188,16 @@ async fn finish(
         return Ok(());
     }
     let moved = pipeline
-        .persist("settling a window", || async {
-            let mut tx = pipeline.store.begin_write().await?;
+        .write("settling a window", async |tx| {
             for window in &settled {
                 if let Some(row) = window.listed.row {
-                    sync_window::settle(&mut tx, row, &window.tally).await?;
+                    sync_window::settle(tx, row, &window.tally).await?;
                 }
             }
-            let moved = match (from, reached) {
-                (Some(from), Some(to)) => watermark::advance(&mut tx, from, to).await?,
-                _ => false,
-            };
-            tx.commit().await?;
-            Ok(moved)
+            match (from, reached) {
+                (Some(from), Some(to)) => watermark::advance(tx, from, to).await,
+                _ => Ok(false),
+            }
         })
         .await?;
     for Settled { listed, tally } in settled {

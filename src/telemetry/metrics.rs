@@ -189,7 +189,7 @@ impl Metrics {
             .record(took.as_secs_f64(), &labels);
     }
 
-    /// One transaction of a sync or of the lease: what it was for, and the class of its error.
+    /// One transaction: what it was for, and the class of its error.
     pub fn queried(&self, what: &'static str, took: Duration, error: Option<&'static str>) {
         let mut labels = vec![
             KeyValue::new("db.system.name", "postgresql"),

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::error::{ApiError, Reason, Verdict};
 use super::headers::LONGEST_WAIT;
-use super::retry::Pauses;
+use crate::pauses::Pauses;
 use crate::telemetry::Throttle;
 
 static CLOSED: Throttle = Throttle::new();

@@ -44,7 +44,7 @@ pub use self::gate::ClosedGate;
 pub use self::loan::{Ask, Loan};
 pub use self::operation::{Content, Operation};
 pub use self::quota::LARGEST_LOAN;
-pub use self::retry::{Pauses, persevere};
+pub use self::retry::persevere;
 pub use self::search::Search;
 pub use self::source_time::SourceTime;
 pub use self::wire::{BulkItem, BulkPage, SearchPage};

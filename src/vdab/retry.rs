@@ -1,44 +1,10 @@
-//! Growing pauses with jitter, and a request that is sent again after them.
-
-use std::time::Duration;
-
-use backoff::ExponentialBackoff;
-use backoff::backoff::Backoff;
+//! A request that is sent again after growing pauses.
 
 use super::error::{ApiError, Remedy};
+use crate::pauses::Pauses;
 
 /// A request that fails by itself is sent so often.
 const ATTEMPTS: usize = 3;
-
-/// Pauses that double from `first` to `longest`, each off by up to half, without an end.
-#[derive(Debug)]
-pub struct Pauses(ExponentialBackoff);
-
-impl Pauses {
-    /// The next call of [`next_pause`](Self::next_pause) gives about `first`.
-    #[must_use]
-    pub fn new(first: Duration, longest: Duration) -> Self {
-        Self(ExponentialBackoff {
-            current_interval: first,
-            initial_interval: first,
-            multiplier: 2.0,
-            max_interval: longest,
-            max_elapsed_time: None,
-            ..ExponentialBackoff::default()
-        })
-    }
-
-    /// For one CV or page that fails by itself.
-    #[must_use]
-    pub fn for_one_request() -> Self {
-        Self::new(Duration::from_millis(500), Duration::from_secs(30))
-    }
-
-    /// The next pause.
-    pub fn next_pause(&mut self) -> Duration {
-        self.0.next_backoff().unwrap_or(self.0.max_interval)
-    }
-}
 
 /// The answer to a request for which somebody waits: sent again where that may help, a few times. A closed gate is waited for
 /// as long as the client's patience lasts; a refused key and a refused request are told at once.
@@ -63,24 +29,6 @@ where
                 tokio::time::sleep(pauses.next_pause()).await;
             }
             _ => return Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_the_longest_and_never_end() {
-        let mut pauses = Pauses::new(Duration::from_secs(1), Duration::from_mins(1));
-        for round in 0..100 {
-            let pause = pauses.next_pause();
-            let middle = Duration::from_secs(1 << round.min(6)).min(Duration::from_mins(1));
-            assert!(
-                pause >= middle / 2 && pause <= middle * 3 / 2,
-                "{round}: {pause:?}"
-            );
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &[]),
+    ("pauses", &[]),
     ("contract", &[]),
     ("config", &["model", "contract"]),
     ("shutdown", &[]),
@@ -46,6 +47,7 @@ const BASE: &[&str] = &[
     "outbound",
     "config",
     "clock",
+    "pauses",
     "shutdown",
     "model",
 ];
@@ -54,6 +56,7 @@ const BASE: &[&str] = &[
 const STRICT: &[&str] = &[
     "model",
     "clock",
+    "pauses",
     "contract",
     "config",
     "shutdown",
@@ -121,6 +124,20 @@ fn sql_is_in_the_store_alone() {
             );
         }
     }
+}
+
+#[test]
+fn transactions_begin_and_end_in_one_file() {
+    let begins = |text: &str| {
+        let words = [".begin_with(", ".commit()", ".rollback()"];
+        words.iter().any(|word| text.contains(word))
+    };
+    let files = files_of("").into_iter().filter(|file| {
+        let text = fs::read_to_string(file).unwrap();
+        begins(&text)
+    });
+    let files: Vec<_> = files.collect();
+    assert_eq!(files, [source().join("store/transact.rs")]);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::store::{Applied, Store, StoreError, apply, cv_change, feed};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::process::{Process, output};
 use crate::running::until;
-use crate::world::{World, new_database, store};
+use crate::world::{World, new_database, store, transaction};
 
 const BRAKE: f64 = 1.0;
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
@@ -75,13 +75,13 @@ fn live(number: u128, second: i64, content: &str) -> Outcome {
 /// One transaction, which lasts or does not. Tried again as the pipeline does: a machine that is busy may have no connection.
 async fn write(store: &Store, batch: &[Outcome], lasts: bool) {
     loop {
-        let written = async {
-            let mut tx = store.begin_write().await?;
-            apply::apply(&mut tx, batch, Brake::on(BRAKE)).await?;
-            if lasts { tx.commit().await } else { Ok(()) }
+        let apply = async |tx: &mut PgConnection| {
+            apply::apply(tx, batch, Brake::on(BRAKE), DateTime::UNIX_EPOCH).await?;
+            lasts.then_some(()).ok_or(StoreError::Stopped)
         };
-        match written.await {
+        match store.write("a test", apply).await {
             Err(StoreError::Passing(_)) => {}
+            Err(StoreError::Stopped) if !lasts => return,
             done => return done.unwrap(),
         }
     }
@@ -90,9 +90,9 @@ async fn write(store: &Store, batch: &[Outcome], lasts: bool) {
 #[tokio::test]
 async fn a_row_that_commits_late_has_the_higher_number() {
     let feed = Feed::new().await;
-    let mut early = feed.store.begin_write().await.unwrap();
+    let mut early = transaction(&feed.url).await.unwrap();
     let first = [live(1, 1, "a")];
-    apply::apply(&mut early, &first, Brake::on(BRAKE))
+    apply::apply(&mut early, &first, Brake::on(BRAKE), DateTime::UNIX_EPOCH)
         .await
         .unwrap();
     let store = feed.store.clone();
@@ -187,10 +187,15 @@ async fn what_changes_nothing_waits_for_nobody() {
         )
         .await
         .unwrap();
-    let mut writing = feed.store.begin_write().await.unwrap();
-    apply::apply(&mut writing, &[live(2, 1, "a")], Brake::on(BRAKE))
-        .await
-        .unwrap();
+    let mut writing = transaction(&feed.url).await.unwrap();
+    apply::apply(
+        &mut writing,
+        &[live(2, 1, "a")],
+        Brake::on(BRAKE),
+        DateTime::UNIX_EPOCH,
+    )
+    .await
+    .unwrap();
     let confirmed = feed
         .store
         .apply(
@@ -250,7 +255,7 @@ async fn what_is_old_is_removed_but_not_before_every_consumer_has_passed_it() {
     )
     .await;
     let trim = async || {
-        let mut tx = feed.store.begin_write().await.unwrap();
+        let mut tx = transaction(&feed.url).await.unwrap();
         let month = Duration::from_hours(24 * 30);
         assert!(!feed::trim(&mut tx, month).await.unwrap());
         let numbers = (

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{Fault, Operation};
 use cvsync::store::pause::{self, Begun};
-use cvsync::store::{StoreError, lease, within};
+use cvsync::store::{StoreError, lease};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use tokio::process::Command;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::process::{Process, free_address, output};
 use crate::running::until;
-use crate::world::{World, new_database, store};
+use crate::world::{World, new_database, store, transaction};
 
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
 const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
@@ -184,10 +184,8 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
     let world = World::new(0).await;
     let (old, new) = (store(world.url()), store(world.url()));
     let take = |store: cvsync::store::Store, name: &'static str| async move {
-        let mut tx = store.begin().await.unwrap();
-        let epoch = lease::take(&mut tx, name).await.unwrap();
-        tx.commit().await.unwrap();
-        epoch
+        let take = async |tx: &mut PgConnection| lease::take(tx, name).await;
+        store.bookkeeping().write("a test", take).await.unwrap()
     };
     let epoch = take(old.clone(), "old").await.unwrap();
     old.lead(epoch);
@@ -200,11 +198,12 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
         as_of: world.source_clock.now(),
         fate: Fate::Live(id, document),
     }];
-    let writing = old.begin_write().await.unwrap();
-    let mut renewing = old.begin().await.unwrap();
-    let renewed = within(Duration::from_secs(15), lease::renew(&mut renewing, epoch)).await;
+    let mut writing = transaction(world.url()).await.unwrap();
+    lease::hold(&mut writing, epoch).await.unwrap();
+    let renew = async |tx: &mut PgConnection| lease::renew(tx, epoch).await;
+    let renewing = old.bookkeeping().within(Duration::from_secs(15));
+    let renewed = renewing.write("a test", renew).await;
     assert_eq!(renewed, Ok(true), "its own write does not hold it up");
-    renewing.commit().await.unwrap();
     sqlx::query("update cvsync.lease set expires_at = now() - interval '1 s'")
         .execute(&world.database)
         .await
@@ -255,7 +254,6 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
     let url = new_database().await;
     let env = [("CVSYNC_DATABASE_URL", url.as_str())];
     assert_eq!(output(&["migrate"], env).await.0, Some(0));
-    let store = store(&url);
     let run = async |args: &[&str]| {
         let args: Vec<&str> = ["pause"].iter().chain(args).copied().collect();
         output(&args, env).await
@@ -290,7 +288,7 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
         );
     }
     // It is the database's clock that counts, to the last moment.
-    let mut tx = store.begin().await.unwrap();
+    let mut tx = transaction(&url).await.unwrap();
     let now: DateTime<Utc> = sqlx::query_scalar("select now()")
         .fetch_one(&mut *tx)
         .await
@@ -337,7 +335,7 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
         "{stdout}"
     );
     // One that has ended stands in nobody's way.
-    let mut tx = store.begin().await.unwrap();
+    let mut tx = transaction(&url).await.unwrap();
     let ended = "update cvsync.pause set until = now() - interval '1 second'";
     sqlx::raw_sql(ended).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();

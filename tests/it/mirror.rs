@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::process::{Process, output};
 use crate::running::until;
-use crate::world::{World, new_database, store};
+use crate::world::{World, new_database, store, transaction};
 
 const NEVER: (&str, &str) = ("CVSYNC_SCHEDULE", "0 0 0 29 2 *");
 const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
@@ -476,9 +476,9 @@ async fn whoever_asks_for_one_window_after_the_other_misses_no_change_that_commi
     let world = World::new(0).await;
     let mirror = Mirror::of(&world).await;
     let begun = Utc::now() - TimeDelta::minutes(1);
-    let mut tx = store(world.url()).begin_write().await.unwrap();
+    let mut tx = transaction(world.url()).await.unwrap();
     let written = [fate(Uuid::from_u128(1), 1, Some("a"))];
-    apply::apply(&mut tx, &written, Brake::on(1.0))
+    apply::apply(&mut tx, &written, Brake::on(1.0), DateTime::UNIX_EPOCH)
         .await
         .unwrap();
     let tot = Utc::now() + TimeDelta::milliseconds(1);

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::process::Process;
 use crate::views::{holding, hostile, rows, shown_by_vdab};
-use crate::world::{World, new_database, store};
+use crate::world::{World, new_database, store, transaction};
 
 /// One in so many places has another value than it should.
 const ODD: u32 = 3;
@@ -87,8 +87,7 @@ async fn documents_of_any_shape_pass_apply_views_search_and_mirror() {
     assert_eq!(count(&database, "cv_search").await, MANY);
     assert_eq!(count(&database, "cv_unsearchable").await, 0);
     assert_eq!(behind(&database).await, 0);
-    let store = store(&url);
-    let mut tx = store.begin_read().await.unwrap();
+    let mut tx = transaction(&url).await.unwrap();
     let ids: Vec<_> = (0..400).map(Uuid::from_u128).collect();
     let found: Vec<_> = mirror::documents(&mut tx, &ids)
         .try_collect()
@@ -121,8 +120,7 @@ async fn a_page_of_the_mirror_has_a_largest_size() {
         json!({"cvId": Uuid::from_u128(number), "status": "OPEN", "large": large, "small": "y"})
     });
     let (url, _) = holding(documents).await;
-    let store = store(&url);
-    let mut tx = store.begin_read().await.unwrap();
+    let mut tx = transaction(&url).await.unwrap();
     let found = mirror::search(&mut tx, &search(&["large"])).await.unwrap();
     let bytes: usize = found.page.iter().map(String::len).sum();
     let most = usize::try_from(LARGEST_PAGE).unwrap();

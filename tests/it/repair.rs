@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::process::{Process, output};
 use crate::running::until;
-use crate::world::{World, new_database, store};
+use crate::world::{World, new_database, transaction};
 
 async fn command(world: &World, args: &[&str]) -> (Option<i32>, String, String) {
     let env = world.environment();
@@ -935,7 +935,7 @@ async fn deletes_that_arrive_while_approved_ones_are_applied_are_not_held() {
         .fetch_all(&world.database)
         .await
         .unwrap();
-    let mut tx = store(world.url()).begin_write().await.unwrap();
+    let mut tx = transaction(world.url()).await.unwrap();
     let which = Which::These(held.clone());
     held_delete::approve(&mut tx, which).await.unwrap();
     tx.commit().await.unwrap();

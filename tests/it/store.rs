@@ -1,5 +1,6 @@
 //! The store alone, on a real PostgreSQL.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +11,7 @@ use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::world::{World, new_database, store};
+use crate::world::{World, new_database, store, transaction};
 
 struct Db {
     store: Store,
@@ -59,7 +60,7 @@ impl Db {
     }
 
     async fn content(&self, number: u128) -> Option<String> {
-        let mut tx = self.store.begin().await.unwrap();
+        let mut tx = transaction(&self.url).await.unwrap();
         sqlx::query_scalar("select document->>'x' from cvsync.cv where cv_id = $1")
             .bind(id(number).0)
             .fetch_optional(&mut *tx)
@@ -162,11 +163,11 @@ async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
     assert_eq!(db.apply(&[absent]).await, [Applied::Unchanged]);
     assert_eq!(db.apply(&[gone(4, 7)]).await, [Applied::Deleted]);
     let due = async || {
-        let mut tx = db.store.begin().await.unwrap();
+        let mut tx = transaction(&db.url).await.unwrap();
         held_delete::due(&mut tx, 10).await.unwrap()
     };
     assert!(due().await.is_empty());
-    let mut tx = db.store.begin_write().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     sqlx::query("update cvsync.held_delete set next_attempt_at = now()")
         .execute(&mut *tx)
         .await
@@ -175,7 +176,7 @@ async fn a_delete_without_proof_is_held_and_makes_no_other_wait() {
     assert_eq!(due().await, [id(1).0]);
     // One that fails by itself meanwhile has the back-off of parked CVs, and then again its own.
     let parked_ids = async || {
-        let mut tx = db.store.begin().await.unwrap();
+        let mut tx = transaction(&db.url).await.unwrap();
         let ids: Vec<String> = sqlx::query_scalar("select cv_id from cvsync.parked_cv")
             .fetch_all(&mut *tx)
             .await
@@ -215,7 +216,7 @@ async fn a_cv_that_succeeds_leaves_the_parked() {
     };
     assert_eq!(db.apply(&[parked()]).await, [Applied::Parked]);
     db.apply(&[parked()]).await;
-    let mut tx = db.store.begin().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     let attempts: i32 = sqlx::query_scalar("select attempts from cvsync.parked_cv")
         .fetch_one(&mut *tx)
         .await
@@ -223,7 +224,7 @@ async fn a_cv_that_succeeds_leaves_the_parked() {
     assert_eq!(attempts, 2);
     drop(tx);
     db.apply(&[live(1, 2, "a")]).await;
-    let mut tx = db.store.begin().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     let left: i64 = sqlx::query_scalar("select count(*) from cvsync.parked_cv")
         .fetch_one(&mut *tx)
         .await
@@ -285,26 +286,24 @@ async fn instances_that_migrate_at_once_wait_for_each_other() {
 async fn who_stops_waiting_for_a_transaction_leaves_none_behind() {
     let db = migrated().await;
     let alone = db.store.beside(1);
-    alone.begin().await.unwrap().commit().await.unwrap();
+    alone.read("a test", async |_| Ok(())).await.unwrap();
     // The first polls get the connection, send `begin`, and read its answer: how many each takes depends on the moment.
     for polls in (1..8).cycle().take(21) {
-        let mut waiting = Box::pin(alone.begin_read());
+        let mut waiting = Box::pin(alone.read("a test", async |_| std::future::pending().await));
         for _ in 0..polls {
-            if futures_util::poll!(&mut waiting).is_ready() {
-                break;
-            }
+            let polled: Poll<Result<(), StoreError>> = futures_util::poll!(&mut waiting);
+            assert!(polled.is_pending(), "{polled:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         drop(waiting);
         // Until it is back in the pool.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let mut next = alone.begin_write().await.unwrap();
-        let read_only: String = sqlx::query_scalar("show transaction_read_only")
-            .fetch_one(&mut *next)
-            .await
-            .unwrap();
+        let read_only = async |tx: &mut PgConnection| {
+            let shown = sqlx::query_scalar("show transaction_read_only").fetch_one(tx);
+            Ok::<String, _>(shown.await?)
+        };
+        let read_only = alone.write("a test", read_only).await.unwrap();
         assert_eq!(read_only, "off", "stopped after {polls}");
-        next.commit().await.unwrap();
     }
 }
 
@@ -317,7 +316,7 @@ async fn an_answer_to_an_earlier_question_leaves_a_cv_parked() {
     );
     db.apply(&[parked]).await;
     db.apply(&[live(1, 4, "before it became unstorable")]).await;
-    let mut tx = db.store.begin().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     let left: i64 = sqlx::query_scalar("select count(*) from cvsync.parked_cv")
         .fetch_one(&mut *tx)
         .await
@@ -329,13 +328,13 @@ async fn an_answer_to_an_earlier_question_leaves_a_cv_parked() {
 async fn an_answer_to_an_earlier_question_leaves_a_delete_held() {
     let db = migrated().await;
     db.apply(&[live(1, 1, "a")]).await;
-    let mut tx = db.store.begin_write().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     held_delete::hold(&mut tx, &[id(1).0], &[at(5)])
         .await
         .unwrap();
     tx.commit().await.unwrap();
     let held = async || {
-        let mut tx = db.store.begin().await.unwrap();
+        let mut tx = transaction(&db.url).await.unwrap();
         held_delete::count(&mut tx).await.unwrap().0
     };
     db.apply(&[live(1, 4, "before it went")]).await;
@@ -348,7 +347,7 @@ async fn an_answer_to_an_earlier_question_leaves_a_delete_held() {
 async fn a_role_that_may_only_write_does_once_the_schema_is_there() {
     let db = migrated().await;
     let role = format!("r_{}", Uuid::new_v4().simple());
-    let mut tx = db.store.begin().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     let grants = format!(
         "create role {role} login password 'p';
          grant usage on schema cvsync to {role};
@@ -381,7 +380,7 @@ async fn errors_say_what_is_wrong_and_nothing_of_what_was_stored() {
     let error = missing.ping().await.unwrap_err();
     assert!(error.to_string().contains("does not exist"), "{error}");
     let nobody = store("postgres://u:canary@127.0.0.1:1/x");
-    let error = nobody.begin().await.unwrap_err();
+    let error = nobody.read("a test", async |_| Ok(())).await.unwrap_err();
     assert!(matches!(error, StoreError::Passing(_)));
     assert!(error.to_string().contains("refused"), "{error}");
     assert!(!format!("{error:?}").contains("canary"));
@@ -402,7 +401,7 @@ async fn rows_read(tx: &mut PgConnection) -> i64 {
 /// Many rows of which hardly any match: a statement that looks for matches would read them all.
 async fn many_rows() -> Db {
     let db = migrated().await;
-    let mut tx = db.store.begin().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     sqlx::raw_sql(
         "insert into cvsync.cv (cv_id, document, content_hash)
          select lpad(to_hex(n), 32, '0')::uuid, '{}', '' from generate_series(1, 30000) as n;
@@ -440,7 +439,7 @@ async fn a_statement_reads_a_bounded_number_of_rows_however_few_match() {
         ("forget_repeats", 200),
         ("listed_before", 12_000),
     ] {
-        let mut tx = db.store.begin().await.unwrap();
+        let mut tx = transaction(&db.url).await.unwrap();
         let tx = &mut *tx;
         let before = rows_read(&mut *tx).await;
         match what {
@@ -510,7 +509,7 @@ async fn only_what_waiting_helps_against_is_an_outage() {
         ("XX001", "broken"),
         ("22P05", "data"),
     ] {
-        let mut tx = db.store.begin().await.unwrap();
+        let mut tx = transaction(&db.url).await.unwrap();
         let raise = format!("do $$ begin raise sqlstate '{state}'; end $$");
         let raised = sqlx::raw_sql(AssertSqlSafe(raise)).execute(&mut *tx).await;
         let error = StoreError::from(raised.unwrap_err());
@@ -523,7 +522,7 @@ async fn only_what_waiting_helps_against_is_an_outage() {
 #[tokio::test]
 async fn held_deletes_are_read_in_parts_and_none_is_left_out() {
     let db = migrated().await;
-    let mut tx = db.store.begin().await.unwrap();
+    let mut tx = transaction(&db.url).await.unwrap();
     sqlx::raw_sql(
         "insert into cvsync.held_delete (cv_id, as_of, approved_at)
          select lpad(to_hex(n), 32, '0')::uuid, now(), case when n > 20000 then now() end
@@ -558,7 +557,7 @@ async fn cvs_to_ask_for_are_picked_all_over_the_table() {
     world.sync().await;
     let mut ids: Vec<Uuid> = world.source.world(|w| w.live_ids().collect());
     ids.sort_unstable();
-    let mut tx = world.pipeline().store.begin().await.unwrap();
+    let mut tx = transaction(world.url()).await.unwrap();
     let picked = cv::any(&mut tx, 10).await.unwrap();
     let places: Vec<_> = picked
         .iter()

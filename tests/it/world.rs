@@ -14,7 +14,7 @@ use cvsync::sync::{Pipeline, Request, Summary, SyncError, searchable};
 use cvsync::telemetry::Metrics;
 use secrecy::ExposeSecret;
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Transaction};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -34,6 +34,11 @@ pub async fn new_database() -> String {
     let mut url = url::Url::parse(&admin).unwrap();
     url.set_path(&name);
     url.into()
+}
+
+/// A transaction that ends when the test says so.
+pub async fn transaction(url: &str) -> sqlx::Result<Transaction<'static, Postgres>> {
+    PgPool::connect(url).await?.begin().await
 }
 
 /// The server runs as another user where we are root: others may pass through.

@@ -9,16 +9,16 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::Refusal;
 use super::query::Query;
-use super::{Mirror, PATIENCE, to_its_end};
+use super::{Mirror, to_its_end};
 use crate::admin::Admin;
 use crate::contract::{BulkItem, BulkPage, DEFAULT_BULK_PAGE, MAX_BULK_PAGE, VERWIJDERD};
 use crate::model::window::instant;
 use crate::store::mirror::{self, Changes};
-use crate::store::{StoreError, within};
 
 /// A client's clock may be so far ahead of the database's: a window up to its "now" is answered once that has come. One that
 /// ends later still is refused, for it would be answered without changes that are yet to come into it.
@@ -38,8 +38,9 @@ pub async fn bulk(
     let aantal = query.number("aantal", DEFAULT_BULK_PAGE, 1..=MAX_BULK_PAGE)?;
     let changes = to_its_end(async move {
         let _turn = until_whole(&admin.mirror, tot).await?;
-        let changes = read(&admin.mirror, (van, tot), vanaf, aantal);
-        Ok(within(PATIENCE, changes).await?)
+        let read =
+            async |tx: &mut PgConnection| mirror::changes(tx, (van, tot), vanaf, aantal).await;
+        Ok(admin.mirror.store.read("reading changes", read).await?)
     });
     Ok(Json(page(changes.await?)))
 }
@@ -48,7 +49,7 @@ pub async fn bulk(
 async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<OwnedSemaphorePermit, Refusal> {
     loop {
         let turn = mirror.turn().await?;
-        let now = within(PATIENCE, mirror::all_seen_until(&mirror.store)).await?;
+        let now = mirror::all_seen_until(&mirror.store).await?;
         let ahead = tot - now;
         if ahead <= TimeDelta::zero() {
             return Ok(turn);
@@ -64,18 +65,6 @@ async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<OwnedSemapho
         let wait = ahead.to_std().unwrap_or_default() + Duration::from_millis(1);
         tokio::time::sleep(wait).await;
     }
-}
-
-async fn read(
-    mirror: &Mirror,
-    window: (DateTime<Utc>, DateTime<Utc>),
-    vanaf: i64,
-    aantal: i64,
-) -> Result<Changes, StoreError> {
-    let mut tx = mirror.store.begin_read().await?;
-    let changes = mirror::changes(&mut tx, window, vanaf, aantal).await?;
-    tx.commit().await?;
-    Ok(changes)
 }
 
 fn page(changes: Changes) -> BulkPage {

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::http::HeaderMap;
+use sqlx::PgConnection;
 use tokio::sync::Mutex;
 
-use super::PATIENCE;
 use crate::contract::KEY_HEADER;
 use crate::store::mirror_client::{self, key_hash};
-use crate::store::{Store, StoreError, within};
+use crate::store::{Store, StoreError};
 
 /// A revoked key opens for so long at most.
 const LIFE: Duration = Duration::from_secs(2);
@@ -51,11 +51,11 @@ impl Clients {
             return Ok(false);
         };
         let hash = key_hash(key.as_bytes());
-        let Some((name, to_note)) = within(PATIENCE, self.find(&hash)).await? else {
+        let Some((name, to_note)) = self.find(&hash).await? else {
             return Ok(false);
         };
         // That it cannot be noted keeps nobody out.
-        if to_note && let Err(error) = within(PATIENCE, self.note(&name)).await {
+        if to_note && let Err(error) = self.note(&name).await {
             tracing::debug!(%error, "the use of a client's key could not be noted");
         }
         Ok(true)
@@ -84,18 +84,16 @@ impl Clients {
     }
 
     async fn note(&self, name: &str) -> Result<(), StoreError> {
-        let mut tx = self.store.begin().await?;
-        mirror_client::used(&mut tx, name).await?;
-        Ok(tx.commit().await?)
+        let used = async |tx: &mut PgConnection| mirror_client::used(tx, name).await;
+        self.store.write("noting the use of a key", used).await
     }
 }
 
 impl Known {
     async fn read(&mut self, store: &Store) -> Result<(), StoreError> {
         let now = Instant::now();
-        let mut tx = store.begin_read().await?;
-        let rows = mirror_client::in_force(&mut tx).await?;
-        tx.commit().await?;
+        let rows = store.read("reading the mirror's keys", mirror_client::in_force);
+        let rows = rows.await?;
         let noted = |name: &str| {
             let client = self.clients.iter().find(|client| client.name == name);
             client.and_then(|client| client.noted_at)

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 
 use axum::body::Bytes;
 use futures_util::TryStreamExt;
+use sqlx::PgConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::PATIENCE;
 use crate::model::{CvId, hex};
-use crate::store::{Store, StoreError, mirror, within};
+use crate::store::{Store, StoreError, mirror};
 
 /// The most that are read together.
 const TOGETHER: usize = 64;
@@ -65,15 +66,16 @@ impl Lookup {
     /// The document of a CV, if it is there.
     pub async fn find(&self, CvId(id): CvId) -> Result<Option<Found>, StoreError> {
         let ended = || StoreError::Passing("cvsync is stopping".to_owned());
-        within(PATIENCE, async {
+        let found = async {
             let (answer, answered) = oneshot::channel();
             self.asks
                 .send(Ask { id, answer })
                 .await
                 .map_err(|_| ended())?;
             answered.await.map_err(|_| ended())?
-        })
-        .await
+        };
+        let late = |_| StoreError::Passing("it does not answer".to_owned());
+        tokio::time::timeout(PATIENCE, found).await.map_err(late)?
     }
 
     /// Answers until `token` is cancelled. Two of these at once keep the database busy while answers are on their way.
@@ -98,7 +100,7 @@ impl Lookup {
             for Ask { id, answer } in asks {
                 waiting.entry(id).or_default().push(answer);
             }
-            let read = within(PATIENCE, self.read(&mut waiting)).await;
+            let read = self.read(&mut waiting).await;
             // These are not stored, or were not read.
             for answer in waiting.into_values().flatten() {
                 let _ = answer.send(read.clone().map(|()| None));
@@ -109,19 +111,20 @@ impl Lookup {
     /// Answers each document as soon as it is read, so that no more than one is held here.
     async fn read(&self, waiting: &mut Waiting) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = waiting.keys().copied().collect();
-        let mut tx = self.store.begin_read().await?;
-        let mut documents = mirror::documents(&mut tx, &ids);
-        while let Some(document) = documents.try_next().await? {
-            let found = Found {
-                tag: hex(&document.content_hash),
-                json: document.json.into(),
-            };
-            for answer in waiting.remove(&document.cv_id).unwrap_or_default() {
-                // The client may have hung up.
-                let _ = answer.send(Ok(Some(found.clone())));
+        let read = async |tx: &mut PgConnection| {
+            let mut documents = mirror::documents(tx, &ids);
+            while let Some(document) = documents.try_next().await? {
+                let found = Found {
+                    tag: hex(&document.content_hash),
+                    json: document.json.into(),
+                };
+                for answer in waiting.remove(&document.cv_id).unwrap_or_default() {
+                    // The client may have hung up.
+                    let _ = answer.send(Ok(Some(found.clone())));
+                }
             }
-        }
-        drop(documents);
-        Ok(tx.commit().await?)
+            Ok(())
+        };
+        self.store.read("reading documents", read).await
     }
 }

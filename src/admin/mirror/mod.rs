@@ -67,7 +67,8 @@ impl Mirror {
     /// A mirror of what is in this database, over connections of its own.
     #[must_use]
     pub fn of(store: &Store) -> Self {
-        let store = store.beside(CONNECTIONS);
+        let store = store.beside(CONNECTIONS).bookkeeping();
+        let store = store.for_readers().within(PATIENCE);
         Self {
             clients: Clients::new(store.clone()),
             lookup: Lookup::new(store.clone()),

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use sqlx::PgConnection;
 
 use super::answer::Refusal;
 use super::query::{LONGEST_SHOWN, Query};
-use super::{PATIENCE, to_its_end};
+use super::to_its_end;
 use crate::admin::Admin;
 use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN};
 use crate::model::shape::top_fields;
 use crate::store::mirror::{self, FILTERS, Search};
-use crate::store::{StoreError, within};
 
 /// What else may be asked for.
 const ZOEKTERM: &str = "zoekterm";
@@ -39,13 +39,8 @@ pub async fn search(
     let search = read(&Query::read(query))?;
     let found = to_its_end(async move {
         let _turn = admin.mirror.turn().await?;
-        let found = within(PATIENCE, async {
-            let mut tx = admin.mirror.store.begin_read().await?;
-            let found = mirror::search(&mut tx, &search).await?;
-            tx.commit().await?;
-            Ok::<_, StoreError>(found)
-        });
-        Ok(found.await?)
+        let found = async |tx: &mut PgConnection| mirror::search(tx, &search).await;
+        Ok(admin.mirror.store.read("searching", found).await?)
     })
     .await?;
     if found.too_large {

@@ -6,16 +6,19 @@ mod target;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use futures_util::StreamExt;
+use sqlx::PgConnection;
 
 use self::target::Target;
 use super::Usage;
 use super::tool::database;
 use crate::config::Env;
+use crate::store::StoreError;
 use crate::store::export::{self, Column, Rows, VIEWS};
 
 /// Write a view to a file or to stdout, whole
@@ -50,8 +53,31 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         return Err(Usage(error.to_owned()).into());
     }
     let store = database(env)?;
-    let mut tx = store.begin().await?;
-    let columns = export::columns(&mut tx, &args.view).await?;
+    // As long as it takes: a view may have millions of rows.
+    let store = store.within(Duration::MAX);
+    let mut copied = Ok(Copied::Whole);
+    let read = store.read("exporting", async |tx| {
+        copied = copy(tx, &args).await;
+        // A copy that ended early leaves a connection that cannot even commit.
+        match copied {
+            Ok(Copied::Whole) => Ok(()),
+            _ => Err(StoreError::Stopped),
+        }
+    });
+    match read.await {
+        Err(StoreError::Stopped) => copied.map(drop),
+        read => Ok(read?),
+    }
+}
+
+enum Copied {
+    Whole,
+    /// The reader went away, such as `head`: that is no error.
+    InPart,
+}
+
+async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Copied> {
+    let columns = export::columns(tx, &args.view).await?;
     if columns.is_empty() {
         bail!(
             "there is no cvsync.{} that this database user may read: run `cvsync migrate` if the schema is older, else see \"Who sees what\" in docs/data.md",
@@ -68,21 +94,21 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         Err(error) => return went_away_or(error.into()),
         Ok(sink) => sink,
     };
-    let mut pieces = export::read(&mut tx, &args.view, &columns, rows).await?;
+    let mut pieces = export::read(tx, &args.view, &columns, rows).await?;
     while let Some(piece) = pieces.next().await {
         if let Err(error) = sink.write(&piece?) {
             return went_away_or(error.into());
         }
     }
-    drop(pieces);
-    tx.commit().await?;
-    sink.finish().or_else(went_away_or)
+    match sink.finish() {
+        Ok(()) => Ok(Copied::Whole),
+        Err(error) => went_away_or(error),
+    }
 }
 
-/// A reader that went away, such as `head`, is not an error.
-fn went_away_or(error: anyhow::Error) -> anyhow::Result<()> {
+fn went_away_or(error: anyhow::Error) -> anyhow::Result<Copied> {
     match error.downcast_ref::<io::Error>() {
-        Some(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Some(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(Copied::InPart),
         _ => Err(error.context("the export cannot be written")),
     }
 }

@@ -16,8 +16,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::seen::{Seen, Trouble};
 use crate::config::Source;
 use crate::model::Window;
+use crate::pauses::Pauses;
 use crate::vdab::probe::{Probe, Shape, Sight};
-use crate::vdab::{ApiError, Operation, Pauses};
+use crate::vdab::{ApiError, Operation};
 
 /// What `moreInformation` may be called.
 const MESSAGES: &[&str] = &[

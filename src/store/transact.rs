@@ -1,0 +1,168 @@
+//! The one way to the database: a transaction that is limited in time, measured, and committed.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
+
+use super::{Remedy, Store, StoreError, lease};
+
+/// PostgreSQL ends a statement sooner (see [`BEGIN_WRITE`]), so a connection that says nothing for so long is dead.
+pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// How long to wait for the begin of a transaction. A connection that takes longer is dead.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// A leader that is paused within a transaction holds its epoch until PostgreSQL ends the transaction: no longer than the
+/// lease lasts. The limits are local to the transaction, since PgBouncer then hands the session to somebody else.
+const BEGIN_WRITE: &str = "begin;
+    set local statement_timeout = '60s';
+    set local lock_timeout = '20s';
+    set local idle_in_transaction_session_timeout = '10s'";
+
+/// The same limits.
+pub const BEGIN_READ: &str = "begin read only;
+    set local statement_timeout = '60s';
+    set local lock_timeout = '20s';
+    set local idle_in_transaction_session_timeout = '10s'";
+
+/// One snapshot, and no plan that pays off over minutes alone.
+pub const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read, read only;
+    set local statement_timeout = '8s';
+    set local lock_timeout = '5s';
+    set local idle_in_transaction_session_timeout = '10s';
+    set local jit = off;
+    set local max_parallel_workers_per_gather = 0;
+    set local enable_seqscan = off";
+
+impl Store {
+    /// Does `work`, which only reads, in one transaction. `what` names it in metrics: "reading the watermark".
+    ///
+    /// # Errors
+    /// [`StoreError`]; where there is no connection, with the cause.
+    pub async fn read<T>(
+        &self,
+        what: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = async {
+            let mut tx = self.begin(self.read).await?;
+            let read = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(read)
+        };
+        self.limited(what, done).await
+    }
+
+    /// Does `work`, which writes, in one transaction: under the epoch of this instance, where it leads. A dry run undoes it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Fenced`] if another instance leads now. Where the connection broke the outcome is
+    /// unknown, and doing all of it again is right.
+    pub async fn write<T>(
+        &self,
+        what: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.limited(what, async { self.in_transaction(work).await? })
+            .await
+    }
+
+    /// As [`write`](Self::write), where `work` may refuse with an error of its own: then it is undone.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), and those of `work`.
+    pub async fn write_or_undo<T, E: From<StoreError>>(
+        &self,
+        what: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.limited(what, self.in_transaction(work)).await?
+    }
+
+    async fn in_transaction<T, E>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<Result<T, E>, StoreError> {
+        let mut tx = self.begin(BEGIN_WRITE).await?;
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        if epoch > 0 {
+            lease::hold(&mut tx, epoch).await?;
+        }
+        let done = work(&mut tx).await;
+        if done.is_ok() && !self.dry {
+            tx.commit().await?;
+        } else if done.is_ok() {
+            tx.rollback().await?;
+        }
+        Ok(done)
+    }
+
+    /// Does `work` over a connection that nobody uses afterwards, since it may leave statements behind where it fails. Without
+    /// `keep` it is undone.
+    pub(super) async fn write_apart<T>(
+        &self,
+        what: &'static str,
+        begin: &'static str,
+        keep: bool,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = async {
+            let mut connection = self.pool.acquire().await?;
+            connection.close_on_drop();
+            let mut tx = connection.begin_with(begin).await?;
+            let done = work(&mut tx).await?;
+            if keep {
+                tx.commit().await?;
+            } else {
+                tx.rollback().await?;
+            }
+            Ok(done)
+        };
+        self.limited(what, done).await
+    }
+
+    /// Within the limit of this store, and measured.
+    async fn limited<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let asked = Instant::now();
+        let answer = within(self.limit, Box::pin(work)).await;
+        let error = answer.as_ref().err();
+        if let Some(metrics) = &self.metrics {
+            metrics.queried(what, asked.elapsed(), error.map(StoreError::class));
+        }
+        if error.map(StoreError::remedy) == Some(Remedy::Reconnect) {
+            self.trust.withdraw();
+        }
+        answer
+    }
+
+    async fn begin(
+        &self,
+        begin: &'static str,
+    ) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let opened = async { Ok(self.pool.begin_with(begin).await) };
+        match within(OPEN, Box::pin(opened)).await? {
+            Ok(tx) => Ok(tx),
+            // The pool hides the cause. A new connection shows it, or works.
+            Err(error @ sqlx::Error::PoolClosed) => Err(error.into()),
+            Err(error) => {
+                self.connect().await?.close().await?;
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What `work` brings about; an answer that comes later than `limit` counts as none.
+pub async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Passing("it does not answer".to_owned())))
+}
