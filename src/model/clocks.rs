@@ -5,6 +5,8 @@
 
 use chrono::TimeDelta;
 
+use super::closed_set::closed_set;
+
 /// Clocks that differ by no more than this agree.
 pub const TOLERANCE: TimeDelta = TimeDelta::seconds(30);
 
@@ -35,11 +37,20 @@ pub struct Clocks {
     pub stray: Option<TimeDelta>,
 }
 
+closed_set! {
+    /// A clock that cvsync reads; the label `clock` of metrics.
+    ClockName {
+        Source = "source",
+        Local = "local",
+        Database = "database",
+    }
+}
+
 /// A clock beside the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OddClock {
-    /// `source`, `local` or `database`: the label in metrics.
-    pub name: &'static str,
+    /// The clock.
+    pub name: ClockName,
     /// How far it is ahead of the others; negative if it is behind.
     pub ahead: TimeDelta,
 }
@@ -47,9 +58,9 @@ pub struct OddClock {
 impl std::fmt::Display for OddClock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let whose = match self.name {
-            "source" => "VDAB's clock",
-            "local" => "this machine's clock",
-            _ => "the database server's clock",
+            ClockName::Source => "VDAB's clock",
+            ClockName::Local => "this machine's clock",
+            ClockName::Database => "the database server's clock",
         };
         let seconds = self.ahead.num_seconds();
         let direction = if seconds < 0 { "behind" } else { "ahead of" };
@@ -124,16 +135,16 @@ impl Clocks {
         let mut known = self.witnesses();
         known.sort_unstable();
         let middle = known[known.len() / 2];
-        let compare = |name, clock: Option<TimeDelta>| {
-            clock.map(|clock| OddClock {
+        let compare = |name, time: Option<TimeDelta>| {
+            time.map(|time| OddClock {
                 name,
-                ahead: clock - middle,
+                ahead: time - middle,
             })
         };
         [
-            compare("source", self.stray.or(self.told())),
-            compare("local", Some(self.local)),
-            compare("database", self.database),
+            compare(ClockName::Source, self.stray.or(self.told())),
+            compare(ClockName::Local, Some(self.local)),
+            compare(ClockName::Database, self.database),
         ]
         .into_iter()
         .flatten()

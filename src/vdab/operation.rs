@@ -95,7 +95,7 @@ impl Operation {
         }
     }
 
-    /// What quota and metrics call it.
+    /// Its name in metrics, status and quota loans.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.properties().name

@@ -303,7 +303,10 @@ mod tests {
         let scene = Scene::new();
         scene.answers(300, 100);
         scene.assert_off(0);
-        assert_eq!(scene.time.clocks().odd_one().unwrap().name, "source");
+        assert_eq!(
+            scene.time.clocks().odd_one().unwrap().name.as_str(),
+            "source"
+        );
         scene.answers(0, 1);
         scene.assert_off(0);
         assert!(!scene.time.doubt());
@@ -320,7 +323,10 @@ mod tests {
             scene.answers(0, 1);
         }
         let odd = scene.time.clocks().odd_one().unwrap();
-        assert_eq!((odd.name, odd.ahead.num_seconds()), ("source", -300));
+        assert_eq!(
+            (odd.name.as_str(), odd.ahead.num_seconds()),
+            ("source", -300)
+        );
     }
 
     #[test]
@@ -342,7 +348,10 @@ mod tests {
             scene.clock.set_skew(TimeDelta::hours(hours));
             scene.answers(0, 1);
             scene.assert_off(0);
-            assert_eq!(scene.time.clocks().odd_one().unwrap().name, "local");
+            assert_eq!(
+                scene.time.clocks().odd_one().unwrap().name.as_str(),
+                "local"
+            );
         }
     }
 
@@ -354,7 +363,10 @@ mod tests {
             let reading = scene.truth + TimeDelta::hours(hours);
             scene.time.database_says(reading, scene.at);
             scene.assert_off(0);
-            assert_eq!(scene.time.clocks().odd_one().unwrap().name, "database");
+            assert_eq!(
+                scene.time.clocks().odd_one().unwrap().name.as_str(),
+                "database"
+            );
         }
     }
 

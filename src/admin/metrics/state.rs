@@ -58,7 +58,7 @@ pub const GAUGES: &[Gauge] = &[
             let clocks = admin.pipeline.vdab.time().clocks().compared();
             let ahead = clocks.into_iter().map(|clock| {
                 let ahead = seconds(clock.ahead.num_milliseconds());
-                (clock.name, ahead)
+                (clock.name.as_str(), ahead)
             });
             Some(by("clock", ahead))
         },
