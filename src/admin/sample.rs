@@ -84,7 +84,7 @@ pub struct Numbers {
 pub struct Ages {
     /// Ids of deleted CVs that are remembered.
     pub tombstones: i64,
-    /// For each of [`QUANTILES`] how many seconds ago documents were confirmed; empty without documents.
+    /// For each of `QUANTILES` how many seconds ago documents were confirmed; empty without documents.
     pub verified: Vec<f64>,
 }
 
