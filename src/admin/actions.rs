@@ -114,7 +114,7 @@ async fn act(
     work: impl AsyncFnOnce(&mut PgConnection) -> Said,
 ) -> Said {
     let unheard = Unheard { action, peer };
-    let store = admin.pipeline.store.bookkeeping();
+    let store = admin.store.bookkeeping();
     let said = store.write_or_undo(action, work).await;
     std::mem::forget(unheard);
     let (status, outcome) = match &said {
@@ -330,12 +330,12 @@ async fn resume(State(admin): State<Arc<Admin>>, peer: Extension<Peer>) -> Said 
 
 async fn parked(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<ParkedCv>>, Refusal> {
     let parked = async |tx: &mut PgConnection| parked_cv::list(tx, LONGEST_LIST).await;
-    let parked = admin.pipeline.store.read("listing parked CVs", parked);
+    let parked = admin.store.read("listing parked CVs", parked);
     Ok(Json(parked.await?))
 }
 
 async fn deletes(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<HeldDelete>>, Refusal> {
     let held = async |tx: &mut PgConnection| held_delete::list(tx, LONGEST_LIST).await;
-    let held = admin.pipeline.store.read("listing held deletes", held);
+    let held = admin.store.read("listing held deletes", held);
     Ok(Json(held.await?))
 }

@@ -13,12 +13,11 @@ use crate::model::health::{
 };
 use crate::store::feed_consumer::WEBHOOK;
 use crate::store::{StoreError, cv_search};
+use crate::sync::{ClosedGate, Reason};
 use crate::telemetry::STDERR;
-use crate::vdab::{ClosedGate, Reason};
 
 /// The verdict as of now.
 pub(super) fn health(admin: &Admin) -> Health {
-    let time = admin.pipeline.vdab.time();
     let role = match admin.phase() {
         Phase::Starting => Role::Starting,
         Phase::Standby => Role::Standby,
@@ -46,12 +45,12 @@ pub(super) fn health(admin: &Admin) -> Health {
             ..leader.unwrap_or_default()
         }
     };
-    let now = time.now();
+    let now = admin.view.now();
     Health::judge(&Facts {
         now,
-        latest: time.latest_now(),
+        latest: admin.view.latest_now(),
         role,
-        limits: limits_of(&admin.pipeline.settings, now),
+        limits: limits_of(admin.view.settings(), now),
         database: own.database,
         stored,
         pause: admin.board.pause().map(Into::into),
@@ -61,7 +60,7 @@ pub(super) fn health(admin: &Admin) -> Health {
 
 /// The watermark as the pipeline knows it, or the database where another process leads.
 pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
-    let known = (admin.phase() == Phase::Leading).then(|| *admin.pipeline.watermark.borrow());
+    let known = (admin.phase() == Phase::Leading).then(|| admin.view.watermark());
     known
         .flatten()
         .or_else(|| admin.board.sample()?.ok()?.watermark)
@@ -81,9 +80,9 @@ pub fn limits_of(settings: &config::Sync, now: DateTime<Utc>) -> Limits {
 
 /// The facts that only this process knows.
 pub(super) fn memory(admin: &Admin) -> Memory {
-    let (pipeline, board) = (&admin.pipeline, &admin.board);
-    let now = pipeline.vdab.time().now();
-    let gates = pipeline.vdab.closed_gates();
+    let board = &admin.board;
+    let now = admin.view.now();
+    let gates = admin.view.closed_gates();
     let gate = |reason| {
         let closed = gates.iter().map(|(_, gate)| gate);
         let longest = closed
@@ -93,37 +92,32 @@ pub(super) fn memory(admin: &Admin) -> Memory {
     };
     let leads = board.phase() == Phase::Leading;
     let last_run = board.last_run().filter(|_| leads);
-    let side_errors = pipeline.side_errors.borrow().values().cloned().collect();
+    let side_errors = admin.view.side_errors();
     Memory {
         leads_for_seconds: board.leads_for_seconds(),
         database: trouble(admin),
         key_refused: gate(Reason::Auth),
         source_down: gate(Reason::Outage),
         quota_closed: gate(Reason::RateLimit),
-        run: pipeline.progress.snapshot().map(|run| UnderWay {
+        run: admin.view.run().map(|run| UnderWay {
             done: run.tally.done(),
             expected: run.expected,
             eta_seconds: run.eta_seconds,
         }),
         failure: last_run.and_then(|run| run.error),
         next_run_at: board.next_run_at().filter(|_| leads),
-        narrow_windows: pipeline.window_limit().map(|limit| limit.num_minutes()),
+        narrow_windows: admin.view.window_limit().map(|limit| limit.num_minutes()),
         side_errors: if leads { side_errors } else { Vec::new() },
         webhook: board.webhook(),
-        odd_clock: pipeline
-            .vdab
-            .time()
-            .clocks()
-            .odd_one()
-            .map(|odd| odd.to_string()),
+        odd_clock: admin.view.clocks().odd_one().map(|odd| odd.to_string()),
         log_lines_dropped: STDERR.drops().then(|| STDERR.dropped()),
-        drift: pipeline.vdab.drift().values().map(BTreeSet::len).sum(),
+        drift: admin.view.drift().values().map(BTreeSet::len).sum(),
     }
 }
 
 /// The latest error of a run or of the sample. An error of one statement goes last.
 fn trouble(admin: &Admin) -> Option<Trouble> {
-    let of_run = admin.pipeline.trouble.borrow().clone();
+    let of_run = admin.view.trouble();
     let of_sample = admin.board.sample().and_then(Result::err);
     let met = of_run.into_iter().chain(of_sample).map(|error| Trouble {
         one_statement: matches!(error, StoreError::Statement(_)),

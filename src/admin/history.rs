@@ -62,20 +62,20 @@ impl Under {
             since: Instant::now(),
             lag_seconds: lag(admin),
             done: done(admin),
-            calls: admin.pipeline.vdab.answers_by_operation(),
+            calls: admin.view.answers_by_operation(),
         }
     }
 }
 
 fn lag(admin: &Admin) -> Option<i64> {
-    let lag = admin.pipeline.vdab.time().now() - watermark(admin)?;
+    let lag = admin.view.now() - watermark(admin)?;
     Some(lag.num_seconds())
 }
 
 /// What all runs did, with the one under way.
 fn done(admin: &Admin) -> Tally {
     let mut done = admin.board.done();
-    if let Some(run) = admin.pipeline.progress.snapshot() {
+    if let Some(run) = admin.view.run() {
         done += run.tally;
     }
     done
@@ -92,7 +92,7 @@ async fn write(admin: &Admin, under: &Under) -> Result<(), StoreError> {
         .and_then(Result::ok)
         .unwrap_or_default();
     // Each endpoint has the whole quota, and what is called a minute here is mostly a few seconds more.
-    let calls = admin.pipeline.vdab.answers_by_operation();
+    let calls = admin.view.answers_by_operation();
     let calls = calls.iter().zip(&under.calls);
     let busiest = calls.map(|(now, before)| more(*now, *before)).max();
     let seconds = i64::try_from(under.since.elapsed().as_secs()).unwrap_or(i64::MAX);
@@ -123,7 +123,7 @@ async fn read(admin: &Admin) -> Result<(), StoreError> {
 
 /// What it writes is not the leader's alone.
 fn store(admin: &Admin) -> Store {
-    admin.pipeline.store.bookkeeping().within(PATIENCE)
+    admin.store.bookkeeping().within(PATIENCE)
 }
 
 async fn attempt(work: impl Future<Output = Result<(), StoreError>>) {

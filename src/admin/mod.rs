@@ -42,13 +42,16 @@ pub use self::sample::{Ages, Numbers, PageNumbers, sample_until};
 pub use self::status::{Status, status};
 
 use crate::config::Shown;
-use crate::sync::Pipeline;
+use crate::store::Store;
+use crate::sync::View;
 
 /// What there is to look at.
 #[derive(Debug)]
 pub struct Admin {
-    /// The pipeline, its gates and its progress.
-    pub pipeline: Arc<Pipeline>,
+    /// What the pipeline is at.
+    pub view: View,
+    /// The database.
+    pub store: Store,
     /// What the daemon is doing.
     pub board: Arc<Board>,
     /// Who may do what.
@@ -73,7 +76,7 @@ impl Admin {
     /// What the daemon is at.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        if self.pipeline.token.is_cancelled() {
+        if self.view.is_stopping() {
             Phase::Stopping
         } else {
             self.board.phase()
@@ -124,8 +127,8 @@ async fn observe(
     let route = route.map_or_else(|| "unknown".to_owned(), |route| route.as_str().to_owned());
     let status = response.status().as_u16();
     admin
-        .pipeline
-        .metrics
+        .view
+        .metrics()
         .http_served(method, route, begun.elapsed(), status);
     response
 }

@@ -43,12 +43,12 @@ pub async fn say_present_until(token: CancellationToken, admin: &Admin) {
 fn state(admin: &Admin) -> (Vec<&'static str>, bool) {
     let health = facts::health(admin);
     let all = [&health.first].into_iter().chain(&health.others);
-    let runs = admin.pipeline.progress.snapshot().is_some();
+    let runs = admin.view.run().is_some();
     (all.map(|finding| finding.reason).collect(), runs)
 }
 
 fn store(admin: &Admin) -> Store {
-    admin.pipeline.store.bookkeeping().within(PATIENCE)
+    admin.store.bookkeeping().within(PATIENCE)
 }
 
 /// False where it could not be said.

@@ -104,7 +104,7 @@ pub struct PageNumbers {
 /// Reads the numbers until `token` is cancelled.
 pub async fn sample_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
-    let store = admin.pipeline.store.within(PATIENCE);
+    let store = admin.store.within(PATIENCE);
     let mut ages = Arc::new(Ages::default());
     let mut ages_at: Option<Instant> = None;
     loop {
@@ -116,7 +116,7 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
             ages_at = Some(Instant::now());
         }
         // Whoever has metrics pushed scrapes none.
-        admin.pipeline.vdab.count_closed_time();
+        admin.view.count_closed_time();
         let sample = async |tx: &mut PgConnection| Numbers::read(tx, Arc::clone(&ages)).await;
         let sample = store.read("reading the numbers", sample).await;
         admin.board.set_sample(sample);

@@ -11,8 +11,7 @@ use serde::Serialize;
 use super::{Admin, LastRun, Phase, facts};
 use crate::model::{Health, Job, Light, Tally};
 use crate::store::pause::Pause;
-use crate::sync::Snapshot;
-use crate::vdab::{ClosedGate, Seen};
+use crate::sync::{ClosedGate, Seen, Snapshot};
 
 /// Everything that a person who is paged wants to know first.
 #[derive(Clone, Debug, Serialize)]
@@ -77,7 +76,6 @@ pub fn status(admin: &Admin) -> Status {
     let health = facts::health(admin);
     let numbers = admin.board.sample().and_then(Result::ok);
     let watermark = facts::watermark(admin);
-    let time = admin.pipeline.vdab.time();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         phase: admin.phase(),
@@ -86,8 +84,8 @@ pub fn status(admin: &Admin) -> Status {
         reasons: health.reasons(),
         health,
         watermark,
-        lag_seconds: watermark.map(|at| (time.now() - at).num_seconds()),
-        run: admin.pipeline.progress.snapshot(),
+        lag_seconds: watermark.map(|at| (admin.view.now() - at).num_seconds()),
+        run: admin.view.run(),
         last_run: admin.board.last_run(),
         next_run_at: admin.board.next_run_at(),
         since_start: admin.board.done(),
@@ -110,10 +108,13 @@ pub fn status(admin: &Admin) -> Status {
         last_success: numbers
             .map(|numbers| numbers.last_success)
             .unwrap_or_default(),
-        quota_per_minute: admin.pipeline.vdab.per_minute(),
-        closed_gates: admin.pipeline.vdab.closed_gates().into_iter().collect(),
-        better_overlap_hours: *admin.pipeline.better_overlap_hours.borrow(),
-        schema_drift: admin.pipeline.vdab.drift(),
-        clock_ahead_seconds: time.local_clock_ahead().map(|ahead| ahead.num_seconds()),
+        quota_per_minute: admin.view.per_minute(),
+        closed_gates: admin.view.closed_gates().into_iter().collect(),
+        better_overlap_hours: admin.view.better_overlap_hours(),
+        schema_drift: admin.view.drift(),
+        clock_ahead_seconds: admin
+            .view
+            .local_clock_ahead()
+            .map(|ahead| ahead.num_seconds()),
     }
 }

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::shutdown::{self, drained};
 use crate::store::{Remedy, StoreError};
-use crate::sync::{Pipeline, Request, Summary, SyncError};
+use crate::sync::{Pipeline, Request, Summary, SyncError, View};
 use crate::telemetry::{self, ClosedBy, Metrics, Throttle};
 
 /// Of a minute's quota, so small a part goes to CVs that are asked for again, at a time.
@@ -55,6 +55,7 @@ const PAUSE_COUNTED: Duration = Duration::from_secs(5);
 pub struct Daemon {
     config: Config,
     clock: Clock,
+    pipeline: Arc<Pipeline>,
     /// Watches all of it; shared with whoever shows it elsewhere than over HTTP.
     pub admin: Arc<Admin>,
     listener: Option<TcpListener>,
@@ -81,6 +82,7 @@ impl Daemon {
         };
         let metrics = Metrics::pushed(&config.otel)?;
         let pipeline = Pipeline::new(&config, None, clock.clone(), metrics, token.clone())?;
+        let pipeline = Arc::new(pipeline);
         let proxies = &config.api.proxies;
         let ping_url = config.http.ping_url.clone();
         let ping = ping_url.map(|url| Ping::new(url, proxies)).transpose()?;
@@ -103,11 +105,13 @@ impl Daemon {
             clock,
             admin: Arc::new(Admin {
                 mirror: Mirror::of(&pipeline.store),
-                pipeline: Arc::new(pipeline),
+                view: View::of(&pipeline),
+                store: pipeline.store.clone(),
                 board,
                 guard: Guard::new(&config.http),
                 shown: config.shown.clone(),
             }),
+            pipeline,
             config,
             listener,
             token,
@@ -178,9 +182,7 @@ impl Daemon {
     }
 
     async fn work(&self) -> anyhow::Result<()> {
-        let Admin {
-            pipeline, board, ..
-        } = &*self.admin;
+        let (pipeline, board) = (&self.pipeline, &self.admin.board);
         match pipeline.migrate().await {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             migrated => migrated?,
@@ -225,9 +227,7 @@ impl Daemon {
 
     /// Waits until a run, or whoever reads the numbers, finds that the database or its schema is gone.
     async fn gone(&self) -> StoreError {
-        let Admin {
-            pipeline, board, ..
-        } = &*self.admin;
+        let (pipeline, board) = (&self.pipeline, &self.admin.board);
         loop {
             let run = pipeline.trouble.borrow().clone();
             let sample = board.sample().and_then(Result::err);
@@ -242,9 +242,7 @@ impl Daemon {
 
     /// Runs what is due until the end is asked for.
     async fn lead(&self, leader: &Leader, bell: &Bell) {
-        let Admin {
-            pipeline, board, ..
-        } = &*self.admin;
+        let (pipeline, board) = (&self.pipeline, &self.admin.board);
         self.record_settings().await;
         let last_success = pipeline.last_success().await.unwrap_or_default();
         let agenda = &mut Agenda::new(&self.config.sync, self.clock.now(), &last_success);
@@ -260,14 +258,13 @@ impl Daemon {
                     () = tokio::time::sleep(PAUSE_COUNTED) => {}
                     () = self.token.cancelled() => {}
                 }
-                self.admin
-                    .pipeline
+                self.pipeline
                     .metrics
                     .gate_closed(ClosedBy::Paused, since.elapsed());
                 continue;
             }
             let now = self.clock.now();
-            let asked = asked::take(&self.admin.pipeline.store).await;
+            let asked = asked::take(&self.pipeline.store).await;
             let request = asked.as_ref().map(|asked| asked.request.clone());
             let Some(request) = request.or_else(|| agenda.due(now)) else {
                 board.set_next_run(agenda.next_sync());
@@ -289,7 +286,7 @@ impl Daemon {
                     agenda.done(&request, self.clock.now(), failed);
                     // The next leader makes what the end of this one cut short.
                     if let Some(asked) = asked.filter(|_| !self.token.is_cancelled()) {
-                        asked.done(&self.admin.pipeline.store, failed).await;
+                        asked.done(&self.pipeline.store, failed).await;
                     }
                 }
                 // A pause drops what is in hand; the next run begins there.
@@ -300,7 +297,7 @@ impl Daemon {
 
     /// Lets the commands beside this instance know what shapes its data, before it stores any.
     async fn record_settings(&self) {
-        let pipeline = &self.admin.pipeline;
+        let pipeline = &self.pipeline;
         while let Err(error) = pipeline.record_settings(&self.config.shaping).await
             && !self.token.is_cancelled()
         {
@@ -318,9 +315,7 @@ impl Daemon {
     }
 
     async fn carry_out_traced(&self, request: Request, agenda: Option<&mut Agenda>) -> bool {
-        let Admin {
-            pipeline, board, ..
-        } = &*self.admin;
+        let (pipeline, board) = (&self.pipeline, &self.admin.board);
         let what = request.name();
         let result = match agenda {
             Some(agenda) if request != Request::UpToNow => {
@@ -361,9 +356,7 @@ impl Daemon {
 
     /// A run that may be long, and the syncs that come due meanwhile.
     async fn in_parts(&self, request: Request, agenda: &mut Agenda) -> Result<Summary, SyncError> {
-        let Admin {
-            pipeline, board, ..
-        } = &*self.admin;
+        let (pipeline, board) = (&self.pipeline, &self.admin.board);
         let mut run = pipeline.begin(request).await?;
         while !run
             .go_on(Some(&|| agenda.sync_is_due(self.clock.now())))
@@ -383,7 +376,7 @@ impl Daemon {
             let now = self.clock.now();
             if agenda.due(now).is_some()
                 || (!spare && agenda.may_recheck(now))
-                || asked::waits(&self.admin.pipeline.store).await
+                || asked::waits(&self.pipeline.store).await
             {
                 return;
             }
@@ -398,10 +391,7 @@ impl Daemon {
             _ => return std::future::pending().await,
         };
         let few = self.config.api.rate_per_minute.get() / RECHECKS_PER_QUOTA;
-        let unseen = self
-            .admin
-            .pipeline
-            .unconfirmed(after, i64::from(few.max(1)));
+        let unseen = self.pipeline.unconfirmed(after, i64::from(few.max(1)));
         match unseen.await {
             Ok(ids) if ids.is_empty() => false,
             Ok(ids) => {

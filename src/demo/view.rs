@@ -84,7 +84,7 @@ pub async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
             screen.suspend(|| println(&format!("  {time}  {line}")));
         }
     };
-    tokio::join!(lines, draw(screen, &admin.pipeline.progress));
+    tokio::join!(lines, draw(screen, admin.view.progress()));
 }
 
 fn line(status: &Status) -> String {

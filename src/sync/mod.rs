@@ -20,6 +20,7 @@ mod request;
 pub mod searchable;
 mod settle;
 mod sift;
+mod view;
 mod watchdog;
 mod width;
 mod write;
@@ -41,6 +42,7 @@ pub use self::error::{SetupError, SyncError};
 pub use self::progress::{Pending, Progress, Snapshot};
 pub use self::queues::{Queue, Queues, Workers};
 pub use self::request::{RELIST_EVERY, Request};
+pub use self::view::View;
 
 use self::compare::Listing;
 use self::hand::{Hand, Place};
@@ -57,6 +59,7 @@ use crate::store::{
 };
 use crate::telemetry::{self, Metrics, WindowOutcome};
 use crate::vdab::Client;
+pub use crate::vdab::{ClosedGate, Reason, Seen};
 
 /// Outcomes that wait to be batched; batches are bounded apart.
 const OUTCOMES: usize = 16;

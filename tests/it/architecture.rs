@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", BASE),
     ("conformance", &["vdab"]),
     ("sync", &["vdab", "store"]),
-    ("admin", &["sync", "store", "vdab", "contract"]),
+    ("admin", &["sync", "store", "contract"]),
     ("daemon", &["admin", "sync", "store", "vdab"]),
     ("terminal", &["sync"]),
     ("simulator", &["contract", "clock"]),

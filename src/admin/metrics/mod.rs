@@ -16,8 +16,8 @@ use super::Admin;
 
 /// Everything, as of now.
 pub async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    admin.pipeline.vdab.count_closed_time();
-    match admin.pipeline.metrics.render() {
+    admin.view.count_closed_time();
+    match admin.view.metrics().render() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -40,7 +40,7 @@ pub fn watch(admin: &Arc<Admin>) {
         // A weak reference, since the admin owns the registry.
         let weak: Weak<Admin> = Arc::downgrade(admin);
         let values = move || weak.upgrade().and_then(|admin| read(&admin));
-        let metrics = &admin.pipeline.metrics;
+        let metrics = admin.view.metrics();
         metrics.watch(name, unit, help, move || values().unwrap_or_default());
     }
 }

@@ -24,7 +24,7 @@ pub const GAUGES: &[Gauge] = &[
             if admin.phase() == Phase::Standby {
                 return None;
             }
-            let lag = admin.pipeline.vdab.time().now() - watermark(admin)?;
+            let lag = admin.view.now() - watermark(admin)?;
             let lag = seconds(lag.num_milliseconds());
             Some(by("stream", [(KANDIDATEN, lag)]))
         },
@@ -46,7 +46,7 @@ pub const GAUGES: &[Gauge] = &[
         unit: "s",
         help: "This machine's clock minus the source's",
         read: |admin| {
-            let ahead = admin.pipeline.vdab.time().local_clock_ahead()?;
+            let ahead = admin.view.local_clock_ahead()?;
             Some(one(seconds(ahead.num_milliseconds())))
         },
     },
@@ -55,7 +55,7 @@ pub const GAUGES: &[Gauge] = &[
         unit: "s",
         help: "How far this clock is ahead of the middle one of the three that cvsync compares",
         read: |admin| {
-            let clocks = admin.pipeline.vdab.time().clocks().compared();
+            let clocks = admin.view.clocks().compared();
             let ahead = clocks.into_iter().map(|clock| {
                 let ahead = seconds(clock.ahead.num_milliseconds());
                 (clock.name.as_str(), ahead)

@@ -92,7 +92,7 @@ pub const GAUGES: &[Gauge] = &[
         unit: "",
         help: "Fields, status words and types that the contract does not have, seen since the process began",
         read: |admin| {
-            let seen = admin.pipeline.vdab.drift().into_iter();
+            let seen = admin.view.drift().into_iter();
             let names = seen.map(|(kind, names)| (kind.as_str(), count(names.len())));
             Some(by("kind", names))
         },

@@ -11,9 +11,7 @@ pub const GAUGES: &[Gauge] = &[
         unit: "",
         help: "Workers by what they are at: idle, waiting for the quota or a gate, fetching, or waiting for the writer",
         read: |admin| {
-            let pipeline = &admin.pipeline;
-            let (all, fetching) = (pipeline.settings.workers, pipeline.vdab.details_under_way());
-            let workers = pipeline.queues.workers(all, fetching);
+            let workers = admin.view.workers();
             let states = [
                 ("idle", count(workers.idle)),
                 ("quota", count(workers.quota)),
@@ -28,8 +26,7 @@ pub const GAUGES: &[Gauge] = &[
         unit: "",
         help: "Windows of the run under way that are not settled: planned, being listed, or being applied",
         read: |admin| {
-            let pipeline = &admin.pipeline;
-            let pending = pipeline.progress.pending(pipeline.settings.window);
+            let pending = admin.view.pending();
             let states = [
                 ("planned", pending.planned),
                 ("listing", pending.listing),
@@ -49,7 +46,7 @@ pub const GAUGES: &[Gauge] = &[
         name: "cvsync.settle.lag",
         unit: "s",
         help: "How far the watermark stays behind on purpose",
-        read: |admin| Some(one(admin.pipeline.settings.settle_lag.as_secs_f64())),
+        read: |admin| Some(one(admin.view.settings().settle_lag.as_secs_f64())),
     },
     Gauge {
         name: "cvsync.queue.depth",
@@ -66,13 +63,13 @@ pub const GAUGES: &[Gauge] = &[
 ];
 
 fn intervals(admin: &Admin) -> Values {
-    let settings = &admin.pipeline.settings;
+    let settings = admin.view.settings();
     let jobs = [
         (Job::Sync, Some(&settings.schedule)),
         (Job::Reconcile, settings.reconcile_schedule.as_ref()),
         (Job::Reference, settings.reference.schedule.as_ref()),
     ];
-    let now = admin.pipeline.vdab.time().now();
+    let now = admin.view.now();
     let scheduled = jobs
         .into_iter()
         .filter_map(|(job, schedule)| Some((job, schedule?.interval(now)?)));
@@ -84,7 +81,7 @@ fn intervals(admin: &Admin) -> Values {
 }
 
 fn queues(admin: &Admin, number: impl Fn(&Queue) -> usize) -> Values {
-    let queues = admin.pipeline.queues.look();
+    let queues = admin.view.queues();
     let numbers = queues
         .iter()
         .map(|queue| (queue.name, count(number(queue))));

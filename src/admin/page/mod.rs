@@ -81,9 +81,9 @@ async fn page(State(admin): State<Arc<Admin>>, Query(Part { part }): Query<Part>
 impl<'a> View<'a> {
     fn of(admin: &'a Admin) -> Self {
         let status = status(admin);
-        let settings = &admin.pipeline.settings;
+        let settings = admin.view.settings();
         let now = Now {
-            at: admin.pipeline.vdab.time().now(),
+            at: admin.view.now(),
             zone: settings.schedule.zone,
         };
         let limit = settings.in_step_within(now.at);
@@ -99,7 +99,7 @@ impl<'a> View<'a> {
             shown: &admin.shown,
             name: admin.board.name(),
             can_act: admin.guard.has_token(),
-            per_minute: admin.pipeline.vdab.per_minute(),
+            per_minute: admin.view.per_minute(),
         }
     }
 }
