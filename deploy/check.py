@@ -32,12 +32,14 @@ def expressions():
 
 
 LAG = 'cvsync_source_lag_seconds{stream="kandidaten"}'
+SYNCED = 'cvsync_last_success_timestamp_seconds{job="sync"}'
 PARKED = "cvsync_parked_oldest_age_seconds"
 HEALTHY = {
     "cvsync_ready": 1,
     "cvsync_paused": 0,
     "cvsync_leader": 1,
     LAG: 370,
+    SYNCED: 1000,
     'cvsync_schedule_interval_seconds{job="sync"}': 300,
     "cvsync_settle_lag_seconds": 60,
     "cvsync_deletes_withheld": 0,
@@ -51,7 +53,7 @@ STATES = [
     ({LAG: 1021}, "Behind VDAB"),
     ({"cvsync_deletes_withheld": 9}, "In step, and deletes wait for a person"),
     ({PARKED: 90000}, "In step, and a CV has been parked for over a day"),
-    ({LAG: "_"}, "Nothing has been synced yet"),
+    ({SYNCED: "_", LAG: 300000000}, "The first sync has not ended"),
 ]
 
 

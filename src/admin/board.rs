@@ -67,6 +67,12 @@ struct State {
     done: Tally,
     history: Arc<[Minute]>,
     sample: Option<Result<Numbers, StoreError>>,
+    /// The watermark as the run under way knew it before the sample was taken.
+    watermark_of_run: Option<DateTime<Utc>>,
+    /// Since when it has been an error.
+    sample_fails_since: Option<Instant>,
+    /// CVs that were handled, and when their number last changed.
+    handled: Option<(u64, Instant)>,
     beat: Option<Instant>,
     webhook: Option<String>,
 }
@@ -138,8 +144,41 @@ impl Board {
         self.lock().history = history.into();
     }
 
-    pub(super) fn set_sample(&self, sample: Result<Numbers, StoreError>) {
-        self.lock().sample = Some(sample);
+    pub(super) fn set_sample(
+        &self,
+        sample: Result<Numbers, StoreError>,
+        watermark_of_run: Option<DateTime<Utc>>,
+    ) {
+        let mut state = self.lock();
+        state.watermark_of_run = watermark_of_run;
+        let since = state.sample_fails_since.unwrap_or_else(Instant::now);
+        state.sample_fails_since = sample.is_err().then_some(since);
+        state.sample = Some(sample);
+    }
+
+    /// The watermark as the run under way knew it before the latest sample was taken.
+    pub(super) fn watermark_of_run(&self) -> Option<DateTime<Utc>> {
+        self.lock().watermark_of_run
+    }
+
+    /// For how long the database has not answered.
+    pub(super) fn sample_fails_for(&self) -> Option<Duration> {
+        self.lock().sample_fails_since.map(|since| since.elapsed())
+    }
+
+    /// Notes how many CVs were handled.
+    pub(super) fn handled(&self, cvs: u64) {
+        let mut state = self.lock();
+        if state.handled.is_none_or(|(known, _)| known != cvs) {
+            state.handled = Some((cvs, Instant::now()));
+        }
+    }
+
+    /// For how many seconds no CV has been handled, and this instance has led.
+    pub(super) fn idle_seconds(&self) -> Option<u64> {
+        let state = self.lock();
+        let since = state.handled?.1.max(state.leads_since?);
+        Some(since.elapsed().as_secs())
     }
 
     /// The trouble with the webhook's receiver; `None` on an instance that does not lead.

@@ -58,12 +58,16 @@ pub(super) fn health(admin: &Admin) -> Health {
     })
 }
 
-/// The watermark as the pipeline knows it, or the database where another process leads.
+/// The watermark in the latest sample, or a later one of the run under way. A person may have moved it back.
 pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
-    let known = (admin.phase() == Phase::Leading).then(|| admin.view.watermark());
-    known
-        .flatten()
-        .or_else(|| admin.board.sample()?.ok()?.watermark)
+    let leads = admin.phase() == Phase::Leading;
+    let of_run = admin.view.watermark().filter(|_| leads);
+    match admin.board.sample() {
+        Some(Ok(numbers)) if of_run.is_none() || of_run == admin.board.watermark_of_run() => {
+            numbers.watermark
+        }
+        _ => of_run,
+    }
 }
 
 /// The limits of these settings.
@@ -95,6 +99,7 @@ pub(super) fn memory(admin: &Admin) -> Memory {
     let side_errors = admin.view.side_errors();
     Memory {
         leads_for_seconds: board.leads_for_seconds(),
+        idle_seconds: board.idle_seconds().filter(|_| leads),
         database: trouble(admin),
         key_refused: gate(Reason::Auth),
         source_down: gate(Reason::Outage),
@@ -119,9 +124,13 @@ pub(super) fn memory(admin: &Admin) -> Memory {
 fn trouble(admin: &Admin) -> Option<Trouble> {
     let of_run = admin.view.trouble();
     let of_sample = admin.board.sample().and_then(Result::err);
+    let now = admin.view.now();
+    let failing = admin.board.sample_fails_for();
+    let since = failing.and_then(|failing| Some(now - TimeDelta::from_std(failing).ok()?));
     let met = of_run.into_iter().chain(of_sample).map(|error| Trouble {
         one_statement: matches!(error, StoreError::Statement(_)),
         message: error.to_string(),
+        since,
     });
     met.min_by_key(|trouble| trouble.one_statement)
 }
@@ -166,7 +175,6 @@ impl Numbers {
         let ended = ended.map(|leader| leader.expires_at);
         Stored {
             watermark: self.watermark,
-            cvs: self.stored,
             leader: alive.map(|leader| {
                 let since = of_leader.map(|row| row.started_at);
                 (leader.holder.clone(), since)

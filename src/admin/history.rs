@@ -73,7 +73,7 @@ fn lag(admin: &Admin) -> Option<i64> {
 }
 
 /// What all runs did, with the one under way.
-fn done(admin: &Admin) -> Tally {
+pub(super) fn done(admin: &Admin) -> Tally {
     let mut done = admin.board.done();
     if let Some(run) = admin.view.run() {
         done += run.tally;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, facts};
+use super::{Admin, facts, history};
 use crate::store::{Store, instance};
 
 /// How often it says so where nothing changes.
@@ -22,6 +22,7 @@ pub async fn say_present_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
     let mut said = None;
     while !token.is_cancelled() {
+        admin.board.handled(history::done(admin).done());
         let now = state(admin);
         let is_due = said
             .as_ref()

@@ -117,9 +117,10 @@ pub async fn sample_until(token: CancellationToken, admin: &Admin) {
         }
         // Whoever has metrics pushed scrapes none.
         admin.view.count_closed_time();
+        let of_run = admin.view.watermark();
         let sample = async |tx: &mut PgConnection| Numbers::read(tx, Arc::clone(&ages)).await;
         let sample = store.read("reading the numbers", sample).await;
-        admin.board.set_sample(sample);
+        admin.board.set_sample(sample, of_run);
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
             () = admin.board.early.notified() => {}

@@ -76,12 +76,12 @@ async fn refused_key_is_red_everywhere_and_says_what_to_do() {
 #[tokio::test]
 async fn copy_that_is_years_behind_is_red_everywhere_at_once_and_ready() {
     let world = World::new(10).await;
-    world.sync().await;
-    two_years_behind(&world).await;
+    let daemon = Process::run(&world, &[]);
+    daemon.until_synced().await;
     world
         .source
         .rule(Operation::Bulk, Fault::Slow(Duration::from_secs(8)));
-    let daemon = Process::run(&world, &[]);
+    two_years_behind(&world).await;
     until_red_everywhere(&world, &daemon, "Behind VDAB by 2 years").await;
     assert_eq!(daemon.get("/readyz").await.unwrap().0, 200);
 }

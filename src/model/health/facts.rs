@@ -64,6 +64,8 @@ pub struct Trouble {
     pub message: String,
     /// Whether only one statement failed: the database itself works.
     pub one_statement: bool,
+    /// When it began, where that is known.
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// A pause.
@@ -84,8 +86,6 @@ pub struct Pause {
 pub struct Stored {
     /// Every change before it is applied or parked.
     pub watermark: Option<DateTime<Utc>>,
-    /// CVs.
-    pub cvs: i64,
     /// The instance that leads, and since when it runs.
     pub leader: Option<(String, Option<DateTime<Utc>>)>,
     /// Since when nobody leads, where an instance was seen in the last day.
@@ -131,6 +131,8 @@ pub struct Consumer {
 pub struct Memory {
     /// For how long it has led; `None` where it does not.
     pub leads_for_seconds: Option<u64>,
+    /// For how long it has led without handling a CV.
+    pub idle_seconds: Option<u64>,
     /// The error that keeps it from using the database.
     pub database: Option<Trouble>,
     /// VDAB, or the token server, refuses the credentials.

@@ -8,7 +8,7 @@ pub const SCHEDULES: i32 = 3;
 /// A run may take this long before it counts as late.
 pub const RUN: TimeDelta = TimeDelta::minutes(1);
 
-/// A daemon that leads for longer without a single CV is not getting anywhere.
+/// A first sync that handles no CV for longer is not getting anywhere.
 pub const FIRST_SYNC: TimeDelta = TimeDelta::minutes(20);
 
 /// A standby takes over within 15 seconds.

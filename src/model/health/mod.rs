@@ -100,7 +100,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.headline.trim_end_matches('.'))?;
         if let Some(since) = self.since {
-            write!(f, ", since {}", moment(since))?;
+            write!(f, ". Since {}", moment(since))?;
         }
         for sentence in self.next.iter().chain(&self.action) {
             write!(f, ". {}", sentence.trim_end_matches('.'))?;

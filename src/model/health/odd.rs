@@ -52,7 +52,7 @@ fn leadership(facts: &Facts, stored: &Stored) -> Option<Finding> {
         {
             Some(
                 amber("no_leader", "no instance leads")
-                    .next("A standby takes over within 15 seconds")
+                    .next("A standby, if there is one, takes over within 15 seconds")
                     .action("Start the daemon with `cvsync run`, unless you sync by hand"),
             )
         }

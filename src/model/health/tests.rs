@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::model::Job;
 
@@ -24,8 +26,8 @@ fn behind_by(seconds: i64) -> Facts {
         database: None,
         stored: Some(Stored {
             watermark: Some(ago(seconds)),
-            cvs: 100,
             leader: Some(("one".to_owned(), Some(ago(600)))),
+            last_success: BTreeMap::from([(Job::Sync, ago(seconds))]),
             ..Stored::default()
         }),
         pause: None,
@@ -37,7 +39,7 @@ fn never_synced() -> Facts {
     with(behind_by(0), |facts| {
         let stored = facts.stored.as_mut().unwrap();
         stored.watermark = None;
-        stored.cvs = 0;
+        stored.last_success.clear();
     })
 }
 
@@ -217,10 +219,11 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
     let failed = with(never_synced(), |it| {
         it.leader.failure = Some("listing failed".to_owned());
     });
-    let led_since = |mut facts: Facts, seconds| {
-        let leader = facts.stored.as_mut().unwrap().leader.as_mut();
-        leader.unwrap().1 = Some(ago(seconds));
-        facts
+    let idle = |facts, seconds| with(facts, |it| it.leader.idle_seconds = Some(seconds));
+    let on_its_way = |facts| {
+        with(facts, |it| {
+            it.stored.as_mut().unwrap().watermark = Some(ago(90_000_000));
+        })
     };
     let alone = with(never_synced(), |it| {
         it.stored.as_mut().unwrap().leader = None;
@@ -233,7 +236,7 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
             (AMBER, "first_sync", true, false, progress),
         ),
         (
-            led_since(run(running(1_234, 5_000, Some(130))), 90_000),
+            on_its_way(run(running(1_234, 5_000, Some(130)))),
             (AMBER, "first_sync", true, false, progress),
         ),
         (
@@ -241,7 +244,7 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
             (AMBER, "first_sync", true, false, listing),
         ),
         (
-            led_since(run(running(0, 0, None)), 21 * 60),
+            idle(run(running(0, 0, None)), 21 * 60),
             (RED, "first_sync", true, false, listing),
         ),
         (
@@ -272,6 +275,7 @@ fn only_what_keeps_this_instance_from_working_makes_it_unready() {
     let trouble = |one_statement| Trouble {
         message: "the database cannot be used now: connection refused".to_owned(),
         one_statement,
+        since: Some(ago(60)),
     };
     let refused = "VDAB refuses the key (401: no such key); check CVSYNC_API_KEY";
     let key = || leader(|it| it.key_refused = Some(gate(refused, 60)));
@@ -551,7 +555,7 @@ fn cause_comes_before_its_effects_and_nothing_is_left_out() {
     let lines = health.reasons();
     assert_eq!(lines.len(), 3);
     let wanted =
-        "VDAB refuses the key, since 2026-11-26T11:59:00Z. VDAB is asked again in 40 s. Meanwhile";
+        "VDAB refuses the key. Since 2026-11-26T11:59:00Z. VDAB is asked again in 40 s. Meanwhile";
     assert!(lines[0].starts_with(wanted), "{}", lines[0]);
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Facts, Finding, Gate, Light, Role, Stored, UnderWay, limits};
+use crate::model::Job;
 use crate::model::words::{count, moment, number, span};
 
 pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
@@ -37,6 +38,7 @@ fn database(facts: &Facts) -> Option<Finding> {
     let headline = format!("{whose}: {}.", trouble.message.trim_end_matches('.'));
     Some(
         Finding::new(Light::Red, "database", headline)
+            .since(trouble.since)
             .next("Nothing is lost, and cvsync goes on by itself once the database works")
             .action("Run `cvsync check`: its line `database` names what is wrong and what to do")
             .unready(here.is_some()),
@@ -149,12 +151,18 @@ fn leaderless(facts: &Facts, stored: &Stored) -> Option<Finding> {
 }
 
 fn late(facts: &Facts, stored: &Stored) -> Option<Finding> {
-    let Some(watermark) = stored.watermark else {
+    let lag = facts.lag().unwrap_or(TimeDelta::MAX);
+    if lag <= facts.limits.lag {
+        return None;
+    }
+    let Some(watermark) = stored
+        .watermark
+        .filter(|_| stored.last_success.contains_key(&Job::Sync))
+    else {
         return Some(first_sync(facts, stored));
     };
-    let lag = facts.now - watermark;
     // A pause was asked for, and with it the lag.
-    if lag <= facts.limits.lag || facts.pause.is_some() {
+    if facts.pause.is_some() {
         return None;
     }
     let behind = format!("Behind VDAB by {}", span(lag));
@@ -170,13 +178,12 @@ fn late(facts: &Facts, stored: &Stored) -> Option<Finding> {
 }
 
 fn first_sync(facts: &Facts, stored: &Stored) -> Finding {
-    let leads_for = match &stored.leader {
-        Some((_, Some(since))) => facts.now - *since,
-        _ => TimeDelta::zero(),
-    };
     let run = facts.leader.run.as_ref();
-    let done = run.map_or(0, |run| run.done);
-    let gets_nowhere = stored.cvs == 0 && done == 0 && leads_for > limits::FIRST_SYNC;
+    let idle = facts
+        .leader
+        .idle_seconds
+        .and_then(|idle| i64::try_from(idle).ok());
+    let gets_nowhere = idle.is_some_and(|idle| idle > limits::FIRST_SYNC.num_seconds());
     let light = if gets_nowhere || facts.leader.failure.is_some() && run.is_none() {
         Light::Red
     } else {
