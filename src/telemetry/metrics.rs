@@ -1,7 +1,6 @@
 //! The metrics of a process: one method for each event. Labels come from closed sets and hold no ids.
 
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -15,9 +14,9 @@ use super::labels::{
     ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift, RecordResult,
     RetriedStage, WindowOutcome,
 };
+use super::otlp::{self, Provider};
 use crate::config::Otel;
 use crate::model::Tally;
-use crate::shutdown;
 
 /// Prometheus reserves the label `quantile` for summaries, so the old name gets their type.
 const OLD_TYPE: (&str, &str) = (
@@ -33,29 +32,6 @@ pub struct Metrics {
     /// Keeps the instruments alive.
     _provider: Arc<Provider>,
     instruments: Instruments,
-}
-
-/// Pushes the last metrics when the last clone of [`Metrics`] is dropped.
-#[derive(Debug)]
-struct Provider {
-    provider: SdkMeterProvider,
-    is_pushed: bool,
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        if !self.is_pushed {
-            return;
-        }
-        let provider = self.provider.clone();
-        let (done, ended) = mpsc::channel();
-        // The SDK waits up to five seconds for a collector, whatever limit it gets.
-        thread::spawn(move || {
-            let _ = provider.shutdown();
-            let _ = done.send(());
-        });
-        let _ = ended.recv_timeout(shutdown::METRICS);
-    }
 }
 
 impl Metrics {
@@ -79,8 +55,8 @@ impl Metrics {
             .build()?;
         let mut provider = SdkMeterProvider::builder()
             .with_reader(exporter)
-            .with_resource(super::otlp::resource(otel));
-        let reader = super::otlp::pushed_metrics(otel);
+            .with_resource(otlp::resource(otel));
+        let reader = otlp::pushed_metrics(otel);
         let is_pushed = reader.is_some();
         if let Some(reader) = reader {
             provider = provider.with_reader(reader);

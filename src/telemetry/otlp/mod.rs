@@ -5,6 +5,8 @@ mod probe;
 mod transport;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -13,7 +15,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{PeriodicReader, Temporality};
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData,
@@ -132,6 +134,29 @@ impl Drop for Traces {
     }
 }
 
+/// Keeps instruments alive until it is dropped; then the last metrics are pushed, or given up soon.
+#[derive(Debug)]
+pub struct Provider {
+    pub provider: SdkMeterProvider,
+    pub is_pushed: bool,
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        if !self.is_pushed {
+            return;
+        }
+        let provider = self.provider.clone();
+        let (done, ended) = mpsc::channel();
+        // The SDK waits up to five seconds for a collector, whatever limit it gets.
+        thread::spawn(move || {
+            let _ = provider.shutdown();
+            let _ = done.send(());
+        });
+        let _ = ended.recv_timeout(shutdown::METRICS);
+    }
+}
+
 /// An exporter that says so when it begins to fail, and when it works again: once each, and not at every try.
 #[derive(Debug)]
 pub struct Told<E> {
@@ -168,7 +193,7 @@ impl<E> Told<E> {
     /// a thread without a runtime around it.
     fn why(&self) -> String {
         let (target, proxies) = (&self.target, &self.proxies);
-        let asked = std::thread::scope(|scope| {
+        let asked = thread::scope(|scope| {
             let asking = scope.spawn(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
