@@ -39,7 +39,6 @@ pub enum Phase {
 /// How the latest run ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct LastRun {
-    /// When.
     pub finished_at: DateTime<Utc>,
     /// What it did, if it came to its end.
     pub summary: Option<Summary>,

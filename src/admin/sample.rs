@@ -59,7 +59,6 @@ pub struct Numbers {
     pub held_since: Option<DateTime<Utc>>,
     /// Rows that were confirmed under a wrong clock wait for the next relist or reconcile.
     pub clock_doubt: bool,
-    /// Who leads.
     pub leader: Option<Leader>,
     /// CVs stored; an estimate where they are many.
     pub stored: i64,
@@ -140,9 +139,6 @@ async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
 
 impl Numbers {
     /// Reads all but `ages`.
-    ///
-    /// # Errors
-    /// See [`StoreError`].
     pub async fn read(tx: &mut PgConnection, ages: Arc<Ages>) -> Result<Self, StoreError> {
         let watermark = watermark::read(&mut *tx).await?;
         let (held_deletes, held_since) = held_delete::count(&mut *tx).await?;

@@ -44,7 +44,6 @@ pub struct Status {
     pub stored: Option<i64>,
     /// Deletes that the brake holds back until a person decides.
     pub held_deletes: Option<i64>,
-    /// Who leads.
     pub leader: Option<String>,
     /// The pause that holds.
     pub pause: Option<Pause>,

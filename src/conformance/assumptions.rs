@@ -4,7 +4,6 @@ use super::judge::{Eye, Judgement};
 
 /// Something that the contract takes for granted without VDAB having said so.
 pub struct Assumption {
-    /// What it is called.
     pub name: &'static str,
     /// S, V, G or A, as docs/contract.md defines them.
     pub origin: &'static str,

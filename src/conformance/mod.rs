@@ -65,7 +65,6 @@ pub struct Finding {
     pub verdict: Verdict,
     /// What was seen, or why nothing was.
     pub seen: String,
-    /// What to set.
     pub set: Vec<Setting>,
 }
 

@@ -16,7 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Asked {
     id: i64,
-    /// What it is.
     pub request: Request,
 }
 

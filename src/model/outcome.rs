@@ -51,11 +51,9 @@ impl ParkClass {
 pub enum Fate {
     /// It is there, with this document.
     Live(CvId, Document),
-    /// It is gone.
     Gone(CvId),
     /// The source calls it gone, but answers for no CV that is known to be live: no proof.
     Unproven {
-        /// Whose.
         id: CvId,
         /// Whether it was listed as live, so that its absence contradicts the list.
         listed_live: bool,

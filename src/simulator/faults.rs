@@ -46,7 +46,6 @@ pub enum Fault {
     MissingDetail,
     /// The right answer after a while.
     Slow(Duration),
-    /// This answer.
     Answer(Answer),
 }
 
@@ -159,7 +158,6 @@ impl FromStr for FaultShare {
 /// Which requests a script or a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// All of one operation.
     Operation(Operation),
     /// The details of one id, as it stands in the path.
     Id(String),

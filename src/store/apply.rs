@@ -81,9 +81,6 @@ impl Store {
 
 /// Writes a batch; the result has the batch's order. If PostgreSQL refuses a value, nothing of it is written. A batch that is
 /// written again changes nothing. A stored `as_of` later than both `latest` and the database's clock is not believed.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn apply(
     tx: &mut PgConnection,
     batch: &[Outcome],

@@ -16,7 +16,6 @@ use super::sql::{query, query_as, query_scalar};
 pub struct Change {
     /// Its place.
     pub seq: i64,
-    /// Whose.
     pub cv_id: Uuid,
     /// `upsert` or `delete`.
     pub kind: String,

@@ -42,7 +42,6 @@ pub struct Stored {
 pub struct Seen {
     /// The source's time when it was asked for.
     pub as_of: DateTime<Utc>,
-    /// Whether it was gone.
     pub gone: bool,
 }
 
@@ -53,7 +52,6 @@ pub struct Change {
     pub seq: i64,
     /// `upsert` or `delete`.
     pub kind: String,
-    /// When.
     pub at: DateTime<Utc>,
     /// Numbers of the windows that were under way then: one of them listed it, unless it was asked for by hand.
     pub windows: Vec<i64>,

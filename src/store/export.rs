@@ -33,7 +33,6 @@ pub enum Rows {
 /// A column of a view.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Column {
-    /// Its name.
     pub name: String,
     /// As PostgreSQL names it: `uuid`, `text`, `text[]`, `integer`, `date`, ….
     pub kind: String,

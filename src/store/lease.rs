@@ -17,7 +17,6 @@ pub const TTL: f64 = 10.0;
 pub struct Leader {
     /// The instance.
     pub holder: String,
-    /// Its epoch.
     pub epoch: i64,
     /// When its time is over, or was.
     pub expires_at: DateTime<Utc>,

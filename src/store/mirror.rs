@@ -11,7 +11,6 @@ use super::{Store, StoreError};
 /// A stored document as it is sent.
 #[derive(sqlx::FromRow)]
 pub struct StoredDocument {
-    /// The CV.
     pub cv_id: Uuid,
     /// The text of the `jsonb`.
     pub json: String,

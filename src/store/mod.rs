@@ -172,9 +172,6 @@ impl Store {
 
     /// Whether the database answers, and if not, why: over a connection of its own, since the pool would only say that
     /// it has none.
-    ///
-    /// # Errors
-    /// The reason.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let asked = async {
             let mut connection = self.connect().await?;

@@ -59,9 +59,6 @@ impl Persistent<'_> {
     }
 
     /// As [`Store::write`].
-    ///
-    /// # Errors
-    /// As for [`read`](Self::read).
     pub async fn write<T>(
         self,
         what: &'static str,
@@ -80,9 +77,6 @@ impl Persistent<'_> {
     }
 
     /// As [`Store::migrate`].
-    ///
-    /// # Errors
-    /// As for [`read`](Self::read).
     pub async fn migrate(self) -> Result<(), StoreError> {
         let begin = || Attempts::begin(self, "migrating the schema");
         let mut attempts = begin();

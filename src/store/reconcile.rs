@@ -141,7 +141,6 @@ pub async fn remove(
 /// A page of a window, as the source lists it.
 #[derive(Clone, Debug)]
 pub struct Noted {
-    /// Its ids.
     pub ids: Vec<Uuid>,
     /// Whether it says of each that it is gone.
     pub gone: Vec<bool>,

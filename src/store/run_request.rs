@@ -53,7 +53,6 @@ pub struct RunRequest {
     pub what: What,
     /// The CVs of a [`What::Resync`].
     pub ids: Vec<Uuid>,
-    /// When.
     pub requested_at: DateTime<Utc>,
     /// When it was last taken up.
     pub taken_at: Option<DateTime<Utc>>,

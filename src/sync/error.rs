@@ -47,7 +47,6 @@ pub enum SyncError {
     /// The source does not list a window.
     #[error("listing {window}: {error}{}", remedy(error))]
     List {
-        /// The window.
         window: Window,
         /// What the source answered last.
         error: ApiError,
@@ -58,7 +57,6 @@ pub enum SyncError {
         remedy(error)
     )]
     Refused {
-        /// The window.
         window: Window,
         /// The last response.
         error: ApiError,

@@ -219,9 +219,6 @@ impl Run<'_> {
     }
 
     /// Ends it, and writes down that it was done.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
     pub async fn end(mut self) -> Result<Summary, SyncError> {
         self.let_listing_go().await;
         self.summary.interrupted = self.pipeline.token.is_cancelled();
@@ -264,9 +261,6 @@ pub struct Summary {
 impl Pipeline {
     /// A pipeline that has connected to nothing yet. `patience` is how long a person at a terminal waits for a source or
     /// a database that is away; the daemon waits for as long as it takes (`None`).
-    ///
-    /// # Errors
-    /// See [`SetupError`].
     pub fn new(
         config: &Config,
         patience: Option<Duration>,
@@ -305,9 +299,6 @@ impl Pipeline {
     }
 
     /// Brings the schema up to date, as soon as the database lets it.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
     pub async fn migrate(&self) -> Result<(), SyncError> {
         let migrated = self.persistent(&self.store).migrate().await;
         migrated.map_err(|error| SyncError::store("migrating the schema", error))
@@ -332,9 +323,6 @@ impl Pipeline {
     }
 
     /// Begins what `request` asks for. Other runs may be made between its parts, but not at the same time.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
     pub async fn begin(&self, request: Request) -> Result<Run<'_>, SyncError> {
         let (job, began) = (request.job(), self.vdab.time().now());
         let calls = self.vdab.answers_received();
@@ -360,9 +348,6 @@ impl Pipeline {
     }
 
     /// Writes down, as the leader, what shapes the data that it stores.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
     pub async fn record_settings(&self, settings: &[Shaping]) -> Result<(), SyncError> {
         let settings = settings.iter().map(|setting| LeaderSetting {
             name: setting.name.to_owned(),
@@ -377,26 +362,17 @@ impl Pipeline {
     }
 
     /// What the latest leader wrote down of that.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
     pub async fn leader_settings(&self) -> Result<Vec<LeaderSetting>, SyncError> {
         self.read("reading the leader's settings", leader_setting::all)
             .await
     }
 
     /// When each job last came to its end, whoever led then.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
     pub async fn last_success(&self) -> Result<BTreeMap<Job, DateTime<Utc>>, SyncError> {
         self.read("reading what was done", job_success::all).await
     }
 
     /// Up to `limit` CVs that were not confirmed within `after`, each in its turn; none at the end of a round.
-    ///
-    /// # Errors
-    /// See [`SyncError`].
     pub async fn unconfirmed(&self, after: Duration, limit: i64) -> Result<Vec<CvId>, SyncError> {
         let before = self.vdab.time().now() - delta(after);
         loop {

@@ -21,7 +21,6 @@ const MOST_PAGES: u64 = 1_000;
 
 /// How the first answer covers its window.
 pub(super) enum Cover {
-    /// Wholly.
     Whole,
     /// There is more, and the window can be cut.
     Halves(Window, Window),

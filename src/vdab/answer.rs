@@ -11,7 +11,6 @@ use super::{headers, wire};
 pub struct Raw {
     /// The status line's.
     pub status: StatusCode,
-    /// All headers.
     pub headers: HeaderMap,
     /// The decoded body.
     pub body: Vec<u8>,

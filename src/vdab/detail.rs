@@ -11,7 +11,6 @@ pub const LARGEST_DOCUMENT: usize = 2 << 20;
 /// What a detail answer says about a CV.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// It is there.
     Live(Document),
     /// It is gone: an answer, not an error.
     Gone,

@@ -14,9 +14,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// Somebody wants to make calls.
 #[derive(Debug)]
 pub struct Ask {
-    /// Of this operation.
     pub operation: Operation,
-    /// So many.
     pub calls: u32,
     /// Waits for the answer.
     pub answer: oneshot::Sender<Loan>,

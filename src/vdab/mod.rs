@@ -138,9 +138,6 @@ impl Client {
     ///
     /// `patience` is how long a closed gate may keep a caller: the daemon waits for as long as it takes (`None`), a
     /// person at a terminal does not.
-    ///
-    /// # Errors
-    /// See [`ClientError`].
     pub fn new(
         api: &config::Api,
         exclude: Vec<JsonPointer>,
@@ -177,9 +174,6 @@ impl Client {
     /// The ids whose latest change lies in `window`, from the one at `offset` on and `size` at most.
     ///
     /// The request reaches a [`margin`](Self::margin) beyond both ends, so it also lists ids of the neighbouring windows.
-    ///
-    /// # Errors
-    /// See [`ApiError::remedy`].
     pub async fn bulk(
         &self,
         window: Window,
@@ -212,9 +206,6 @@ impl Client {
     ///
     /// A CV that fails by itself proves nothing. So a CV that is known to be live is asked for to reopen a closed gate, and
     /// before a failure closes it.
-    ///
-    /// # Errors
-    /// See [`ApiError::remedy`].
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
         loop {
             let Admission { pass, permit } =
@@ -317,9 +308,6 @@ impl Client {
     }
 
     /// A reference list whole. `label_field` is the field of its entries that people read.
-    ///
-    /// # Errors
-    /// See [`ApiError::remedy`].
     pub async fn reference(
         &self,
         path: &str,
@@ -334,9 +322,6 @@ impl Client {
     }
 
     /// The diploma's that match `keyword` best: ten at VDAB.
-    ///
-    /// # Errors
-    /// See [`ApiError::remedy`].
     pub async fn diplomas(
         &self,
         path: &str,

@@ -47,7 +47,6 @@ pub struct Sight {
 pub enum Shape {
     /// An object; a name that may be somebody's is `…`.
     Fields(BTreeMap<String, Shape>),
-    /// A list.
     List(Vec<Shape>),
     /// An id, as a number that stands for it here.
     Id(usize),
@@ -153,9 +152,6 @@ impl Probe {
     }
 
     /// The document of the CV that a number stands for.
-    ///
-    /// # Errors
-    /// See [`get`](Self::get).
     pub async fn detail(&mut self, id: usize) -> Result<Sight, ApiError> {
         let id = self.ids.get(id).map(ToString::to_string);
         let id = id.ok_or(ApiError::BadId)?;

@@ -23,7 +23,6 @@ const WAITING: usize = 1024;
 /// A document, cheap to clone.
 #[derive(Clone)]
 pub struct Found {
-    /// Its JSON.
     pub json: Bytes,
     /// Equal content, equal tag.
     pub tag: String,

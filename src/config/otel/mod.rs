@@ -80,9 +80,7 @@ impl Target {
 /// A client's certificate and its key, in PEM.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The certificate.
     pub certificate: Vec<u8>,
-    /// Its key.
     pub key: SecretSlice<u8>,
 }
 

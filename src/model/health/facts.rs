@@ -40,7 +40,6 @@ pub enum Role {
     Standby,
     /// A daemon that ends.
     Stopping,
-    /// A command.
     Command,
 }
 
@@ -115,7 +114,6 @@ pub struct Stored {
 /// A consumer of the change feed.
 #[derive(Clone, Debug)]
 pub struct Consumer {
-    /// Its name.
     pub name: String,
     /// Whether it is part of cvsync.
     pub is_own: bool,
