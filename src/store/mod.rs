@@ -55,8 +55,8 @@ pub use self::error::{Remedy, StoreError};
 pub use self::persist::{Persistent, Trouble};
 pub use self::pool::close_all;
 use self::pool::{ACQUIRE, Pool, Trust, pool};
-pub use self::transact::LIMIT;
-use self::transact::within;
+
+use self::transact::{LIMIT, within};
 use crate::config;
 use crate::telemetry::Metrics;
 

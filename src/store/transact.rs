@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
 use super::{Remedy, Store, StoreError, lease};
 
-/// PostgreSQL ends a statement sooner (see `BEGIN_WRITE`), so a connection that says nothing for so long is dead.
+/// PostgreSQL ends a statement after 60 s, so a connection that says nothing for so long is dead.
 pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// How long to wait for the begin of a transaction. A connection that takes longer is dead.
