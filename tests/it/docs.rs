@@ -1,5 +1,8 @@
 //! What the documents say is what the code does.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use chrono::TimeDelta;
 use cvsync::config::{NO_EFFECT, OBEYED, VARIABLES};
 use cvsync::conformance::ASSUMPTIONS;
@@ -9,10 +12,10 @@ use cvsync::model::health::limits;
 use crate::architecture::files_below;
 
 const CONTRACT: &str = include_str!("../../docs/contract.md");
-const README: &str = include_str!("../../README.md");
+const CONFIGURATION: &str = include_str!("../../docs/configuration.md");
 
 #[test]
-fn the_readme_lists_every_variable_as_it_is() {
+fn the_configuration_page_lists_every_variable_as_it_is() {
     let mut table = "| variable | default | meaning |\n| --- | --- | --- |\n".to_owned();
     for variable in VARIABLES {
         let secret = if variable.secret { " (secret)" } else { "" };
@@ -26,8 +29,8 @@ fn the_readme_lists_every_variable_as_it_is() {
         table.push_str(&row);
     }
     assert!(
-        README.contains(&table),
-        "put this table into the README:\n{table}"
+        CONFIGURATION.contains(&table),
+        "put this table into docs/configuration.md:\n{table}"
     );
 }
 
@@ -95,6 +98,69 @@ fn comments_cite_sections_that_the_contract_has() {
         }
     }
     assert!(cited > 8, "{cited}");
+}
+
+#[test]
+fn links_in_the_docs_lead_somewhere_and_the_book_has_every_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages: Vec<_> = ["docs", "deploy"]
+        .into_iter()
+        .flat_map(|folder| files_below(&root.join(folder)))
+        .collect();
+    pages.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
+    pages.retain(|page| page.extension().is_some_and(|end| end == "md"));
+    let mut links = 0;
+    for page in &pages {
+        let text = prose(page);
+        for link in text.split("](").skip(1) {
+            let link = link.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(path)
+            };
+            let shown = page.display();
+            assert!(target.exists(), "{shown} links to {link}");
+            if !anchor.is_empty() {
+                let anchors = anchors(&prose(&target));
+                assert!(anchors.contains(anchor), "{shown} links to {link}");
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 60, "{links}");
+    let book = std::fs::read_to_string(root.join("docs/SUMMARY.md")).unwrap();
+    for page in files_below(&root.join("docs")) {
+        let name = page.file_name().unwrap().to_str().unwrap();
+        let is_page = name.ends_with(".md") && name != "SUMMARY.md";
+        assert!(!is_page || book.contains(&format!("]({name})")), "{name}");
+    }
+}
+
+/// A page without its blocks of code.
+fn prose(page: &Path) -> String {
+    let text = std::fs::read_to_string(page).unwrap();
+    text.split("```").step_by(2).collect()
+}
+
+/// The headings that links can name behind `#`.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|heading| {
+            let heading = heading.trim_start_matches('#').trim().to_lowercase();
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
+            heading
+                .chars()
+                .filter(kept)
+                .collect::<String>()
+                .replace(' ', "-")
+        })
+        .collect()
 }
 
 #[test]
