@@ -68,8 +68,12 @@ struct State {
     sample: Option<Result<Numbers, StoreError>>,
     /// The watermark as the run under way knew it before the sample was taken.
     watermark_of_run: Option<DateTime<Utc>>,
+    /// The latest one that is no error.
+    numbers: Option<Numbers>,
     /// Since when it has been an error.
     sample_fails_since: Option<Instant>,
+    /// Why this instance cannot take or keep the lease.
+    lease_trouble: Option<StoreError>,
     /// CVs that were handled, and when their number last changed.
     handled: Option<(u64, Instant)>,
     beat: Option<Instant>,
@@ -152,7 +156,24 @@ impl Board {
         state.watermark_of_run = watermark_of_run;
         let since = state.sample_fails_since.unwrap_or_else(Instant::now);
         state.sample_fails_since = sample.is_err().then_some(since);
+        if let Ok(numbers) = &sample {
+            state.numbers = Some(numbers.clone());
+        }
         state.sample = Some(sample);
+    }
+
+    /// The numbers of the latest sample that is no error.
+    pub(super) fn numbers(&self) -> Option<Numbers> {
+        self.lock().numbers.clone()
+    }
+
+    /// Tells why this instance cannot take or keep the lease; `None` where it can, or where another one has it.
+    pub fn set_lease_trouble(&self, trouble: Option<StoreError>) {
+        self.lock().lease_trouble = trouble;
+    }
+
+    pub(super) fn lease_trouble(&self) -> Option<StoreError> {
+        self.lock().lease_trouble.clone()
     }
 
     /// The watermark as the run under way knew it before the latest sample was taken.

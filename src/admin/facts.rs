@@ -25,14 +25,21 @@ pub(super) fn health(admin: &Admin) -> Health {
         Phase::Stopping => Role::Stopping,
     };
     let own = memory(admin);
-    let numbers = admin.board.sample().and_then(Result::ok);
+    let numbers = if role == Role::Leading {
+        // Without an answer now, the leader is judged by the latest one.
+        admin.board.numbers()
+    } else {
+        admin.board.sample().and_then(Result::ok)
+    };
     let mut stored = numbers.as_ref().map(Numbers::stored);
-    let leader = if let (Role::Leading, Some(stored)) = (role, &mut stored) {
-        // The sample may be older than that.
-        stored.watermark = watermark(admin);
-        let runs_since = stored.leader.take().and_then(|(_, since)| since);
-        stored.leader = Some((admin.board.name(), runs_since));
-        stored.leaderless_since = None;
+    let leader = if role == Role::Leading {
+        if let Some(stored) = &mut stored {
+            // The sample may be older than that.
+            stored.watermark = watermark(admin).or(stored.watermark);
+            let runs_since = stored.leader.take().and_then(|(_, since)| since);
+            stored.leader = Some((admin.board.name(), runs_since));
+            stored.leaderless_since = None;
+        }
         Memory {
             database: None,
             ..own.clone()
@@ -120,14 +127,16 @@ pub(super) fn memory(admin: &Admin) -> Memory {
     }
 }
 
-/// The latest error of a run or of the sample. An error of one statement goes last.
+/// The latest error of a run, of the sample or of the lease. An error of one statement goes last.
 fn trouble(admin: &Admin) -> Option<Trouble> {
     let of_run = admin.view.trouble();
     let of_sample = admin.board.sample().and_then(Result::err);
     let now = admin.view.now();
     let failing = admin.board.sample_fails_for();
     let since = failing.and_then(|failing| Some(now - TimeDelta::from_std(failing).ok()?));
-    let met = of_run.into_iter().chain(of_sample).map(|error| Trouble {
+    let of_lease = admin.board.lease_trouble();
+    let met = of_run.into_iter().chain(of_sample).chain(of_lease);
+    let met = met.map(|error| Trouble {
         one_statement: matches!(error, StoreError::Statement(_)),
         message: error.to_string(),
         since,

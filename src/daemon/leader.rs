@@ -54,17 +54,22 @@ impl Leader {
         loop {
             match self.take().await {
                 Ok((Some(epoch), pause)) => {
+                    board.set_lease_trouble(None);
                     self.pause.send_replace(pause);
                     self.store.lead(epoch);
                     tracing::info!(epoch, instance = %self.name, "leading");
                     return Ok(epoch);
                 }
                 Ok((None, pause)) => {
+                    board.set_lease_trouble(None);
                     board.set_phase(Phase::Standby);
                     board.set_pause(pause);
                 }
                 Err(error) if error.remedy() == Remedy::StartAnew => return Err(error),
-                Err(error) => Self::failed("cannot try to lead", &error),
+                Err(error) => {
+                    Self::failed("cannot try to lead", &error);
+                    board.set_lease_trouble(Some(error));
+                }
             }
             tokio::time::sleep(PERIOD).await;
         }

@@ -1,6 +1,7 @@
 //! The table `instance`: who runs, when each was last seen, and what only it knows. Nothing rests on it: who leads is in `lease`.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use super::StoreError;
@@ -62,10 +63,20 @@ pub async fn seen(
     Ok(())
 }
 
-/// `jsonb` holds no NUL, and a gateway may send one.
+/// `jsonb` holds no NUL.
 fn json(memory: &Memory) -> String {
-    let json = serde_json::to_string(memory).unwrap_or_else(|_| "{}".to_owned());
-    json.replace("\\u0000", "")
+    let mut value = serde_json::to_value(memory).unwrap_or_default();
+    remove_nul(&mut value);
+    value.to_string()
+}
+
+fn remove_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => text.retain(|c| c != '\0'),
+        Value::Array(values) => values.iter_mut().for_each(remove_nul),
+        Value::Object(values) => values.values_mut().for_each(remove_nul),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// This one stops.

@@ -57,7 +57,8 @@ pub struct Limits {
 }
 
 /// An error of the database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Trouble {
     /// Its cause, and where it is known the remedy.
     pub message: String,
@@ -160,7 +161,8 @@ pub struct Memory {
 }
 
 /// A closed gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Gate {
     /// The cause, and what to do.
     pub message: String,
@@ -171,7 +173,8 @@ pub struct Gate {
 }
 
 /// How far a run is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UnderWay {
     /// CVs that are done.
     pub done: u64,

@@ -109,7 +109,8 @@ fn overdue(facts: &Facts, stored: &Stored) -> Vec<Finding> {
                 .action("Remove the cause that the log names (`a run failed`), or run `cvsync reconcile`"),
         );
     }
-    if !facts.limits.relists || stored.watermark.is_none() {
+    // Before the first sync has ended there is nothing to list again.
+    if !facts.limits.relists || last(Job::Sync).is_none() {
         return found;
     }
     let relist = match (last(Job::Relist), &stored.leader) {
@@ -177,10 +178,14 @@ fn consumers(stored: &Stored) -> Vec<Finding> {
         );
         amber("consumer_late", headline)
             .next("The changes are kept until it has read them")
-            .action(format!(
-                "Repair it, or drop it with `cvsync feed forget {}`",
-                one.name
-            ))
+            .action(if one.is_own {
+                "See docs/runbook.md under CvsyncFeedConsumerBehind".to_owned()
+            } else {
+                format!(
+                    "Repair it. Only if it is no longer used, drop it with `cvsync feed forget {}`",
+                    one.name
+                )
+            })
     });
     told.collect()
 }

@@ -55,9 +55,11 @@ fn key(facts: &Facts) -> Option<Finding> {
                 again(gate, facts.now),
                 complete_up_to(facts)
             ))
-            .action(
-                "Ask VDAB for a new key or subscription. Put the key into the file that CVSYNC_API_KEY_FILE names, or set CVSYNC_API_KEY and restart",
-            )
+            .action(if gate.message.contains("CVSYNC_OAUTH_") {
+                "Correct the client id and secret of OAuth. A secret in a file is read again by itself; any other change needs a restart"
+            } else {
+                "Ask VDAB for a new key or subscription. Put the key into the file that CVSYNC_API_KEY_FILE names, or set CVSYNC_API_KEY and restart"
+            })
             .unready(facts.role == Role::Leading),
     )
 }
@@ -155,16 +157,16 @@ fn late(facts: &Facts, stored: &Stored) -> Option<Finding> {
     if lag <= facts.limits.lag {
         return None;
     }
+    // A pause was asked for, and with it the lag.
+    if facts.pause.is_some() {
+        return None;
+    }
     let Some(watermark) = stored
         .watermark
         .filter(|_| stored.last_success.contains_key(&Job::Sync))
     else {
         return Some(first_sync(facts, stored));
     };
-    // A pause was asked for, and with it the lag.
-    if facts.pause.is_some() {
-        return None;
-    }
     let behind = format!("Behind VDAB by {}", span(lag));
     let late_since = watermark + facts.limits.lag;
     let finding = |headline: String| Finding::new(Light::Red, "behind", headline).since(late_since);
