@@ -82,11 +82,11 @@ pub const VARIABLES: &[Variable] = &[
         "https://login.example.com/oauth2/token",
         "where Bearer tokens are asked for; set all three of OAuth, or none",
     ),
-    optional("CVSYNC_OAUTH_CLIENT_ID", "cvsync", "who asks for the token"),
+    optional("CVSYNC_OAUTH_CLIENT_ID", "cvsync", "OAuth client id"),
     secret(
         "CVSYNC_OAUTH_CLIENT_SECRET",
         "your-client-secret",
-        "and proves it",
+        "OAuth client secret",
     ),
     setting(
         "CVSYNC_SYNC_FROM",
@@ -189,7 +189,7 @@ pub const VARIABLES: &[Variable] = &[
     secret(
         "CVSYNC_PING_URL",
         "https://hc-ping.com/your-uuid",
-        "asked for after each sync that came to its end: a dead man's switch",
+        "URL requested (GET) after every successful sync, for a dead man's switch such as Healthchecks",
     ),
     secret(
         "CVSYNC_WEBHOOK_URL",
