@@ -134,10 +134,13 @@ fn links_in_the_docs_lead_somewhere_and_the_book_has_every_page() {
     }
     assert!(links > 60, "{links}");
     let book = std::fs::read_to_string(root.join("docs/SUMMARY.md")).unwrap();
-    for page in files_below(&root.join("docs")) {
+    let of_book = pages
+        .iter()
+        .filter(|page| page.starts_with(root.join("docs")));
+    for page in of_book {
         let name = page.file_name().unwrap().to_str().unwrap();
-        let is_page = name.ends_with(".md") && name != "SUMMARY.md";
-        assert!(!is_page || book.contains(&format!("]({name})")), "{name}");
+        let listed = book.contains(&format!("]({name})"));
+        assert!(listed || name == "SUMMARY.md", "{name}");
     }
 }
 
