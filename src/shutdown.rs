@@ -1,5 +1,6 @@
 //! The end of the process in two steps: the first signal asks for it, the second one insists.
 
+use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -61,7 +62,11 @@ pub fn run(work: impl FnOnce() -> ExitCode + Send + 'static) -> ExitCode {
         let _ = end.send(code.unwrap_or(ExitCode::from(PANICKED)));
     });
     if let Err(error) = started {
-        tracing::error!("cannot start a thread: {error}; raise the limit on threads or processes");
+        // Nothing is set up yet that could log it.
+        let _ = writeln!(
+            io::stderr(),
+            "error: cannot start a thread: {error}; raise the limit on threads or processes"
+        );
         return ExitCode::FAILURE;
     }
     ended.recv().unwrap_or(ExitCode::FAILURE)

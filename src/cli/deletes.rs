@@ -1,5 +1,7 @@
 //! `cvsync deletes`
 
+use std::time::Duration;
+
 use sqlx::PgConnection;
 
 use super::output::{Output, say};
@@ -10,6 +12,9 @@ use crate::config::Env;
 use crate::model::window::instant;
 use crate::store::held_delete::{self, HeldDelete, NotDecided, Which};
 use crate::sync::Request;
+
+/// How long a decision may take: a million deletes may be held.
+const DECIDED_WITHIN: Duration = Duration::from_mins(10);
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -46,7 +51,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let which = which.read()?;
             let tool = Tool::prepare(env, false).await?;
             let approve = async |tx: &mut PgConnection| held_delete::approve(tx, which).await;
-            let store = &tool.pipeline.store;
+            let store = tool.pipeline.store.within(DECIDED_WITHIN);
             let approved = store.write_or_undo("approving deletes", approve).await;
             approved.map_err(usage)?;
             let summary = tool.carry_out(Request::Approved).await?;
@@ -57,6 +62,7 @@ pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let which = which.read()?;
             let store = database(env)?;
             let discard = async |tx: &mut PgConnection| held_delete::discard(tx, which).await;
+            let store = store.within(DECIDED_WITHIN);
             let discarded = store.write_or_undo("discarding deletes", discard).await;
             let discarded = discarded.map_err(usage)?;
             say(&format!("{discarded} deletes discarded"));

@@ -85,11 +85,10 @@ impl Persistent<'_> {
                 attempts.done();
                 return Ok(());
             };
-            let class = error.remedy();
             if let Err(error) = attempts.wait(error).await {
                 // The daemon has nothing else to do, so it waits until a person has put that right.
                 let waits = self.patience.is_none();
-                if !(waits && matches!(class, Remedy::Retry | Remedy::Tell)) {
+                if !(waits && matches!(error.remedy(), Remedy::Retry | Remedy::Tell)) {
                     return Err(error);
                 }
                 attempts = begin();
@@ -156,24 +155,38 @@ impl<'a> Attempts<'a> {
             tracing::warn!(stage = self.what, total, "{error}; cvsync retries");
             self.told = true;
         }
+        if remedy == Remedy::Reconnect {
+            store.connect_anew();
+        }
         trouble.send_replace(Some(error));
+        store.count_retry(class);
         self.waiting.get_or_insert_with(|| Waiting(trouble));
         tokio::select! {
             () = tokio::time::sleep(self.pauses.next_pause()) => {}
             () = token.cancelled() => {}
         }
-        store.waited(class, self.asked.elapsed());
+        store.count_wait(self.asked.elapsed());
         self.asked = Instant::now();
         Ok(())
     }
 }
 
 impl Store {
-    fn waited(&self, class: &'static str, took: Duration) {
+    fn count_retry(&self, class: &'static str) {
         if let Some(metrics) = &self.metrics {
             metrics.retry(RetriedStage::Database, class);
+        }
+    }
+
+    fn count_wait(&self, took: Duration) {
+        if let Some(metrics) = &self.metrics {
             metrics.gate_closed(ClosedBy::Database, took);
         }
+    }
+
+    /// Uses no connection again that is open now: it may lead to a server that takes no writes.
+    pub(super) fn connect_anew(&self) {
+        self.trust.withdraw();
     }
 }
 

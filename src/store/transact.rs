@@ -135,7 +135,7 @@ impl Store {
             metrics.queried(what, asked.elapsed(), error.map(StoreError::class));
         }
         if error.map(StoreError::remedy) == Some(Remedy::Reconnect) {
-            self.trust.withdraw();
+            self.connect_anew();
         }
         answer
     }

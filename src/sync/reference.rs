@@ -216,7 +216,7 @@ impl Pipeline {
         let mut codes = BTreeSet::new();
         let mut after = Uuid::nil();
         while codes.len() < MOST_CODES {
-            let page = self.once(STAGE, async |tx| {
+            let page = self.read_once(STAGE, async |tx| {
                 reference_code::diplomas_in_cvs(tx, after, CVS).await
             });
             let Some((found, last)) = page.await? else {
@@ -226,7 +226,7 @@ impl Pipeline {
             after = last;
         }
         let codes: Vec<String> = codes.into_iter().collect();
-        self.once(STAGE, async |tx| {
+        self.read_once(STAGE, async |tx| {
             reference_code::to_look_up(tx, &codes).await
         })
         .await
@@ -241,6 +241,16 @@ impl Pipeline {
             reference_code::upsert(tx, list, codes).await
         })
         .await
+    }
+
+    /// As [`once`](Self::once), for one that only reads.
+    async fn read_once<T>(
+        &self,
+        stage: &'static str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
+    ) -> Result<T, SyncError> {
+        let done = self.store.read(stage, work).await;
+        done.map_err(|error| SyncError::Store { stage, error })
     }
 
     /// A transaction that is tried once: whoever asked comes again.

@@ -193,6 +193,21 @@ async fn a_read_only_replica_is_not_taken_for_the_database() {
     assert_nothing_lost_or_done_twice(&world).await;
 }
 
+#[tokio::test]
+async fn a_daemon_that_starts_on_a_replica_goes_on_once_its_address_leads_to_the_primary() {
+    let world = World::new(3).await;
+    let schema = "drop schema if exists cvsync cascade";
+    sqlx::raw_sql(schema)
+        .execute(&world.database)
+        .await
+        .unwrap();
+    set_for_database(&world, "set default_transaction_read_only = on").await;
+    let daemon = Process::run(&world, &[]);
+    until("it waits", async || daemon.log().contains("cvsync retries")).await;
+    set_for_database(&world, "reset default_transaction_read_only").await;
+    daemon.until_synced().await;
+}
+
 /// A first sync is done, and these CVs have changed since.
 async fn some_changes(world: &World, number: usize) -> Vec<uuid::Uuid> {
     world.sync().await;

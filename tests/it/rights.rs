@@ -1,11 +1,14 @@
 //! Roles with few rights, as a careful administrator makes them: what they can do, and what `cvsync check` says.
 
+use std::time::Duration;
+
 use cvsync::simulator::Options;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use url::Url;
 use uuid::Uuid;
 
 use crate::process::{Process, output};
+use crate::running::until;
 use crate::world::{World, new_database};
 
 /// The statements of docs/database.md for an owner and a daemon, of which the second block comes after the migration.
@@ -215,4 +218,19 @@ async fn check_names_what_keeps_an_empty_database_from_use() {
         let (code, _, stderr) = output(&["migrate"], [("CVSYNC_DATABASE_URL", url.as_str())]).await;
         assert!(code == Some(1) && stderr.contains(&said), "{stderr}");
     }
+}
+
+#[tokio::test]
+async fn a_daemon_that_may_not_migrate_waits_and_stops_at_once() {
+    let mut world = World::new(1).await;
+    let database = Database::new().await;
+    let role = "create role cvsync_daemon login password 'secret'";
+    database.run(&database.url, role).await;
+    world.set("CVSYNC_DATABASE_URL", database.url_of("cvsync_daemon"));
+    let mut daemon = Process::run(&world, &[]);
+    until("it waits", async || daemon.log().contains("cvsync retries")).await;
+    daemon.signal("-TERM");
+    let status = daemon.ended_within(Duration::from_secs(10)).await;
+    assert!(status.success(), "{}", daemon.log());
+    assert!(!daemon.log().contains("took too long"), "{}", daemon.log());
 }

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
 
+use super::PATIENCE;
 use crate::contract::KEY_HEADER;
 use crate::store::mirror_client::{self, key_hash};
 use crate::store::{Store, StoreError};
@@ -51,7 +52,9 @@ impl Clients {
             return Ok(false);
         };
         let hash = key_hash(key.as_bytes());
-        let Some((name, to_note)) = self.find(&hash).await? else {
+        let late = |_| StoreError::Passing("it does not answer".to_owned());
+        let found = tokio::time::timeout(PATIENCE, self.find(&hash)).await;
+        let Some((name, to_note)) = found.map_err(late)?? else {
             return Ok(false);
         };
         // That it cannot be noted keeps nobody out.

@@ -55,28 +55,26 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     // As long as it takes: a view may have millions of rows.
     let store = store.within(Duration::MAX);
-    let mut copied = Ok(Copied::Whole);
+    let mut copied = Ok(None);
     let read = store.read("exporting", async |tx| {
         copied = copy(tx, &args).await;
         // A copy that ended early leaves a connection that cannot even commit.
         match copied {
-            Ok(Copied::Whole) => Ok(()),
+            Ok(Some(_)) => Ok(()),
             _ => Err(StoreError::Stopped),
         }
     });
-    match read.await {
-        Err(StoreError::Stopped) => copied.map(drop),
-        read => Ok(read?),
+    let read = read.await;
+    match (copied?, read) {
+        // Afterwards: a slow disk must not keep the transaction idle.
+        (Some(sink), Ok(())) => sink.finish().or_else(went_away_or),
+        (None, Err(StoreError::Stopped)) => Ok(()),
+        (_, read) => Ok(read?),
     }
 }
 
-enum Copied {
-    Whole,
-    /// The reader went away, such as `head`: that is no error.
-    InPart,
-}
-
-async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Copied> {
+/// `None` where the reader went away.
+async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Option<Sink>> {
     let columns = export::columns(tx, &args.view).await?;
     if columns.is_empty() {
         bail!(
@@ -91,24 +89,23 @@ async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Copied> {
     };
     let target = Target::open(args.output.as_deref())?;
     let mut sink = match Sink::new(args.format, target, &columns) {
-        Err(error) => return went_away_or(error.into()),
+        Err(error) => return went_away_or(error.into()).map(|()| None),
         Ok(sink) => sink,
     };
     let mut pieces = export::read(tx, &args.view, &columns, rows).await?;
     while let Some(piece) = pieces.next().await {
         if let Err(error) = sink.write(&piece?) {
-            return went_away_or(error.into());
+            return went_away_or(error.into()).map(|()| None);
         }
     }
-    match sink.finish() {
-        Ok(()) => Ok(Copied::Whole),
-        Err(error) => went_away_or(error),
-    }
+    drop(pieces);
+    Ok(Some(sink))
 }
 
-fn went_away_or(error: anyhow::Error) -> anyhow::Result<Copied> {
+/// A reader that went away, such as `head`, is not an error.
+fn went_away_or(error: anyhow::Error) -> anyhow::Result<()> {
     match error.downcast_ref::<io::Error>() {
-        Some(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(Copied::InPart),
+        Some(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error.context("the export cannot be written")),
     }
 }
