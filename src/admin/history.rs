@@ -121,7 +121,7 @@ async fn read(admin: &Admin) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What it writes is not the leader's alone.
+/// Its rows are not the leader's alone.
 fn store(admin: &Admin) -> Store {
     admin.store.bookkeeping().within(PATIENCE)
 }

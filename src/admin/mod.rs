@@ -48,7 +48,7 @@ use crate::sync::View;
 /// What there is to look at.
 #[derive(Debug)]
 pub struct Admin {
-    /// What the pipeline is at.
+    /// The state of the pipeline.
     pub view: View,
     /// The database.
     pub store: Store,

@@ -48,7 +48,7 @@ impl StoreError {
         }
     }
 
-    /// What to do about it; decided here and nowhere else.
+    /// Its remedy; decided here and nowhere else.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
@@ -69,7 +69,7 @@ impl StoreError {
     }
 }
 
-/// What to do about an error of the database.
+/// The remedy for an error of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Wait until the database is back, then do it again.

@@ -125,7 +125,7 @@ impl Store {
         }
     }
 
-    /// The same store, for rows that are no copy of VDAB's: they do not depend on who leads, and a dry run writes them too.
+    /// The same store, for rows of cvsync's own. They do not depend on who leads, and a dry run writes them too.
     #[must_use]
     pub fn bookkeeping(&self) -> Self {
         Self {

@@ -20,19 +20,19 @@ const REPEATED_FOR: Duration = Duration::from_mins(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What the database said while somebody waits for it.
+/// The error of a database that is being waited for.
 pub type Trouble = watch::Sender<Option<StoreError>>;
 
 /// A store whose transactions are repeated: they must be right when they are done twice.
 #[derive(Clone, Copy, Debug)]
 pub struct Persistent<'a> {
-    /// Whose transactions they are.
+    /// The store that makes the transactions.
     pub store: &'a Store,
     /// How long a person at a terminal waits for a database that is away; the daemon waits for as long as it takes.
     pub patience: Option<Duration>,
     /// Ends the waiting.
     pub token: &'a CancellationToken,
-    /// Where others see what it waits for.
+    /// Shows others the error that it waits out.
     pub trouble: &'a Trouble,
 }
 

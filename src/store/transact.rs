@@ -157,7 +157,7 @@ impl Store {
     }
 }
 
-/// What `work` brings about; an answer that comes later than `limit` counts as none.
+/// The result of `work`; an answer that comes later than `limit` counts as none.
 pub async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,

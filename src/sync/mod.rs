@@ -600,7 +600,7 @@ impl Pipeline {
         written.map_err(|error| SyncError::store(stage, error))
     }
 
-    /// The same for rows that are no copy of VDAB's; see [`Store::bookkeeping`].
+    /// The same for rows of cvsync's own; see [`Store::bookkeeping`].
     async fn note<T>(
         &self,
         stage: &'static str,

@@ -1,4 +1,4 @@
-//! What others may see of a pipeline. Whoever holds it can neither start a run nor reach the source.
+//! The state of a pipeline, for others to see: its holder can neither start a run nor reach the source.
 
 use std::sync::Arc;
 
@@ -64,20 +64,20 @@ impl View {
         self.0.queues.look()
     }
 
-    /// What its workers are at.
+    /// Its workers, by what they are at.
     #[must_use]
     pub fn workers(&self) -> Workers {
         let fetching = self.0.vdab.details_under_way();
         self.0.queues.workers(self.0.settings.workers, fetching)
     }
 
-    /// Where the watermark stands, as far as this process knows.
+    /// The watermark, as far as this process knows.
     #[must_use]
     pub fn watermark(&self) -> Option<DateTime<Utc>> {
         *self.0.watermark.borrow()
     }
 
-    /// What the database said while it could not be used.
+    /// The error of the database, while it cannot be used.
     #[must_use]
     pub fn trouble(&self) -> Option<StoreError> {
         self.0.trouble.borrow().clone()
@@ -95,7 +95,7 @@ impl View {
         self.0.window_limit()
     }
 
-    /// What CVSYNC_WINDOW_OVERLAP should be, as far as late changes have shown.
+    /// A better CVSYNC_WINDOW_OVERLAP, as far as late changes have shown.
     #[must_use]
     pub fn better_overlap_hours(&self) -> Option<u64> {
         *self.0.better_overlap_hours.borrow()

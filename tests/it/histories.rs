@@ -255,7 +255,7 @@ impl History {
         self.world.sync().await;
         self.world.assert_database_equals_source().await;
         self.world.assert_watermark_is_honest().await;
-        // Where the source has no CV left, nothing proves that it works, and absences stay unproven.
+        // A source without any CV proves nothing, so absences stay unproven.
         let has_any = self.world.source.world(|w| w.live_ids().next().is_some());
         let waiting = "select count(*) from cvsync.parked_cv where $1 or error_class <> 'unproven'";
         let waiting: i64 = sqlx::query_scalar(waiting)
