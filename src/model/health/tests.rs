@@ -565,3 +565,49 @@ fn memory_of_another_version_is_read_as_far_as_it_is_known() {
     let memory: Memory = serde_json::from_str(json).unwrap();
     assert_eq!(memory.webhook.as_deref(), Some("413"));
 }
+
+#[test]
+fn only_a_consumer_of_others_may_be_forgotten() {
+    for (name, is_own) in [("webhook", true), ("search", true), ("warehouse", false)] {
+        let facts = stored(|it| {
+            it.consumers.push(Consumer {
+                name: name.to_owned(),
+                is_own,
+                behind: 3,
+                waiting: TimeDelta::days(2),
+            });
+        });
+        let health = Health::judge(&facts);
+        let all = [&health.first].into_iter().chain(&health.others);
+        let mut late = all.filter(|finding| finding.reason == "consumer_late");
+        let action = late.next().unwrap().action.clone().unwrap_or_default();
+        assert_eq!(action.contains("feed forget"), !is_own, "{name}: {action}");
+    }
+}
+
+#[test]
+fn refused_client_of_oauth_is_no_reason_to_ask_for_a_key() {
+    for (message, of_key) in [
+        ("VDAB refuses the key (401)", true),
+        (
+            "the OAuth token server refuses the client; check CVSYNC_OAUTH_CLIENT_ID",
+            false,
+        ),
+    ] {
+        let facts = leader(|it| it.key_refused = Some(gate(message, 60)));
+        let action = Health::judge(&facts).first.action.unwrap_or_default();
+        assert_eq!(action.contains("new key"), of_key, "{action}");
+    }
+}
+
+#[test]
+fn paused_first_sync_is_amber_for_as_long_as_it_lasts() {
+    let facts = with(never_synced(), |facts| {
+        facts.pause = paused(86_400).pause;
+        facts.leader.idle_seconds = Some(86_400);
+        facts.leader.failure = Some("listing failed".to_owned());
+    });
+    let health = Health::judge(&facts);
+    assert_eq!(health.light, Light::Amber);
+    assert_eq!(health.first.reason, "paused");
+}
