@@ -16,9 +16,9 @@ pub enum SetupError {
 }
 
 impl SyncError {
-    /// Of the database, at this stage.
-    pub(super) fn store(stage: &'static str, error: StoreError) -> Self {
-        match error {
+    /// An error of the database at this stage.
+    pub(super) fn at(stage: &'static str) -> impl FnOnce(StoreError) -> Self {
+        move |error| match error {
             StoreError::Stopped => Self::Stopped,
             error => Self::Store { stage, error },
         }

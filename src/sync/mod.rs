@@ -6,6 +6,7 @@
 mod batch;
 mod clocks;
 mod compare;
+mod conclude;
 mod error;
 mod fetch;
 mod hand;
@@ -17,6 +18,7 @@ mod progress;
 mod queues;
 pub mod reference;
 mod request;
+mod run;
 pub mod searchable;
 mod settle;
 mod sift;
@@ -30,7 +32,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
 use sqlx::PgConnection;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -42,36 +43,32 @@ pub use self::error::{SetupError, SyncError};
 pub use self::progress::{Pending, Progress, Snapshot};
 pub use self::queues::{Queue, Queues, Workers};
 pub use self::request::{RELIST_EVERY, Request};
+pub use self::run::{Run, Summary};
 pub use self::view::View;
+pub use crate::vdab::{ClosedGate, Reason, Seen};
 
 use self::compare::Listing;
 use self::hand::{Hand, Place};
 use self::request::{Marks, Task};
+use self::run::Yields;
 use self::settle::Listed;
 use self::width::Widths;
 use crate::clock::Clock;
 use crate::config::{self, Config, Shaping};
-use crate::model::{Brake, CvId, DeleteLoad, Difference, Fate, Job, Outcome, Tally};
+use crate::model::{Brake, CvId, DeleteLoad, Fate, Job, Outcome};
 use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{
-    Persistent, Store, StoreError, Trouble, clock_doubt, cv, cv_seen, feed, held_delete,
-    job_success, reconcile, relisted, sync_window, watermark,
+    Persistent, Store, StoreError, Trouble, clock_doubt, cv, cv_seen, held_delete, job_success,
+    relisted, sync_window, watermark,
 };
 use crate::telemetry::{self, Metrics, WindowOutcome};
 use crate::vdab::Client;
-pub use crate::vdab::{ClosedGate, Reason, Seen};
 
 /// Outcomes that wait to be batched; batches are bounded apart.
 const OUTCOMES: usize = 16;
 
-/// For so long a run goes on before it lets another one go first.
-const PART: Duration = Duration::from_secs(2);
-
 /// So many CVs are looked up, to ask for where the source seems to be down.
 const CANARIES: usize = 10;
-
-/// How long the record of windows that were listed a second time is kept.
-const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
 
 /// Everything that a run needs. One run at a time.
 #[derive(Debug)]
@@ -163,101 +160,6 @@ impl Done {
     }
 }
 
-/// Says when a run is to stop for a while; `None` for one that does not.
-type Yields<'a> = Option<&'a (dyn Fn() -> bool + Send + Sync)>;
-
-/// A run, which is made in one go, or in parts between which others are made.
-#[derive(Debug)]
-pub struct Run<'a> {
-    pipeline: &'a Pipeline,
-    job: Option<Job>,
-    began: DateTime<Utc>,
-    /// Where a second listing ends.
-    relisted: Option<DateTime<Utc>>,
-    /// What is left to do.
-    task: Option<Task>,
-    /// For a comparison.
-    listing: Option<Listing>,
-    summary: Summary,
-}
-
-impl Run<'_> {
-    /// Goes on with it: to its end, or for a few seconds and then until `yields` says that something else is to go first. True at its end.
-    ///
-    /// # Errors
-    /// See [`SyncError`]. What was settled until then is kept.
-    pub async fn go_on(&mut self, yields: Yields<'_>) -> Result<bool, SyncError> {
-        let _running = self.pipeline.progress.start();
-        let begun = Instant::now();
-        let and_long_enough = || begun.elapsed() >= PART && yields.is_some_and(|yields| yields());
-        while let Some(task) = self.task.take() {
-            let differs = task.is_difference();
-            let calls = self.pipeline.vdab.answers_received();
-            let yields = yields.map(|_| &and_long_enough as _);
-            let piped = self.pipeline.pipe_watched(task, yields).await;
-            self.summary.calls += self.pipeline.vdab.answers_received() - calls;
-            let (rest, summary) = match piped {
-                Ok(piped) => piped,
-                Err(error) => {
-                    self.let_listing_go().await;
-                    return Err(error);
-                }
-            };
-            self.summary.windows += summary.windows;
-            self.summary.tally += summary.tally;
-            self.summary.watermark = summary.watermark.or(self.summary.watermark);
-            if differs {
-                let difference = self.summary.difference.get_or_insert_default();
-                compare::count(difference, summary.tally, rest.as_ref());
-            }
-            self.task = rest;
-            if and_long_enough() {
-                break;
-            }
-        }
-        Ok(self.task.is_none())
-    }
-
-    /// Ends it, and writes down that it was done.
-    pub async fn end(mut self) -> Result<Summary, SyncError> {
-        self.let_listing_go().await;
-        self.summary.interrupted = self.pipeline.token.is_cancelled();
-        if let (Some(job), false) = (self.job, self.summary.interrupted) {
-            self.pipeline
-                .conclude(job, self.began, self.relisted, &self.summary)
-                .await?;
-            compare::sweep(&self.pipeline.store).await;
-        }
-        Ok(self.summary)
-    }
-
-    async fn let_listing_go(&mut self) {
-        if let Some(listing) = self.listing.take() {
-            listing.end(&self.pipeline.store).await;
-            compare::sweep(&self.pipeline.store).await;
-        }
-    }
-}
-
-/// What a run has done.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Summary {
-    /// Windows settled.
-    pub windows: u64,
-    /// What became of their ids.
-    #[serde(flatten)]
-    pub tally: Tally,
-    /// Where the watermark stands, if it moved.
-    pub watermark: Option<DateTime<Utc>>,
-    /// What a comparison of the whole source with the database found.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub difference: Option<Difference>,
-    /// Calls made to VDAB.
-    pub calls: u64,
-    /// Whether the run was asked to stop before it came to its end.
-    pub interrupted: bool,
-}
-
 impl Pipeline {
     /// A pipeline that has connected to nothing yet. `patience` is how long a person at a terminal waits for a source or
     /// a database that is away; the daemon waits for as long as it takes (`None`).
@@ -301,7 +203,7 @@ impl Pipeline {
     /// Brings the schema up to date, as soon as the database lets it.
     pub async fn migrate(&self) -> Result<(), SyncError> {
         let migrated = self.persistent(&self.store).migrate().await;
-        migrated.map_err(|error| SyncError::store("migrating the schema", error))
+        migrated.map_err(SyncError::at("migrating the schema"))
     }
 
     /// One incremental sync, from the watermark up to where the source is settled.
@@ -507,79 +409,6 @@ impl Pipeline {
         Ok((rest, summary))
     }
 
-    /// Writes down that the job is done; once a day it also forgets what need not be remembered any longer.
-    async fn conclude(
-        &self,
-        job: Job,
-        began: DateTime<Utc>,
-        relisted_to: Option<DateTime<Utc>>,
-        summary: &Summary,
-    ) -> Result<(), SyncError> {
-        let now = self.vdab.time().now();
-        let housekept = self
-            .write("recording success", async |tx| {
-                job_success::record(tx, job).await?;
-                if let Some(position) = relisted_to {
-                    relisted::set(tx, position).await?;
-                }
-                if let Some(difference) = summary.difference {
-                    reconcile::conclude(tx, began, difference, &summary.tally).await?;
-                }
-                let last = job_success::all(tx).await?;
-                let is_recent = |at: DateTime<Utc>| now - at < TimeDelta::days(1);
-                Ok(last
-                    .get(&Job::Housekeeping)
-                    .is_some_and(|at| is_recent(*at)))
-            })
-            .await?;
-        // A dry run would remove the same rows again and again.
-        if housekept || self.store.is_dry() {
-            return Ok(());
-        }
-        self.forget_old(now).await?;
-        self.trim_feed().await?;
-        self.write("recording success", async |tx| {
-            job_success::record(tx, Job::Housekeeping).await
-        })
-        .await
-    }
-
-    /// Forgets old tombstones and repeated windows, some of them at a time, so that nobody waits for it.
-    async fn forget_old(&self, now: DateTime<Utc>) -> Result<(), SyncError> {
-        let before = now - delta(self.settings.tombstone_retention);
-        let mut after = None;
-        loop {
-            after = self
-                .write("forgetting tombstones", async |tx| {
-                    cv_seen::forget_tombstones(tx, after, before).await
-                })
-                .await?;
-            if after.is_none() || self.token.is_cancelled() {
-                break;
-            }
-        }
-        while self
-            .write("forgetting windows", async |tx| {
-                sync_window::forget_repeats(tx, now - REPEATS_KEPT).await
-            })
-            .await?
-            && !self.token.is_cancelled()
-        {}
-        Ok(())
-    }
-
-    /// Removes what is old from the feed, some of it at a time, so that nobody waits for it.
-    async fn trim_feed(&self) -> Result<(), SyncError> {
-        while self
-            .write("trimming the feed", async |tx| {
-                feed::trim(tx, self.settings.change_retention).await
-            })
-            .await?
-            && !self.token.is_cancelled()
-        {}
-        Ok(())
-    }
-
     /// As [`Persistent::read`].
     async fn read<T>(
         &self,
@@ -587,7 +416,7 @@ impl Pipeline {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError> + Clone,
     ) -> Result<T, SyncError> {
         let read = self.persistent(&self.store).read(stage, work).await;
-        read.map_err(|error| SyncError::store(stage, error))
+        read.map_err(SyncError::at(stage))
     }
 
     /// As [`Persistent::write`].
@@ -597,7 +426,7 @@ impl Pipeline {
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError> + Clone,
     ) -> Result<T, SyncError> {
         let written = self.persistent(&self.store).write(stage, work).await;
-        written.map_err(|error| SyncError::store(stage, error))
+        written.map_err(SyncError::at(stage))
     }
 
     /// The same for rows of cvsync's own; see [`Store::bookkeeping`].
@@ -608,7 +437,7 @@ impl Pipeline {
     ) -> Result<T, SyncError> {
         let store = self.store.bookkeeping();
         let noted = self.persistent(&store).write(stage, work).await;
-        noted.map_err(|error| SyncError::store(stage, error))
+        noted.map_err(SyncError::at(stage))
     }
 
     fn persistent<'a>(&'a self, store: &'a Store) -> Persistent<'a> {

@@ -176,7 +176,7 @@ impl State {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a rate to look at")]
+#[expect(clippy::cast_precision_loss, reason = "a rate to look at")]
 fn per_second(done: u64, elapsed: Duration) -> f64 {
     let rate = done as f64 / elapsed.as_secs_f64().max(0.001);
     (rate * 10.0).round() / 10.0

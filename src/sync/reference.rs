@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Pipeline, SyncError};
 use crate::config::{DIPLOMAS, List};
 use crate::model::Job;
-use crate::store::{Remedy, StoreError, job_success, reference_code};
+use crate::store::{Remedy, job_success, reference_code};
 use crate::vdab::reference::Entry;
 use crate::vdab::{ApiError, persevere};
 
@@ -116,10 +116,11 @@ impl Pipeline {
             refreshed.diplomas = Some(self.refresh_diplomas(list, most).await?);
         }
         if refreshed.complete() && !self.token.is_cancelled() {
-            self.once("recording success", async |tx| {
-                job_success::record(tx, Job::Reference).await
-            })
-            .await?;
+            const STAGE: &str = "recording success";
+            let record =
+                async |tx: &mut PgConnection| job_success::record(tx, Job::Reference).await;
+            let recorded = self.store.write(STAGE, record).await;
+            recorded.map_err(SyncError::at(STAGE))?;
         }
         Ok(refreshed)
     }
@@ -216,20 +217,19 @@ impl Pipeline {
         let mut codes = BTreeSet::new();
         let mut after = Uuid::nil();
         while codes.len() < MOST_CODES {
-            let page = self.read_once(STAGE, async |tx| {
-                reference_code::diplomas_in_cvs(tx, after, CVS).await
-            });
-            let Some((found, last)) = page.await? else {
+            let page =
+                async |tx: &mut PgConnection| reference_code::diplomas_in_cvs(tx, after, CVS).await;
+            let page = self.store.read(STAGE, page).await;
+            let Some((found, last)) = page.map_err(SyncError::at(STAGE))? else {
                 break;
             };
             codes.extend(found);
             after = last;
         }
         let codes: Vec<String> = codes.into_iter().collect();
-        self.read_once(STAGE, async |tx| {
-            reference_code::to_look_up(tx, &codes).await
-        })
-        .await
+        let unknown = async |tx: &mut PgConnection| reference_code::to_look_up(tx, &codes).await;
+        let unknown = self.store.read(STAGE, unknown).await;
+        unknown.map_err(SyncError::at(STAGE))
     }
 
     async fn write_codes(
@@ -237,30 +237,10 @@ impl Pipeline {
         list: &str,
         codes: &[(&str, Option<&str>)],
     ) -> Result<(), SyncError> {
-        self.once("writing reference data", async |tx| {
-            reference_code::upsert(tx, list, codes).await
-        })
-        .await
-    }
-
-    /// As [`once`](Self::once), for one that only reads.
-    async fn read_once<T>(
-        &self,
-        stage: &'static str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, SyncError> {
-        let done = self.store.read(stage, work).await;
-        done.map_err(|error| SyncError::Store { stage, error })
-    }
-
-    /// A transaction that is tried once: whoever asked comes again.
-    async fn once<T>(
-        &self,
-        stage: &'static str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError>,
-    ) -> Result<T, SyncError> {
-        let done = self.store.write(stage, work).await;
-        done.map_err(|error| SyncError::Store { stage, error })
+        const STAGE: &str = "writing reference data";
+        let upsert = async |tx: &mut PgConnection| reference_code::upsert(tx, list, codes).await;
+        let written = self.store.write(STAGE, upsert).await;
+        written.map_err(SyncError::at(STAGE))
     }
 
     fn without_label(&self) -> String {
