@@ -55,7 +55,6 @@ pub use self::error::{Remedy, StoreError};
 pub use self::persist::{Persistent, Trouble};
 pub use self::pool::close_all;
 use self::pool::{ACQUIRE, Pool, Trust, pool};
-
 use self::transact::{LIMIT, within};
 use crate::config;
 use crate::telemetry::Metrics;

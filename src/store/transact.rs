@@ -15,16 +15,20 @@ const OPEN: Duration = Duration::from_secs(10);
 
 /// A leader that is paused within a transaction holds its epoch until PostgreSQL ends the transaction: no longer than the
 /// lease lasts. The limits are local to the transaction, since PgBouncer then hands the session to somebody else.
-const BEGIN_WRITE: &str = "begin;
+macro_rules! limited {
+    ($begin:literal) => {
+        concat!(
+            $begin,
+            ";
     set local statement_timeout = '60s';
     set local lock_timeout = '20s';
-    set local idle_in_transaction_session_timeout = '10s'";
+    set local idle_in_transaction_session_timeout = '10s'"
+        )
+    };
+}
 
-/// The same limits.
-pub const BEGIN_READ: &str = "begin read only;
-    set local statement_timeout = '60s';
-    set local lock_timeout = '20s';
-    set local idle_in_transaction_session_timeout = '10s'";
+const BEGIN_WRITE: &str = limited!("begin");
+pub const BEGIN_READ: &str = limited!("begin read only");
 
 /// One snapshot, and no plan that pays off over minutes alone.
 pub const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read, read only;
