@@ -108,7 +108,7 @@ async fn hangup_ends_a_command_cleanly() {
     until("it fetches", async || world.detail_calls() > 0).await;
     sync.signal("-HUP");
     let ended = sync.ended_within(Duration::from_secs(10)).await;
-    // What it has done is kept, and the exit code says that it is not whole.
+    // Its work is kept, and the exit code says that it is not complete.
     assert_eq!(ended.code(), Some(1), "{}", sync.log());
     assert!(sync.log().contains("interrupted"), "{}", sync.log());
 }
