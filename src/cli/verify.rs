@@ -89,7 +89,7 @@ fn text(verdict: &Verdict) -> String {
     text
 }
 
-#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         0.0
@@ -99,7 +99,7 @@ fn share(part: u64, whole: u64) -> f64 {
 }
 
 /// The upper end of Wilson's one-sided 95 % interval; 1 where nothing was sampled.
-#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn upper_bound(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         return 1.0;

@@ -41,7 +41,7 @@ impl Brake {
 
     /// Whether the deletes at hand are to wait. Once some wait, all do: half of a glitch is a glitch.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn holds(&self, load: DeleteLoad) -> bool {
         let in_a_day = load.done + self.rehearsed.done + load.wanted;
         let there_were = load.stored + load.done;

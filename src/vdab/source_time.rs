@@ -270,7 +270,7 @@ mod tests {
         #[track_caller]
         fn assert_off(&self, seconds: i64) {
             let off = (self.time.at(self.at) - self.truth).as_seconds_f64();
-            #[allow(clippy::cast_precision_loss, reason = "small")]
+            #[expect(clippy::cast_precision_loss, reason = "small")]
             let wanted = seconds as f64;
             assert!((off - wanted).abs() < 1.5, "{off} instead of {seconds}");
         }

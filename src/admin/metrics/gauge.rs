@@ -44,7 +44,7 @@ pub fn flag(is_set: bool) -> f64 {
 }
 
 /// A number of things.
-#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 pub fn count(number: impl TryInto<i64>) -> f64 {
     number.try_into().unwrap_or(i64::MAX) as f64
 }

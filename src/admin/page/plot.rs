@@ -101,7 +101,7 @@ impl Plot<'_> {
             .filter(|(_, stretch)| stretch[0].is_some())
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "a place on a screen")]
+    #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
     fn x(&self, at: usize) -> f64 {
         1_000.0 * at as f64 / self.values.len().max(1) as f64
     }

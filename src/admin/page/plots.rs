@@ -270,7 +270,7 @@ fn percent(part: usize, of: usize) -> String {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn as_f64(number: i64) -> f64 {
     number as f64
 }
