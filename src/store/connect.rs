@@ -31,6 +31,11 @@ pub fn options(database: &Database) -> Result<PgConnectOptions, StoreError> {
             SslMode::VerifyCa => PgSslMode::VerifyCa,
             SslMode::VerifyFull => PgSslMode::VerifyFull,
         });
+    // A URL has an IPv6 address in brackets, which sqlx would look up as a name.
+    let bracketed = |host: &str| Some(host.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+    if let Some(address) = bracketed(options.get_host()) {
+        options = options.host(&address);
+    }
     match &tls.roots {
         Roots::Named(Pem::File(path)) => options = options.ssl_root_cert(path),
         Roots::Named(Pem::Text(text)) => options = options.ssl_root_cert_from_pem(text.clone()),

@@ -32,6 +32,15 @@ async fn server_that_says(fields: &'static [u8]) -> String {
 }
 
 #[tokio::test]
+async fn address_of_ipv6_is_connected_to_and_not_looked_up() {
+    for host in ["[::1]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]"] {
+        let said = refusal(&format!("postgres://me:canary@{host}:1/cv?sslmode=disable")).await;
+        assert!(said.contains("no connection"), "{host}: {said}");
+        assert!(!said.contains("resolve"), "{host}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn refused_connection_is_answered_with_its_cause_and_a_remedy() {
     let url = new_database().await;
     let with = |change: &dyn Fn(&mut url::Url)| {
