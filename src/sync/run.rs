@@ -22,9 +22,9 @@ pub struct Run<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) job: Option<Job>,
     pub(super) began: DateTime<Utc>,
-    /// Where a second listing ends.
+    /// The end of a second listing.
     pub(super) relisted: Option<DateTime<Utc>>,
-    /// What is left to do.
+    /// The work that is left.
     pub(super) task: Option<Task>,
     /// For a comparison.
     pub(super) listing: Option<Listing>,
@@ -89,21 +89,21 @@ impl Run<'_> {
     }
 }
 
-/// What a run has done.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Summary {
     /// Windows settled.
     pub windows: u64,
-    /// What became of their ids.
+    /// The results of their ids.
     #[serde(flatten)]
     pub tally: Tally,
-    /// Where the watermark stands, if it moved.
+    /// The watermark, if it moved.
     pub watermark: Option<DateTime<Utc>>,
-    /// What a comparison of the whole source with the database found.
+    /// The differences that a comparison of the whole source with the database found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
     /// Calls made to VDAB.
     pub calls: u64,
-    /// Whether the run was asked to stop before it came to its end.
+    /// Whether the run was asked to stop before it was finished.
     pub interrupted: bool,
 }
