@@ -4,26 +4,26 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The header that carries the API key.
-pub const KEY_HEADER: &str = "x-ibm-client-id";
+pub(crate) const KEY_HEADER: &str = "x-ibm-client-id";
 /// The widest window that `/kandidaten/bulk` answers, in days.
-pub const MAX_WINDOW_DAYS: i64 = 5;
+pub(crate) const MAX_WINDOW_DAYS: i64 = 5;
 /// The largest page of `/kandidaten/bulk`.
-pub const MAX_BULK_PAGE: usize = 2000;
+pub(crate) const MAX_BULK_PAGE: usize = 2000;
 /// The page of `/kandidaten/bulk` that is answered when none is asked for.
-pub const DEFAULT_BULK_PAGE: usize = 100;
+pub(crate) const DEFAULT_BULK_PAGE: usize = 100;
 /// The largest page of `/kandidaten`.
-pub const MAX_SEARCH_PAGE: usize = 200;
+pub(crate) const MAX_SEARCH_PAGE: usize = 200;
 /// The page of `/kandidaten` that is answered when none is asked for.
-pub const DEFAULT_SEARCH_PAGE: usize = 20;
+pub(crate) const DEFAULT_SEARCH_PAGE: usize = 20;
 /// How many fields `velden` may select.
-pub const MAX_VELDEN: usize = 5;
+pub(crate) const MAX_VELDEN: usize = 5;
 /// How many diploma's a keyword finds at most.
-pub const MAX_DIPLOMAS: usize = 10;
+pub(crate) const MAX_DIPLOMAS: usize = 10;
 
 /// The status of a CV that is there.
-pub const OPEN: &str = "OPEN";
+pub(crate) const OPEN: &str = "OPEN";
 /// The status of a CV that is gone.
-pub const VERWIJDERD: &str = "VERWIJDERD";
+pub(crate) const VERWIJDERD: &str = "VERWIJDERD";
 
 /// One page of `/kandidaten/bulk`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +47,7 @@ pub struct BulkItem {
 
 /// One page of `/kandidaten`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SearchPage {
+pub(crate) struct SearchPage {
     /// How many CVs match, on all pages together.
     pub aantal: usize,
     /// Each with `cvId` and the fields that `velden` selected.
@@ -56,7 +56,7 @@ pub struct SearchPage {
 
 /// An entry of a reference list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Code {
+pub(crate) struct Code {
     /// What documents hold.
     pub code: String,
     /// What people read.

@@ -7,12 +7,12 @@ use backoff::backoff::Backoff;
 
 /// Pauses that double from `first` to `longest`, each off by up to half, without an end.
 #[derive(Debug)]
-pub struct Pauses(ExponentialBackoff);
+pub(crate) struct Pauses(ExponentialBackoff);
 
 impl Pauses {
     /// The next call of [`next_pause`](Self::next_pause) gives about `first`.
     #[must_use]
-    pub fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self(ExponentialBackoff {
             current_interval: first,
             initial_interval: first,
@@ -25,12 +25,12 @@ impl Pauses {
 
     /// For one CV or page that fails by itself.
     #[must_use]
-    pub fn for_one_request() -> Self {
+    pub(crate) fn for_one_request() -> Self {
         Self::new(Duration::from_millis(500), Duration::from_secs(30))
     }
 
     /// The next pause.
-    pub fn next_pause(&mut self) -> Duration {
+    pub(crate) fn next_pause(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }
 }

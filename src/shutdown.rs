@@ -15,22 +15,22 @@ use tokio_util::sync::CancellationToken;
 const BUDGET: Duration = Duration::from_secs(10);
 
 /// The batch under way is finished.
-pub const DRAIN: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
 /// HTTP requests under way are answered.
-pub const ANSWER: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER: Duration = Duration::from_secs(1);
 
 /// The collector gets the last metrics.
-pub const METRICS: Duration = Duration::from_millis(750);
+pub(crate) const METRICS: Duration = Duration::from_millis(750);
 
 /// And the last traces. A command that can send none finds out the reason in this time.
-pub const TRACES: Duration = Duration::from_millis(1_750);
+pub(crate) const TRACES: Duration = Duration::from_millis(1_750);
 
 /// Connections to PostgreSQL are closed.
-pub const CLOSE: Duration = Duration::from_millis(500);
+pub(crate) const CLOSE: Duration = Duration::from_millis(500);
 
 /// The last log lines are written.
-pub const LAST_LINES: Duration = Duration::from_millis(500);
+pub(crate) const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A process that is still at work then ends by force, with its last lines. It waits for something that cannot be dropped, such
 /// as a reader of stdout.
@@ -50,7 +50,7 @@ static END: OnceLock<Sender<ExitCode>> = OnceLock::new();
 
 /// Runs `work` on another thread, and returns its exit code. Returns earlier where the process has to end by force: then the caller
 /// must return from `main`, which ends the other threads.
-pub fn run(work: impl FnOnce() -> ExitCode + Send + 'static) -> ExitCode {
+pub(crate) fn run(work: impl FnOnce() -> ExitCode + Send + 'static) -> ExitCode {
     let (end, ended) = mpsc::channel();
     let _ = END.set(end.clone());
     let thread = thread::Builder::new()
@@ -86,7 +86,7 @@ fn end_by_force() {
 ///
 /// # Errors
 /// If the signals cannot be listened to.
-pub fn cancel_on_signal() -> io::Result<CancellationToken> {
+pub(crate) fn cancel_on_signal() -> io::Result<CancellationToken> {
     cancel_on_signal_within(BY_FORCE)
 }
 
@@ -94,7 +94,7 @@ pub fn cancel_on_signal() -> io::Result<CancellationToken> {
 ///
 /// # Errors
 /// If the signals cannot be listened to.
-pub fn cancel_on_signal_within(limit: Duration) -> io::Result<CancellationToken> {
+pub(crate) fn cancel_on_signal_within(limit: Duration) -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -153,7 +153,10 @@ fn ignored(status: &str) -> Option<u64> {
 }
 
 /// Waits for `work`, but no longer than [`DRAIN`] once the token is cancelled: `None` if it was dropped.
-pub async fn drained<T>(token: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn drained<T>(
+    token: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Option<T> {
     let too_late = async {
         token.cancelled().await;
         tokio::time::sleep(DRAIN).await;

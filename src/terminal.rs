@@ -12,7 +12,11 @@ const ON_A_TERMINAL: Duration = Duration::from_millis(100);
 const IN_A_LOG: Duration = Duration::from_secs(10);
 
 /// Does `work`, and shows `progress` meanwhile.
-pub async fn shown<T>(screen: &Screen, progress: &Progress, work: impl Future<Output = T>) -> T {
+pub(crate) async fn shown<T>(
+    screen: &Screen,
+    progress: &Progress,
+    work: impl Future<Output = T>,
+) -> T {
     let watch = async {
         if io::stderr().is_terminal() {
             draw(screen, progress).await;
@@ -27,7 +31,7 @@ pub async fn shown<T>(screen: &Screen, progress: &Progress, work: impl Future<Ou
 }
 
 /// Draws a bar for as long as a run is under way, again and again.
-pub async fn draw(screen: &Screen, progress: &Progress) {
+pub(crate) async fn draw(screen: &Screen, progress: &Progress) {
     let mut bar: Option<Bar> = None;
     loop {
         match progress.snapshot() {
@@ -80,7 +84,7 @@ async fn log(progress: &Progress) {
 }
 
 /// How fast it goes, and for how long still.
-pub fn rate(now: &Snapshot) -> String {
+pub(crate) fn rate(now: &Snapshot) -> String {
     if now.expected == 0 {
         return "listing".to_owned();
     }

@@ -5,12 +5,12 @@
 use anyhow::Context;
 
 /// The command `cvsync`, which `cargo bench` builds first. It is a process of its own, so its CPU is its own.
-pub const CVSYNC: &str = env!("CARGO_BIN_EXE_cvsync");
+pub(crate) const CVSYNC: &str = env!("CARGO_BIN_EXE_cvsync");
 
 /// The argument of `cargo bench --bench NAME -- ARGUMENT`.
 ///
 /// Ends the process unless `cargo bench` started it, because a test runner must not run a benchmark.
-pub fn argument() -> Option<String> {
+pub(crate) fn argument() -> Option<String> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(at) = arguments.iter().position(|argument| argument == "--bench") else {
         println!("not measured: run it with `cargo bench --bench NAME`");
@@ -21,12 +21,12 @@ pub fn argument() -> Option<String> {
 }
 
 /// The CPU time that a process has used, in seconds.
-pub fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     seconds(&format!("/proc/{pid}/stat"), 11)
 }
 
 /// The CPU time of all processes that this one started and waited for, in seconds.
-pub fn children_cpu_seconds() -> anyhow::Result<f64> {
+pub(crate) fn children_cpu_seconds() -> anyhow::Result<f64> {
     seconds("/proc/self/stat", 13)
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// The CV that is asked for.
-pub const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
+pub(super) const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
 
 const STATUSES: [u16; 10] = [200, 204, 302, 400, 401, 404, 408, 410, 429, 503];
 const CONTENT_TYPES: [&str; 4] = [
@@ -34,7 +34,7 @@ const HEADERS: [&str; 4] = [
 const GONE: &str = "GESLOTEN";
 
 /// An answer to the question for one CV: the first byte is its status, the second its content type, the rest its body.
-pub fn detail_answer(data: &[u8]) {
+pub(super) fn detail_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     let words = StatusWords {
         live: vec!["OPEN".into()],
@@ -233,7 +233,7 @@ fn honest_page(raw: &Raw, count: usize, ids: &[String]) {
 }
 
 /// An answer with a page of ids, laid out as [`detail_answer`]'s.
-pub fn bulk_answer(data: &[u8]) {
+pub(super) fn bulk_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     match bulk::classify(&raw, 0, &Names::default()) {
         Ok(page) => {
@@ -246,7 +246,7 @@ pub fn bulk_answer(data: &[u8]) {
 }
 
 /// An answer to a search, laid out as [`detail_answer`]'s. VDAB's words are shown to a person: on one line, with an end.
-pub fn search_answer(data: &[u8]) {
+pub(super) fn search_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     match search::classify(&raw, 0, &Names::default()) {
         Ok(page) => {
@@ -263,7 +263,7 @@ pub fn search_answer(data: &[u8]) {
 }
 
 /// An answer with a reference list, laid out as [`detail_answer`]'s.
-pub fn reference_answer(data: &[u8]) {
+pub(super) fn reference_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     match reference::classify(&raw, "omschrijving", &Names::default()) {
         Ok(entries) => {
@@ -282,7 +282,7 @@ pub fn reference_answer(data: &[u8]) {
 }
 
 /// Headers, one a line, in the order of [`HEADERS`].
-pub fn answer_headers(data: &[u8]) {
+pub(super) fn answer_headers(data: &[u8]) {
     let mut map = HeaderMap::new();
     for (name, value) in HEADERS.iter().zip(data.split(|byte| *byte == b'\n')) {
         if let Ok(value) = HeaderValue::from_bytes(value) {
@@ -302,7 +302,7 @@ pub fn answer_headers(data: &[u8]) {
 }
 
 /// Variables, one a line: the first byte says which, the rest is its value.
-pub fn env(data: &[u8]) {
+pub(super) fn env(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let pairs: Vec<(&str, &str)> = text
         .split('\n')
@@ -337,7 +337,7 @@ pub fn env(data: &[u8]) {
 }
 
 /// A pointer, a NUL, and a document that it is applied to.
-pub fn json_pointer(data: &[u8]) {
+pub(super) fn json_pointer(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let (Some(pointer), Some(body)) = (parts.next(), parts.next()) else {
         return;
@@ -362,7 +362,7 @@ pub fn json_pointer(data: &[u8]) {
 }
 
 /// A cron pattern: what is accepted comes round, and goes on.
-pub fn cron(data: &[u8]) {
+pub(super) fn cron(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };

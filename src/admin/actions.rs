@@ -36,7 +36,7 @@ const LARGEST_BODY: usize = 64 * 1024;
 const LONGEST_LIST: i64 = 500;
 
 /// Everything behind the token.
-pub fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     Router::new()
         .route("/api/sync", post(sync))
         .route("/api/resync/{id}", post(resync))

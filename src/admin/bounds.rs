@@ -16,7 +16,7 @@ use super::{Admin, mirror};
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// Limits the time of each response, logs refusals, and adds the headers that every response has.
-pub async fn bounded(
+pub(super) async fn bounded(
     State(admin): State<Arc<Admin>>,
     peer: Option<Extension<Peer>>,
     route: Option<MatchedPath>,

@@ -7,7 +7,7 @@ use axum::http::header::IF_NONE_MATCH;
 ///
 /// Proxies change tags when they compress: nginx makes them weak (`W/"hex"`), Apache and others append to them (`"hex-gzip"`,
 /// `"hex--gzip"`, `"hex;br"`). `hex` is hexadecimal, so anything else behind it is such an addition.
-pub fn is_current(headers: &HeaderMap, hex: &str) -> bool {
+pub(super) fn is_current(headers: &HeaderMap, hex: &str) -> bool {
     let lines = headers.get_all(IF_NONE_MATCH).into_iter();
     let tags = lines.filter_map(|line| line.to_str().ok());
     tags.flat_map(|line| line.split(',')).any(|tag| {

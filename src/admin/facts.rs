@@ -79,7 +79,7 @@ pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
 
 /// The limits of these settings.
 #[must_use]
-pub fn limits_of(settings: &config::Sync, now: DateTime<Utc>) -> Limits {
+pub(crate) fn limits_of(settings: &config::Sync, now: DateTime<Utc>) -> Limits {
     let reconcile = settings.reconcile_schedule.as_ref();
     Limits {
         lag: settings.in_step_within(now),

@@ -21,7 +21,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
+pub(super) struct Peer(pub SocketAddr);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -115,7 +115,11 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
 }
 
 /// For what people look at with a browser.
-pub async fn page_alone(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+pub(super) async fn page_alone(
+    State(admin): State<Arc<Admin>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if admin.guard.is_host_ours(request.headers()) {
         next.run(request).await
     } else {
@@ -124,7 +128,11 @@ pub async fn page_alone(State(admin): State<Arc<Admin>>, request: Request, next:
 }
 
 /// For what changes something, or shows what not everybody may see.
-pub async fn with_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+pub(super) async fn with_token(
+    State(admin): State<Arc<Admin>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
     if !admin.guard.is_host_ours(headers) {
         misdirected()

@@ -31,7 +31,7 @@ struct Under {
 }
 
 /// Writes and reads until `token` is cancelled.
-pub async fn keep_history_until(token: CancellationToken, admin: &Admin) {
+pub(crate) async fn keep_history_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
     let mut under = Under {
         // Whatever was done before the first look belongs to the first minute.

@@ -31,15 +31,15 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use self::board::{Board, LastRun, Phase};
-pub use self::facts::limits_of;
-pub use self::guard::Guard;
-pub use self::history::keep_history_until;
-pub use self::metrics::watch;
-pub use self::mirror::Mirror;
-pub use self::presence::say_present_until;
-pub use self::sample::{Ages, Numbers, PageNumbers, sample_until};
-pub use self::status::{Status, status};
+pub(crate) use self::board::{Board, LastRun, Phase};
+pub(crate) use self::facts::limits_of;
+pub(crate) use self::guard::Guard;
+pub(crate) use self::history::keep_history_until;
+pub(crate) use self::metrics::watch;
+pub(crate) use self::mirror::Mirror;
+pub(crate) use self::presence::say_present_until;
+pub(crate) use self::sample::{Numbers, sample_until};
+pub(crate) use self::status::{Status, status};
 
 use crate::config::Shown;
 use crate::store::Store;
@@ -85,7 +85,7 @@ impl Admin {
 }
 
 /// Answers until `token` is cancelled.
-pub async fn serve(listener: TcpListener, admin: Arc<Admin>, token: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>, token: CancellationToken) {
     let router = router(Arc::clone(&admin));
     tokio::join!(
         serve::run(listener, router, &admin, token.clone()),

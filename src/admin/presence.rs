@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says so until `token` is cancelled, and then that this instance is gone.
-pub async fn say_present_until(token: CancellationToken, admin: &Admin) {
+pub(crate) async fn say_present_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
     let mut said = None;
     while !token.is_cancelled() {

@@ -28,7 +28,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const AGES_PERIOD: Duration = Duration::from_mins(5);
 
 /// The median, the hundredth that was confirmed longest ago, and the one that was.
-pub const QUANTILES: [f64; 3] = [0.5, 0.99, 1.0];
+pub(super) const QUANTILES: [f64; 3] = [0.5, 0.99, 1.0];
 
 /// An answer that takes longer counts as none.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -101,7 +101,7 @@ pub struct PageNumbers {
 }
 
 /// Reads the numbers until `token` is cancelled.
-pub async fn sample_until(token: CancellationToken, admin: &Admin) {
+pub(crate) async fn sample_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
     let store = admin.store.within(PATIENCE);
     let mut ages = Arc::new(Ages::default());

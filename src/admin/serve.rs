@@ -51,11 +51,11 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 /// What a connection takes up of something that connections share, from its first request for it to its end.
 #[derive(Clone, Debug, Default)]
-pub struct Place(Arc<OnceLock<OwnedSemaphorePermit>>);
+pub(super) struct Place(Arc<OnceLock<OwnedSemaphorePermit>>);
 
 impl Place {
     /// False if there is no room for this connection.
-    pub fn take(&self, room: &Arc<Semaphore>) -> bool {
+    pub(super) fn take(&self, room: &Arc<Semaphore>) -> bool {
         self.0.get().is_some()
             || Arc::clone(room)
                 .try_acquire_owned()
@@ -211,7 +211,7 @@ impl HttpBody for Held {
 }
 
 /// Answers until `token` is cancelled.
-pub async fn run(
+pub(super) async fn run(
     listener: TcpListener,
     router: Router,
     admin: &Arc<Admin>,

@@ -15,7 +15,7 @@ use crate::sync::{ClosedGate, Seen, Snapshot};
 
 /// Everything that a person who is paged wants to know first.
 #[derive(Clone, Debug, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// This binary's.
     pub version: &'static str,
     /// What the daemon is at.
@@ -71,7 +71,7 @@ pub(super) async fn answer(State(admin): State<Arc<Admin>>) -> Json<Status> {
 
 /// The state of things as of now.
 #[must_use]
-pub fn status(admin: &Admin) -> Status {
+pub(crate) fn status(admin: &Admin) -> Status {
     let health = facts::health(admin);
     let numbers = admin.board.sample().and_then(Result::ok);
     let watermark = facts::watermark(admin);

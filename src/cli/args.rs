@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 /// An instant, with its zone: without one nobody could tell which hour is meant.
-pub fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     text.parse().map_err(|_| {
         "must be a time with its zone, such as 2026-02-13T12:00:00Z or 2026-02-13T13:00:00+01:00"
             .to_owned()

@@ -12,7 +12,7 @@ use crate::sync::Request;
 ///
 /// Lists what changed from --van up to --tot and fetches what is not known to be up to date. Safe beside a running daemon.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// From, such as 2026-02-13T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     van: DateTime<Utc>,
@@ -23,7 +23,7 @@ pub struct Args {
     run: RunArgs,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let window = Window::new(args.van, args.tot)
         .ok_or_else(|| Usage("--tot has to lie behind --van".to_owned()))?;
     tool::run(args.run, env, Request::Range(window)).await

@@ -9,7 +9,11 @@ use crate::config::{Env, Http, Proxies};
 use crate::outbound;
 
 /// Its answer to this path, if it is a good one.
-pub async fn ask(env: &Env, path: &str, limit: Duration) -> anyhow::Result<reqwest::Response> {
+pub(super) async fn ask(
+    env: &Env,
+    path: &str,
+    limit: Duration,
+) -> anyhow::Result<reqwest::Response> {
     let Some(addr) = Http::load(env)?.addr else {
         bail!("CVSYNC_HTTP_ADDR is off, so there is nothing to ask");
     };

@@ -28,7 +28,7 @@ const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 /// Makes one harmless call to VDAB: a list of what changed in the last minute. Changes nothing. Each line that fails says
 /// what to do.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     output: Output,
 }
@@ -48,7 +48,7 @@ impl Line {
     }
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let config = Config::load(env)?;
     let valid = ["valid".to_owned()].into_iter();
     let valid: Vec<_> = valid.chain(config.warnings.clone()).collect();

@@ -14,7 +14,7 @@ use crate::model::window::instant;
 use crate::store::mirror_client::{self, LONGEST_NAME, MirrorClient, key_hash};
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Make a key for a client of the mirror; it is shown once, and only its hash is kept
     ///
     /// The client sends it as `X-IBM-Client-Id`, as it would send VDAB's. A name is used once: to renew a key, add a client
@@ -52,7 +52,7 @@ struct Revoked<'a> {
     revoked: &'a str,
 }
 
-pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     match command {
         Command::Add { name, output } => {

@@ -11,12 +11,12 @@ use super::Cli;
 ///
 /// For example: cvsync completions bash > /etc/bash_completion.d/cvsync
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The shell
     shell: Shell,
 }
 
-pub fn run(args: &Args) {
+pub(super) fn run(args: &Args) {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "cvsync", &mut script);
     // A reader that went away is not an error.

@@ -4,7 +4,7 @@ use super::Output;
 use crate::config::{Config, Env, Shown, shown};
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Each variable's effective value, where it comes from and what it means; secrets are masked
     ///
     /// Exits with 2 if the configuration is not valid, and says why on stderr.
@@ -14,7 +14,7 @@ pub enum Command {
     },
 }
 
-pub fn run(command: &Command, env: &Env) -> anyhow::Result<()> {
+pub(super) fn run(command: &Command, env: &Env) -> anyhow::Result<()> {
     let Command::Show { output } = command;
     output.print(&shown(env), |variables| text(variables));
     Config::load(env)?;

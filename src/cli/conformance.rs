@@ -15,12 +15,12 @@ use crate::telemetry::{self, Screen};
 /// Exit code: 0 if nothing is left to be set; 1 if something is, if something differs that no variable can help, or if no CV
 /// was listed, so that too little could be told.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     output: Output,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let source = Source::load(env)?;
     telemetry::install(&source.log, &Otel::default(), &Screen::default())?;
     let report = conformance::run(&source, Clock::default()).await?;

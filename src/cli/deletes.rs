@@ -17,7 +17,7 @@ use crate::sync::Request;
 const DECIDED_WITHIN: Duration = Duration::from_mins(10);
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// What the delete brake holds back
     List {
         #[command(flatten)]
@@ -30,7 +30,7 @@ pub enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct Chosen {
+pub(super) struct Chosen {
     /// Ids as `list` shows them, or --all
     #[arg(required_unless_present = "all")]
     ids: Vec<String>,
@@ -39,7 +39,7 @@ pub struct Chosen {
     all: bool,
 }
 
-pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     match command {
         Command::List { output } => {
             let store = database(env)?;

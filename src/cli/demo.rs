@@ -15,7 +15,7 @@ use crate::telemetry::{self, Screen};
 /// goes on where it was. Ctrl-C stops all of it and removes what it made, unless --keep is given. Where
 /// CVSYNC_DATABASE_URL is set, that database is used instead of a private one.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// How many CVs there are at first
     #[arg(long, default_value_t = 10_000)]
     candidates: u32,
@@ -33,7 +33,7 @@ pub struct Args {
 /// The private PostgreSQL stops after the daemon.
 const STOP: Duration = Duration::from_mins(1);
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let screen = Screen::default();
     let mut log = Log::load(env)?;
     if !env.sets("CVSYNC_LOG") {

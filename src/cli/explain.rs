@@ -14,14 +14,14 @@ use crate::store::parked_cv::{self, ParkedCv};
 
 /// Why a CV is, is not, or no longer is here: ids and times only
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// The CV's id
     id: String,
     #[command(flatten)]
     output: Output,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let Some(id) = CvId::parse(&args.id) else {
         return malformed(&args, env).await;
     };

@@ -11,7 +11,7 @@ use crate::store::cv_search;
 use crate::store::feed_consumer::{self, Consumer};
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// The registered consumers, and how far behind each is
     List {
         #[command(flatten)]
@@ -27,7 +27,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     match command {
         Command::List { output } => {

@@ -9,9 +9,9 @@ use crate::config::Env;
 ///
 /// For a container's HEALTHCHECK: the image has no shell and no curl. Asks /livez on CVSYNC_HTTP_ADDR.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(super) struct Args {}
 
-pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     ask(env, "/livez", Duration::from_secs(3)).await?;
     Ok(())
 }

@@ -10,9 +10,9 @@ use crate::telemetry::{self, Screen};
 /// Needs CVSYNC_DATABASE_URL alone. `cvsync run` does the same when it starts, so this is for those who let another role
 /// own the schema.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(super) struct Args {}
 
-pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     let database = Database::load(env)?;
     telemetry::install(&Log::load(env)?, &Otel::default(), &Screen::default())?;
     Store::new(&database)?.migrate().await?;

@@ -10,7 +10,7 @@ use crate::telemetry::STDERR;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Output {
+pub(super) struct Output {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -18,7 +18,7 @@ pub struct Output {
 
 impl Output {
     /// Prints `result` as JSON, or as what `text` makes of it.
-    pub fn print<R: Serialize, T: Display>(self, result: &R, text: impl FnOnce(&R) -> T) {
+    pub(super) fn print<R: Serialize, T: Display>(self, result: &R, text: impl FnOnce(&R) -> T) {
         if self.json {
             // Cannot fail: our results have string keys and no errors of their own.
             say(&serde_json::to_string(result).unwrap_or_default());
@@ -29,16 +29,16 @@ impl Output {
 }
 
 /// A line on stdout.
-pub fn say(line: &str) {
+pub(super) fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// A line on stderr, for whoever sits at the terminal.
-pub fn note(line: &str) {
+pub(super) fn note(line: &str) {
     STDERR.write(format!("note: {line}\n").as_bytes());
 }
 
 /// A line on stderr, about a failure.
-pub fn complain(line: &str) {
+pub(super) fn complain(line: &str) {
     STDERR.write(format!("error: {line}\n").as_bytes());
 }

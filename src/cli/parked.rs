@@ -10,7 +10,7 @@ use crate::model::window::instant;
 use crate::store::parked_cv::{self, ParkedCv};
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// The CVs that could not be applied, and why
     List {
         #[command(flatten)]
@@ -29,7 +29,7 @@ pub enum Command {
     },
 }
 
-pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     match command {
         Command::List { output } => {

@@ -16,7 +16,7 @@ use crate::telemetry;
 ///
 /// A run that is under way is ended within a few seconds, and goes on where it was once the pause is over.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Why, for whoever sees it
     #[arg(long, default_value = "by hand")]
     reason: String,
@@ -30,9 +30,9 @@ pub struct Args {
 
 /// End the pause
 #[derive(Debug, clap::Args)]
-pub struct ResumeArgs {}
+pub(super) struct ResumeArgs {}
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let by = format!("with `cvsync pause` on {}", telemetry::host());
     let begin = async |tx: &mut PgConnection| {
@@ -60,7 +60,7 @@ pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     }
 }
 
-pub async fn resume(ResumeArgs {}: ResumeArgs, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn resume(ResumeArgs {}: ResumeArgs, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let was_paused = store.write("resuming", pause::end).await?;
     say(if was_paused {

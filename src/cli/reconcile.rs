@@ -9,11 +9,11 @@ use crate::sync::Request;
 /// Lists everything from CVSYNC_SYNC_FROM up to the watermark. What seems to be gone is asked for one by one, and deleted
 /// only where VDAB confirms it. The daemon does the same on CVSYNC_RECONCILE_SCHEDULE.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     run: RunArgs,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     tool::run(args.run, env, Request::Reconcile).await
 }

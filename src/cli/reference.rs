@@ -11,7 +11,7 @@ use crate::sync::reference::Refreshed;
 use crate::vdab::persevere;
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Fetch the reference lists into the table `reference_code`, and look up the diploma's that occur in CVs
     ///
     /// The daemon does so by itself, on CVSYNC_REFERENCE_SCHEDULE. Diploma's are looked up one a second; what is left over
@@ -43,7 +43,7 @@ struct Shown {
     label: Option<String>,
 }
 
-pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     match command {
         Command::Sync { limit, output } => Box::pin(sync(limit as usize, output, env)).await,
         Command::Lookup { list, text, output } => {

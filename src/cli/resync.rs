@@ -17,7 +17,7 @@ use crate::sync::{Request, Summary};
 /// Safe beside a running daemon: the answer that was asked for last stays. Exits with 1 if VDAB does not have a CV that the database
 /// never had either.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Ids of CVs
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
@@ -34,7 +34,7 @@ struct Resynced {
     nowhere: Vec<Uuid>,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let ids = ids(&args.ids)?;
     let tool = Tool::prepare(env, args.run.dry_run).await?;
     let summary = tool.carry_out(Request::These(ids.clone())).await?;
@@ -78,7 +78,7 @@ fn nowhere(missing: u64, ids: &[Uuid]) -> String {
 }
 
 /// Ids as a person writes them.
-pub fn ids(texts: &[String]) -> Result<Vec<CvId>, Usage> {
+pub(super) fn ids(texts: &[String]) -> Result<Vec<CvId>, Usage> {
     texts
         .iter()
         .map(|text| CvId::parse(text).ok_or_else(|| no_id(text)))
@@ -86,7 +86,7 @@ pub fn ids(texts: &[String]) -> Result<Vec<CvId>, Usage> {
 }
 
 /// The error for a malformed ID.
-pub fn no_id(text: &str) -> Usage {
+pub(super) fn no_id(text: &str) -> Usage {
     Usage(format!(
         "ID must be a UUID such as 30dbfef1-59df-4521-a111-964bf0208e68, got {text:?}; nothing was done"
     ))

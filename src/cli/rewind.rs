@@ -17,13 +17,13 @@ use crate::store::watermark;
 /// syncs takes an hour), and fetches what is not known to be up to date. After a restored backup,
 /// rewind to before it was taken, and run `cvsync reconcile`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to, such as 2026-02-13T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     to: DateTime<Utc>,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let rewind = async |tx: &mut PgConnection| watermark::rewind(tx, args.to).await;
     let was = store.write("moving the watermark back", rewind).await?;

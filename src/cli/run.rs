@@ -12,9 +12,9 @@ use crate::telemetry::{self, Screen};
 /// away is waited for; what is in hand when a signal comes is finished or dropped whole within 10 seconds. A second signal
 /// stops at once.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(super) struct Args {}
 
-pub async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     let config = Config::load(env)?;
     let _traces = telemetry::install(&config.log, &config.otel, &Screen::default())?;
     config.warn();

@@ -27,7 +27,7 @@ const WIDEST: usize = 60;
 /// Any filter is passed through as it is, and VDAB judges it; a KEY that comes again has several values. Beside a running
 /// daemon the calls come out of the daemon's quota, ahead of its own. Prints personal data, and nowhere but on stdout.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Filters, in VDAB's words
     #[arg(value_name = "KEY=VALUE")]
     filters: Vec<String>,
@@ -51,7 +51,7 @@ pub struct Args {
 /// A result: the fields of the list, or the document.
 type Found = Map<String, Value>;
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let search = search(&args)?;
     let exclude = config::Sync::load(env)?.document_exclude;
     let token = cancel_on_signal_within(STOP)?;

@@ -19,7 +19,7 @@ use crate::telemetry::{self, Screen};
 /// gateway's key check, quota and errors. The same seed gives the same CVs. Point a daemon at it with
 /// CVSYNC_API_BASE_URL=http://127.0.0.1:8090/v1 and CVSYNC_API_KEY=test-key.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Where to listen
     #[arg(long, default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
@@ -53,7 +53,7 @@ pub struct Args {
     epoch: Option<DateTime<Utc>>,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     telemetry::install(&Log::load(env)?, &Otel::default(), &Screen::default())?;
     let token = cancel_on_signal()?;
     let options = Options {
@@ -90,7 +90,7 @@ fn quirks() -> String {
 }
 
 /// A number of changes a second.
-pub fn rate(text: &str) -> Result<f64, String> {
+pub(super) fn rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate: &f64| (0.0..=10_000.0).contains(rate))

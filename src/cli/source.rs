@@ -17,7 +17,7 @@ use crate::vdab::Client;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// VDAB's API at a terminal. It needs no database; where there is one, it shares the quota of the daemon that leads there.
-pub struct Source {
+pub(super) struct Source {
     pub vdab: Client,
     /// Asks for calls on the client's behalf.
     _loans: Option<AbortOnDropHandle<()>>,
@@ -25,7 +25,7 @@ pub struct Source {
 
 impl Source {
     /// `exclude` is dropped from documents.
-    pub async fn prepare(env: &Env, exclude: Vec<JsonPointer>) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(env: &Env, exclude: Vec<JsonPointer>) -> anyhow::Result<Self> {
         let api = Api::load(env)?;
         let database = names_database(env).then(|| config::Database::load(env));
         let store = database.transpose()?.as_ref().map(Store::new).transpose()?;

@@ -46,7 +46,7 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 ///
 /// Exits with 1 if the state is red, while a pause holds, and until the first sync ends.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Look again every two seconds, until Ctrl-C
     #[arg(long)]
     watch: bool,
@@ -81,7 +81,7 @@ struct Daemon {
     quota_per_minute: u32,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     config::Sync::load(env)?;
     let token = cancel_on_signal_within(STOP)?;

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How a run by hand is made.
 #[derive(Clone, Copy, Debug, clap::Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// List and fetch, write nothing; print what would have been done, and the calls that it took
     #[arg(long)]
     pub dry_run: bool,
@@ -33,7 +33,7 @@ pub struct RunArgs {
 
 impl RunArgs {
     /// Prints `result` as JSON, or its summary for people.
-    pub fn print<R: Serialize>(self, result: &R, summary: impl FnOnce(&R) -> &Summary) {
+    pub(super) fn print<R: Serialize>(self, result: &R, summary: impl FnOnce(&R) -> &Summary) {
         self.output.print(result, |result| {
             let summary = summary(result);
             if self.dry_run {
@@ -47,7 +47,7 @@ impl RunArgs {
 }
 
 /// A pipeline at a terminal.
-pub struct Tool {
+pub(super) struct Tool {
     /// Beside a daemon or without one: `as_of` orders what both write.
     pub pipeline: Pipeline,
     screen: Screen,
@@ -60,7 +60,7 @@ pub struct Tool {
 
 impl Tool {
     /// Everything configured, logging installed, the schema up to date.
-    pub async fn prepare(env: &Env, dry_run: bool) -> anyhow::Result<Self> {
+    pub(super) async fn prepare(env: &Env, dry_run: bool) -> anyhow::Result<Self> {
         let config = Box::new(Config::load(env)?);
         let screen = Screen::default();
         let traces = telemetry::install(&config.log, &config.otel, &screen)?;
@@ -100,7 +100,7 @@ impl Tool {
     }
 
     /// Waits for `work` until a signal asks to stop.
-    pub async fn until_stopped<T>(
+    pub(super) async fn until_stopped<T>(
         &self,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
@@ -109,7 +109,7 @@ impl Tool {
     }
 
     /// One run, with its progress shown.
-    pub async fn carry_out(&self, request: Request) -> anyhow::Result<Summary> {
+    pub(super) async fn carry_out(&self, request: Request) -> anyhow::Result<Summary> {
         let span = telemetry::run_span(request.name());
         let run = Box::pin(self.pipeline.carry_out(request).instrument(span));
         let work = terminal::shown(&self.screen, &self.pipeline.progress, run);
@@ -124,7 +124,7 @@ impl Tool {
 }
 
 /// An error where a signal ended the run before it was done.
-pub fn whole(summary: &Summary) -> anyhow::Result<()> {
+pub(super) fn whole(summary: &Summary) -> anyhow::Result<()> {
     if summary.interrupted {
         return Err(Interrupted.into());
     }
@@ -132,7 +132,7 @@ pub fn whole(summary: &Summary) -> anyhow::Result<()> {
 }
 
 /// The whole of a command that is one run.
-pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
+pub(super) async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
     let tool = Box::pin(Tool::prepare(env, args.dry_run)).await?;
     if let Request::Range(window) = &request {
         let time = tool.pipeline.vdab.time();
@@ -144,14 +144,14 @@ pub async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<(
 }
 
 /// The database alone, for commands that need no source.
-pub fn database(env: &Env) -> anyhow::Result<Store> {
+pub(super) fn database(env: &Env) -> anyhow::Result<Store> {
     let database = Database::load(env)?;
     telemetry::install(&Log::load(env)?, &Otel::default(), &Screen::default())?;
     Ok(Store::new(&database)?)
 }
 
 /// The beginning of [`text`]'s sentence about held deletes, for a run that writes.
-pub const HOLDS: &str = "cvsync holds back";
+pub(super) const HOLDS: &str = "cvsync holds back";
 
 fn deletes(number: u64) -> String {
     let s = if number == 1 { "" } else { "s" };
@@ -159,7 +159,7 @@ fn deletes(number: u64) -> String {
 }
 
 /// Describes a run for people. `holds` begins the sentence about held deletes.
-pub fn text(summary: &Summary, holds: &str) -> String {
+pub(super) fn text(summary: &Summary, holds: &str) -> String {
     let tally = summary.tally;
     let mut parts = vec![format!(
         "{} listed: {} new, {} changed, {} gone, {} as they were, {} known already, {} parked, {} held",

@@ -14,7 +14,7 @@ use crate::sync::Request;
 ///
 /// What comes back is applied, so nothing that was paid for is thrown away.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// How many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     sample: u32,
@@ -38,7 +38,7 @@ struct Verdict {
     at_most: f64,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let tool = Tool::prepare(env, false).await?;
     let sample = async |tx: &mut PgConnection| cv::sample(tx, args.sample.into()).await;
     let picked = async { Ok(tool.pipeline.store.read("picking a sample", sample).await?) };

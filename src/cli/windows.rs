@@ -13,7 +13,7 @@ use crate::store::sync_window::{self, SyncWindow};
 use crate::sync::Request;
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// The ledger: which spans of time were listed when, with what result; newest first
     List {
         /// How many
@@ -42,7 +42,7 @@ struct Gap {
     tot: String,
 }
 
-pub async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     match command {
         Command::List { limit, output } => {
             let store = database(env)?;

@@ -11,7 +11,7 @@ use super::text::{bare, fault};
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// The content. An error reads on from the path.
-pub fn bytes(path: &str) -> Result<Vec<u8>, String> {
+pub(super) fn bytes(path: &str) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content))
@@ -23,7 +23,7 @@ pub fn bytes(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// The [`bare`] text. An error reads on from the path.
-pub fn secret(path: &str) -> Result<String, String> {
+pub(super) fn secret(path: &str) -> Result<String, String> {
     let bytes = bytes(path)?;
     refuse_utf16(&bytes)?;
     let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
@@ -37,7 +37,7 @@ pub fn secret(path: &str) -> Result<String, String> {
 ///
 /// Container platforms mount secrets with such a mode, where nobody else is there to read them: Docker below `/run/secrets`,
 /// Kubernetes in a folder `..2026_11_30_08_15_00.123` behind a link. These do not count.
-pub fn is_open(path: &str) -> bool {
+pub(super) fn is_open(path: &str) -> bool {
     let Ok(path) = fs::canonicalize(path) else {
         return false;
     };
@@ -54,7 +54,7 @@ pub fn is_open(path: &str) -> bool {
 }
 
 /// Certificates in PEM, without a byte order mark. An error reads on from the path.
-pub fn certificates(path: &str) -> Result<Vec<u8>, String> {
+pub(super) fn certificates(path: &str) -> Result<Vec<u8>, String> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let pem = bytes(path)?;
@@ -75,7 +75,7 @@ pub fn certificates(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Refuses the text of some editors by name: as UTF-8 it would be garbage, or no text at all.
-pub fn refuse_utf16(bytes: &[u8]) -> Result<(), String> {
+pub(super) fn refuse_utf16(bytes: &[u8]) -> Result<(), String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("is in UTF-16; save it as UTF-8".to_owned());
     }

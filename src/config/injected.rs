@@ -7,7 +7,10 @@ const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 /// A link to `cvsync` sets `CVSYNC_NAME`, and for each port and variable of that container `CVSYNC_PORT`,
 /// `CVSYNC_PORT_8080_TCP_ADDR`, `CVSYNC_ENV_PATH` and the like. A bare `CVSYNC_PORT` could be a typing mistake. So there must
 /// be a variable of the same service whose form or value leaves no doubt.
-pub fn is_injected<'a>(name: &str, mut all: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+pub(super) fn is_injected<'a>(
+    name: &str,
+    mut all: impl Iterator<Item = (&'a str, &'a str)>,
+) -> bool {
     all.any(|(other, value)| {
         let rest = service(other, value).and_then(|service| name.strip_prefix(service));
         rest.is_some_and(|rest| {

@@ -27,28 +27,26 @@ mod urls;
 mod variables;
 mod webhook;
 
-pub use self::api::{Api, OAuth, SecretFile};
+pub(crate) use self::api::{Api, OAuth, SecretFile};
 pub use self::database::Database;
-pub use self::database_tls::{Pem, Roots, Tls};
+pub(crate) use self::database_tls::{Pem, Roots, Tls};
 pub use self::env::Env;
-pub use self::http::Http;
-pub use self::log::{Log, LogFormat};
-pub use self::otel::{
-    Identity, NO_EFFECT, OBEYED, Otel, Protocol, Sampler, Target, Temporality, Tracing,
-};
-pub use self::postgres_url::SslMode;
-pub use self::problem::{Problem, Problems};
-pub use self::proxy::{Proxies, Proxy};
-pub use self::reader::Origin;
+pub(crate) use self::http::Http;
+pub(crate) use self::log::{Log, LogFormat};
+pub use self::otel::{NO_EFFECT, OBEYED};
+pub(crate) use self::otel::{Otel, Protocol, Target, Temporality, Tracing};
+pub(crate) use self::postgres_url::SslMode;
+pub(crate) use self::problem::Problems;
+pub(crate) use self::proxy::{Proxies, Proxy};
 use self::reader::Reader;
-pub use self::reference::{DIPLOMAS, List, Reference};
-pub use self::schedule::Schedule;
-pub use self::shaping::{Differs, Shaping, shaping};
+pub(crate) use self::reference::{DIPLOMAS, List, Reference};
+pub(crate) use self::schedule::Schedule;
+pub(crate) use self::shaping::{Differs, Shaping, shaping};
 use self::shown::MASK;
-pub use self::shown::{Shown, routes, shown};
-pub use self::sync::Sync;
-pub use self::variables::{VARIABLES, Variable};
-pub use self::webhook::Webhook;
+pub(crate) use self::shown::{Shown, routes, shown};
+pub(crate) use self::sync::Sync;
+pub use self::variables::VARIABLES;
+pub(crate) use self::webhook::Webhook;
 
 /// Everything that can be configured, valid as a whole.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use super::{MASK, rules};
 
 /// A PostgreSQL URL, split into the parts that cvsync decides about and the rest, which sqlx reads.
 #[derive(Debug)]
-pub struct Postgres {
+pub(super) struct Postgres {
     /// As it was written, without the parameters of TLS and those that have no effect.
     pub text: String,
     /// A host name, an address or the folder of a socket.
@@ -108,7 +108,7 @@ const TLS: [&str; 4] = ["sslcert", "sslkey", "sslmode", "sslrootcert"];
 const SESSION_ATTRS: [&str; 3] = ["any", "read-write", "primary"];
 
 /// Splits and checks a PostgreSQL URL. An error reads on from the value and shows none of it.
-pub fn postgres(text: &str) -> Result<Postgres, String> {
+pub(super) fn postgres(text: &str) -> Result<Postgres, String> {
     let url = postgres_url(text)?;
     let mut read = Postgres {
         text: String::new(),
@@ -349,7 +349,7 @@ const LIBPQ: [&str; 22] = [
 const LIBPQ_SECRETS: [&str; 3] = ["options", "password", "sslpassword"];
 
 /// A PostgreSQL URL without its password; nothing of it where it cannot be told which part that is.
-pub fn masked_postgres(text: &str) -> String {
+pub(super) fn masked_postgres(text: &str) -> String {
     /// sqlx reads a password from a parameter as well, and passes on whatever `options` holds.
     const HARMLESS: [&str; 8] = [
         "application_name",

@@ -47,7 +47,7 @@ impl Serialize for Origin {
 /// Reads one variable after the other, and remembers what was wrong.
 ///
 /// Has no `Debug`: its layers hold secrets.
-pub struct Reader {
+pub(super) struct Reader {
     layers: Layers,
     origins: BTreeMap<&'static str, Origin>,
     /// Variables whose value could not even be obtained. Reported once they are asked for: who needs only the database
@@ -61,7 +61,7 @@ pub struct Reader {
 
 impl Reader {
     /// A reader of this environment.
-    pub fn new(env: &Env) -> Self {
+    pub(super) fn new(env: &Env) -> Self {
         let mut given = BTreeMap::new();
         let mut unobtained = BTreeMap::new();
         for variable in VARIABLES {
@@ -92,7 +92,7 @@ impl Reader {
     /// A value that must be there, by a default or by the operator. `None` is a problem, and it is noted.
     ///
     /// A rule says what is wrong in words that read on from the value: ``is no whole number``. It never repeats it.
-    pub fn required<T>(
+    pub(super) fn required<T>(
         &mut self,
         name: &'static str,
         rule: impl FnOnce(&str) -> Result<T, String>,
@@ -109,7 +109,7 @@ impl Reader {
         clippy::option_option,
         reason = "refused, absent and there are three things"
     )]
-    pub fn optional<T>(
+    pub(super) fn optional<T>(
         &mut self,
         name: &'static str,
         rule: impl FnOnce(&str) -> Result<T, String>,
@@ -132,17 +132,17 @@ impl Reader {
     }
 
     /// Notes a problem of this variable, in words that read on from its name.
-    pub fn refuse(&mut self, name: &'static str, what: impl Into<String>) {
+    pub(super) fn refuse(&mut self, name: &'static str, what: impl Into<String>) {
         self.problems.push(Problem::of(variable(name), what));
     }
 
     /// Notes a warning about a setting that is valid.
-    pub fn warn(&mut self, what: String) {
+    pub(super) fn warn(&mut self, what: String) {
         self.warnings.push(what);
     }
 
     /// The warnings so far, with one for each file of a secret that everybody on this machine may read.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(super) fn warnings(&self) -> Vec<String> {
         let files = self
             .origins
             .iter()
@@ -157,7 +157,7 @@ impl Reader {
     }
 
     /// The proxies of outgoing HTTP; their problems are noted.
-    pub fn proxies(&mut self) -> Option<Proxies> {
+    pub(super) fn proxies(&mut self) -> Option<Proxies> {
         match &self.proxies {
             Ok(proxies) => Some(proxies.clone()),
             Err(problems) => {
@@ -168,12 +168,12 @@ impl Reader {
     }
 
     /// Whether the operator gave it, right or wrong.
-    pub fn is_given(&self, name: &str) -> bool {
+    pub(super) fn is_given(&self, name: &str) -> bool {
         self.origins.contains_key(name) || self.unobtained.contains_key(name)
     }
 
     /// The text, unparsed. No default stands in for what could not be obtained.
-    pub fn value(&self, name: &str) -> Option<String> {
+    pub(super) fn value(&self, name: &str) -> Option<String> {
         if self.unobtained.contains_key(name) {
             return None;
         }
@@ -181,7 +181,7 @@ impl Reader {
     }
 
     /// The file that the text comes from, if it comes from one.
-    pub fn file(&self, name: &str) -> Option<String> {
+    pub(super) fn file(&self, name: &str) -> Option<String> {
         match self.origins.get(name) {
             Some(Origin::File(path)) => Some(path.clone()),
             _ => None,
@@ -189,7 +189,7 @@ impl Reader {
     }
 
     /// Where the text comes from.
-    pub fn origin(&self, variable: &Variable) -> Origin {
+    pub(super) fn origin(&self, variable: &Variable) -> Origin {
         match self.origins.get(variable.name) {
             Some(origin) => origin.clone(),
             None if self.value(variable.name).is_some() => Origin::Default,
@@ -198,7 +198,7 @@ impl Reader {
     }
 
     /// What was read, if nothing was wrong.
-    pub fn finish<T>(mut self, read: Option<T>) -> Result<T, Problems> {
+    pub(super) fn finish<T>(mut self, read: Option<T>) -> Result<T, Problems> {
         self.problems.append(&mut self.unknown);
         match read {
             Some(value) if self.problems.is_empty() => Ok(value),
@@ -208,7 +208,7 @@ impl Reader {
 }
 
 /// Whether a value can stand in a message. A URL can hold a password where none belongs.
-pub fn is_showable(variable: &Variable, value: &str) -> bool {
+pub(super) fn is_showable(variable: &Variable, value: &str) -> bool {
     let may_hold_secret = value.contains('@')
         || value.contains("://") && (value.contains(['?', '#']) || value.contains("%40"));
     !variable.secret && !may_hold_secret

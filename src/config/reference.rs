@@ -10,7 +10,7 @@ use super::schedule::{Schedule, cron};
 use super::{Env, Problems, load};
 
 /// The list that is looked up by keyword and cannot be had whole.
-pub const DIPLOMAS: &str = "diplomas";
+pub(crate) const DIPLOMAS: &str = "diplomas";
 
 /// How to keep reference data. Paths and the label's field are assumptions about VDAB, hence variables.
 #[derive(Clone, Debug)]

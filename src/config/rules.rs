@@ -8,21 +8,21 @@ use std::time::Duration;
 use super::text::{bare, unquoted};
 
 /// Longer than anybody means, and short enough for any date that we add it to.
-pub const LONGEST: Duration = days(10_000);
+pub(super) const LONGEST: Duration = days(10_000);
 
 /// Days of 24 hours.
-pub const fn days(count: u64) -> Duration {
+pub(super) const fn days(count: u64) -> Duration {
     Duration::from_hours(24 * count)
 }
 
 /// Any text.
 #[expect(clippy::unnecessary_wraps, reason = "it is a rule")]
-pub fn text(text: &str) -> Result<String, String> {
+pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
 /// Text that can be sent in a header.
-pub fn header(text: &str) -> Result<String, String> {
+pub(super) fn header(text: &str) -> Result<String, String> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
@@ -31,7 +31,7 @@ pub fn header(text: &str) -> Result<String, String> {
 }
 
 /// One word: spaces, quotation marks or brackets come from a list in another form.
-pub fn word(text: &str) -> Result<String, String> {
+pub(super) fn word(text: &str) -> Result<String, String> {
     let separates = |c: char| c.is_whitespace() || "\"'`[](){}<>;|,".contains(c);
     if text.contains(separates) {
         return Err("must be a word without spaces, quotation marks and brackets".to_owned());
@@ -40,7 +40,7 @@ pub fn word(text: &str) -> Result<String, String> {
 }
 
 /// A whole number within bounds.
-pub fn whole<T>(range: RangeInclusive<T>) -> impl FnOnce(&str) -> Result<T, String>
+pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl FnOnce(&str) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -58,7 +58,9 @@ where
 /// A whole number with its unit, within bounds.
 ///
 /// One number and one of five units, not all that humantime would read: there `5M` is five months.
-pub fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<Duration, String> {
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl FnOnce(&str) -> Result<Duration, String> {
     move |text| {
         unbounded(text)
             .filter(|duration| range.contains(duration))
@@ -74,7 +76,7 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&str) -> Result<
 }
 
 /// `off`, or what `rule` reads. YAML makes `false` of an `off` without quotation marks.
-pub fn unless_off<T>(
+pub(super) fn unless_off<T>(
     rule: impl FnOnce(&str) -> Result<T, String>,
 ) -> impl FnOnce(&str) -> Result<Option<T>, String> {
     move |text| {
@@ -89,7 +91,7 @@ pub fn unless_off<T>(
 }
 
 /// The items of a list: between commas or on lines, with or without quotation marks, or a JSON array of strings.
-pub fn items(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn items(text: &str) -> Result<Vec<String>, String> {
     if text.starts_with('[') {
         let items: Result<Vec<String>, _> = serde_json::from_str(text);
         return items.ok().filter(|items| !items.is_empty()).ok_or_else(|| {
@@ -114,7 +116,7 @@ pub fn items(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// A list of items, each read by `rule`, whose errors read on from the item.
-pub fn list<T>(
+pub(super) fn list<T>(
     rule: impl Fn(&str) -> Result<T, String>,
 ) -> impl FnOnce(&str) -> Result<Vec<T>, String> {
     move |text| {
@@ -137,7 +139,7 @@ pub fn list<T>(
 /// The candidate that is most like `text`; empty only where there are no candidates.
 ///
 /// Common pairs of letters find `RATE` in `API_RATE_PER_MINUTE`; Jaro forgives swapped letters.
-pub fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
+pub(super) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
     const ENOUGH: usize = 64;
     let normal = |text: &str| -> String {
         text.chars()

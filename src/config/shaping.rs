@@ -63,7 +63,7 @@ impl fmt::Display for Differs {
 
 /// All of them, as this environment has them.
 #[must_use]
-pub fn shaping(env: &Env) -> Vec<Shaping> {
+pub(crate) fn shaping(env: &Env) -> Vec<Shaping> {
     let reader = Reader::new(env);
     let values = SHAPING.iter().chain(&FOLLOWED).map(|name| Shaping {
         name,

@@ -30,7 +30,7 @@ pub struct Shown {
 
 /// Each variable there is, in the table's order. Takes what [`super::Config::load`] would refuse.
 #[must_use]
-pub fn shown(env: &Env) -> Vec<Shown> {
+pub(crate) fn shown(env: &Env) -> Vec<Shown> {
     let reader = Reader::new(env);
     let proxies = shown_proxies(env);
     VARIABLES
@@ -57,7 +57,7 @@ const TARGETS: [&str; 4] = [
 
 /// For each target that is set, the proxy that requests to it go through. The values of the targets are not shown.
 #[must_use]
-pub fn routes(env: &Env) -> Vec<(&'static str, Option<Proxy>)> {
+pub(crate) fn routes(env: &Env) -> Vec<(&'static str, Option<Proxy>)> {
     let proxies = Proxies::read(env).unwrap_or_default();
     let reader = Reader::new(env);
     let ours = TARGETS

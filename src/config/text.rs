@@ -3,13 +3,13 @@
 
 /// The text without a byte order mark, spaces, line ends and NUL characters around it, and without one pair of quotation marks:
 /// `docker run --env-file` passes these on.
-pub fn bare(text: &str) -> &str {
+pub(super) fn bare(text: &str) -> &str {
     let text = trimmed(text);
     unquoted(text).map_or(text, trimmed)
 }
 
 /// The text between a pair of quotation marks, if there are no more of them within.
-pub fn unquoted(text: &str) -> Option<&str> {
+pub(super) fn unquoted(text: &str) -> Option<&str> {
     ['"', '\''].into_iter().find_map(|mark| {
         let inner = text.strip_prefix(mark)?.strip_suffix(mark)?;
         (!inner.contains(mark)).then_some(inner)
@@ -22,7 +22,7 @@ fn trimmed(text: &str) -> &str {
 
 /// Why the text cannot be what was meant, in words that read on from the name. They show nothing of the text. Items of a list
 /// may stand on lines of their own.
-pub fn fault(text: &str, is_list: bool) -> Option<String> {
+pub(super) fn fault(text: &str, is_list: bool) -> Option<String> {
     let is_break = |c: char| is_list && matches!(c, '\n' | '\r' | '\t');
     let odd = text.chars().find(|c| !is_break(*c) && is_odd(*c));
     if let Some(odd) = odd {
@@ -95,7 +95,7 @@ fn is_template(text: &str) -> bool {
 }
 
 /// Whether a secret is a word that stands for one which nobody has set.
-pub fn is_filler(secret: &str) -> bool {
+pub(super) fn is_filler(secret: &str) -> bool {
     let word: String = secret
         .chars()
         .filter(|c| !matches!(c, '-' | '_' | ' ' | '.'))

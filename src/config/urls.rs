@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 /// An HTTP URL that a secret can be sent to.
-pub fn http(text: &str) -> Result<Url, String> {
+pub(super) fn http(text: &str) -> Result<Url, String> {
     let url = encrypted(text)?;
     if url.query().is_some() {
         return Err("must hold no ? or #".to_owned());
@@ -12,7 +12,7 @@ pub fn http(text: &str) -> Result<Url, String> {
 }
 
 /// The same where the URL as a whole may be a secret, and have its token in the query.
-pub fn encrypted(text: &str) -> Result<Url, String> {
+pub(super) fn encrypted(text: &str) -> Result<Url, String> {
     refuse_spaces(text)?;
     let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
     match url.scheme() {
@@ -36,7 +36,7 @@ pub fn encrypted(text: &str) -> Result<Url, String> {
 }
 
 /// An HTTP URL that no secret of ours is sent to.
-pub fn anywhere(text: &str) -> Result<Url, String> {
+pub(super) fn anywhere(text: &str) -> Result<Url, String> {
     refuse_spaces(text)?;
     Url::parse(text)
         .ok()
@@ -53,7 +53,7 @@ fn refuse_spaces(text: &str) -> Result<(), String> {
 }
 
 /// Whether a URL names this machine.
-pub fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

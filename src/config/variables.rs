@@ -3,7 +3,7 @@
 use crate::model::dialect::TIME_FORMAT;
 
 /// What each of our names begins with.
-pub const PREFIX: &str = "CVSYNC_";
+pub(super) const PREFIX: &str = "CVSYNC_";
 
 /// One variable of the environment.
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +213,7 @@ pub const VARIABLES: &[Variable] = &[
 ///
 /// # Panics
 /// If there is none: the names come from our code, never from input.
-pub fn variable(name: &str) -> &'static Variable {
+pub(super) fn variable(name: &str) -> &'static Variable {
     VARIABLES
         .iter()
         .find(|variable| variable.name == name)

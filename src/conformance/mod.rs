@@ -13,7 +13,8 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 
-pub use self::assumptions::{ASSUMPTIONS, Assumption};
+pub use self::assumptions::ASSUMPTIONS;
+pub(crate) use self::assumptions::Assumption;
 
 use self::judge::{Eye, Judgement};
 use self::look::Looker;

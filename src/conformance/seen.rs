@@ -11,7 +11,7 @@ use crate::vdab::probe::Sight;
 
 /// All of it; `None` where it could not be looked at.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     /// Why nothing of the API could be looked at, or no more of it.
     pub trouble: Option<Trouble>,
     /// The dialect in which it answers, as far as that was found.
@@ -74,7 +74,7 @@ pub struct Seen {
 
 /// Why nothing can be told.
 #[derive(Clone, Debug)]
-pub struct Trouble {
+pub(super) struct Trouble {
     /// A sentence.
     pub what: String,
     /// The variables to look at.
@@ -85,7 +85,7 @@ pub struct Trouble {
 
 /// A page of a window.
 #[derive(Clone, Debug, Default)]
-pub struct Sample {
+pub(super) struct Sample {
     pub items: u64,
     /// The field of the total, and what it says.
     pub total: Option<(String, u64)>,
@@ -99,7 +99,7 @@ pub struct Sample {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub(super) enum Order {
     OldestFirst,
     NewestFirst,
     Neither,
@@ -107,7 +107,7 @@ pub enum Order {
 
 /// What a detail told of a listed CV.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub(super) struct Told {
     /// Its status word in the list.
     pub listed: Option<String>,
     pub status: u16,
@@ -115,7 +115,7 @@ pub struct Told {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A document with something in it; its status word, and the names of the fields that lead it.
     Document {
         word: Option<String>,
@@ -131,14 +131,14 @@ pub enum Kind {
 
 /// Names of the fields that lead a document; `None` where there is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leading {
+pub(super) struct Leading {
     pub id: Option<String>,
     pub status: Option<String>,
     pub date: Option<String>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Quota {
+pub(super) struct Quota {
     pub calls: u64,
     pub limit: Option<u64>,
     /// After the first call to it.
@@ -148,7 +148,7 @@ pub struct Quota {
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Search {
+pub(super) struct Search {
     pub trouble: Option<String>,
     /// What 5 and 6 fields are answered with.
     pub velden: Option<(u16, u16)>,
@@ -161,10 +161,10 @@ pub struct Search {
 }
 
 /// What a search with a certain filter is answered with, and how many it finds.
-pub type Filtered = (u16, Option<u64>);
+pub(super) type Filtered = (u16, Option<u64>);
 
 #[derive(Clone, Debug, Default)]
-pub struct Reference {
+pub(super) struct Reference {
     pub trouble: Option<String>,
     /// Lists that were found, and those that were not, with the status.
     pub found: Vec<List>,

@@ -26,7 +26,7 @@ const RECHECK_IDLE: TimeDelta = TimeDelta::minutes(10);
 
 /// What was done, as far as it decides what is done next.
 #[derive(Debug)]
-pub struct Agenda {
+pub(super) struct Agenda {
     sync: Ticker,
     reconcile: Option<Ticker>,
     /// A comparison that failed comes again before its schedule.
@@ -40,7 +40,7 @@ pub struct Agenda {
 
 impl Agenda {
     /// For an instance that begins to lead: a sync is due at once, the rest when it was last done long enough ago.
-    pub fn new(
+    pub(super) fn new(
         settings: &config::Sync,
         now: DateTime<Utc>,
         last_success: &BTreeMap<Job, DateTime<Utc>>,
@@ -65,7 +65,7 @@ impl Agenda {
     }
 
     /// What to do now: a sync goes before all else.
-    pub fn due(&mut self, now: DateTime<Utc>) -> Option<Request> {
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Option<Request> {
         // A clock that was set back would let what failed wait for as long as it was set back.
         let again = |at: Option<DateTime<Utc>>| {
             at.is_some_and(|at| at <= now || at > now + TimeDelta::hours(1))
@@ -84,12 +84,12 @@ impl Agenda {
     }
 
     /// Whether a sync is due by now.
-    pub fn sync_is_due(&self, now: DateTime<Utc>) -> bool {
+    pub(super) fn sync_is_due(&self, now: DateTime<Utc>) -> bool {
         self.next_sync().is_some_and(|at| at <= now)
     }
 
     /// When the next sync starts.
-    pub fn next_sync(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn next_sync(&self) -> Option<DateTime<Utc>> {
         [self.sync.next_tick(), self.sync_at]
             .into_iter()
             .flatten()
@@ -97,7 +97,7 @@ impl Agenda {
     }
 
     /// Ticks that came while a run was under way are one, and it has just been served.
-    pub fn done(&mut self, request: &Request, now: DateTime<Utc>, failed: bool) {
+    pub(super) fn done(&mut self, request: &Request, now: DateTime<Utc>, failed: bool) {
         match request {
             Request::UpToNow => {
                 self.sync.skip_to(now);
@@ -123,12 +123,12 @@ impl Agenda {
     }
 
     /// Whether there is time for CVs that were confirmed long ago.
-    pub fn may_recheck(&self, now: DateTime<Utc>) -> bool {
+    pub(super) fn may_recheck(&self, now: DateTime<Utc>) -> bool {
         self.recheck <= now
     }
 
     /// A handful was asked for, or there was none to ask for.
-    pub fn rechecked(&mut self, now: DateTime<Utc>, any: bool) {
+    pub(super) fn rechecked(&mut self, now: DateTime<Utc>, any: bool) {
         self.recheck = now + if any { RECHECK_EVERY } else { RECHECK_IDLE };
     }
 }

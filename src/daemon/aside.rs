@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_hours(1);
 const SELDOM: Duration = Duration::from_hours(24);
 
 /// All of it, for as long as this instance leads.
-pub async fn keep(
+pub(super) async fn keep(
     pipeline: &Pipeline,
     clock: &Clock,
     pause: watch::Receiver<Option<Pause>>,

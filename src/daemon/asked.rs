@@ -14,20 +14,20 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A run that was asked for and is taken up.
 #[derive(Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     id: i64,
     pub request: Request,
 }
 
 /// Whether any waits.
-pub async fn waits(store: &Store) -> bool {
+pub(super) async fn waits(store: &Store) -> bool {
     let any = store.within(PATIENCE);
     let any = any.read("looking for runs that were asked for", run_request::any);
     any.await.unwrap_or(false)
 }
 
 /// The one that has waited longest.
-pub async fn take(store: &Store) -> Option<Asked> {
+pub(super) async fn take(store: &Store) -> Option<Asked> {
     // It is asked each second, and a write costs a flush, also one that finds nothing.
     if !waits(store).await {
         return None;
@@ -56,7 +56,7 @@ pub async fn take(store: &Store) -> Option<Asked> {
 
 impl Asked {
     /// It came to its end. Where that cannot be written down it is made once more, which does no harm.
-    pub async fn done(self, store: &Store, failed: bool) {
+    pub(super) async fn done(self, store: &Store, failed: bool) {
         let done = async |tx: &mut PgConnection| run_request::done(tx, self.id, failed).await;
         let store = store.within(PATIENCE);
         if let Err(error) = store.write("recording what was asked for", done).await {

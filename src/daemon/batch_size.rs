@@ -13,7 +13,7 @@ const TIMEOUTS: u32 = 3;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct BatchSize {
+pub(super) struct BatchSize {
     now: i64,
     /// The most that the receiver takes, as far as is known, and since when.
     limit: Option<(i64, Instant)>,
@@ -21,7 +21,7 @@ pub struct BatchSize {
 }
 
 impl BatchSize {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             now: LARGEST,
             limit: None,
@@ -29,12 +29,12 @@ impl BatchSize {
         }
     }
 
-    pub fn get(&self) -> i64 {
+    pub(super) fn get(&self) -> i64 {
         self.now
     }
 
     /// A request was taken.
-    pub fn taken(&mut self, at: Instant) {
+    pub(super) fn taken(&mut self, at: Instant) {
         self.limit = self.limit.filter(|(_, since)| at - *since < REMEMBERED);
         let limit = self.limit.map_or(LARGEST, |(limit, _)| limit);
         self.now = (self.now * 2).min(limit).max(1);
@@ -43,7 +43,7 @@ impl BatchSize {
 
     /// A request with so many events was refused with this status, or not answered in time (`None`). True if the next one is
     /// smaller.
-    pub fn refused(&mut self, status: Option<u16>, events: i64, at: Instant) -> bool {
+    pub(super) fn refused(&mut self, status: Option<u16>, events: i64, at: Instant) -> bool {
         self.timeouts = if status.is_none() {
             self.timeouts + 1
         } else {

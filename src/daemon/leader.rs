@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// This instance's part in it.
 #[derive(Debug)]
-pub struct Leader {
+pub(super) struct Leader {
     /// Learns the epoch.
     store: Store,
     /// A connection of its own: whatever keeps the others busy, the lease is kept.
@@ -36,7 +36,7 @@ pub struct Leader {
 
 impl Leader {
     /// An instance with a name that no other has.
-    pub fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store) -> Self {
         let host = telemetry::host();
         Self {
             store: store.clone(),
@@ -50,7 +50,7 @@ impl Leader {
     ///
     /// # Errors
     /// [`StoreError::Gone`].
-    pub async fn stand_by(&self, board: &Board) -> Result<i64, StoreError> {
+    pub(super) async fn stand_by(&self, board: &Board) -> Result<i64, StoreError> {
         loop {
             match self.take().await {
                 Ok((Some(epoch), pause)) => {
@@ -79,7 +79,7 @@ impl Leader {
     ///
     /// # Errors
     /// [`StoreError::Gone`].
-    pub async fn keep(&self, epoch: i64) -> Result<(), StoreError> {
+    pub(super) async fn keep(&self, epoch: i64) -> Result<(), StoreError> {
         let mut renewed = Instant::now();
         loop {
             tokio::time::sleep(PERIOD).await;
@@ -108,7 +108,7 @@ impl Leader {
     }
 
     /// Lets another instance lead at once.
-    pub async fn give_up(&self, epoch: i64) {
+    pub(super) async fn give_up(&self, epoch: i64) {
         let given_up = async |tx: &mut PgConnection| lease::give_up(tx, epoch).await;
         if let Err(error) = self.lease.write("giving up the lease", given_up).await {
             tracing::warn!("the lease runs out by itself: {error}");

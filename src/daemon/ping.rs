@@ -22,7 +22,7 @@ const PEER: Peer = Peer {
 
 /// Where to, and with what.
 #[derive(Debug)]
-pub struct Ping {
+pub(super) struct Ping {
     http: reqwest::Client,
     url: SecretString,
     proxies: Proxies,
@@ -33,7 +33,7 @@ impl Ping {
     ///
     /// # Errors
     /// If there is no TLS.
-    pub fn new(url: SecretString, proxies: &Proxies) -> Result<Self, NoRoots> {
+    pub(super) fn new(url: SecretString, proxies: &Proxies) -> Result<Self, NoRoots> {
         let http = outbound::client(proxies)
             .timeout(PATIENCE)
             // A kept connection may have ended without a sign of it.
@@ -44,7 +44,7 @@ impl Ping {
     }
 
     /// Asks once. That it did not arrive is told, and no more: the next sync asks again.
-    pub async fn send(&self) {
+    pub(super) async fn send(&self) {
         let answer = self.http.get(self.url.expose_secret()).send().await;
         match answer {
             Ok(answer) if answer.status().is_success() => {}

@@ -17,14 +17,14 @@ use crate::config::Schedule;
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 
 /// Rings each second.
-pub struct Bell {
+pub(super) struct Bell {
     scheduler: JobScheduler,
     rung: Arc<Notify>,
 }
 
 impl Bell {
     /// Begins to ring.
-    pub async fn hang() -> Result<Self, JobSchedulerError> {
+    pub(super) async fn hang() -> Result<Self, JobSchedulerError> {
         let rung = Arc::new(Notify::new());
         let scheduler = JobScheduler::new().await?;
         let rings = Arc::clone(&rung);
@@ -35,19 +35,19 @@ impl Bell {
     }
 
     /// Waits for the next ring, but no longer than a few seconds: should the bell be broken, nothing is late by more.
-    pub async fn rings(&self) {
+    pub(super) async fn rings(&self) {
         let _ = tokio::time::timeout(LONGEST_SILENCE, self.rung.notified()).await;
     }
 
     /// Ends the ringing.
-    pub async fn take_down(mut self) {
+    pub(super) async fn take_down(mut self) {
         let _ = self.scheduler.shutdown().await;
     }
 }
 
 /// A schedule and the place on it.
 #[derive(Debug)]
-pub struct Ticker {
+pub(super) struct Ticker {
     schedule: Schedule,
     from: DateTime<Utc>,
     next: Option<DateTime<Utc>>,
@@ -55,7 +55,7 @@ pub struct Ticker {
 
 impl Ticker {
     /// Nothing is due before the first tick behind `from`.
-    pub fn new(schedule: Schedule, from: DateTime<Utc>) -> Self {
+    pub(super) fn new(schedule: Schedule, from: DateTime<Utc>) -> Self {
         let next = schedule.after(from);
         Self {
             schedule,
@@ -65,18 +65,18 @@ impl Ticker {
     }
 
     /// The next tick; `None` if there is none in a lifetime.
-    pub fn next_tick(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn next_tick(&self) -> Option<DateTime<Utc>> {
         self.next
     }
 
     /// Forgets all ticks up to `now`.
-    pub fn skip_to(&mut self, now: DateTime<Utc>) {
+    pub(super) fn skip_to(&mut self, now: DateTime<Utc>) {
         self.from = now;
         self.next = self.schedule.after(now);
     }
 
     /// Whether a tick has come. A clock that was set back brings the next tick nearer.
-    pub fn is_due(&mut self, now: DateTime<Utc>) -> bool {
+    pub(super) fn is_due(&mut self, now: DateTime<Utc>) -> bool {
         if now < self.from {
             self.skip_to(now);
         }

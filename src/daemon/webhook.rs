@@ -64,7 +64,7 @@ const EVENTS: &str = "application/cloudevents-batch+json";
 
 /// Where to, and with what.
 #[derive(Debug)]
-pub struct Webhook {
+pub(super) struct Webhook {
     http: reqwest::Client,
     proxies: Proxies,
     url: SecretString,
@@ -114,7 +114,7 @@ impl Webhook {
     ///
     /// # Errors
     /// If there is no TLS.
-    pub fn new(
+    pub(super) fn new(
         settings: &config::Webhook,
         proxies: &Proxies,
         store: &Store,
@@ -141,7 +141,7 @@ impl Webhook {
 
     /// Registers at the present end of the feed, if it is not registered: before the first change is written that it is to
     /// get. If the database does not let it, [`deliver_until`](Self::deliver_until) does so later.
-    pub async fn register(&self) {
+    pub(super) async fn register(&self) {
         if let Err(error) = self.registered().await {
             Self::tell(&error);
         }
@@ -166,7 +166,7 @@ impl Webhook {
     }
 
     /// Delivers until `token` is cancelled or another instance leads.
-    pub async fn deliver_until(&self, token: CancellationToken) {
+    pub(super) async fn deliver_until(&self, token: CancellationToken) {
         let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut next = Next {
             size: BatchSize::new(),

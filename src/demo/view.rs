@@ -18,7 +18,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Where everything is.
-pub fn introduce(
+pub(super) fn introduce(
     options: &Options,
     cluster: Option<&Cluster>,
     simulator: &Simulator,
@@ -73,7 +73,7 @@ pub fn introduce(
 }
 
 /// Never ends.
-pub async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
+pub(super) async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
     let lines = async {
         loop {
             tokio::time::sleep(PERIOD.saturating_sub(LOOK)).await;

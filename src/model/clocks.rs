@@ -39,7 +39,7 @@ pub struct Clocks {
 
 closed_set! {
     /// A clock that cvsync reads; the label `clock` of metrics.
-    ClockName {
+    pub ClockName {
         Source = "source",
         Local = "local",
         Database = "database",

@@ -2,20 +2,19 @@
 
 /// Declares enums, each value with its word.
 macro_rules! closed_set {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $value:ident = $word:literal,)+ })+) => {$(
+    ($($(#[$doc:meta])* $vis:vis $name:ident { $($(#[$about:meta])* $value:ident = $word:literal,)+ })+) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name {
+        $vis enum $name {
             $($(#[$about])* #[doc = concat!("`", $word, "`")] $value,)+
         }
 
         impl $name {
-            /// All values.
-            pub const ALL: &[Self] = &[$(Self::$value),+];
+            #[allow(dead_code, reason = "not every set is walked through")]
+            $vis const ALL: &[Self] = &[$(Self::$value),+];
 
-            /// The word for it.
             #[must_use]
-            pub fn as_str(self) -> &'static str {
+            $vis fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$value => $word,)+
                 }

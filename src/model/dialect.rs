@@ -138,7 +138,7 @@ impl Paging {
 }
 
 /// RFC 3339 in UTC with milliseconds, as the contract has it.
-pub const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
+pub(crate) const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 
 /// How a source speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]

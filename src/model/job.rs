@@ -6,7 +6,7 @@ use super::closed_set::closed_set;
 
 closed_set! {
     /// A job; the column `job` of `job_success`, and the label `job` of metrics.
-    Job {
+    pub Job {
         /// An operator approves held deletes.
         ApproveDeletes = "deletes_approved",
         /// Once a day: old tombstones and repeated windows are forgotten.
@@ -23,11 +23,12 @@ closed_set! {
 
 impl Job {
     /// The jobs whose last success an operator sees.
-    pub const SHOWN: [Self; 4] = [Self::Reconcile, Self::Reference, Self::Relist, Self::Sync];
+    pub(crate) const SHOWN: [Self; 4] =
+        [Self::Reconcile, Self::Reference, Self::Relist, Self::Sync];
 
     /// The job with this word; `None` for one of another version of cvsync.
     #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
+    pub(crate) fn of(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|job| job.as_str() == word)
     }
 }

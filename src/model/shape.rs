@@ -42,7 +42,7 @@ enum Shape {
 use Shape::{Fields, List, Open, Plain};
 
 /// The fields at the top of a document that the contract names.
-pub fn top_fields() -> impl Iterator<Item = &'static str> {
+pub(crate) fn top_fields() -> impl Iterator<Item = &'static str> {
     let fields = match CV {
         Fields(fields) => fields,
         Plain | Open | List(_) => &[],
@@ -145,7 +145,7 @@ const MOST: usize = 100;
 
 /// The places of a document that are not as the contract has them, each once, as paths such as `ervaringen[].loon`; mostly none.
 #[must_use]
-pub fn drift(document: &Value) -> Vec<(DriftKind, String)> {
+pub(crate) fn drift(document: &Value) -> Vec<(DriftKind, String)> {
     let mut found = Vec::new();
     compare(&CV, document, &mut Vec::new(), &mut found);
     found
@@ -191,7 +191,7 @@ fn note(found: &mut Vec<(DriftKind, String)>, kind: DriftKind, path: &[&str]) {
 
 /// The drift of a status word that nobody told us.
 #[must_use]
-pub fn new_status(word: &str) -> (DriftKind, String) {
+pub(crate) fn new_status(word: &str) -> (DriftKind, String) {
     (DriftKind::NewStatus, shown(word).to_owned())
 }
 

@@ -8,13 +8,13 @@ const PART: i64 = 10;
 
 /// Whether so few changes are far below what is usual.
 #[must_use]
-pub fn is_quiet(now: i64, usual: i64) -> bool {
+pub(crate) fn is_quiet(now: i64, usual: i64) -> bool {
     usual >= ENOUGH && now.saturating_mul(PART) < usual
 }
 
 /// What is usual. `earlier` are the same hours of the weeks before, those without a sync left out; one week alone is no custom.
 #[must_use]
-pub fn usual(earlier: &[i64]) -> Option<i64> {
+pub(crate) fn usual(earlier: &[i64]) -> Option<i64> {
     let mut earlier: Vec<_> = earlier.iter().copied().filter(|count| *count > 0).collect();
     if earlier.len() < 2 {
         return None;

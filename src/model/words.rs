@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 /// `1,234`
-pub fn number(number: impl TryInto<i128>) -> String {
+pub(crate) fn number(number: impl TryInto<i128>) -> String {
     let number = number.try_into().unwrap_or_default();
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
@@ -20,7 +20,7 @@ pub fn number(number: impl TryInto<i128>) -> String {
 }
 
 /// `1 CV`, `2 CVs`
-pub fn count(count: impl TryInto<i128>, one: &str) -> String {
+pub(crate) fn count(count: impl TryInto<i128>, one: &str) -> String {
     let text = number(count);
     let s = if text == "1" { "" } else { "s" };
     format!("{text} {one}{s}")
@@ -28,7 +28,7 @@ pub fn count(count: impl TryInto<i128>, one: &str) -> String {
 
 /// Two units at most: `62 s`, `4 min`, `1 h 20 min`, `3 days`.
 #[must_use]
-pub fn span(span: TimeDelta) -> String {
+pub(crate) fn span(span: TimeDelta) -> String {
     let seconds = span.num_seconds().max(0);
     let two = |number: i64, unit: &str, rest: i64, small: &str| match rest {
         0 => format!("{number} {unit}"),
@@ -46,7 +46,7 @@ pub fn span(span: TimeDelta) -> String {
 
 /// `2026-02-13T12:00:00Z`
 #[must_use]
-pub fn moment(at: DateTime<Utc>) -> String {
+pub(crate) fn moment(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 

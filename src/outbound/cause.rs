@@ -9,7 +9,7 @@ use crate::config::Proxy;
 
 /// The other side of a request, by the variables that it is configured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The variable with its URL.
     pub url: &'static str,
     /// The variable that names a file of root certificates for it.
@@ -18,7 +18,7 @@ pub struct Peer {
 
 /// Cause and remedy of a request that got no response, over `proxy` if there is one.
 #[must_use]
-pub fn cause(error: &reqwest::Error, peer: Peer, proxy: Option<&Proxy>) -> String {
+pub(crate) fn cause(error: &reqwest::Error, peer: Peer, proxy: Option<&Proxy>) -> String {
     let tunnel = causes(error).find_map(|error| {
         let text = error.to_string();
         text.strip_prefix("tunnel error: ").map(str::to_owned)
@@ -66,7 +66,7 @@ pub fn cause(error: &reqwest::Error, peer: Peer, proxy: Option<&Proxy>) -> Strin
 
 /// Cause and remedy of a status that a proxy alone answers.
 #[must_use]
-pub fn refusal(proxy: &Proxy, status: u16) -> String {
+pub(crate) fn refusal(proxy: &Proxy, status: u16) -> String {
     format!(
         "the proxy {proxy} refuses the credentials or asks for some ({status}); set {} to http://USER:PASSWORD@HOST:PORT",
         proxy.variable()

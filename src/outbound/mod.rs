@@ -5,7 +5,7 @@ mod cause;
 use reqwest::{ClientBuilder, Proxy, redirect, retry, tls};
 use url::Url;
 
-pub use self::cause::{Peer, cause, refusal};
+pub(crate) use self::cause::{Peer, cause, refusal};
 use crate::config::Proxies;
 
 /// A client for anything but the proxies of its requests, with every door shut that nobody needs.
@@ -14,7 +14,7 @@ use crate::config::Proxies;
 /// - No resending behind our back: those calls would escape the quota.
 /// - No proxy but the configured ones, and none for this machine.
 /// - TLS 1.2 or newer.
-pub fn client(proxies: &Proxies) -> ClientBuilder {
+pub(crate) fn client(proxies: &Proxies) -> ClientBuilder {
     let builder = reqwest::Client::builder()
         .user_agent(concat!("cvsync/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
@@ -36,4 +36,4 @@ pub fn client(proxies: &Proxies) -> ClientBuilder {
 #[error(
     "no root certificates for TLS were found on this machine; install its ca-certificates, or set SSL_CERT_FILE to a PEM file of root certificates"
 )]
-pub struct NoRoots(#[from] reqwest::Error);
+pub(crate) struct NoRoots(#[from] reqwest::Error);

@@ -36,11 +36,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::Answer;
-pub use call::{Call, CallRecord, Operation};
-pub use faults::{Fault, FaultKind, FaultShare, FaultShareError, Target};
+pub use call::{CallRecord, Operation};
+pub use faults::{Fault, FaultShare};
 pub use handle::Handle;
-pub use quirks::{Quirk, QuirkError};
-pub use settings::Settings;
+pub use quirks::Quirk;
+pub(crate) use settings::Settings;
 pub use world::World;
 
 use crate::clock::Clock;

@@ -10,7 +10,7 @@ use crate::model::Job;
 /// Records `deletes` that were applied at `at`, the time of their rows in `cv_change`, and removes records that no longer
 /// count. To be called within the turn of [`cv_change`](super::cv_change::take_turn), so that no two transactions remove the
 /// same rows.
-pub async fn record(
+pub(crate) async fn record(
     tx: &mut PgConnection,
     deletes: usize,
     at: DateTime<Utc>,
@@ -31,7 +31,7 @@ pub async fn record(
 }
 
 /// Deletes within the last day that nobody approved, counted from the last approval where that is later.
-pub async fn unapproved_deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, StoreError> {
+pub(crate) async fn unapproved_deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(query_scalar(
         "with since as (
              select greatest(
@@ -53,6 +53,6 @@ pub async fn unapproved_deletes_of_a_day(tx: &mut PgConnection) -> Result<i64, S
 }
 
 /// A person approves deletes now: what was deleted before counts no longer.
-pub async fn begin_anew(tx: &mut PgConnection) -> Result<(), StoreError> {
+pub(crate) async fn begin_anew(tx: &mut PgConnection) -> Result<(), StoreError> {
     super::job_success::record(tx, Job::ApproveDeletes).await
 }

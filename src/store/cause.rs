@@ -9,7 +9,7 @@ use sqlx::error::DatabaseError;
 use super::StoreError;
 
 /// A connection that failed, or broke off.
-pub fn of_io(error: &io::Error) -> StoreError {
+pub(super) fn of_io(error: &io::Error) -> StoreError {
     if let Some(tls) = tls(error) {
         return of_tls(tls);
     }
@@ -46,7 +46,7 @@ pub fn of_io(error: &io::Error) -> StoreError {
 }
 
 /// An error of TLS itself, or of a file that it needs.
-pub fn of_tls_layer(error: &(dyn std::error::Error + 'static)) -> StoreError {
+pub(super) fn of_tls_layer(error: &(dyn std::error::Error + 'static)) -> StoreError {
     match error.downcast_ref::<TlsError>() {
         Some(error) => of_tls(error),
         // sqlx has no type for it.
@@ -62,7 +62,7 @@ pub fn of_tls_layer(error: &(dyn std::error::Error + 'static)) -> StoreError {
 }
 
 /// Whether the system or TLS says what was wrong, in contrast to a host name that does not resolve.
-pub fn is_known(error: &io::Error) -> bool {
+pub(super) fn is_known(error: &io::Error) -> bool {
     error.raw_os_error().is_some()
         || tls(error).is_some()
         || error.kind() == io::ErrorKind::UnexpectedEof
@@ -156,7 +156,7 @@ fn names(presented: &[String]) -> String {
 }
 
 /// The remedy for a refused connection or statement, by SQLSTATE.
-pub fn remedy(code: &str) -> Option<&'static str> {
+pub(super) fn remedy(code: &str) -> Option<&'static str> {
     Some(match code {
         "28P01" => "check the user and password in CVSYNC_DATABASE_URL",
         "28000" => {

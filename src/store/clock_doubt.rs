@@ -7,14 +7,14 @@ use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 
 /// PostgreSQL's time now.
-pub async fn database_time(tx: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
+pub(crate) async fn database_time(tx: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
     Ok(query_scalar("select clock_timestamp()")
         .fetch_one(tx)
         .await?)
 }
 
 /// The span, if there is one.
-pub async fn read(
+pub(crate) async fn read(
     tx: &mut PgConnection,
 ) -> Result<Option<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
     Ok(query_as("select van, tot from cvsync.clock_doubt")
@@ -23,7 +23,7 @@ pub async fn read(
 }
 
 /// Widens it to hold `van` and `tot`.
-pub async fn widen(
+pub(crate) async fn widen(
     tx: &mut PgConnection,
     van: DateTime<Utc>,
     tot: DateTime<Utc>,
@@ -43,7 +43,7 @@ pub async fn widen(
 }
 
 /// Forgets it, unless it has been widened meanwhile.
-pub async fn clear(
+pub(crate) async fn clear(
     tx: &mut PgConnection,
     van: DateTime<Utc>,
     tot: DateTime<Utc>,

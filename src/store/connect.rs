@@ -17,7 +17,7 @@ use crate::config::{Database, Pem, Roots, SslMode};
 ///
 /// # Errors
 /// [`StoreError::Broken`] where this machine has no root certificates to verify the server with.
-pub fn options(database: &Database) -> Result<PgConnectOptions, StoreError> {
+pub(super) fn options(database: &Database) -> Result<PgConnectOptions, StoreError> {
     let tls = &database.tls;
     let mut options = PgConnectOptions::from_str(database.url.expose_secret())
         .map_err(|_| StoreError::Broken("CVSYNC_DATABASE_URL cannot be read".to_owned()))?
@@ -107,7 +107,7 @@ fn is_socket(options: &PgConnectOptions) -> bool {
 }
 
 /// Why a connection could not be opened.
-pub async fn refused(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
+pub(super) async fn refused(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
     match error {
         // Files are read again for each connection.
         sqlx::Error::Io(io)

@@ -9,10 +9,10 @@ use super::sql::{query, query_scalar};
 use super::{StoreError, cv_change, feed_consumer};
 
 /// What it is called among the consumers.
-pub const CONSUMER: &str = "search";
+pub(crate) const CONSUMER: &str = "search";
 
 /// Whether there is anything to take up. Locks and writes nothing, since it is asked all day.
-pub async fn is_behind(tx: &mut PgConnection) -> Result<bool, StoreError> {
+pub(crate) async fn is_behind(tx: &mut PgConnection) -> Result<bool, StoreError> {
     Ok(query_scalar(
         "select coalesce(
                     (select exists (select from cvsync.cv_change where cv_change.seq > consumer.seq)
@@ -27,7 +27,7 @@ pub async fn is_behind(tx: &mut PgConnection) -> Result<bool, StoreError> {
 
 /// The result of [`take_up`].
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TakenUp {
+pub(crate) struct TakenUp {
     /// Changes that were processed.
     pub changes: usize,
     /// CVs among them that PostgreSQL cannot index. Searches do not find them until they change.
@@ -37,7 +37,7 @@ pub struct TakenUp {
 /// Processes at most `limit` changes of the feed. A CV that PostgreSQL cannot index is set aside in `cv_unsearchable`.
 ///
 /// One at a time does it, whoever leads: a slower one would put an older document over a newer one.
-pub async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<TakenUp, StoreError> {
+pub(crate) async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<TakenUp, StoreError> {
     let from: Option<i64> = query_scalar(
         "select seq
            from cvsync.feed_consumer
@@ -74,7 +74,7 @@ pub async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<TakenUp, Store
 }
 
 /// The number of CVs that PostgreSQL cannot index.
-pub async fn set_aside(tx: &mut PgConnection) -> Result<i64, StoreError> {
+pub(crate) async fn set_aside(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(query_scalar("select count(*) from cvsync.cv_unsearchable")
         .fetch_one(tx)
         .await?)

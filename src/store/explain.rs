@@ -13,7 +13,7 @@ use crate::model::CvId;
 
 /// See the module's documentation.
 #[derive(Debug, Default, Serialize)]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The stored document's times.
     pub stored: Option<Stored>,
     /// What was last seen at the source.
@@ -30,7 +30,7 @@ pub struct Explanation {
 
 /// A stored document.
 #[derive(Debug, Serialize, sqlx::FromRow)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// When it came.
     pub first_seen_at: DateTime<Utc>,
     /// When its content last changed here.
@@ -39,7 +39,7 @@ pub struct Stored {
 
 /// What an answer said.
 #[derive(Debug, Serialize, sqlx::FromRow)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The source's time when it was asked for.
     pub as_of: DateTime<Utc>,
     pub gone: bool,
@@ -47,7 +47,7 @@ pub struct Seen {
 
 /// A line of the feed.
 #[derive(Debug, Serialize, sqlx::FromRow)]
-pub struct Change {
+pub(crate) struct Change {
     /// Its place.
     pub seq: i64,
     /// `upsert` or `delete`.
@@ -62,7 +62,7 @@ const LOOKED_UP: usize = 10_000;
 
 /// Those among `ids` of which there is no document, no parked row and no change in the feed: the database never had them, as far as
 /// it remembers.
-pub async fn unknown(tx: &mut PgConnection, ids: &[CvId]) -> Result<Vec<Uuid>, StoreError> {
+pub(crate) async fn unknown(tx: &mut PgConnection, ids: &[CvId]) -> Result<Vec<Uuid>, StoreError> {
     let mut unknown = Vec::new();
     for ids in ids.chunks(LOOKED_UP) {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
@@ -94,7 +94,7 @@ pub async fn unknown(tx: &mut PgConnection, ids: &[CvId]) -> Result<Vec<Uuid>, S
 }
 
 /// Asks all tables.
-pub async fn explain(tx: &mut PgConnection, id: CvId) -> Result<Explanation, StoreError> {
+pub(crate) async fn explain(tx: &mut PgConnection, id: CvId) -> Result<Explanation, StoreError> {
     Ok(Explanation {
         stored: query_as("select first_seen_at, changed_at from cvsync.cv where cv_id = $1")
             .bind(id.0)

@@ -8,7 +8,7 @@ use super::sql::{query, query_as};
 use super::{StoreError, cv_change};
 
 /// The name of the webhook among the consumers.
-pub const WEBHOOK: &str = "webhook";
+pub(crate) const WEBHOOK: &str = "webhook";
 
 /// A reader of the feed.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -26,7 +26,10 @@ pub struct Consumer {
 }
 
 /// Those that are furthest behind, the last first.
-pub async fn slowest(tx: &mut PgConnection, limit: i64) -> Result<Vec<Consumer>, StoreError> {
+pub(crate) async fn slowest(
+    tx: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<Consumer>, StoreError> {
     let last = cv_change::last_seq(&mut *tx).await?;
     Ok(query_as(
         "select name, seq, greatest($1 - seq, 0) as behind, updated_at,
@@ -48,7 +51,10 @@ pub async fn slowest(tx: &mut PgConnection, limit: i64) -> Result<Vec<Consumer>,
 }
 
 /// Where this one is, and up to where the feed has been removed; `None` if it is not registered.
-pub async fn place(tx: &mut PgConnection, name: &str) -> Result<Option<(i64, i64)>, StoreError> {
+pub(crate) async fn place(
+    tx: &mut PgConnection,
+    name: &str,
+) -> Result<Option<(i64, i64)>, StoreError> {
     Ok(query_as(
         "select seq, removed_seq
            from cvsync.feed_consumer
@@ -61,7 +67,7 @@ pub async fn place(tx: &mut PgConnection, name: &str) -> Result<Option<(i64, i64
 }
 
 /// Registers it at the present end of the feed, unless it is registered; true if it was not.
-pub async fn register(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
+pub(crate) async fn register(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
     let last = cv_change::last_seq(&mut *tx).await?;
     let added = query(
         "insert into cvsync.feed_consumer (name, seq)
@@ -76,7 +82,7 @@ pub async fn register(tx: &mut PgConnection, name: &str) -> Result<bool, StoreEr
 }
 
 /// Moves it on, if it is where it was read to be: where somebody has moved or forgotten it meanwhile, that stands.
-pub async fn move_on(
+pub(crate) async fn move_on(
     tx: &mut PgConnection,
     name: &str,
     from: i64,
@@ -97,7 +103,7 @@ pub async fn move_on(
 }
 
 /// Drops it: nothing is kept for it any longer. False if there is none of this name.
-pub async fn forget(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
+pub(crate) async fn forget(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
     let dropped = query("delete from cvsync.feed_consumer where name = $1")
         .bind(name)
         .execute(tx)

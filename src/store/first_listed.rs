@@ -10,7 +10,7 @@ use super::StoreError;
 use super::sql::query_as;
 
 /// By id, for those among `ids` that wait.
-pub async fn ages(
+pub(crate) async fn ages(
     tx: &mut PgConnection,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Duration>, StoreError> {

@@ -30,7 +30,7 @@ pub struct Minute {
 
 /// Writes down the minute that is now, whatever its `at` says, and forgets the oldest. Where two instances led within one
 /// minute their counts are added.
-pub async fn record(tx: &mut PgConnection, minute: &Minute) -> Result<(), StoreError> {
+pub(crate) async fn record(tx: &mut PgConnection, minute: &Minute) -> Result<(), StoreError> {
     query(
         "insert into cvsync.history as known (at, lag_seconds, upserted, deleted, calls, parked, stored)
          values (date_trunc('minute', now()), $1, $2, $3, $4, $5, $6)
@@ -58,7 +58,7 @@ pub async fn record(tx: &mut PgConnection, minute: &Minute) -> Result<(), StoreE
 }
 
 /// The calls of the latest minute, if somebody led in the last few.
-pub async fn latest_calls(tx: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+pub(crate) async fn latest_calls(tx: &mut PgConnection) -> Result<Option<i64>, StoreError> {
     Ok(query_scalar(
         "select calls
            from cvsync.history
@@ -71,7 +71,7 @@ pub async fn latest_calls(tx: &mut PgConnection) -> Result<Option<i64>, StoreErr
 }
 
 /// The last day, oldest first.
-pub async fn last_day(tx: &mut PgConnection) -> Result<Vec<Minute>, StoreError> {
+pub(crate) async fn last_day(tx: &mut PgConnection) -> Result<Vec<Minute>, StoreError> {
     Ok(query_as(
         "select at, lag_seconds, upserted, deleted, calls, parked, stored
            from cvsync.history

@@ -38,7 +38,7 @@ impl From<Option<String>> for Memory {
 }
 
 /// This one is here, and knows this.
-pub async fn seen(
+pub(crate) async fn seen(
     tx: &mut PgConnection,
     name: &str,
     version: &str,
@@ -80,7 +80,7 @@ fn remove_nul(value: &mut Value) {
 }
 
 /// This one stops.
-pub async fn gone(tx: &mut PgConnection, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn gone(tx: &mut PgConnection, name: &str) -> Result<(), StoreError> {
     query("delete from cvsync.instance where name = $1")
         .bind(name)
         .execute(tx)
@@ -89,7 +89,7 @@ pub async fn gone(tx: &mut PgConnection, name: &str) -> Result<(), StoreError> {
 }
 
 /// All that were seen lately, the latest first. Works with a schema in which instances do not say what they know, too.
-pub async fn all(tx: &mut PgConnection) -> Result<Vec<Instance>, StoreError> {
+pub(crate) async fn all(tx: &mut PgConnection) -> Result<Vec<Instance>, StoreError> {
     Ok(query_as(
         "select name, version, started_at, seen_at, seen_at < now() - interval '1 minute' as silent,
                 to_jsonb(instance) ->> 'memory' as memory

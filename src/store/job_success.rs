@@ -10,7 +10,7 @@ use super::sql::{query, query_as};
 use crate::model::Job;
 
 /// Records that the job has just succeeded.
-pub async fn record(tx: &mut PgConnection, job: Job) -> Result<(), StoreError> {
+pub(crate) async fn record(tx: &mut PgConnection, job: Job) -> Result<(), StoreError> {
     query(
         "insert into cvsync.job_success (job, at)
          values ($1, now())
@@ -23,7 +23,7 @@ pub async fn record(tx: &mut PgConnection, job: Job) -> Result<(), StoreError> {
 }
 
 /// The time at which each job last succeeded. Jobs of another version of cvsync are left out.
-pub async fn all(tx: &mut PgConnection) -> Result<BTreeMap<Job, DateTime<Utc>>, StoreError> {
+pub(crate) async fn all(tx: &mut PgConnection) -> Result<BTreeMap<Job, DateTime<Utc>>, StoreError> {
     let rows: Vec<(String, DateTime<Utc>)> = query_as("select job, at from cvsync.job_success")
         .fetch_all(tx)
         .await?;
@@ -34,7 +34,9 @@ pub async fn all(tx: &mut PgConnection) -> Result<BTreeMap<Job, DateTime<Utc>>, 
 }
 
 /// The same for the jobs that an operator sees.
-pub async fn shown(tx: &mut PgConnection) -> Result<BTreeMap<Job, DateTime<Utc>>, StoreError> {
+pub(crate) async fn shown(
+    tx: &mut PgConnection,
+) -> Result<BTreeMap<Job, DateTime<Utc>>, StoreError> {
     let mut jobs = all(tx).await?;
     jobs.retain(|job, _| Job::SHOWN.contains(job));
     Ok(jobs)

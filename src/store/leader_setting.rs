@@ -18,7 +18,10 @@ pub struct LeaderSetting {
 }
 
 /// Writes down the leader's settings in place of those of the leader before.
-pub async fn record(tx: &mut PgConnection, settings: &[LeaderSetting]) -> Result<(), StoreError> {
+pub(crate) async fn record(
+    tx: &mut PgConnection,
+    settings: &[LeaderSetting],
+) -> Result<(), StoreError> {
     let names: Vec<&str> = settings.iter().map(|it| it.name.as_str()).collect();
     let values: Vec<Option<&str>> = settings.iter().map(|it| it.value.as_deref()).collect();
     let origins: Vec<&str> = settings.iter().map(|it| it.origin.as_str()).collect();
@@ -43,7 +46,7 @@ pub async fn record(tx: &mut PgConnection, settings: &[LeaderSetting]) -> Result
 }
 
 /// The settings of the latest leader. Empty if none has led, or if the schema is older than this table.
-pub async fn all(tx: &mut PgConnection) -> Result<Vec<LeaderSetting>, StoreError> {
+pub(crate) async fn all(tx: &mut PgConnection) -> Result<Vec<LeaderSetting>, StoreError> {
     let is_there: bool = query_scalar("select to_regclass('cvsync.leader_setting') is not null")
         .fetch_one(&mut *tx)
         .await?;

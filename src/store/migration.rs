@@ -25,7 +25,7 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Migrations of the database against those of this cvsync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schema {
+pub(super) enum Schema {
     /// There is nothing to migrate.
     Current,
     /// Some migrations, or all, are still to be applied.
@@ -51,7 +51,7 @@ impl Schema {
     ///
     /// # Errors
     /// [`StoreError`], also where this role may not read them.
-    pub async fn read(tx: &mut PgConnection) -> Result<Self, StoreError> {
+    pub(super) async fn read(tx: &mut PgConnection) -> Result<Self, StoreError> {
         // Read from the catalogue: `to_regclass` fails for a role that may not use the schema.
         let there: bool = query_scalar(
             "select exists (select from pg_class

@@ -9,11 +9,11 @@ use super::sql::{query, query_as};
 use crate::model::sha256;
 
 /// The longest name, in characters.
-pub const LONGEST_NAME: usize = 100;
+pub(crate) const LONGEST_NAME: usize = 100;
 
 /// A client as a person sees it.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-pub struct MirrorClient {
+pub(crate) struct MirrorClient {
     /// What a person called it.
     pub name: String,
     /// When its key was made.
@@ -26,12 +26,12 @@ pub struct MirrorClient {
 
 /// What is kept of a key. A key is 256 random bits, so a plain SHA-256 is enough: there is no list of likely keys to try.
 #[must_use]
-pub fn key_hash(key: &[u8]) -> [u8; 32] {
+pub(crate) fn key_hash(key: &[u8]) -> [u8; 32] {
     sha256(key)
 }
 
 /// Lets a client in; false if there is or was one of this name.
-pub async fn add(
+pub(crate) async fn add(
     tx: &mut PgConnection,
     name: &str,
     key_hash: &[u8; 32],
@@ -49,7 +49,7 @@ pub async fn add(
 }
 
 /// Shuts a client out for good; false if there is none of this name.
-pub async fn revoke(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
+pub(crate) async fn revoke(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
     let revoked = query(
         "update cvsync.mirror_client
             set revoked_at = coalesce(revoked_at, now())
@@ -62,7 +62,10 @@ pub async fn revoke(tx: &mut PgConnection, name: &str) -> Result<bool, StoreErro
 }
 
 /// All that there ever were, by name.
-pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<MirrorClient>, StoreError> {
+pub(crate) async fn list(
+    tx: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<MirrorClient>, StoreError> {
     Ok(query_as(
         "select name, created_at, last_used_at, revoked_at
            from cvsync.mirror_client
@@ -75,7 +78,7 @@ pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<MirrorClient>
 }
 
 /// Name and key hash of those whose keys open.
-pub async fn in_force(tx: &mut PgConnection) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+pub(crate) async fn in_force(tx: &mut PgConnection) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
     Ok(query_as(
         "select name, key_hash
            from cvsync.mirror_client
@@ -86,7 +89,7 @@ pub async fn in_force(tx: &mut PgConnection) -> Result<Vec<(String, Vec<u8>)>, S
 }
 
 /// Notes that a client calls now; no more often than each minute, whatever the number of instances.
-pub async fn used(tx: &mut PgConnection, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn used(tx: &mut PgConnection, name: &str) -> Result<(), StoreError> {
     query(
         "update cvsync.mirror_client
             set last_used_at = now()

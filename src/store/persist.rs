@@ -21,11 +21,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The error of a database that is being waited for.
-pub type Trouble = watch::Sender<Option<StoreError>>;
+pub(crate) type Trouble = watch::Sender<Option<StoreError>>;
 
 /// A store whose transactions are repeated: they must be right when they are done twice.
 #[derive(Clone, Copy, Debug)]
-pub struct Persistent<'a> {
+pub(crate) struct Persistent<'a> {
     /// The store that makes the transactions.
     pub store: &'a Store,
     /// How long a person at a terminal waits for a database that is away; the daemon waits for as long as it takes.
@@ -41,7 +41,7 @@ impl Persistent<'_> {
     ///
     /// # Errors
     /// One that no waiting mends, that repeats, that outlasts the patience, or [`StoreError::Stopped`].
-    pub async fn read<T>(
+    pub(crate) async fn read<T>(
         self,
         what: &'static str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError> + Clone,
@@ -59,7 +59,7 @@ impl Persistent<'_> {
     }
 
     /// As [`Store::write`].
-    pub async fn write<T>(
+    pub(crate) async fn write<T>(
         self,
         what: &'static str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, StoreError> + Clone,
@@ -77,7 +77,7 @@ impl Persistent<'_> {
     }
 
     /// As [`Store::migrate`].
-    pub async fn migrate(self) -> Result<(), StoreError> {
+    pub(crate) async fn migrate(self) -> Result<(), StoreError> {
         let begin = || Attempts::begin(self, "migrating the schema");
         let mut attempts = begin();
         loop {

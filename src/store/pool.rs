@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long to wait for a connection before it counts as missing.
-pub const ACQUIRE: Duration = Duration::from_secs(5);
+pub(super) const ACQUIRE: Duration = Duration::from_secs(5);
 
 /// How long one that nobody needs any more may go on with what it was asked.
 const RELEASE: Duration = Duration::from_secs(10);
 
 /// Connections that take leave of the server when the last clone is dropped, or the command ends.
 #[derive(Clone)]
-pub struct Pool(Arc<Open>);
+pub(super) struct Pool(Arc<Open>);
 
 /// The pool of sqlx, which by itself drops connections without a word: the server logs each as lost.
 struct Open {
@@ -34,7 +34,7 @@ static POOLS: Mutex<Vec<Weak<Open>>> = Mutex::new(Vec::new());
 static CLOSING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
 
 /// Closes every connection of this process, as far as that is possible within `limit`.
-pub async fn close_all(limit: Duration) {
+pub(crate) async fn close_all(limit: Duration) {
     let open: Vec<Arc<Open>> = {
         let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
         pools.drain(..).filter_map(|pool| pool.upgrade()).collect()
@@ -72,7 +72,7 @@ impl Deref for Pool {
 }
 
 /// So many connections, which are opened when they are first needed.
-pub fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> Pool {
+pub(super) fn pool(connections: u32, options: PgConnectOptions, trust: Trust) -> Pool {
     let closing = CancellationToken::new();
     let released = closing.clone();
     let pool = PgPoolOptions::new()
@@ -115,21 +115,21 @@ async fn is_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
 /// Since when connections are trusted: those that were there when the database last took no writes are not. After a fail-over an old one
 /// may lead to what is a read-only replica by now, for as long as it lives. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Trust(Arc<Mutex<Instant>>);
+pub(super) struct Trust(Arc<Mutex<Instant>>);
 
 impl Trust {
     /// Every connection is trusted.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Instant::now())))
     }
 
     /// From now on only new connections are.
-    pub fn withdraw(&self) {
+    pub(super) fn withdraw(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Whether one of this age is.
-    pub fn holds(&self, age: Duration) -> bool {
+    pub(super) fn holds(&self, age: Duration) -> bool {
         age <= self
             .0
             .lock()

@@ -10,7 +10,7 @@ const FORGOTTEN: &str = "1 minute";
 
 /// Calls that somebody waits for.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct QuotaLoan {
+pub(crate) struct QuotaLoan {
     /// Its number.
     pub id: i64,
     /// Which calls.
@@ -20,7 +20,11 @@ pub struct QuotaLoan {
 }
 
 /// Asks for calls; the number to look for.
-pub async fn ask(tx: &mut PgConnection, operation: &str, calls: u32) -> Result<i64, StoreError> {
+pub(crate) async fn ask(
+    tx: &mut PgConnection,
+    operation: &str,
+    calls: u32,
+) -> Result<i64, StoreError> {
     query("delete from cvsync.quota_loan where asked_at < now() - $1::interval")
         .bind(FORGOTTEN)
         .execute(&mut *tx)
@@ -37,7 +41,7 @@ pub async fn ask(tx: &mut PgConnection, operation: &str, calls: u32) -> Result<i
 }
 
 /// Whether they are granted; then the row has done its duty and is gone.
-pub async fn collect(tx: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+pub(crate) async fn collect(tx: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
     let collected = query(
         "delete from cvsync.quota_loan
           where id = $1
@@ -50,7 +54,7 @@ pub async fn collect(tx: &mut PgConnection, id: i64) -> Result<bool, StoreError>
 }
 
 /// They are not wanted any longer.
-pub async fn withdraw(tx: &mut PgConnection, id: i64) -> Result<(), StoreError> {
+pub(crate) async fn withdraw(tx: &mut PgConnection, id: i64) -> Result<(), StoreError> {
     query("delete from cvsync.quota_loan where id = $1")
         .bind(id)
         .execute(tx)
@@ -59,7 +63,7 @@ pub async fn withdraw(tx: &mut PgConnection, id: i64) -> Result<(), StoreError> 
 }
 
 /// Whoever has waited longest.
-pub async fn waiting(tx: &mut PgConnection) -> Result<Option<QuotaLoan>, StoreError> {
+pub(crate) async fn waiting(tx: &mut PgConnection) -> Result<Option<QuotaLoan>, StoreError> {
     Ok(query_as(
         "select id, operation, calls
            from cvsync.quota_loan
@@ -74,7 +78,7 @@ pub async fn waiting(tx: &mut PgConnection) -> Result<Option<QuotaLoan>, StoreEr
 }
 
 /// They may be made now.
-pub async fn grant(tx: &mut PgConnection, id: i64) -> Result<(), StoreError> {
+pub(crate) async fn grant(tx: &mut PgConnection, id: i64) -> Result<(), StoreError> {
     query("update cvsync.quota_loan set granted_at = clock_timestamp() where id = $1")
         .bind(id)
         .execute(tx)

@@ -13,7 +13,7 @@ const LABELLED: &str = "180 days";
 
 /// Writes entries of a list, each code at most once. One that comes without a label keeps the one it had, and one that is not
 /// among them stays as it is: VDAB may list it no longer, and old CVs hold it all the same.
-pub async fn upsert(
+pub(crate) async fn upsert(
     tx: &mut PgConnection,
     list: &str,
     entries: &[(&str, Option<&str>)],
@@ -39,7 +39,7 @@ pub async fn upsert(
 /// The codes of diploma's in the `limit` CVs behind `after`, and the last of these CVs; `None` where there are no more.
 ///
 /// `naam` holds free text as well: what does not look like a code is left where it is.
-pub async fn diplomas_in_cvs(
+pub(crate) async fn diplomas_in_cvs(
     tx: &mut PgConnection,
     after: Uuid,
     limit: i64,
@@ -70,7 +70,7 @@ pub async fn diplomas_in_cvs(
 }
 
 /// Those of these diploma's that have to be looked up, those that never were first.
-pub async fn to_look_up(
+pub(crate) async fn to_look_up(
     tx: &mut PgConnection,
     codes: &[String],
 ) -> Result<Vec<String>, StoreError> {

@@ -8,7 +8,7 @@ use super::sql::{query, query_scalar};
 use super::watermark::KANDIDATEN;
 
 /// Where the last second listing ended; `None` before the first one.
-pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+pub(crate) async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
     Ok(
         query_scalar("select position from cvsync.relisted where stream = $1")
             .bind(KANDIDATEN)
@@ -18,7 +18,7 @@ pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreE
 }
 
 /// A second listing ended at `position`. The mark may go back: one ahead of the watermark was never right.
-pub async fn set(tx: &mut PgConnection, position: DateTime<Utc>) -> Result<(), StoreError> {
+pub(crate) async fn set(tx: &mut PgConnection, position: DateTime<Utc>) -> Result<(), StoreError> {
     query(
         "insert into cvsync.relisted (stream, position)
          values ($1, $2)

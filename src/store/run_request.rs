@@ -63,7 +63,7 @@ pub struct RunRequest {
 }
 
 /// Asks for a run; for the same as one that nobody has taken up yet, once.
-pub async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Result<(), StoreError> {
+pub(crate) async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Result<(), StoreError> {
     query(
         "insert into cvsync.run_request (what, ids)
          select $1, $2
@@ -85,7 +85,7 @@ pub async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Result<(), 
 }
 
 /// Whether any waits.
-pub async fn any(tx: &mut PgConnection) -> Result<bool, StoreError> {
+pub(crate) async fn any(tx: &mut PgConnection) -> Result<bool, StoreError> {
     Ok(
         query_scalar("select exists (select from cvsync.run_request where done_at is null)")
             .fetch_one(tx)
@@ -94,7 +94,7 @@ pub async fn any(tx: &mut PgConnection) -> Result<bool, StoreError> {
 }
 
 /// Takes up the one that has waited longest, also where another leader took it up and did not come to its end.
-pub async fn take(tx: &mut PgConnection) -> Result<Option<RunRequest>, StoreError> {
+pub(crate) async fn take(tx: &mut PgConnection) -> Result<Option<RunRequest>, StoreError> {
     Ok(query_as(
         "update cvsync.run_request
             set taken_at = now()
@@ -106,7 +106,7 @@ pub async fn take(tx: &mut PgConnection) -> Result<Option<RunRequest>, StoreErro
 }
 
 /// It came to its end.
-pub async fn done(tx: &mut PgConnection, id: i64, failed: bool) -> Result<(), StoreError> {
+pub(crate) async fn done(tx: &mut PgConnection, id: i64, failed: bool) -> Result<(), StoreError> {
     query("update cvsync.run_request set done_at = now(), failed = $2 where id = $1")
         .bind(id)
         .bind(failed)
@@ -116,7 +116,10 @@ pub async fn done(tx: &mut PgConnection, id: i64, failed: bool) -> Result<(), St
 }
 
 /// The latest, newest first.
-pub async fn latest(tx: &mut PgConnection, limit: i64) -> Result<Vec<RunRequest>, StoreError> {
+pub(crate) async fn latest(
+    tx: &mut PgConnection,
+    limit: i64,
+) -> Result<Vec<RunRequest>, StoreError> {
     Ok(query_as(
         "select id, what, ids, requested_at, taken_at, done_at, failed
            from cvsync.run_request

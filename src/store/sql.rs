@@ -11,12 +11,12 @@ use sqlx::query::{Query, QueryAs, QueryScalar};
 use sqlx::{Decode, FromRow, Type};
 
 /// As [`sqlx::query()`].
-pub fn query(sql: &'static str) -> Query<'static, Postgres, PgArguments> {
+pub(super) fn query(sql: &'static str) -> Query<'static, Postgres, PgArguments> {
     sqlx::query(sql).persistent(false)
 }
 
 /// As [`sqlx::query_as()`].
-pub fn query_as<T>(sql: &'static str) -> QueryAs<'static, Postgres, T, PgArguments>
+pub(super) fn query_as<T>(sql: &'static str) -> QueryAs<'static, Postgres, T, PgArguments>
 where
     T: for<'r> FromRow<'r, PgRow>,
 {
@@ -24,7 +24,7 @@ where
 }
 
 /// As [`sqlx::query_scalar()`].
-pub fn query_scalar<T>(sql: &'static str) -> QueryScalar<'static, Postgres, T, PgArguments>
+pub(super) fn query_scalar<T>(sql: &'static str) -> QueryScalar<'static, Postgres, T, PgArguments>
 where
     (T,): for<'r> FromRow<'r, PgRow>,
     T: for<'r> Decode<'r, Postgres> + Type<Postgres>,

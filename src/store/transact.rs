@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use super::{Remedy, Store, StoreError, lease};
 
 /// PostgreSQL ends a statement after 60 s, so a connection that says nothing for so long is dead.
-pub const LIMIT: Duration = Duration::from_secs(90);
+pub(super) const LIMIT: Duration = Duration::from_secs(90);
 
 /// How long to wait for the begin of a transaction. A connection that takes longer is dead.
 const OPEN: Duration = Duration::from_secs(10);
@@ -28,10 +28,10 @@ macro_rules! limited {
 }
 
 const BEGIN_WRITE: &str = limited!("begin");
-pub const BEGIN_READ: &str = limited!("begin read only");
+pub(super) const BEGIN_READ: &str = limited!("begin read only");
 
 /// One snapshot, and no plan that pays off over minutes alone.
-pub const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read, read only;
+pub(super) const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read, read only;
     set local statement_timeout = '8s';
     set local lock_timeout = '5s';
     set local idle_in_transaction_session_timeout = '10s';
@@ -162,7 +162,7 @@ impl Store {
 }
 
 /// The result of `work`; an answer that comes later than `limit` counts as none.
-pub async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {

@@ -7,10 +7,10 @@ use super::StoreError;
 use super::sql::{query, query_scalar};
 
 /// The stream of CVs.
-pub const KANDIDATEN: &str = "kandidaten";
+pub(crate) const KANDIDATEN: &str = "kandidaten";
 
 /// Where the stream stands; `None` before its first window has settled.
-pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+pub(crate) async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
     Ok(
         query_scalar("select position from cvsync.watermark where stream = $1")
             .bind(KANDIDATEN)
@@ -23,7 +23,7 @@ pub async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreE
 /// nothing.
 ///
 /// Where a person has moved it back meanwhile, before `from`, it stays: what lies between is to be listed again.
-pub async fn advance(
+pub(crate) async fn advance(
     tx: &mut PgConnection,
     from: DateTime<Utc>,
     position: DateTime<Utc>,
@@ -46,7 +46,7 @@ pub async fn advance(
 }
 
 /// Moves it back to `position`, and keeps a record of that; where it was, or `None` if it lies behind already.
-pub async fn rewind(
+pub(crate) async fn rewind(
     tx: &mut PgConnection,
     position: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {

@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 4 << 20;
 const LINGER: Duration = Duration::from_millis(50);
 
 /// Collects until the last sender is gone. While the writer is busy a batch goes on growing.
-pub async fn run(hand: &Hand, mut outcomes: Receiver<Done>, batches: Sender<Vec<Done>>) {
+pub(super) async fn run(hand: &Hand, mut outcomes: Receiver<Done>, batches: Sender<Vec<Done>>) {
     let mut open = true;
     let mut batch = Vec::new();
     let mut bytes = 0;

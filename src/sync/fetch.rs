@@ -62,7 +62,7 @@ struct Stage<'a> {
 }
 
 /// Fetches until the lister is done, or this run is asked to stop.
-pub async fn run(
+pub(super) async fn run(
     pipeline: &Pipeline,
     hand: &Hand,
     workers: &Semaphore,

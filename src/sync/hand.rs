@@ -18,7 +18,7 @@ const MOST: usize = 1_500;
 
 /// Room for what is in hand.
 #[derive(Debug)]
-pub struct Hand {
+pub(super) struct Hand {
     room: Arc<Semaphore>,
     size: AtomicUsize,
     most: usize,
@@ -27,11 +27,11 @@ pub struct Hand {
 
 /// The place of one answer, from before the call until it is written.
 #[derive(Debug)]
-pub struct Place(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
+pub(super) struct Place(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
 
 impl Hand {
     /// Room for one answer for each of `workers`; for many, later, where the quota lets them be used.
-    pub fn new(workers: usize, per_minute: u32) -> Self {
+    pub(super) fn new(workers: usize, per_minute: u32) -> Self {
         Self {
             room: Arc::new(Semaphore::new(workers)),
             size: AtomicUsize::new(workers),
@@ -45,23 +45,23 @@ impl Hand {
     }
 
     /// Answers that there is room for.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.size.load(Ordering::Relaxed)
     }
 
     /// Answers that are in hand, and calls whose answers have a place already.
-    pub fn taken(&self) -> usize {
+    pub(super) fn taken(&self) -> usize {
         self.size().saturating_sub(self.room.available_permits())
     }
 
     /// Waits for a place; `None` never comes, since the room is never closed.
-    pub async fn place(&self) -> Option<Place> {
+    pub(super) async fn place(&self) -> Option<Place> {
         let permit = Arc::clone(&self.room).acquire_owned().await;
         permit.ok().map(Place)
     }
 
     /// So many more are written.
-    pub fn written(&self, answers: usize) {
+    pub(super) fn written(&self, answers: usize) {
         let written = self.written.fetch_add(answers, Ordering::Relaxed) + answers;
         if written >= YOUNG {
             let before = self.size.swap(self.most, Ordering::Relaxed);

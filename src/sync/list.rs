@@ -36,7 +36,7 @@ const TRACED: u32 = 100;
 
 /// Does `task` until `yields` says to stop, and returns the rest of it. May be dropped at any time: a window that was not listed
 /// completely is never settled.
-pub async fn run(
+pub(super) async fn run(
     pipeline: &Pipeline,
     task: Task,
     work: Sender<Work>,

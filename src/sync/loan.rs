@@ -36,7 +36,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const TRY_AGAIN: Duration = Duration::from_mins(1);
 
 /// From now on `client` calls out of the quota of the daemon that leads, while one does and until what this returns is dropped.
-pub fn borrow(client: &mut Client, store: &Store) -> AbortOnDropHandle<()> {
+pub(crate) fn borrow(client: &mut Client, store: &Store) -> AbortOnDropHandle<()> {
     let (asks, asked) = mpsc::channel(1);
     client.borrow_from(&asks);
     let period = Duration::from_mins(1) / client.per_minute();
@@ -119,7 +119,7 @@ async fn withdraw(store: &Store, id: i64) -> Result<(), StoreError> {
 }
 
 /// The leader's side: lends to whoever asks, until it is dropped.
-pub async fn lend(client: &Client, store: &Store) -> Infallible {
+pub(crate) async fn lend(client: &Client, store: &Store) -> Infallible {
     let store = &store.within(PATIENCE);
     let mut last_asked: Option<Instant> = None;
     loop {

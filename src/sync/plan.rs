@@ -8,7 +8,7 @@ use crate::model::Window;
 
 /// A window to be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Planned {
+pub(super) struct Planned {
     /// The span.
     pub window: Window,
     /// Whether it lies before the watermark, which then moves to its end; else it is listed once more.
@@ -22,7 +22,7 @@ pub struct Planned {
 ///
 /// Windows are planned one by one, since only the first answer tells the source's time.
 #[derive(Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     next: VecDeque<Planned>,
     cursor: DateTime<Utc>,
     /// Where windows ended that lie ahead: those of before the watermark was moved back.
@@ -53,7 +53,7 @@ fn thin(ends: &[DateTime<Utc>], watermark: DateTime<Utc>, cell: TimeDelta) -> Ve
 impl Plan {
     /// A run from `watermark` on, or from `from` where there is none yet. `ends` are those of earlier windows, in order.
     #[must_use]
-    pub fn new(
+    pub(super) fn new(
         watermark: Option<DateTime<Utc>>,
         from: DateTime<Utc>,
         overlap: TimeDelta,
@@ -76,7 +76,7 @@ impl Plan {
 
     /// Listed once more from `van` to `tot`, cut where earlier windows ended; the watermark stays.
     #[must_use]
-    pub fn again(
+    pub(super) fn again(
         van: DateTime<Utc>,
         tot: DateTime<Utc>,
         overlap: TimeDelta,
@@ -109,7 +109,7 @@ impl Plan {
     }
 
     /// The next window; none of them ends behind `horizon`, up to where the source is settled by now.
-    pub fn next(&mut self, horizon: DateTime<Utc>) -> Option<Planned> {
+    pub(super) fn next(&mut self, horizon: DateTime<Utc>) -> Option<Planned> {
         if let Some(planned) = self.next.pop_front() {
             let Planned { window, fresh } = planned;
             // It may have been planned before the windows became narrower.
@@ -149,34 +149,34 @@ impl Plan {
     }
 
     /// Lists `first` and then `second` before anything else: a window too full to be read in one answer.
-    pub fn cut(&mut self, first: Planned, second: Planned) {
+    pub(super) fn cut(&mut self, first: Planned, second: Planned) {
         self.next.push_front(second);
         self.next.push_front(first);
     }
 
     /// Lists `planned` before anything else.
-    pub fn again_first(&mut self, planned: Planned) {
+    pub(super) fn again_first(&mut self, planned: Planned) {
         self.next.push_front(planned);
     }
 
     /// No window is wider than this from now on.
-    pub fn limit(&mut self, width: TimeDelta) {
+    pub(super) fn limit(&mut self, width: TimeDelta) {
         self.width = width;
     }
 
     /// Takes note of where the source is settled, as the first answer shows: the run goes there and no further.
-    pub fn set_goal(&mut self, settled: DateTime<Utc>) {
+    pub(super) fn set_goal(&mut self, settled: DateTime<Utc>) {
         self.goal.get_or_insert(settled);
     }
 
     /// Where the run goes, once that is known.
     #[must_use]
-    pub fn goal(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn goal(&self) -> Option<DateTime<Utc>> {
         self.goal
     }
 
     /// No more windows in this run: what lies ahead cannot be proven yet.
-    pub fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.next.clear();
         self.goal = Some(self.cursor);
     }

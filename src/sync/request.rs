@@ -10,7 +10,7 @@ use crate::model::{CvId, Job, Window};
 use crate::telemetry::Horizon;
 
 /// From one second listing to the next.
-pub const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
+pub(crate) const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
 
 /// A second listing costs a call for each piece that a sync listed: a month of them is some minutes of quota. The comparison at night
 /// covers what is older.

@@ -12,7 +12,7 @@ use crate::store::Applied;
 
 /// A window whose listing has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Listed {
+pub(super) struct Listed {
     /// Its place in the run, from 0 without gaps.
     pub seq: u64,
     /// Its row in `sync_window`; none for what is only compared.
@@ -31,7 +31,7 @@ pub struct Listed {
 
 /// A window all of whose ids have met their end.
 #[derive(Clone, Copy, Debug)]
-pub struct Settled {
+pub(super) struct Settled {
     /// The window.
     pub listed: Listed,
     /// What became of its ids.
@@ -40,14 +40,14 @@ pub struct Settled {
 
 /// The windows of one run that are not settled yet. Listings and ends may be told in any order.
 #[derive(Debug, Default)]
-pub struct Settlement {
+pub(super) struct Settlement {
     next: u64,
     windows: BTreeMap<u64, (Option<Listed>, Tally)>,
 }
 
 impl Settlement {
     /// The listing of a window has ended.
-    pub fn listed(&mut self, listed: Listed) {
+    pub(super) fn listed(&mut self, listed: Listed) {
         let (slot, tally) = self.windows.entry(listed.seq).or_default();
         tally.listed = listed.ids;
         tally.skipped = listed.skipped;
@@ -55,12 +55,12 @@ impl Settlement {
     }
 
     /// One id of window `seq` has met its end.
-    pub fn done(&mut self, seq: u64, end: Applied) {
+    pub(super) fn done(&mut self, seq: u64, end: Applied) {
         end.count_in(&mut self.windows.entry(seq).or_default().1);
     }
 
     /// Takes out the windows that are settled, with all before them.
-    pub fn take_settled(&mut self) -> Vec<Settled> {
+    pub(super) fn take_settled(&mut self) -> Vec<Settled> {
         let mut settled = Vec::new();
         while let Some(window) = self.take_next() {
             settled.push(window);

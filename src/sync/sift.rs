@@ -13,7 +13,7 @@ use crate::vdab::BulkItem;
 
 /// What to do about one listed id.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(super) enum Decision {
     /// Its detail has to be asked for.
     Fetch(CvId),
     /// Its fate is known without asking.
@@ -24,7 +24,7 @@ pub enum Decision {
 
 /// What the database knows of the ids on a page.
 #[derive(Debug, Default)]
-pub struct Knowledge {
+pub(super) struct Knowledge {
     /// Ids whose state is known as of the window's settled end or later, and whether they are gone.
     pub confirmed: HashMap<Uuid, bool>,
     /// Ids that are parked and not due, where such are to be left alone.
@@ -38,7 +38,7 @@ pub struct Knowledge {
 /// `standing` is the meaning of its status word on this page, see [`standings`]. A detail call that is not needed is not made. But where what we hold contradicts the listing (we hold it as gone, the
 /// listing says it is there), the later answer decides.
 #[must_use]
-pub fn sift(
+pub(super) fn sift(
     item: &BulkItem,
     seq: u64,
     as_of: DateTime<Utc>,
@@ -76,13 +76,13 @@ pub fn sift(
 
 /// Under what a listed id is parked: a UUID in its usual spelling, or garbage made short and printable.
 #[must_use]
-pub fn parked_key(text: &str) -> String {
+pub(super) fn parked_key(text: &str) -> String {
     CvId::parse(text).map_or_else(|| parked_cv::key(text), |id| id.to_string())
 }
 
 /// Each CV on a page with the meaning of its status word. If a CV stands twice with different words, its detail decides.
 #[must_use]
-pub fn standings(items: &[BulkItem], words: &StatusWords) -> HashMap<Uuid, Standing> {
+pub(super) fn standings(items: &[BulkItem], words: &StatusWords) -> HashMap<Uuid, Standing> {
     let mut standings = HashMap::new();
     for item in items {
         if let Some(id) = item.cv_id.as_deref().and_then(CvId::parse) {
@@ -102,7 +102,7 @@ pub fn standings(items: &[BulkItem], words: &StatusWords) -> HashMap<Uuid, Stand
 
 /// Listed ids by what they say about themselves, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
+pub(super) struct Labels {
     live: u64,
     gone: u64,
     unknown: u64,
@@ -111,7 +111,7 @@ pub struct Labels {
 
 impl Labels {
     /// Counts the items of a page.
-    pub fn count(&mut self, items: &[BulkItem], words: &StatusWords) {
+    pub(super) fn count(&mut self, items: &[BulkItem], words: &StatusWords) {
         for item in items {
             let valid = item.cv_id.as_deref().and_then(CvId::parse).is_some();
             *match words.standing(item.status.as_deref()) {
@@ -125,7 +125,7 @@ impl Labels {
 
     /// Each status with its count.
     #[must_use]
-    pub fn counts(self) -> [(ListedStatus, u64); 4] {
+    pub(super) fn counts(self) -> [(ListedStatus, u64); 4] {
         [
             (ListedStatus::Live, self.live),
             (ListedStatus::Gone, self.gone),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 
 /// The source takes windows of this width, whatever else it refuses.
-pub const NARROWEST: TimeDelta = TimeDelta::hours(1);
+pub(super) const NARROWEST: TimeDelta = TimeDelta::hours(1);
 
 /// After this time the full width is tried again.
 const REMEMBERED: Duration = Duration::from_hours(24);
@@ -18,7 +18,7 @@ const ROUNDING: TimeDelta = TimeDelta::milliseconds(2);
 
 /// The widths that the source takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Widths {
+pub(super) enum Widths {
     /// It takes windows as wide as configured.
     #[default]
     Full,
@@ -43,7 +43,7 @@ pub enum Widths {
 impl Widths {
     /// The widest window to request, where `full` is the configured width.
     #[must_use]
-    pub fn widest(self, full: TimeDelta, now: Instant) -> TimeDelta {
+    pub(super) fn widest(self, full: TimeDelta, now: Instant) -> TimeDelta {
         match self {
             Self::Full => full,
             Self::Refused(refused) => half(refused).min(full),
@@ -54,7 +54,7 @@ impl Widths {
 
     /// The width that windows are limited to, while it is remembered.
     #[must_use]
-    pub fn limit(self, now: Instant) -> Option<TimeDelta> {
+    pub(super) fn limit(self, now: Instant) -> Option<TimeDelta> {
         match self {
             Self::Limited { width, since } if now < since + REMEMBERED => Some(width),
             _ => None,
@@ -63,7 +63,7 @@ impl Widths {
 
     /// The state after a refused window of `width`; `None` where its width cannot be the reason.
     #[must_use]
-    pub fn refused(self, width: TimeDelta, now: Instant) -> Option<Self> {
+    pub(super) fn refused(self, width: TimeDelta, now: Instant) -> Option<Self> {
         if width <= NARROWEST {
             return None;
         }
@@ -78,7 +78,7 @@ impl Widths {
 
     /// The state after an accepted window of `width`.
     #[must_use]
-    pub fn accepted(self, width: TimeDelta, now: Instant) -> Self {
+    pub(super) fn accepted(self, width: TimeDelta, now: Instant) -> Self {
         match self {
             Self::Refused(refused) | Self::Doubted { refused, .. } if width >= refused => {
                 Self::Full

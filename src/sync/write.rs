@@ -18,7 +18,7 @@ static UNSTORABLE: Throttle = Throttle::new();
 static HELD: Throttle = Throttle::new();
 
 /// Writes until the last batch has come.
-pub async fn run(
+pub(super) async fn run(
     pipeline: &Pipeline,
     hand: &Hand,
     mut batches: Receiver<Vec<Done>>,

@@ -25,7 +25,7 @@ const LONG_SECONDS: &[f64] = &[
 const QUERY_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0];
 
 #[derive(Clone, Debug)]
-pub struct Instruments {
+pub(super) struct Instruments {
     pub http_request: Histogram<f64>,
     pub query: Histogram<f64>,
     pub http_served: Histogram<f64>,
@@ -45,7 +45,7 @@ pub struct Instruments {
 }
 
 impl Instruments {
-    pub fn new(meter: &Meter) -> Self {
+    pub(super) fn new(meter: &Meter) -> Self {
         let seconds = |name: &'static str, bounds: &[f64], description: &'static str| {
             meter
                 .f64_histogram(name)

@@ -4,21 +4,21 @@ use crate::model::closed_set;
 
 closed_set! {
     /// The end of a window; `outcome` of `cvsync_windows_total`.
-    WindowOutcome {
+    pub WindowOutcome {
         Settled = "settled",
         Relisted = "relisted",
         Failed = "failed",
     }
 
     /// A change of a window while its pages are read; `kind` of `cvsync_page_drift_total`.
-    PageDrift {
+    pub PageDrift {
         Grew = "grew",
         Shrank = "shrank",
         Duplicate = "duplicate",
     }
 
     /// The meaning of a listed id's status; `status` of `cvsync_listed_total`.
-    ListedStatus {
+    pub ListedStatus {
         Live = "live",
         Gone = "gone",
         Unknown = "unknown",
@@ -26,7 +26,7 @@ closed_set! {
     }
 
     /// The result for a listed id; `result` of `cvsync_records_total`.
-    RecordResult {
+    pub(crate) RecordResult {
         Inserted = "inserted",
         Updated = "updated",
         Unchanged = "unchanged",
@@ -38,26 +38,26 @@ closed_set! {
     }
 
     /// The kind of a committed change; `kind` of `cvsync_apply_delay_seconds`.
-    ChangeKind {
+    pub ChangeKind {
         Upsert = "upsert",
         Delete = "delete",
     }
 
     /// The second listing that showed a late change; `horizon` of `cvsync_late_arrivals_total`.
-    Horizon {
+    pub Horizon {
         Overlap = "overlap",
         Relist = "relist",
     }
 
     /// The stage whose attempt is repeated; `stage` of `cvsync_retries_total`.
-    RetriedStage {
+    pub RetriedStage {
         List = "list",
         Fetch = "fetch",
         Database = "database",
     }
 
     /// The reason why no calls are made; `reason` of `cvsync_gate_closed_seconds_total`.
-    ClosedBy {
+    pub ClosedBy {
         RateLimit = "rate_limit",
         Auth = "auth",
         Outage = "outage",
@@ -66,7 +66,7 @@ closed_set! {
     }
 
     /// The end of a request to the webhook; `outcome` of `cvsync_webhook_deliveries_total`.
-    DeliveryOutcome {
+    pub DeliveryOutcome {
         Delivered = "delivered",
         Refused = "refused",
         Timeout = "timeout",

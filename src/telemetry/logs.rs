@@ -58,7 +58,7 @@ impl Screen {
 ///
 /// # Errors
 /// If logging was installed before.
-pub fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option<Traces>> {
+pub(crate) fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option<Traces>> {
     let format = log.format.unwrap_or(if io::stderr().is_terminal() {
         LogFormat::Text
     } else {

@@ -9,13 +9,13 @@ mod spans;
 mod stderr;
 mod throttle;
 
-pub use self::labels::{
-    ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift, RecordResult,
-    RetriedStage, WindowOutcome,
+pub(crate) use self::labels::{
+    ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift, RetriedStage,
+    WindowOutcome,
 };
-pub use self::logs::{Screen, install};
+pub(crate) use self::logs::{Screen, install};
 pub use self::metrics::Metrics;
-pub use self::otlp::{Traces, host, probe};
-pub use self::spans::{failed, link, run_span};
-pub use self::stderr::STDERR;
-pub use self::throttle::Throttle;
+pub(crate) use self::otlp::{Traces, host, probe};
+pub(crate) use self::spans::{failed, link, run_span};
+pub(crate) use self::stderr::STDERR;
+pub(crate) use self::throttle::Throttle;

@@ -6,7 +6,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// The span of a run of this name, with its trace's id for log lines.
 #[must_use]
-pub fn run_span(name: &'static str) -> Span {
+pub(crate) fn run_span(name: &'static str) -> Span {
     let span = tracing::info_span!(
         "run",
         otel.name = name,
@@ -29,12 +29,12 @@ fn trace_id(span: &Span) -> Option<String> {
 }
 
 /// Says in `span` that it has to do with `other`.
-pub fn link(span: &Span, other: &Span) {
+pub(crate) fn link(span: &Span, other: &Span) {
     span.add_link(other.context().span().span_context().clone());
 }
 
 /// Says in `span`, which has fields for it, that it failed, and how.
-pub fn failed(span: &Span, class: &'static str) {
+pub(crate) fn failed(span: &Span, class: &'static str) {
     span.record("error.type", class);
     span.record("otel.status_code", "ERROR");
 }

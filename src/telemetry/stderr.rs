@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(20);
 const LATELY: Duration = Duration::from_mins(10);
 
 /// The process's only one.
-pub static STDERR: LazyLock<Stderr> = LazyLock::new(|| {
+pub(crate) static STDERR: LazyLock<Stderr> = LazyLock::new(|| {
     // Without a thread nothing is written: what does not fit is dropped and counted.
     let _ = thread::Builder::new()
         .name("stderr".to_owned())
@@ -34,37 +34,37 @@ pub static STDERR: LazyLock<Stderr> = LazyLock::new(|| {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Stderr {
+pub(crate) struct Stderr {
     queue: Queue,
 }
 
 impl Stderr {
     /// Has text written soon. Never waits.
-    pub fn write(&self, text: &[u8]) {
+    pub(crate) fn write(&self, text: &[u8]) {
         self.queue.push(text);
     }
 
     /// Waits until everything is written, but no longer than `limit`.
-    pub fn flush(&self, limit: Duration) {
+    pub(crate) fn flush(&self, limit: Duration) {
         self.queue.flush(limit);
     }
 
     /// How many lines were not written: there was no room for them, or writing them failed.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.queue.state().dropped
     }
 
     /// Whether lines were dropped in the last ten minutes.
     #[must_use]
-    pub fn drops(&self) -> bool {
+    pub(crate) fn drops(&self) -> bool {
         let at = self.queue.state().dropped_at;
         at.is_some_and(|at| at.elapsed() < LATELY)
     }
 
     /// Whether the writer has been in one write for 30 seconds.
     #[must_use]
-    pub fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.queue.state().is_stuck(Instant::now())
     }
 }

@@ -12,7 +12,7 @@ const QUIET: Duration = Duration::from_mins(10);
 
 /// Decides which events of one place in the code get a log line. It has an entry for each kind, so kinds must come from a closed set.
 #[derive(Debug, Default)]
-pub struct Throttle(Mutex<BTreeMap<&'static str, Events>>);
+pub(crate) struct Throttle(Mutex<BTreeMap<&'static str, Events>>);
 
 #[derive(Debug)]
 struct Events {
@@ -24,12 +24,12 @@ struct Events {
 impl Throttle {
     /// One without events.
     #[must_use]
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(Mutex::new(BTreeMap::new()))
     }
 
     /// Counts `times` events of this kind. If a line is due, returns the total since the trouble began.
-    pub fn due(&self, kind: &'static str, times: u64) -> Option<u64> {
+    pub(crate) fn due(&self, kind: &'static str, times: u64) -> Option<u64> {
         self.due_at(kind, times, Instant::now())
     }
 

@@ -10,7 +10,7 @@ const IN_A_ROW: u32 = 3;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Absence {
+pub(super) struct Absence {
     seen: Mutex<Seen>,
     /// Held by the one caller that asks for live CVs.
     pub turn: tokio::sync::Mutex<()>,
@@ -26,20 +26,20 @@ struct Seen {
 
 impl Absence {
     /// A request that started at `asked` brought a document.
-    pub fn live(&self, asked: Instant) {
+    pub(super) fn live(&self, asked: Instant) {
         let mut seen = self.lock();
         seen.in_a_row = 0;
         seen.live = seen.live.max(Some(asked));
     }
 
     /// A CV is said to be gone.
-    pub fn gone(&self) {
+    pub(super) fn gone(&self) {
         let mut seen = self.lock();
         seen.in_a_row = seen.in_a_row.saturating_add(1);
     }
 
     /// Whether an answer of `told` that a CV is gone needs no further proof.
-    pub fn is_plausible(&self, told: Instant) -> bool {
+    pub(super) fn is_plausible(&self, told: Instant) -> bool {
         let seen = self.lock();
         seen.live
             .is_some_and(|asked| seen.in_a_row <= IN_A_ROW || asked >= told)

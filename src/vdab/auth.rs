@@ -25,7 +25,7 @@ const MARGIN: Duration = Duration::from_mins(1);
 
 /// The key, and the token if there is one.
 #[derive(Debug)]
-pub struct Auth {
+pub(super) struct Auth {
     key: RwLock<HeaderValue>,
     key_file: Option<config::SecretFile>,
     /// What we show was refused: it is read or asked for anew before the next request.
@@ -60,7 +60,7 @@ const LONGEST_LIFE: u64 = 86_400;
 impl Auth {
     /// `None` if the key holds characters that no header can.
     #[must_use]
-    pub fn new(api: &config::Api) -> Option<Self> {
+    pub(super) fn new(api: &config::Api) -> Option<Self> {
         Some(Self {
             key: RwLock::new(header(&api.key)?),
             key_file: api.key_file.clone(),
@@ -76,7 +76,7 @@ impl Auth {
     ///
     /// # Errors
     /// Whatever the token server answers instead of a token.
-    pub async fn sign(
+    pub(super) async fn sign(
         &self,
         http: &Http,
         request: RequestBuilder,
@@ -99,7 +99,7 @@ impl Auth {
     }
 
     /// Key or token were refused: the next request shows the key that is in its file by then, and a new token.
-    pub fn doubt(&self) {
+    pub(super) fn doubt(&self) {
         self.doubted.store(true, Ordering::Relaxed);
     }
 

@@ -9,21 +9,21 @@ const MOST: usize = 10;
 
 /// The latest answer first.
 #[derive(Debug, Default)]
-pub struct Canaries(Mutex<Vec<CvId>>);
+pub(super) struct Canaries(Mutex<Vec<CvId>>);
 
 impl Canaries {
     /// The one to ask for.
-    pub fn first(&self) -> Option<CvId> {
+    pub(super) fn first(&self) -> Option<CvId> {
         self.lock().first().copied()
     }
 
     /// The one to ask for where `id` itself proves nothing.
-    pub fn other_than(&self, id: CvId) -> Option<CvId> {
+    pub(super) fn other_than(&self, id: CvId) -> Option<CvId> {
         self.lock().iter().copied().find(|canary| *canary != id)
     }
 
     /// It is there: an answer has just said so.
-    pub fn answered(&self, id: CvId) {
+    pub(super) fn answered(&self, id: CvId) {
         let mut known = self.lock();
         known.retain(|canary| *canary != id);
         known.insert(0, id);
@@ -31,7 +31,7 @@ impl Canaries {
     }
 
     /// Those that somebody else knows of, as far as there is room for them.
-    pub fn suggest(&self, ids: impl IntoIterator<Item = CvId>) {
+    pub(super) fn suggest(&self, ids: impl IntoIterator<Item = CvId>) {
         let mut known = self.lock();
         for id in ids {
             if known.len() < MOST && !known.contains(&id) {
@@ -41,7 +41,7 @@ impl Canaries {
     }
 
     /// It is gone, or may fail by itself: the next one is asked for from now on.
-    pub fn drop(&self, id: CvId) {
+    pub(super) fn drop(&self, id: CvId) {
         self.lock().retain(|canary| *canary != id);
     }
 

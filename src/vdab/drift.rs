@@ -9,7 +9,7 @@ use crate::model::DriftKind;
 const MOST: usize = 100;
 
 /// What was seen, by kind: paths of fields, and status words.
-pub type Seen = BTreeMap<DriftKind, BTreeSet<String>>;
+pub(crate) type Seen = BTreeMap<DriftKind, BTreeSet<String>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Drift(Mutex<Seen>);

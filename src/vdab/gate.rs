@@ -28,7 +28,7 @@ const SUSPECTS: u32 = 10;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub(super) struct Gate {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -76,7 +76,7 @@ pub struct ClosedGate {
 
 /// Leave to send one request. Its answer must be reported; dropping it without a report lets another one try.
 #[derive(Debug)]
-pub struct Pass<'a> {
+pub(super) struct Pass<'a> {
     gate: &'a Gate,
     kind: Kind,
 }
@@ -97,7 +97,7 @@ impl Gate {
     /// # Errors
     /// [`ApiError::GaveUp`] as soon as it is clear that the gate stays closed for longer than `patience`; a refused key
     /// does so at once. Without `patience` it waits for as long as it takes.
-    pub async fn pass(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
+    pub(super) async fn pass(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
         let mut waiter = None;
         loop {
             let changed = self.changed.notified();
@@ -136,20 +136,20 @@ impl Gate {
 
     /// Whether any request succeeded since `instant`.
     #[must_use]
-    pub fn healthy_since(&self, instant: Instant) -> bool {
+    pub(super) fn healthy_since(&self, instant: Instant) -> bool {
         self.lock().last_healthy.is_some_and(|at| at > instant)
     }
 
     /// Whether calls make sense now.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.lock().closed.is_none()
     }
 
     /// The gate as an operator sees it; `None` while it is open, and where its time is over and nobody wants to pass: it is the
     /// next caller that finds out.
     #[must_use]
-    pub fn closed(&self) -> Option<ClosedGate> {
+    pub(super) fn closed(&self) -> Option<ClosedGate> {
         let state = self.lock();
         let closed = state.closed.as_ref()?;
         let now = Instant::now();
@@ -166,7 +166,7 @@ impl Gate {
 
     /// Time spent closed since the last call, by reason.
     #[must_use]
-    pub fn take_closed_time(&self) -> HashMap<Reason, Duration> {
+    pub(super) fn take_closed_time(&self) -> HashMap<Reason, Duration> {
         let mut state = self.lock();
         state.count(Instant::now());
         std::mem::take(&mut state.uncounted)
@@ -180,21 +180,21 @@ impl Gate {
 impl<'a> Pass<'a> {
     /// Whether it is still good: the gate is open and nobody checks it, or this is the probe.
     #[must_use]
-    pub fn holds(&self) -> bool {
+    pub(super) fn holds(&self) -> bool {
         let state = self.gate.lock();
         self.kind != Kind::Ordinary || (state.closed.is_none() && !state.checking)
     }
 
     /// Whether this one is to show that the source answers again.
     #[must_use]
-    pub fn is_probe(&self) -> bool {
+    pub(super) fn is_probe(&self) -> bool {
         self.kind == Kind::Probe
     }
 
     /// Tells the gate of a failure that may be the fault of one CV. Where it would close an open gate, nobody passes until
     /// the pass that this returns is reported: the caller asks for other CVs with it.
     #[must_use]
-    pub fn report_doubtful(self, error: &ApiError) -> Option<Pass<'a>> {
+    pub(super) fn report_doubtful(self, error: &ApiError) -> Option<Pass<'a>> {
         let gate = self.gate;
         {
             let mut state = gate.lock();
@@ -219,7 +219,7 @@ impl<'a> Pass<'a> {
     /// Tells the gate how the request ended: `None` for an answer, else the error.
     ///
     /// Answers to requests that were under way when the gate closed do not open it: only the probe does.
-    pub fn report(mut self, error: Option<&ApiError>) {
+    pub(super) fn report(mut self, error: Option<&ApiError>) {
         let mut state = self.gate.lock();
         let probe = self.is_probe();
         let checked = self.kind == Kind::Check;
@@ -250,7 +250,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Closes the gate although the answer was good, since it said that there will be no more for `wait`.
-    pub fn report_last(self, wait: Duration) {
+    pub(super) fn report_last(self, wait: Duration) {
         let error = ApiError::OverQuota { wait: Some(wait) };
         self.report(Some(&error));
     }

@@ -31,7 +31,7 @@ pub enum Loan {
 
 /// What one operation has borrowed. One caller at a time works with it.
 #[derive(Debug, Default)]
-pub struct Borrowed {
+pub(super) struct Borrowed {
     calls: u32,
     granted_at: Option<Instant>,
     alone_until: Option<Instant>,
@@ -39,7 +39,7 @@ pub struct Borrowed {
 
 impl Borrowed {
     /// A call out of what is there, or out of a new loan of up to `calls`; false where this caller is to go at its own pace.
-    pub async fn take(
+    pub(super) async fn take(
         &mut self,
         asks: &mpsc::Sender<Ask>,
         operation: Operation,

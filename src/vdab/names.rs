@@ -10,7 +10,7 @@ use crate::model::Names;
 const MESSAGE: &str = "moreInformation";
 
 /// The same error in our names. What is no object of JSON stays as it is.
-pub fn in_ours(raw: Raw, names: &Names) -> Raw {
+pub(super) fn in_ours(raw: Raw, names: &Names) -> Raw {
     let Some(mut body) = wire::object::<Map<String, Value>>(&raw.body) else {
         return raw;
     };

@@ -17,7 +17,7 @@ use crate::model::CvId;
 
 /// What an answer looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub(crate) struct Sight {
     /// The HTTP status.
     pub status: u16,
     /// The content type, without parameters.
@@ -44,7 +44,7 @@ pub struct Sight {
 
 /// A value of JSON, without anything that may be somebody's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// An object; a name that may be somebody's is `…`.
     Fields(BTreeMap<String, Shape>),
     List(Vec<Shape>),
@@ -65,7 +65,7 @@ pub enum Shape {
 impl Shape {
     /// The fields of an object.
     #[must_use]
-    pub fn fields(&self) -> Option<&BTreeMap<String, Self>> {
+    pub(crate) fn fields(&self) -> Option<&BTreeMap<String, Self>> {
         match self {
             Self::Fields(fields) => Some(fields),
             _ => None,
@@ -74,17 +74,11 @@ impl Shape {
 
     /// The items of a list.
     #[must_use]
-    pub fn items(&self) -> Option<&[Self]> {
+    pub(crate) fn items(&self) -> Option<&[Self]> {
         match self {
             Self::List(items) => Some(items),
             _ => None,
         }
-    }
-
-    /// A field of an object.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<&Self> {
-        self.fields()?.get(name)
     }
 }
 
@@ -94,7 +88,7 @@ const COUNTS: u8 = LIST - 1;
 
 /// Asks one thing after the other, each within the quota of its operation.
 #[derive(Debug)]
-pub struct Probe {
+pub(crate) struct Probe {
     client: Client,
     ids: Vec<CvId>,
     numbers: HashMap<CvId, usize>,
@@ -104,7 +98,7 @@ pub struct Probe {
 impl Probe {
     /// `client` has to speak as the contract does: what differs is what is looked for.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         let words = client.words.live.iter().chain(&client.words.gone);
         Self {
             words: words.cloned().collect(),
@@ -116,13 +110,13 @@ impl Probe {
 
     /// Attempts that have come to an end, well or not.
     #[must_use]
-    pub fn answers_received(&self) -> u64 {
+    pub(crate) fn answers_received(&self) -> u64 {
         self.client.traffic.iter().map(Traffic::received).sum()
     }
 
     /// The client's own knowledge: the source's time.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
@@ -130,7 +124,7 @@ impl Probe {
     ///
     /// # Errors
     /// If there is none, or the source does not want to be asked for now.
-    pub async fn get(
+    pub(crate) async fn get(
         &mut self,
         operation: Operation,
         path: &[&str],
@@ -152,7 +146,7 @@ impl Probe {
     }
 
     /// The document of the CV that a number stands for.
-    pub async fn detail(&mut self, id: usize) -> Result<Sight, ApiError> {
+    pub(crate) async fn detail(&mut self, id: usize) -> Result<Sight, ApiError> {
         let id = self.ids.get(id).map(ToString::to_string);
         let id = id.ok_or(ApiError::BadId)?;
         self.get(Operation::Detail, &["kandidaten", &id], &[]).await
@@ -313,9 +307,10 @@ mod tests {
             200,
             &format!(r#"{{"results":[{item},{item}]}}"#),
         );
-        let rows = page.body.field("results").and_then(Shape::items).unwrap();
-        assert_eq!(rows[0].field("id"), Some(&Shape::Id(0)));
+        let rows = page.body.fields().unwrap()["results"].items().unwrap();
+        let row = rows[0].fields().unwrap();
+        assert_eq!(row["id"], Shape::Id(0));
         assert_eq!(rows[0], rows[1]);
-        assert_eq!(rows[0].field("state"), Some(&Shape::Word("ACTIEF".into())));
+        assert_eq!(row["state"], Shape::Word("ACTIEF".into()));
     }
 }

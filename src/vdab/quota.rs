@@ -26,7 +26,7 @@ use super::loan::{Ask, Borrowed};
 use super::operation::Operation;
 
 /// The most calls that are lent at once.
-pub const LARGEST_LOAN: u32 = 50;
+pub(crate) const LARGEST_LOAN: u32 = 50;
 
 /// The source counts calls over this time.
 const MINUTE: Duration = Duration::from_mins(1);
@@ -39,7 +39,7 @@ const TICK_MS: u64 = 100;
 
 /// Hands out permits, one for every attempt, in the order in which they were asked for.
 #[derive(Debug)]
-pub struct Quota {
+pub(super) struct Quota {
     operation: Operation,
     calls: State<Calls>,
     /// A call ended, which may make room for another.
@@ -60,7 +60,7 @@ pub struct Quota {
 
 /// Leave to make one call. Keep it until the call has ended.
 #[derive(Debug)]
-pub struct Permit<'a> {
+pub(super) struct Permit<'a> {
     quota: &'a Quota,
     granted: Instant,
     is_over: bool,
@@ -69,7 +69,7 @@ pub struct Permit<'a> {
 impl Quota {
     /// A pace for `per_minute` calls in any sliding minute, each of which takes at most `timeout`.
     #[must_use]
-    pub fn new(operation: Operation, per_minute: NonZeroU32, timeout: Duration) -> Self {
+    pub(super) fn new(operation: Operation, per_minute: NonZeroU32, timeout: Duration) -> Self {
         Self {
             operation,
             calls: State::new(Calls::new(
@@ -88,12 +88,12 @@ impl Quota {
     }
 
     /// From now on calls are borrowed, as long as there is somebody who lends.
-    pub fn borrow_from(&mut self, lender: mpsc::Sender<Ask>) {
+    pub(super) fn borrow_from(&mut self, lender: mpsc::Sender<Ask>) {
         self.lender = Some(lender);
     }
 
     /// Waits for this caller's turn.
-    pub async fn permit(&self) -> Permit<'_> {
+    pub(super) async fn permit(&self) -> Permit<'_> {
         let waits = Waits::new(&self.waiting);
         let mut borrowed = self.turn.lock().await;
         if let Some(lender) = &self.lender {
@@ -110,7 +110,7 @@ impl Quota {
     }
 
     /// A permit before all callers that wait for theirs, for a call that decides whether theirs make sense.
-    pub async fn urgent_permit(&self) -> Permit<'_> {
+    pub(super) async fn urgent_permit(&self) -> Permit<'_> {
         if self.lender.is_some() {
             return self.permit().await;
         }
@@ -120,7 +120,7 @@ impl Quota {
     }
 
     /// Takes so many permits before all callers that wait for theirs, for somebody else to use at once.
-    pub async fn lend(&self, calls: u32) {
+    pub(super) async fn lend(&self, calls: u32) {
         let _next = self.next.lock().await;
         for _ in 0..calls {
             self.ready().await;
@@ -167,18 +167,18 @@ impl<'a> Permit<'a> {
     }
 
     /// The call has ended, well or not.
-    pub fn end(mut self) {
+    pub(super) fn end(mut self) {
         self.over(|calls| calls.end(Instant::now()));
     }
 
     /// The call has ended, and this is the permit of another one, as soon as its turn has come.
-    pub async fn renew(&mut self) {
+    pub(super) async fn renew(&mut self) {
         self.over(|calls| calls.end(Instant::now()));
         *self = self.quota.permit().await;
     }
 
     /// The call was not made.
-    pub fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         self.over(Calls::give_back);
     }
 

@@ -18,7 +18,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 /// Clients for one base URL.
 #[derive(Debug)]
-pub struct Http {
+pub(super) struct Http {
     /// Keeps connections.
     kept: Client,
     /// Opens a connection for each request.
@@ -27,20 +27,20 @@ pub struct Http {
 }
 
 /// VDAB's API, for the words of errors.
-pub const API: Peer = Peer {
+pub(super) const API: Peer = Peer {
     url: "CVSYNC_API_BASE_URL",
     roots: "CVSYNC_API_CA_FILE",
 };
 
 /// The server of OAuth tokens, likewise.
-pub const TOKEN_SERVER: Peer = Peer {
+pub(super) const TOKEN_SERVER: Peer = Peer {
     url: "CVSYNC_OAUTH_TOKEN_URL",
     roots: "CVSYNC_API_CA_FILE",
 };
 
 impl Http {
     /// Has connected to nothing yet.
-    pub fn new(api: &config::Api) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(api: &config::Api) -> Result<Self, reqwest::Error> {
         Ok(Self {
             kept: client(api)?.build()?,
             fresh: client(api)?.pool_max_idle_per_host(0).build()?,
@@ -49,12 +49,12 @@ impl Http {
     }
 
     /// A request to send by [`send`](Self::send).
-    pub fn get(&self, url: Url) -> RequestBuilder {
+    pub(super) fn get(&self, url: Url) -> RequestBuilder {
         self.kept.get(url)
     }
 
     /// The same with a method that has a body.
-    pub fn post(&self, url: Url) -> RequestBuilder {
+    pub(super) fn post(&self, url: Url) -> RequestBuilder {
         self.kept.post(url)
     }
 
@@ -62,7 +62,7 @@ impl Http {
     ///
     /// A kept connection may have ended between two requests without a sign of it. So a request that is dropped before the
     /// response begins is sent once more, over a fresh connection, if `again` allows that. It waits for another permit.
-    pub async fn send(
+    pub(super) async fn send(
         &self,
         peer: Peer,
         request: RequestBuilder,

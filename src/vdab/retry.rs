@@ -11,7 +11,7 @@ const ATTEMPTS: usize = 3;
 ///
 /// # Errors
 /// The last one.
-pub async fn persevere<T, F>(mut call: impl FnMut() -> F) -> Result<T, ApiError>
+pub(crate) async fn persevere<T, F>(mut call: impl FnMut() -> F) -> Result<T, ApiError>
 where
     F: Future<Output = Result<T, ApiError>>,
 {

@@ -11,7 +11,7 @@ use super::quota::{Permit, Quota};
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Traffic {
+pub(super) struct Traffic {
     /// How many calls are left.
     pub quota: Quota,
     /// Whether calls make sense now.
@@ -22,7 +22,7 @@ pub struct Traffic {
 
 /// Leave and a permit for one request.
 #[derive(Debug)]
-pub struct Admission<'a> {
+pub(super) struct Admission<'a> {
     /// To tell the gate how the request ended.
     pub pass: Pass<'a>,
     /// To be kept until then.
@@ -30,7 +30,7 @@ pub struct Admission<'a> {
 }
 
 /// A call that has no answer yet; over when this is dropped, whatever drops it.
-pub struct UnderWay<'a>(&'a Traffic);
+pub(super) struct UnderWay<'a>(&'a Traffic);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
@@ -40,7 +40,7 @@ impl Drop for UnderWay<'_> {
 
 impl Traffic {
     /// One of which nothing was asked yet.
-    pub fn new(operation: Operation, per_minute: NonZeroU32, timeout: Duration) -> Self {
+    pub(super) fn new(operation: Operation, per_minute: NonZeroU32, timeout: Duration) -> Self {
         Self {
             quota: Quota::new(operation, per_minute, timeout),
             gate: Gate::default(),
@@ -50,13 +50,16 @@ impl Traffic {
     }
 
     /// A call begins.
-    pub fn begin(&self) -> UnderWay<'_> {
+    pub(super) fn begin(&self) -> UnderWay<'_> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(self)
     }
 
     /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
-    pub async fn admit(&self, patience: Option<Duration>) -> Result<Admission<'_>, ApiError> {
+    pub(super) async fn admit(
+        &self,
+        patience: Option<Duration>,
+    ) -> Result<Admission<'_>, ApiError> {
         loop {
             let pass = self.gate.pass(patience).await?;
             let permit = self.quota.permit().await;
@@ -68,18 +71,18 @@ impl Traffic {
     }
 
     /// An attempt ended, well or not.
-    pub fn end(&self, under_way: UnderWay<'_>) {
+    pub(super) fn end(&self, under_way: UnderWay<'_>) {
         drop(under_way);
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Calls that have no answer yet.
-    pub fn under_way(&self) -> usize {
+    pub(super) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 
     /// Attempts that ended.
-    pub fn received(&self) -> u64 {
+    pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 }

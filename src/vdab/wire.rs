@@ -25,10 +25,10 @@ pub struct Page<T> {
 }
 
 /// A page of the ids in a window.
-pub type BulkPage = Page<BulkItem>;
+pub(crate) type BulkPage = Page<BulkItem>;
 
 /// A page of what a search found: each result with its `cvId` and the fields that were selected.
-pub type SearchPage = Page<Map<String, Value>>;
+pub(crate) type SearchPage = Page<Map<String, Value>>;
 
 /// One listed CV.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct BulkItem {
 
 /// A body without its byte order mark.
 #[must_use]
-pub fn without_mark(mut body: &[u8]) -> &[u8] {
+pub(super) fn without_mark(mut body: &[u8]) -> &[u8] {
     while let Some(rest) = body.strip_prefix(BYTE_ORDER_MARK) {
         body = rest;
     }
@@ -65,7 +65,7 @@ pub fn without_mark(mut body: &[u8]) -> &[u8] {
 ///
 /// All else proves nothing: no body, HTML, `{}`, `[]`, an error object, `false`, a list of null without a total. A gateway
 /// or a broken backend can write each of them, and a window must not be settled for it.
-pub fn page(body: &[u8], offset: u64, names: &Names) -> Result<Page<Value>, &'static str> {
+pub(super) fn page(body: &[u8], offset: u64, names: &Names) -> Result<Page<Value>, &'static str> {
     let Some(text) = text(body) else {
         return Err("its body is not UTF-8");
     };
@@ -120,7 +120,7 @@ impl BulkItem {
 
 /// Reads a search result of any type: its fields, with id and status under our names; empty where it has none.
 #[must_use]
-pub fn result(item: Value, names: &Names) -> Map<String, Value> {
+pub(super) fn result(item: Value, names: &Names) -> Map<String, Value> {
     match item {
         Value::Object(mut fields) => {
             let found = ["cvId", "status"].map(|ours| {
@@ -152,7 +152,7 @@ pub fn result(item: Value, names: &Names) -> Map<String, Value> {
 }
 
 /// The items of what stands in place of a list; see [`page`].
-pub fn list(value: Value, names: &Names) -> Option<Vec<Value>> {
+pub(super) fn list(value: Value, names: &Names) -> Option<Vec<Value>> {
     match value {
         Value::Array(items) => Some(items),
         Value::Object(fields) if field_name(&fields, names.of("cvId")).is_some() => {
@@ -170,13 +170,13 @@ pub fn list(value: Value, names: &Names) -> Option<Vec<Value>> {
 }
 
 /// Whether it stands for a list without items, in a place where a total says that there are none.
-pub fn is_nothing(value: &Value) -> bool {
+pub(super) fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
 /// A whole number from 0 on, also as text or with `.0`; anything else is no total at all.
 #[must_use]
-pub fn count(value: &Value) -> Option<u64> {
+pub(super) fn count(value: &Value) -> Option<u64> {
     match value {
         Value::Number(number) => {
             let is_whole = |number: &f64| number.fract() == 0.0 && (0.0..1e15).contains(number);
@@ -195,7 +195,7 @@ pub fn count(value: &Value) -> Option<u64> {
 
 /// A list answer as the contract writes it, and the other forms that it had. For those who look at answers; [`page`] says what
 /// an answer proves.
-pub fn in_usual_form(body: &[u8], value: Value) -> (Value, BTreeSet<&'static str>) {
+pub(super) fn in_usual_form(body: &[u8], value: Value) -> (Value, BTreeSet<&'static str>) {
     let names = Names::default();
     let mut forms = BTreeSet::new();
     if without_mark(body).len() < body.len() {
@@ -326,7 +326,7 @@ struct Failure {
 
 /// The message of an error answer, whole; `None` if the body is no JSON object.
 #[must_use]
-pub fn failure_message(body: &[u8]) -> Option<String> {
+pub(super) fn failure_message(body: &[u8]) -> Option<String> {
     let failure: Failure = object(body)?;
     Some(
         [
@@ -346,7 +346,7 @@ pub fn failure_message(body: &[u8]) -> Option<String> {
 /// Whether an error answer is an object with the words of the gateway or the API (docs/contract.md, "Errors"), and not just any JSON
 /// of whatever stands before them.
 #[must_use]
-pub fn is_gateway_error(body: &[u8]) -> bool {
+pub(super) fn is_gateway_error(body: &[u8]) -> bool {
     object(body).is_some_and(|failure: Failure| {
         let says = |words: Option<String>| words.is_some_and(|words| !words.is_empty());
         says(failure.more_information) || says(failure.http_message)
@@ -355,7 +355,7 @@ pub fn is_gateway_error(body: &[u8]) -> bool {
 
 /// A whole object of JSON, in UTF-8 throughout. serde alone would also read a list, as the fields in their order, and would
 /// not look at the bytes of fields that it does not know.
-pub fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     let text = text(body)?;
     text.trim_ascii_start()
         .starts_with('{')

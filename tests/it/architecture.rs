@@ -274,7 +274,7 @@ fn files_of(module: &str) -> Vec<PathBuf> {
 }
 
 /// The file, or all files in the folder. A relative path starts at the root of the repository, where tests run.
-pub fn files_below(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
     }

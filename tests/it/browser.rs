@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const AXE: &str = "axe-core@4.10.3";
 const AXE_SHA256: &str = "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb";
 
-pub struct Browser {
+pub(crate) struct Browser {
     pub tab: Client,
     width: u32,
     port: u16,
@@ -70,7 +70,7 @@ impl WebDriverCompatibleCommand for Devtools {
 }
 
 impl Browser {
-    pub async fn open(url: &str) -> Self {
+    pub(crate) async fn open(url: &str) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -121,14 +121,14 @@ impl Browser {
     }
 
     /// What stands there; empty where there is nothing.
-    pub async fn text(&self, css: &str) -> String {
+    pub(crate) async fn text(&self, css: &str) -> String {
         let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
         let text = self.tab.execute(script, vec![json!(css)]).await.unwrap();
         text.as_str().unwrap().to_owned()
     }
 
     /// Waits until what stands there contains `words`; the page has to bring that about by itself.
-    pub async fn until(&self, css: &str, words: &str) -> String {
+    pub(crate) async fn until(&self, css: &str, words: &str) -> String {
         let begun = Instant::now();
         loop {
             let text = self.text(css).await;
@@ -145,7 +145,7 @@ impl Browser {
     }
 
     /// Waits until `script` returns true.
-    pub async fn until_true(&self, script: &str) {
+    pub(crate) async fn until_true(&self, script: &str) {
         let begun = Instant::now();
         while self.tab.execute(script, vec![]).await.unwrap() != json!(true) {
             assert!(begun.elapsed() < PATIENCE, "waited for {script}");
@@ -153,28 +153,28 @@ impl Browser {
         }
     }
 
-    pub async fn click(&self, css: &str) {
+    pub(crate) async fn click(&self, css: &str) {
         let element = self.tab.wait().for_element(Locator::Css(css)).await;
         element.unwrap().click().await.unwrap();
     }
 
-    pub async fn type_into(&self, css: &str, text: &str) {
+    pub(crate) async fn type_into(&self, css: &str, text: &str) {
         let element = self.tab.find(Locator::Css(css)).await.unwrap();
         element.send_keys(text).await.unwrap();
     }
 
     /// Gives the page the admin token.
-    pub async fn give_token(&self, token: &str) {
+    pub(crate) async fn give_token(&self, token: &str) {
         self.type_into("#token-field", token).await;
         self.click("#token button").await;
     }
 
-    pub async fn devtools(&self, command: &'static str, params: Value) -> Value {
+    pub(crate) async fn devtools(&self, command: &'static str, params: Value) -> Value {
         self.tab.issue_cmd(Devtools(command, params)).await.unwrap()
     }
 
     /// As on a screen of this width, in this theme.
-    pub async fn look_as(&mut self, width: u32, theme: &str) {
+    pub(crate) async fn look_as(&mut self, width: u32, theme: &str) {
         self.width = width;
         let screen =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
@@ -189,7 +189,7 @@ impl Browser {
     }
 
     /// The whole page, into `target/screenshots`.
-    pub async fn screenshot(&self, name: &str) {
+    pub(crate) async fn screenshot(&self, name: &str) {
         let folder = target().join("screenshots");
         std::fs::create_dir_all(&folder).unwrap();
         let height = self
@@ -206,7 +206,7 @@ impl Browser {
 
     /// What axe has against the page as it is shown. Where `.ci/run` has found that it cannot be fetched, nothing; and it says so
     /// in its last lines.
-    pub async fn violations(&self) -> Vec<String> {
+    pub(crate) async fn violations(&self) -> Vec<String> {
         if std::env::var_os("CVSYNC_TEST_WITHOUT_AXE").is_some() {
             return Vec::new();
         }
@@ -232,7 +232,7 @@ impl Browser {
     }
 
     /// What the browser complains about: what the policy refused, errors of the script.
-    pub async fn complaints(&self) -> Vec<String> {
+    pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.tab.issue_cmd(BrowserLog).await.unwrap();
         let log = log.as_array().unwrap().iter();
         log.map(|line| line["message"].to_string()).collect()

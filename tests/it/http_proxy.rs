@@ -13,7 +13,7 @@ use crate::tls::{Authority, failure};
 use crate::world::World;
 
 /// An HTTP proxy that serves until it is dropped.
-pub struct HttpProxy {
+pub(crate) struct HttpProxy {
     pub port: u16,
     /// The head of each request.
     heads: Arc<Mutex<Vec<String>>>,
@@ -22,12 +22,12 @@ pub struct HttpProxy {
 
 impl HttpProxy {
     /// Connects each tunnel to `upstream`, whatever host it is for.
-    pub async fn to(upstream: &str) -> Self {
+    pub(crate) async fn to(upstream: &str) -> Self {
         Self::with(Some(upstream.to_owned()), "").await
     }
 
     /// Answers each request so, and connects nothing.
-    pub async fn answering(answer: &str) -> Self {
+    pub(crate) async fn answering(answer: &str) -> Self {
         Self::with(None, answer).await
     }
 
@@ -53,7 +53,7 @@ impl HttpProxy {
         self.heads.lock().unwrap().clone()
     }
 
-    pub fn saw(&self, words: &str) -> bool {
+    pub(crate) fn saw(&self, words: &str) -> bool {
         self.heads().iter().any(|head| head.contains(words))
     }
 }

@@ -12,7 +12,10 @@ use crate::running::PATIENCE;
 use crate::world::World;
 
 /// A command of cvsync with this environment and nothing else of ours.
-pub fn cvsync<'a>(args: &[&str], env: impl IntoIterator<Item = (&'a str, &'a str)>) -> Command {
+pub(crate) fn cvsync<'a>(
+    args: &[&str],
+    env: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cvsync"));
     command.args(args).env_clear().kill_on_drop(true);
     for (name, value) in env {
@@ -22,7 +25,7 @@ pub fn cvsync<'a>(args: &[&str], env: impl IntoIterator<Item = (&'a str, &'a str
 }
 
 /// What a finished command left: exit code, stdout, stderr.
-pub async fn output<'a>(
+pub(crate) async fn output<'a>(
     args: &[&str],
     env: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> (Option<i32>, String, String) {
@@ -36,7 +39,7 @@ pub async fn output<'a>(
 }
 
 /// A process that runs, mostly a daemon.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     address: String,
     log: Arc<Mutex<String>>,
@@ -45,12 +48,12 @@ pub struct Process {
 
 impl Process {
     /// `cvsync run` between the world's source and its database, with these variables besides.
-    pub fn run(world: &World, env: &[(&str, &str)]) -> Self {
+    pub(crate) fn run(world: &World, env: &[(&str, &str)]) -> Self {
         Self::start(world, &["run"], env)
     }
 
     /// Any other command, likewise.
-    pub fn start(world: &World, args: &[&str], env: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(world: &World, args: &[&str], env: &[(&str, &str)]) -> Self {
         let address = free_address();
         let base = world.environment();
         let mut command = cvsync(args, base.iter().map(|(n, v)| (*n, v.as_str())));
@@ -62,7 +65,7 @@ impl Process {
     }
 
     /// A command as it is, which listens on `address`, if at all.
-    pub fn spawn(mut command: Command, address: String) -> Self {
+    pub(crate) fn spawn(mut command: Command, address: String) -> Self {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -82,12 +85,12 @@ impl Process {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
     /// Status and body of a path; `None` while nobody listens.
-    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+    pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let url = format!("http://{}{path}", self.address);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let answer = client
@@ -101,7 +104,7 @@ impl Process {
     }
 
     /// Waits until `path` answers as wanted.
-    pub async fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
+    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {
         let mut last = None;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -117,7 +120,7 @@ impl Process {
     }
 
     /// Waits until its first sync has come to its end.
-    pub async fn until_synced(&self) {
+    pub(crate) async fn until_synced(&self) {
         self.until("/api/status", |_, body| {
             let status: serde_json::Value = serde_json::from_str(body).unwrap();
             status["last_run"]["summary"].is_object()
@@ -126,11 +129,11 @@ impl Process {
     }
 
     /// Everything it printed so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         let done = std::process::Command::new("kill")
             .args([signal, &pid])
@@ -140,14 +143,14 @@ impl Process {
     }
 
     /// Waits for its end, but no longer than `limit`.
-    pub async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
+    pub(crate) async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
         tokio::time::timeout(limit, self.child.wait())
             .await
             .unwrap_or_else(|_| panic!("still running after {limit:?}; the log:\n{}", self.log()))
             .unwrap()
     }
 
-    pub async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 }
@@ -168,7 +171,7 @@ fn keep(
 }
 
 /// An address that is free now. Nothing else on the machine asks for one in the meantime, as far as a test can tell.
-pub fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }

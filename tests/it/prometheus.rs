@@ -44,7 +44,7 @@ const FASTER: &[(&str, &str)] = &[
 ];
 
 /// Prometheus, until it is dropped.
-pub struct Prometheus {
+pub(crate) struct Prometheus {
     _child: Child,
     address: String,
     client: reqwest::Client,
@@ -53,7 +53,7 @@ pub struct Prometheus {
 
 impl Prometheus {
     /// One that scrapes these addresses each second, and has begun to.
-    pub async fn scraping(targets: &[&str]) -> Self {
+    pub(crate) async fn scraping(targets: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut rules = RULES.to_owned();
         for (ours, faster) in FASTER {
@@ -101,7 +101,7 @@ impl Prometheus {
     }
 
     /// The alerts that fire; none while it starts.
-    pub async fn firing(&self) -> Vec<String> {
+    pub(crate) async fn firing(&self) -> Vec<String> {
         let alerts = self.get("alerts", &[]).await;
         let alerts = alerts["alerts"].as_array().into_iter().flatten();
         let mut names: Vec<_> = alerts
@@ -114,7 +114,7 @@ impl Prometheus {
     }
 
     /// Whether a query has a number for an answer, now. A quotient of nothing by nothing is none.
-    pub async fn answers(&self, query: &str) -> bool {
+    pub(crate) async fn answers(&self, query: &str) -> bool {
         let answer = self.get("query", &[("query", query)]).await;
         let mut series = answer["result"].as_array().into_iter().flatten();
         series.any(|series| series["value"][1] != "NaN")
@@ -134,7 +134,7 @@ impl Prometheus {
 }
 
 /// Title and query of each panel of the dashboard, with ranges of seconds.
-pub fn panels() -> Vec<(String, String)> {
+pub(crate) fn panels() -> Vec<(String, String)> {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let mut queries = Vec::new();
     for panel in dashboard["panels"].as_array().unwrap() {

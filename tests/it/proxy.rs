@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 /// What goes wrong with whatever passes from now on, on connections old and new.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// Nothing.
     None,
     /// Nobody listens, and who was connected is no longer.
@@ -37,7 +37,7 @@ pub enum Trouble {
 }
 
 /// A proxy that runs until it is dropped.
-pub struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
@@ -53,7 +53,7 @@ struct Shared {
 
 impl Proxy {
     /// A proxy in front of this address, with no trouble as yet.
-    pub async fn to(upstream: SocketAddr) -> Self {
+    pub(crate) async fn to(upstream: SocketAddr) -> Self {
         let listener = bind_anywhere().await;
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -70,28 +70,28 @@ impl Proxy {
         }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn set(&self, trouble: Trouble) {
+    pub(crate) fn set(&self, trouble: Trouble) {
         self.shared.trouble.send_replace(trouble);
     }
 
     /// Nothing passes any more on the connections that there are, for good, and nobody is told; new ones work.
-    pub fn forsake(&self) {
+    pub(crate) fn forsake(&self) {
         self.shared
             .forsaken
             .store(self.accepted(), Ordering::Relaxed);
     }
 
     /// How many connections it took.
-    pub fn accepted(&self) -> usize {
+    pub(crate) fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
     /// How many connections its trouble has ended.
-    pub fn struck(&self) -> usize {
+    pub(crate) fn struck(&self) -> usize {
         self.shared.struck.load(Ordering::Relaxed)
     }
 }

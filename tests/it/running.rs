@@ -9,10 +9,10 @@ use tokio::task::JoinHandle;
 use crate::world::World;
 
 /// No state that a test waits for takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(150);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Waits until `state` holds.
-pub async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !state().await {
         assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
@@ -20,7 +20,7 @@ pub async fn until(what: &str, mut state: impl AsyncFnMut() -> bool) {
     }
 }
 
-pub struct Running {
+pub(crate) struct Running {
     pub pipeline: Arc<Pipeline>,
     run: JoinHandle<Result<Summary, SyncError>>,
     troubles: Arc<Mutex<Vec<String>>>,
@@ -29,11 +29,11 @@ pub struct Running {
 
 impl Running {
     /// Starts a sync as a process that starts now would.
-    pub fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         Self::with(world.pipeline())
     }
 
-    pub fn with(pipeline: Pipeline) -> Self {
+    pub(crate) fn with(pipeline: Pipeline) -> Self {
         let pipeline = Arc::new(pipeline);
         let troubles = Arc::new(Mutex::new(Vec::new()));
         let noting = tokio::spawn({
@@ -59,16 +59,16 @@ impl Running {
     }
 
     /// What the database was said to have, each time it was tried again.
-    pub fn troubles(&self) -> Vec<String> {
+    pub(crate) fn troubles(&self) -> Vec<String> {
         self.troubles.lock().unwrap().clone()
     }
 
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.run.is_finished()
     }
 
     /// Waits until the pipeline has met a database error that says this.
-    pub async fn until_trouble(&self, words: &str) {
+    pub(crate) async fn until_trouble(&self, words: &str) {
         until(words, async || {
             assert!(!self.is_over(), "it ended; {:?}", self.troubles());
             self.troubles()
@@ -79,7 +79,7 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub async fn ended(mut self) -> Result<Summary, SyncError> {
+    pub(crate) async fn ended(mut self) -> Result<Summary, SyncError> {
         let ended = tokio::time::timeout(PATIENCE, &mut self.run).await;
         ended
             .unwrap_or_else(|_| panic!("it does not end; {:?}", self.troubles()))
@@ -87,7 +87,7 @@ impl Running {
     }
 
     /// Drops it, at whatever point it is.
-    pub async fn crash(mut self) {
+    pub(crate) async fn crash(mut self) {
         self.run.abort();
         let _ = (&mut self.run).await;
     }

@@ -20,10 +20,10 @@ use tokio::net::TcpListener;
 use crate::process::free_address;
 
 /// A certificate authority of this test's own, and servers with certificates of it.
-pub struct Authority(TempDir);
+pub(crate) struct Authority(TempDir);
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let authority = Self(tempfile::tempdir().unwrap());
         authority.openssl(&[
             "req",
@@ -43,7 +43,7 @@ impl Authority {
         authority
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.0.path()
     }
 
@@ -57,7 +57,7 @@ impl Authority {
     }
 
     /// A certificate for `host` that is valid from now on for so many days; none is one that ended yesterday.
-    pub fn issue(&self, host: &str, days: i32) {
+    pub(crate) fn issue(&self, host: &str, days: i32) {
         std::fs::write(
             self.folder().join("san"),
             format!("subjectAltName=DNS:{host}"),
@@ -95,7 +95,7 @@ impl Authority {
         ]);
     }
 
-    pub fn serve(&self, options: &[&str]) -> Server {
+    pub(crate) fn serve(&self, options: &[&str]) -> Server {
         let address = free_address();
         let child = Command::new("openssl")
             .args(["s_server", "-accept", &address, "-www"])
@@ -115,12 +115,12 @@ impl Authority {
         }
     }
 
-    pub fn pem(&self) -> PathBuf {
+    pub(crate) fn pem(&self) -> PathBuf {
         self.folder().join("ca.pem")
     }
 }
 
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     pub address: String,
     url: String,
@@ -134,7 +134,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub async fn listens(&self) {
+    pub(crate) async fn listens(&self) {
         for _ in 0..250 {
             if tokio::net::TcpStream::connect(&self.address).await.is_ok() {
                 return;
@@ -165,7 +165,7 @@ async fn asked(url: &str, authority: Option<PathBuf>) -> String {
 }
 
 /// Why a call with these variables fails.
-pub async fn failure(variables: &[(&str, &str)]) -> ApiError {
+pub(crate) async fn failure(variables: &[(&str, &str)]) -> ApiError {
     let mut env = vec![
         ("CVSYNC_API_KEY", "key"),
         ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),

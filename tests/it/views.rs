@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::world::{new_database, store};
 
 /// A database with the schema that holds these documents.
-pub async fn holding(documents: impl IntoIterator<Item = Value>) -> (String, PgPool) {
+pub(crate) async fn holding(documents: impl IntoIterator<Item = Value>) -> (String, PgPool) {
     let url = new_database().await;
     let store = store(&url);
     store.migrate().await.unwrap();
@@ -47,7 +47,7 @@ pub async fn holding(documents: impl IntoIterator<Item = Value>) -> (String, PgP
 }
 
 /// Documents as the simulator makes them.
-pub async fn synthetic(candidates: u32) -> Vec<Value> {
+pub(crate) async fn synthetic(candidates: u32) -> Vec<Value> {
     let options = Options {
         candidates,
         ..Options::default()
@@ -58,11 +58,11 @@ pub async fn synthetic(candidates: u32) -> Vec<Value> {
 }
 
 /// The CV that VDAB shows on its page.
-pub fn shown_by_vdab() -> Value {
+pub(crate) fn shown_by_vdab() -> Value {
     serde_json::from_str(include_str!("seed/cv.json")).unwrap()
 }
 
-pub async fn rows(database: &PgPool, view: &str) -> Vec<Value> {
+pub(crate) async fn rows(database: &PgPool, view: &str) -> Vec<Value> {
     let query = format!("select row_to_json(v)::text from cvsync.{view} as v");
     let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(query))
         .fetch_all(database)
@@ -282,7 +282,7 @@ fn gewenste_job(document: &Value) -> Value {
 }
 
 /// The terms of a document, found without PostgreSQL.
-pub fn codes(document: &Value) -> BTreeSet<String> {
+pub(crate) fn codes(document: &Value) -> BTreeSet<String> {
     let mut terms = BTreeSet::new();
     let mut add = |kind: &str, code: Option<String>| {
         terms.extend(code.map(|code| format!("{kind}:{code}")));
@@ -399,7 +399,7 @@ async fn the_cv_that_vdab_shows_reads_as_a_person_would() {
 }
 
 /// Values where others are expected.
-pub fn hostile() -> impl Strategy<Value = Value> {
+pub(crate) fn hostile() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),

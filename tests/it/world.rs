@@ -22,7 +22,7 @@ use crate::proxy::Proxy;
 use crate::running::until;
 
 /// An empty database of its own on the server that `./test` starts.
-pub async fn new_database() -> String {
+pub(crate) async fn new_database() -> String {
     let admin = std::env::var("CVSYNC_TEST_DATABASE_URL")
         .expect("these tests need a PostgreSQL server: run ./test, which starts one");
     let name = format!("t_{}", Uuid::new_v4().simple());
@@ -37,12 +37,12 @@ pub async fn new_database() -> String {
 }
 
 /// A transaction that ends when the test says so.
-pub async fn transaction(url: &str) -> sqlx::Result<Transaction<'static, Postgres>> {
+pub(crate) async fn transaction(url: &str) -> sqlx::Result<Transaction<'static, Postgres>> {
     PgPool::connect(url).await?.begin().await
 }
 
 /// The server runs as another user where we are root: others may pass through.
-pub fn open_folder() -> tempfile::TempDir {
+pub(crate) fn open_folder() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     tempfile::Builder::new()
         .permissions(std::fs::Permissions::from_mode(0o711))
@@ -65,7 +65,7 @@ fn environment(base_url: String, key: &str, database_url: &str) -> Vec<(&'static
 }
 
 /// A source, a database and what runs between them.
-pub struct World {
+pub(crate) struct World {
     _simulator: Simulator,
     pub source: Handle,
     /// The source's clock.
@@ -82,7 +82,7 @@ pub struct World {
 
 impl World {
     /// A source with so many CVs, and an empty database with the schema.
-    pub async fn new(candidates: u32) -> Self {
+    pub(crate) async fn new(candidates: u32) -> Self {
         Self::with(Options {
             candidates,
             ..Options::default()
@@ -90,12 +90,12 @@ impl World {
         .await
     }
 
-    pub async fn with(options: Options) -> Self {
+    pub(crate) async fn with(options: Options) -> Self {
         Self::on(&new_database().await, options).await
     }
 
     /// The same on an empty database that is there already.
-    pub async fn on(database_url: &str, options: Options) -> Self {
+    pub(crate) async fn on(database_url: &str, options: Options) -> Self {
         let filter = std::env::var("CVSYNC_TEST_LOG").unwrap_or_else(|_| "cvsync=info".into());
         let _ = tracing_subscriber::fmt()
             .with_test_writer()
@@ -122,7 +122,7 @@ impl World {
     }
 
     /// A pipeline as a process that starts now would have it.
-    pub fn pipeline(&self) -> Pipeline {
+    pub(crate) fn pipeline(&self) -> Pipeline {
         Pipeline::new(
             &self.config,
             None,
@@ -134,17 +134,17 @@ impl World {
     }
 
     /// What a process of its own needs to do what [`pipeline`](Self::pipeline) does.
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         self.environment.clone()
     }
 
     /// Changes a variable of the environment. What a test has changed in the configuration itself is undone by it.
-    pub fn set(&mut self, variable: &'static str, value: String) {
+    pub(crate) fn set(&mut self, variable: &'static str, value: String) {
         self.set_all(vec![(variable, value)]);
     }
 
     /// Changes several at once, which may need each other.
-    pub fn set_all(&mut self, variables: Vec<(&'static str, String)>) {
+    pub(crate) fn set_all(&mut self, variables: Vec<(&'static str, String)>) {
         for (variable, value) in variables {
             self.environment.retain(|(name, _)| *name != variable);
             self.environment.push((variable, value));
@@ -153,7 +153,7 @@ impl World {
     }
 
     /// Puts a proxy in front of what this variable points to, the source or the database. The test's own look goes past.
-    pub async fn through_proxy(&mut self, variable: &'static str) -> Proxy {
+    pub(crate) async fn through_proxy(&mut self, variable: &'static str) -> Proxy {
         let (_, value) = self
             .environment
             .iter()
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Waits until what is stored can be searched for: the leader of a daemon sees to it, or this does.
-    pub async fn until_searchable(&self) {
+    pub(crate) async fn until_searchable(&self) {
         searchable::catch_up(&store(self.url()), &CancellationToken::new()).await;
         until("CVs can be searched for", async || {
             let done = "select count(*) from cvsync.feed_consumer
@@ -181,35 +181,35 @@ impl World {
     }
 
     /// Where its database is.
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.config.database.url.expose_secret()
     }
 
     /// Another run than the sync, by a process that has just started.
-    pub async fn request(&self, request: Request) -> Summary {
+    pub(crate) async fn request(&self, request: Request) -> Summary {
         self.try_request(request).await.unwrap()
     }
 
-    pub async fn try_request(&self, request: Request) -> Result<Summary, SyncError> {
+    pub(crate) async fn try_request(&self, request: Request) -> Result<Summary, SyncError> {
         self.pipeline().carry_out(request).await
     }
 
     /// A sync by a process that has just started.
-    pub async fn sync(&self) -> Summary {
+    pub(crate) async fn sync(&self) -> Summary {
         self.try_sync().await.unwrap()
     }
 
-    pub async fn try_sync(&self) -> Result<Summary, SyncError> {
+    pub(crate) async fn try_sync(&self) -> Result<Summary, SyncError> {
         self.pipeline().run().await
     }
 
     /// A sync by a process that keeps running.
-    pub async fn sync_again(&mut self) -> Summary {
+    pub(crate) async fn sync_again(&mut self) -> Summary {
         self.run_again(Request::UpToNow).await
     }
 
     /// A run of any kind by a process that keeps running.
-    pub async fn run_again(&mut self, request: Request) -> Summary {
+    pub(crate) async fn run_again(&mut self, request: Request) -> Summary {
         let pipeline = match &self.client {
             Some(pipeline) => Arc::clone(pipeline),
             None => Arc::clone(self.client.insert(Arc::new(self.pipeline()))),
@@ -218,26 +218,26 @@ impl World {
     }
 
     /// Lets the source's time go by, and ours with it.
-    pub fn pass(&self, time: TimeDelta) {
+    pub(crate) fn pass(&self, time: TimeDelta) {
         let ahead = self.source_clock.now() - Utc::now() + time;
         self.source_clock.set_skew(ahead);
         self.clock.pass(time);
     }
 
     /// Lets what has just changed settle.
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.pass(TimeDelta::minutes(10));
     }
 
-    pub fn detail_calls(&self) -> u64 {
+    pub(crate) fn detail_calls(&self) -> u64 {
         self.source.calls(Operation::Detail)
     }
 
-    pub fn bulk_calls(&self) -> u64 {
+    pub(crate) fn bulk_calls(&self) -> u64 {
         self.source.calls(Operation::Bulk)
     }
 
-    pub async fn documents(&self) -> BTreeMap<Uuid, Value> {
+    pub(crate) async fn documents(&self) -> BTreeMap<Uuid, Value> {
         sqlx::query_as("select cv_id, document::text from cvsync.cv")
             .fetch_all(&self.database)
             .await
@@ -248,13 +248,13 @@ impl World {
     }
 
     /// The oracle: every document, whole.
-    pub async fn assert_database_equals_source(&self) {
+    pub(crate) async fn assert_database_equals_source(&self) {
         let expected = self.source.world(|world| world.live_documents());
         assert_same(&self.documents().await, &expected);
     }
 
     /// The oracle where some CVs cannot be applied: all others are as at the source, and these are parked.
-    pub async fn assert_equal_but_for_parked(&self, parked: &[&str]) {
+    pub(crate) async fn assert_equal_but_for_parked(&self, parked: &[&str]) {
         let mut expected = self.source.world(|world| world.live_documents());
         let mut found = self.documents().await;
         let ids: Vec<String> = sqlx::query_scalar("select cv_id from cvsync.parked_cv order by 1")
@@ -272,7 +272,7 @@ impl World {
     }
 
     /// The oracle while things go wrong: what changed before the watermark is in the database, or parked.
-    pub async fn assert_watermark_is_honest(&self) {
+    pub(crate) async fn assert_watermark_is_honest(&self) {
         let Some(watermark) = self.watermark().await else {
             return;
         };
@@ -303,7 +303,7 @@ impl World {
         );
     }
 
-    pub async fn watermark(&self) -> Option<DateTime<Utc>> {
+    pub(crate) async fn watermark(&self) -> Option<DateTime<Utc>> {
         sqlx::query_scalar("select position from cvsync.watermark")
             .fetch_optional(&self.database)
             .await
@@ -311,7 +311,7 @@ impl World {
     }
 
     /// How many rows a table of ours has.
-    pub async fn rows(&self, table: &str) -> i64 {
+    pub(crate) async fn rows(&self, table: &str) -> i64 {
         let query = AssertSqlSafe(format!("select count(*) from cvsync.{table}"));
         sqlx::query_scalar(query)
             .fetch_one(&self.database)
@@ -320,23 +320,23 @@ impl World {
     }
 
     /// How many CVs the source has.
-    pub fn live(&self) -> usize {
+    pub(crate) fn live(&self) -> usize {
         self.source.world(|world| world.live_ids().count())
     }
 
-    pub async fn count(&self, query: &'static str) -> i64 {
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query)
             .fetch_one(&self.database)
             .await
             .unwrap()
     }
 
-    pub fn any_live_id(&self) -> Uuid {
+    pub(crate) fn any_live_id(&self) -> Uuid {
         self.source.world(|world| world.live_ids().next().unwrap())
     }
 }
 
-pub fn store(url: &str) -> Store {
+pub(crate) fn store(url: &str) -> Store {
     Store::new(&config::Database::at(url).unwrap()).unwrap()
 }
 

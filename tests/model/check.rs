@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::rc::Rc;
 
 /// What can happen, and what must never be.
-pub trait Model {
+pub(crate) trait Model {
     /// Everything that the future depends on.
     type State: Eq + Hash;
     /// One step.
@@ -27,7 +27,7 @@ pub trait Model {
 
 /// What the checker found.
 #[derive(Debug)]
-pub enum Found<Step> {
+pub(crate) enum Found<Step> {
     /// All promises hold in this many states, and there are no more.
     Holds { states: usize },
     /// A promise that does not hold, and the shortest way there.
@@ -44,7 +44,7 @@ struct Visit<State, Step> {
 }
 
 /// Visits all states.
-pub fn check<M: Model>(model: &M) -> Found<M::Step> {
+pub(crate) fn check<M: Model>(model: &M) -> Found<M::Step> {
     let start = Rc::new(model.start());
     let mut seen = HashSet::from([Rc::clone(&start)]);
     let mut visited = vec![Visit {

@@ -5,21 +5,21 @@ use super::source::{CVS, Source, Time, Version};
 
 /// What was learnt of a CV: its state in this version, or that it could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Learnt {
+pub(crate) enum Learnt {
     State(Version),
     Unreadable,
 }
 
 /// An answer, and when its request started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub as_of: Time,
     pub learnt: Learnt,
 }
 
 /// What is held of one CV.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Held {
+pub(crate) struct Held {
     /// When the request started whose answer this is; `None` if there was none.
     pub as_of: Option<Time>,
     /// Which state of the source it is. The real table does not know.
@@ -30,7 +30,7 @@ pub struct Held {
 
 /// All of it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Database {
+pub(crate) struct Database {
     pub held: [Held; CVS],
     pub watermark: Time,
     /// Whether `as_of` of any CV ever went back. The real database does not know.
@@ -39,7 +39,7 @@ pub struct Database {
 
 impl Database {
     /// One answer, in one transaction.
-    pub fn write(&mut self, rules: Rules, source: &Source, cv: usize, answer: Answer) {
+    pub(crate) fn write(&mut self, rules: Rules, source: &Source, cv: usize, answer: Answer) {
         let held = &mut self.held[cv];
         let version = match answer.learnt {
             Learnt::State(version) => version,
@@ -66,7 +66,7 @@ impl Database {
     }
 
     /// The watermark moves; never back.
-    pub fn settle(&mut self, tot: Time) {
+    pub(crate) fn settle(&mut self, tot: Time) {
         self.watermark = self.watermark.max(tot);
     }
 }

@@ -6,7 +6,7 @@ use super::source::{CVS, Content, LAG, Source, Time, Version};
 
 /// One of the processes. What it has in memory is gone when it dies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instance {
+pub(crate) struct Instance {
     /// Whether the lease is its own. One that was paused does not know that it lost it.
     pub leads: bool,
     pub run: Option<Run>,
@@ -14,7 +14,7 @@ pub struct Instance {
 
 /// A run over one window, page size 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Run {
+pub(crate) struct Run {
     van: Time,
     tot: Time,
     pub listing: Listing,
@@ -23,7 +23,7 @@ pub struct Run {
 
 /// How far the listing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Listing {
+pub(crate) enum Listing {
     /// Nothing is known yet.
     First,
     /// Next comes `page` of `total`; a page since has told of `grown`.
@@ -34,7 +34,7 @@ pub enum Listing {
 
 /// What there is to do about a listed CV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Task {
+pub(crate) enum Task {
     Nothing,
     Fetch,
     /// Asked for at this time; the source may look at any time from then on.
@@ -45,7 +45,7 @@ pub enum Task {
 
 impl Run {
     /// Plans the window from the watermark on, and takes up what is parked.
-    pub fn plan(rules: Rules, source: &Source, database: &Database) -> Option<Self> {
+    pub(crate) fn plan(rules: Rules, source: &Source, database: &Database) -> Option<Self> {
         let lag = if rules.keep(Rule::EndsBehindNow) {
             LAG
         } else {
@@ -64,7 +64,7 @@ impl Run {
     }
 
     /// Reads one page.
-    pub fn list(&mut self, rules: Rules, source: &Source, database: &Database) {
+    pub(crate) fn list(&mut self, rules: Rules, source: &Source, database: &Database) {
         let total = || count(source.list(self.van, self.tot).count());
         let down = rules.keep(Rule::PagesDown);
         self.listing = match self.listing {
@@ -153,7 +153,7 @@ impl Run {
     }
 
     /// Whether the watermark may move to the window's end.
-    pub fn settled(&self, rules: Rules) -> Option<Time> {
+    pub(crate) fn settled(&self, rules: Rules) -> Option<Time> {
         let durable = self.tasks == [Task::Nothing; CVS];
         (self.listing == Listing::Done && (durable || !rules.keep(Rule::DurableFirst)))
             .then_some(self.tot)

@@ -2,7 +2,7 @@
 
 /// A rule of the design.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// An answer is written only where nothing newer is known.
     GuardByAsOf,
     /// `as_of` is when the request started, not when its answer came.
@@ -23,7 +23,7 @@ pub enum Rule {
 
 /// The design, less one rule at most; with the lease or without.
 #[derive(Clone, Copy, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     pub broken: Option<Rule>,
     /// Whether each transaction checks that its instance leads.
     pub fenced: bool,
@@ -31,7 +31,7 @@ pub struct Rules {
 
 impl Rules {
     /// Whether this rule is kept.
-    pub fn keep(self, rule: Rule) -> bool {
+    pub(crate) fn keep(self, rule: Rule) -> bool {
         self.broken != Some(rule)
     }
 }

@@ -1,23 +1,23 @@
 //! The source: a log of changes for each CV, each of which becomes visible late.
 
 /// How many CVs there are.
-pub const CVS: usize = 2;
+pub(crate) const CVS: usize = 2;
 
 /// How late a change may become visible, in ticks; what cvsync calls the settle lag.
-pub const LAG: Time = 1;
+pub(crate) const LAG: Time = 1;
 
 /// The most changes of one CV.
 const CHANGES: usize = 3;
 
 /// A tick of the source's clock.
-pub type Time = u8;
+pub(crate) type Time = u8;
 
 /// How many changes of its CV a state reflects; 0 is that it never was there.
-pub type Version = u8;
+pub(crate) type Version = u8;
 
 /// What a CV is after a change. Two documents, since a CV that is changed back is where "unchanged" deceives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Content {
+pub(crate) enum Content {
     Gone,
     A,
     B,
@@ -25,7 +25,7 @@ pub enum Content {
 
 impl Content {
     /// All there is.
-    pub const ALL: [Self; 3] = [Self::Gone, Self::A, Self::B];
+    pub(crate) const ALL: [Self; 3] = [Self::Gone, Self::A, Self::B];
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,7 +37,7 @@ struct Change {
 
 /// Everything that ever changed, and the time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Source {
+pub(crate) struct Source {
     /// What its `Date` header tells.
     pub now: Time,
     log: [[Option<Change>; CHANGES]; CVS],
@@ -46,7 +46,7 @@ pub struct Source {
 impl Source {
     /// Changes a CV; nobody can see it yet. `None` if it is so already, or enough has changed. The first document is
     /// called A: it does not matter what it is called.
-    pub fn change(mut self, cv: usize, content: Content) -> Option<Self> {
+    pub(crate) fn change(mut self, cv: usize, content: Content) -> Option<Self> {
         let version = self.log[cv].iter().flatten().count();
         let unused = content == Content::B
             && self.log[cv]
@@ -65,12 +65,12 @@ impl Source {
     }
 
     /// How often anything changed.
-    pub fn changes(&self) -> usize {
+    pub(crate) fn changes(&self) -> usize {
         self.log.iter().flatten().flatten().count()
     }
 
     /// Each way in which one more change becomes visible.
-    pub fn reveals(&self) -> impl Iterator<Item = (usize, Self)> {
+    pub(crate) fn reveals(&self) -> impl Iterator<Item = (usize, Self)> {
         (0..CVS * CHANGES).filter_map(|at| {
             let (cv, change) = (at / CHANGES, at % CHANGES);
             let mut revealed = *self;
@@ -81,7 +81,7 @@ impl Source {
     }
 
     /// A tick later. `None` while a change is hidden that has to be visible by the end of this tick.
-    pub fn tick(mut self) -> Option<Self> {
+    pub(crate) fn tick(mut self) -> Option<Self> {
         let overdue = |change: &Change| !change.visible && change.at + LAG <= self.now;
         if self.log.iter().flatten().flatten().any(overdue) {
             return None;
@@ -91,7 +91,7 @@ impl Source {
     }
 
     /// When everything is visible, and was for long.
-    pub fn at_rest(mut self) -> Self {
+    pub(crate) fn at_rest(mut self) -> Self {
         for change in self.log.iter_mut().flatten().flatten() {
             change.visible = true;
         }
@@ -100,12 +100,12 @@ impl Source {
     }
 
     /// What a detail answer shows.
-    pub fn visible(&self, cv: usize) -> Version {
+    pub(crate) fn visible(&self, cv: usize) -> Version {
         self.last(cv, |change| change.visible)
     }
 
     /// What a bulk answer shows: the CVs whose latest visible change lies in the window, by its time.
-    pub fn list(&self, van: Time, tot: Time) -> impl Iterator<Item = (usize, Version)> {
+    pub(crate) fn list(&self, van: Time, tot: Time) -> impl Iterator<Item = (usize, Version)> {
         let mut listed = [None; CVS];
         for (cv, slot) in listed.iter_mut().enumerate() {
             let version = self.visible(cv);
@@ -122,18 +122,18 @@ impl Source {
     }
 
     /// What a CV is in this version.
-    pub fn content(&self, cv: usize, version: Version) -> Content {
+    pub(crate) fn content(&self, cv: usize, version: Version) -> Content {
         self.of(cv, version)
             .map_or(Content::Gone, |change| change.content)
     }
 
     /// The version that reflects every change before `time`, seen or not.
-    pub fn version_before(&self, cv: usize, time: Time) -> Version {
+    pub(crate) fn version_before(&self, cv: usize, time: Time) -> Version {
         self.last(cv, |change| change.at < time)
     }
 
     /// When this version came to be; `None` for 0.
-    pub fn time_of(&self, cv: usize, version: Version) -> Option<Time> {
+    pub(crate) fn time_of(&self, cv: usize, version: Version) -> Option<Time> {
         self.of(cv, version).map(|change| change.at)
     }
 

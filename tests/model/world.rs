@@ -8,7 +8,7 @@ use super::source::{CVS, Content, LAG, Source, Time};
 
 /// The size of a world, and the rules that hold in it.
 #[derive(Clone, Copy, Debug)]
-pub struct World {
+pub(crate) struct World {
     pub rules: Rules,
     /// Changes of the source.
     pub changes: usize,
@@ -24,7 +24,7 @@ pub struct World {
 
 /// Where a world stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct State {
+pub(crate) struct State {
     source: Source,
     database: Database,
     instances: [Instance; 2],
@@ -34,7 +34,7 @@ pub struct State {
 /// Something happens. The instances are told apart by their order in the state, and that changes.
 #[derive(Clone, Copy, Debug)]
 #[expect(dead_code, reason = "shown in a counterexample")]
-pub enum Step {
+pub(crate) enum Step {
     Tick(Time),
     Change(usize, Content),
     BecomesVisible(usize),

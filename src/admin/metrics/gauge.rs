@@ -5,7 +5,7 @@ use opentelemetry::{KeyValue, Value};
 use crate::admin::{Admin, Numbers};
 
 /// Everything about a gauge. `docs/metrics.md` has a row for each.
-pub struct Gauge {
+pub(super) struct Gauge {
     /// With dots; Prometheus gets underscores, and the unit at the end.
     pub name: &'static str,
     /// `s`, or empty for a number of things.
@@ -17,15 +17,15 @@ pub struct Gauge {
 }
 
 /// The values of a gauge, each with its labels.
-pub type Values = Vec<(f64, Vec<KeyValue>)>;
+pub(super) type Values = Vec<(f64, Vec<KeyValue>)>;
 
 /// A value without labels.
-pub fn one(value: f64) -> Values {
+pub(super) fn one(value: f64) -> Values {
     vec![(value, Vec::new())]
 }
 
 /// A value for each value of `label`.
-pub fn by<L: Into<Value>>(
+pub(super) fn by<L: Into<Value>>(
     label: &'static str,
     values: impl IntoIterator<Item = (L, f64)>,
 ) -> Values {
@@ -34,22 +34,22 @@ pub fn by<L: Into<Value>>(
 }
 
 /// The latest sample from the database, if it answered.
-pub fn numbers(admin: &Admin) -> Option<Numbers> {
+pub(super) fn numbers(admin: &Admin) -> Option<Numbers> {
     admin.board.sample()?.ok()
 }
 
 /// 1 for true.
-pub fn flag(is_set: bool) -> f64 {
+pub(super) fn flag(is_set: bool) -> f64 {
     f64::from(u8::from(is_set))
 }
 
 /// A number of things.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-pub fn count(number: impl TryInto<i64>) -> f64 {
+pub(super) fn count(number: impl TryInto<i64>) -> f64 {
     number.try_into().unwrap_or(i64::MAX) as f64
 }
 
 /// A number of milliseconds, in seconds.
-pub fn seconds(milliseconds: i64) -> f64 {
+pub(super) fn seconds(milliseconds: i64) -> f64 {
     count(milliseconds) / 1e3
 }

@@ -15,7 +15,7 @@ use self::gauge::Gauge;
 use super::Admin;
 
 /// Everything, as of now.
-pub async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.view.count_closed_time();
     match admin.view.metrics().render() {
         Ok(text) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
@@ -29,7 +29,7 @@ fn gauges() -> impl Iterator<Item = &'static Gauge> {
 }
 
 /// Registers the gauges that are read at each scrape.
-pub fn watch(admin: &Arc<Admin>) {
+pub(crate) fn watch(admin: &Arc<Admin>) {
     for Gauge {
         name,
         unit,

@@ -5,7 +5,7 @@ use crate::admin::Phase;
 use crate::admin::facts::{self, watermark};
 use crate::store::watermark::KANDIDATEN;
 
-pub const GAUGES: &[Gauge] = &[
+pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.watermark.timestamp",
         unit: "s",

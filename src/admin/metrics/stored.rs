@@ -5,7 +5,7 @@ use crate::admin::Admin;
 use crate::admin::sample::QUANTILES;
 use crate::store::feed_consumer::Consumer;
 
-pub const GAUGES: &[Gauge] = &[
+pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.parked",
         unit: "",

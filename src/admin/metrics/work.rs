@@ -5,7 +5,7 @@ use crate::admin::Admin;
 use crate::model::Job;
 use crate::sync::{Queue, RELIST_EVERY};
 
-pub const GAUGES: &[Gauge] = &[
+pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.workers",
         unit: "",

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Refusal {
+pub(super) struct Refusal {
     error: GatewayError,
     /// Whether the same call may be answered in a while.
     later: bool,
@@ -19,12 +19,12 @@ pub struct Refusal {
 
 impl Refusal {
     /// The call itself is wrong.
-    pub fn wrong(what: impl Into<String>) -> Self {
+    pub(super) fn wrong(what: impl Into<String>) -> Self {
         GatewayError::new(400, what).into()
     }
 
     /// Too much is under way, or the database is away.
-    pub fn busy() -> Self {
+    pub(super) fn busy() -> Self {
         Self {
             error: GatewayError::new(503, "The service is unavailable"),
             later: true,
@@ -33,7 +33,7 @@ impl Refusal {
     }
 
     /// Too many connections are here for the mirror.
-    pub fn no_room() -> Self {
+    pub(super) fn no_room() -> Self {
         Self {
             close: true,
             ..Self::busy()

@@ -24,7 +24,7 @@ use crate::store::mirror::{self, Changes};
 /// ends later still is refused, for it would be answered without changes that are yet to come into it.
 const AHEAD: TimeDelta = TimeDelta::seconds(5);
 
-pub async fn bulk(
+pub(super) async fn bulk(
     State(admin): State<Arc<Admin>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<BulkPage>, Refusal> {

@@ -20,7 +20,7 @@ const NOTED: Duration = Duration::from_mins(1);
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub struct Clients {
+pub(super) struct Clients {
     store: Store,
     known: Mutex<Known>,
 }
@@ -39,7 +39,7 @@ struct Client {
 }
 
 impl Clients {
-    pub fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         Self {
             store,
             known: Mutex::default(),
@@ -47,7 +47,7 @@ impl Clients {
     }
 
     /// Whether the key in `headers` is that of a client whose key was not revoked.
-    pub async fn know(&self, headers: &HeaderMap) -> Result<bool, StoreError> {
+    pub(super) async fn know(&self, headers: &HeaderMap) -> Result<bool, StoreError> {
         let Some(key) = headers.get(KEY_HEADER) else {
             return Ok(false);
         };

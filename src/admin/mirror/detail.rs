@@ -12,7 +12,7 @@ use crate::admin::{Admin, etag};
 use crate::contract::GatewayError;
 use crate::model::CvId;
 
-pub async fn detail(
+pub(super) async fn detail(
     State(admin): State<Arc<Admin>>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,

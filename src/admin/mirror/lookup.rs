@@ -22,7 +22,7 @@ const WAITING: usize = 1024;
 
 /// A document, cheap to clone.
 #[derive(Clone)]
-pub struct Found {
+pub(super) struct Found {
     pub json: Bytes,
     /// Equal content, equal tag.
     pub tag: String,
@@ -39,7 +39,7 @@ type Answer = oneshot::Sender<Result<Option<Found>, StoreError>>;
 type Waiting = HashMap<Uuid, Vec<Answer>>;
 
 /// See the module's documentation.
-pub struct Lookup {
+pub(super) struct Lookup {
     store: Store,
     asks: mpsc::Sender<Ask>,
     waiting: Mutex<mpsc::Receiver<Ask>>,
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Lookup {
 }
 
 impl Lookup {
-    pub fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store) -> Self {
         let (asks, waiting) = mpsc::channel(WAITING);
         Self {
             store,
@@ -63,7 +63,7 @@ impl Lookup {
     }
 
     /// The document of a CV, if it is there.
-    pub async fn find(&self, CvId(id): CvId) -> Result<Option<Found>, StoreError> {
+    pub(super) async fn find(&self, CvId(id): CvId) -> Result<Option<Found>, StoreError> {
         let ended = || StoreError::Passing("cvsync is stopping".to_owned());
         let found = async {
             let (answer, answered) = oneshot::channel();
@@ -78,7 +78,7 @@ impl Lookup {
     }
 
     /// Answers until `token` is cancelled. Two of these at once keep the database busy while answers are on their way.
-    pub async fn work_until(&self, token: &CancellationToken) {
+    pub(super) async fn work_until(&self, token: &CancellationToken) {
         while !token.is_cancelled() {
             let mut asks = Vec::new();
             let next = async {

@@ -8,15 +8,15 @@ use url::form_urlencoded;
 use super::answer::Refusal;
 
 /// Of a name that is not known so much is shown, in characters.
-pub const LONGEST_SHOWN: usize = 40;
+pub(super) const LONGEST_SHOWN: usize = 40;
 
 /// Decoded, in their order. What is no UTF-8 is replaced by U+FFFD, and then means nothing.
 #[derive(Debug)]
-pub struct Query(Vec<(String, String)>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// Reads what stands behind the `?`.
-    pub fn read(raw: Option<String>) -> Self {
+    pub(super) fn read(raw: Option<String>) -> Self {
         let raw = raw.unwrap_or_default();
         Self(
             form_urlencoded::parse(raw.as_bytes())
@@ -28,7 +28,7 @@ impl Query {
     /// Refuses what nobody would read: a name that is not known, a value that is blank, a second one where there can be but one.
     ///
     /// Without this a misspelt filter would find everybody, and nobody would notice.
-    pub fn only(&self, single: &[&str], repeated: &[&str]) -> Result<(), Refusal> {
+    pub(super) fn only(&self, single: &[&str], repeated: &[&str]) -> Result<(), Refusal> {
         for (name, value) in &self.0 {
             let name = name.as_str();
             if !single.contains(&name) && !repeated.contains(&name) {
@@ -49,13 +49,13 @@ impl Query {
     }
 
     /// The values of a parameter, which may be repeated.
-    pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+    pub(super) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let named = self.0.iter().filter(move |(key, _)| key == name);
         named.map(|(_, value)| value.as_str())
     }
 
     /// A number; the default where there is none.
-    pub fn number(
+    pub(super) fn number(
         &self,
         name: &'static str,
         default: usize,
@@ -78,7 +78,7 @@ impl Query {
     }
 
     /// An instant that has to be there.
-    pub fn instant(&self, name: &'static str) -> Result<DateTime<Utc>, Refusal> {
+    pub(super) fn instant(&self, name: &'static str) -> Result<DateTime<Utc>, Refusal> {
         let missing = || Refusal::wrong(format!("{name} is missing"));
         let text = self.values(name).next().ok_or_else(missing)?;
         let instant = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());

@@ -32,7 +32,7 @@ const LONGEST_VALUE: usize = 200;
 const TALEN: &str = "talen";
 const HIGHEST_LEVEL: char = '9';
 
-pub async fn search(
+pub(super) async fn search(
     State(admin): State<Arc<Admin>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {

@@ -23,7 +23,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
 ];
 
 /// Asked for anew each time, since another instance may be of another version; unchanged, it is not sent again.
-pub async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
+pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, kind, text)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
         return (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
     };

@@ -48,7 +48,7 @@ struct View<'a> {
 }
 
 /// The page and what belongs to it.
-pub fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     Router::new()
         .route("/", get(page))
         .route("/assets/{name}", get(assets::asset))

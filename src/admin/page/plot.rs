@@ -14,7 +14,7 @@ const INNER: f64 = HEIGHT - TOP - BOTTOM;
 
 /// How high a value stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Scale {
+pub(super) enum Scale {
     /// From nothing up to this.
     Linear(f64),
     /// Between these, by their powers.
@@ -38,7 +38,7 @@ impl Scale {
 
 /// What is drawn.
 #[derive(Debug)]
-pub struct Plot<'a> {
+pub(super) struct Plot<'a> {
     /// Begins the ids of its elements.
     pub id: &'a str,
     pub title: &'a str,
@@ -56,7 +56,7 @@ pub struct Plot<'a> {
 }
 
 impl Plot<'_> {
-    pub fn render(&self) -> Markup {
+    pub(super) fn render(&self) -> Markup {
         let (title, text) = (format!("{}-title", self.id), format!("{}-text", self.id));
         html! {
             figure id=(self.id) .plot {
@@ -159,7 +159,7 @@ fn anchor(share: f64) -> &'static str {
 }
 
 /// The next 1, 2 or 5 with zeros behind it that is not below `value`.
-pub fn round_up(value: f64) -> f64 {
+pub(super) fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
     steps

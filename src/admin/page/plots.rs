@@ -98,7 +98,7 @@ impl<'a> Steps<'a> {
 }
 
 /// All of them.
-pub fn plots(history: &[Minute], now: Now, limit: TimeDelta, per_minute: u32) -> Markup {
+pub(super) fn plots(history: &[Minute], now: Now, limit: TimeDelta, per_minute: u32) -> Markup {
     let steps = Steps::new(history, now);
     if steps.minutes.is_empty() {
         return html! { p { "There is no history yet: a minute after the start there is." } };

@@ -18,7 +18,7 @@ fn button(label: &str, path: &str, body: &str, confirm: Option<&str>) -> Markup 
     }
 }
 
-pub fn figures(view: &View) -> Markup {
+pub(super) fn figures(view: &View) -> Markup {
     let (status, now) = (&view.status, view.now);
     let synced = status.last_success.get(&Job::Sync);
     html! {
@@ -55,7 +55,7 @@ pub fn figures(view: &View) -> Markup {
 }
 
 /// Always there, and as high whether there is one or not: what lies below keeps its place.
-pub fn run(view: &View) -> Markup {
+pub(super) fn run(view: &View) -> Markup {
     html! {
         section #run aria-labelledby="run-title" {
             @match &view.status.run {
@@ -131,7 +131,7 @@ fn in_words(tally: &Tally) -> String {
     }
 }
 
-pub fn actions(view: &View) -> Markup {
+pub(super) fn actions(view: &View) -> Markup {
     html! {
         section #actions aria-labelledby="actions-title" {
             h2 #actions-title { "Steer it" }
@@ -204,7 +204,7 @@ fn class_in_words(class: &str) -> &str {
     }
 }
 
-pub fn parked(view: &View) -> Markup {
+pub(super) fn parked(view: &View) -> Markup {
     let parked = &view.status.parked;
     let all: i64 = parked.values().sum();
     html! {
@@ -237,7 +237,7 @@ pub fn parked(view: &View) -> Markup {
     }
 }
 
-pub fn held(view: &View) -> Markup {
+pub(super) fn held(view: &View) -> Markup {
     let held = view.status.held_deletes.unwrap_or(0);
     html! {
         section #held aria-labelledby="held-title" {
@@ -267,7 +267,7 @@ pub fn held(view: &View) -> Markup {
     }
 }
 
-pub fn windows(view: &View) -> Markup {
+pub(super) fn windows(view: &View) -> Markup {
     html! {
         section #windows aria-labelledby="windows-title" {
             h2 #windows-title { "Windows" }
@@ -316,7 +316,7 @@ fn window(view: &View, row: &SyncWindow) -> Markup {
     }
 }
 
-pub fn instances(view: &View) -> Markup {
+pub(super) fn instances(view: &View) -> Markup {
     let leader = view.leader.as_ref();
     let leads = |name: &str| leader.is_some_and(|leader| leader.alive && leader.holder == name);
     html! {
@@ -361,7 +361,7 @@ pub fn instances(view: &View) -> Markup {
     }
 }
 
-pub fn reconciled(view: &View) -> Markup {
+pub(super) fn reconciled(view: &View) -> Markup {
     html! {
         section #reconcile aria-labelledby="reconcile-title" {
             h2 #reconcile-title { "Last comparison" }
@@ -397,7 +397,7 @@ pub fn reconciled(view: &View) -> Markup {
     }
 }
 
-pub fn configuration(view: &View) -> Markup {
+pub(super) fn configuration(view: &View) -> Markup {
     html! {
         section #configuration aria-labelledby="configuration-title" {
             h2 #configuration-title { "Configuration" }

@@ -8,7 +8,7 @@ use crate::model::words::span;
 
 /// What time it is, and where.
 #[derive(Clone, Copy, Debug)]
-pub struct Now {
+pub(super) struct Now {
     /// The source's time.
     pub at: DateTime<Utc>,
     /// Where the people are.
@@ -17,7 +17,7 @@ pub struct Now {
 
 impl Now {
     /// `14:03:09`, with the day where it is another one.
-    pub fn clock(self, at: DateTime<Utc>) -> String {
+    pub(super) fn clock(self, at: DateTime<Utc>) -> String {
         let (local, today) = (
             at.with_timezone(&self.zone),
             self.at.with_timezone(&self.zone),
@@ -33,18 +33,18 @@ impl Now {
     }
 
     /// `14:03`, of a minute within the last day.
-    pub fn minute(self, at: DateTime<Utc>) -> String {
+    pub(super) fn minute(self, at: DateTime<Utc>) -> String {
         at.with_timezone(&self.zone).format("%H:%M").to_string()
     }
 
     /// When that was as an element.
-    pub fn time(self, at: DateTime<Utc>) -> Markup {
+    pub(super) fn time(self, at: DateTime<Utc>) -> Markup {
         let exact = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         html! { time datetime=(exact) title=(exact) { (self.clock(at)) } }
     }
 
     /// `4 min ago`, `in 30 s`
-    pub fn ago(self, at: DateTime<Utc>) -> String {
+    pub(super) fn ago(self, at: DateTime<Utc>) -> String {
         let ago = self.at - at;
         if ago < TimeDelta::zero() {
             format!("in {}", span(-ago))

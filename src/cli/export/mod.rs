@@ -25,7 +25,7 @@ use crate::store::export::{self, Column, Rows, VIEWS};
 ///
 /// Rows come in no order. Only columns that the database user may read are written.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Which view
     #[arg(value_parser = PossibleValuesParser::new(VIEWS))]
     view: String,
@@ -47,7 +47,7 @@ enum Format {
     Parquet,
 }
 
-pub async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     if args.format == Format::Parquet && !cfg!(feature = "parquet") {
         let error = "this cvsync was built without Parquet: build it with `--features parquet`, or take the container image";
         return Err(Usage(error.to_owned()).into());

@@ -20,7 +20,7 @@ use crate::store::export::Column;
 const GROUP: usize = 20_000;
 
 /// A file under way.
-pub struct Table<W: Write + Send> {
+pub(super) struct Table<W: Write + Send> {
     file: SerializedFileWriter<W>,
     columns: Vec<Buffer>,
     rows: usize,
@@ -50,7 +50,7 @@ enum Values {
 
 impl<W: Write + Send> Table<W> {
     /// Begins a file.
-    pub fn new(target: W, columns: &[Column]) -> io::Result<Self> {
+    pub(super) fn new(target: W, columns: &[Column]) -> io::Result<Self> {
         let columns: Vec<Buffer> = columns.iter().map(Buffer::new).collect();
         let fields = columns.iter().map(Buffer::schema);
         let fields = fields.collect::<Result<_, _>>().map_err(as_io)?;
@@ -70,7 +70,7 @@ impl<W: Write + Send> Table<W> {
     }
 
     /// Takes what comes next of the lines; it may end within one.
-    pub fn lines(&mut self, mut piece: &[u8]) -> io::Result<()> {
+    pub(super) fn lines(&mut self, mut piece: &[u8]) -> io::Result<()> {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             self.rest.extend_from_slice(&piece[..end]);
             piece = &piece[end + 1..];
@@ -90,7 +90,7 @@ impl<W: Write + Send> Table<W> {
     }
 
     /// Ends the file and gives back what it was written to.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub(super) fn finish(mut self) -> io::Result<W> {
         if self.rows > 0 {
             self.group().map_err(as_io)?;
         }

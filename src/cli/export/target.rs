@@ -11,7 +11,7 @@ use anyhow::Context;
 const MODE: u32 = 0o600;
 
 /// Written to in pieces; what was not [finished](Target::finish) leaves no file.
-pub struct Target {
+pub(super) struct Target {
     // Before `partial`: it is closed when the name goes.
     out: Out,
     partial: Option<Partial>,
@@ -30,7 +30,7 @@ struct Partial {
 
 impl Target {
     /// Opens `path`, or stdout where there is none. A pipe or a device is written to as it is.
-    pub fn open(path: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             let out = Out::Stdout(BufWriter::new(io::stdout()));
             return Ok(Self { out, partial: None });
@@ -61,7 +61,7 @@ impl Target {
     }
 
     /// All is written: it lasts, and has its name.
-    pub fn finish(mut self) -> anyhow::Result<()> {
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         if let (Out::File(file), Some(partial)) = (&self.out, &self.partial) {
             file.get_ref().sync_all()?;

@@ -138,13 +138,13 @@ pub const NO_EFFECT: &[(&str, &str, &str)] = &[
 ];
 
 /// The variables, and the reasons why some are not obeyed.
-pub struct Variables<'a> {
+pub(super) struct Variables<'a> {
     env: &'a Env,
     refused: BTreeMap<String, String>,
 }
 
 impl<'a> Variables<'a> {
-    pub fn new(env: &'a Env) -> Self {
+    pub(super) fn new(env: &'a Env) -> Self {
         let given = env.otel_names().filter(|name| !is_obeyed(name));
         let refused = given.filter_map(|name| {
             let value = env.get(name).ok().flatten()?;
@@ -162,12 +162,12 @@ impl<'a> Variables<'a> {
     }
 
     /// Notes why a variable is not obeyed. The reason shows no value.
-    pub fn refuse(&mut self, name: &str, reason: &str) {
+    pub(super) fn refuse(&mut self, name: &str, reason: &str) {
         self.refused.insert(name.to_owned(), reason.to_owned());
     }
 
     /// Notes that of two variables one is missing.
-    pub fn refuse_pair(&mut self, one: &[String; 2], other: &[String; 2]) {
+    pub(super) fn refuse_pair(&mut self, one: &[String; 2], other: &[String; 2]) {
         for name in one.iter().chain(other) {
             if self.env.sets(name) && !self.refused.contains_key(name) {
                 self.refuse(name, "needs both a client certificate and its key");
@@ -176,14 +176,14 @@ impl<'a> Variables<'a> {
     }
 
     /// Each with its reason, in order of the names.
-    pub fn ignored(self) -> Vec<String> {
+    pub(super) fn ignored(self) -> Vec<String> {
         let refused = self.refused.into_iter();
         refused
             .map(|(name, reason)| format!("{name} ({reason})"))
             .collect()
     }
 
-    pub fn text(&mut self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
         if let Ok(value) = self.env.get(name) {
             return value;
         }
@@ -191,7 +191,7 @@ impl<'a> Variables<'a> {
         None
     }
 
-    pub fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         name: &str,
         rule: impl FnOnce(&str) -> Result<T, String>,
@@ -203,7 +203,7 @@ impl<'a> Variables<'a> {
     }
 
     /// The first of two variables that is set and valid.
-    pub fn first<T>(
+    pub(super) fn first<T>(
         &mut self,
         names: &[String; 2],
         rule: impl Fn(&str) -> Result<T, String>,
@@ -212,7 +212,7 @@ impl<'a> Variables<'a> {
     }
 
     /// One of these words, in small letters.
-    pub fn word(&mut self, name: &str, known: &[&str]) -> Option<String> {
+    pub(super) fn word(&mut self, name: &str, known: &[&str]) -> Option<String> {
         self.read(name, |value| {
             let value = value.to_ascii_lowercase();
             if known.contains(&&*value) {
@@ -223,7 +223,7 @@ impl<'a> Variables<'a> {
         })
     }
 
-    pub fn number<T>(&mut self, name: &str, range: RangeInclusive<T>) -> Option<T>
+    pub(super) fn number<T>(&mut self, name: &str, range: RangeInclusive<T>) -> Option<T>
     where
         T: FromStr + PartialOrd + std::fmt::Display,
     {
@@ -239,12 +239,12 @@ impl<'a> Variables<'a> {
         })
     }
 
-    pub fn millis(&mut self, name: &str) -> Option<Duration> {
+    pub(super) fn millis(&mut self, name: &str) -> Option<Duration> {
         self.read(name, millis)
     }
 
     /// Whether a signal is to be pushed, where that is said. The list may name others, which are not obeyed.
-    pub fn exporter(&mut self, signal: &str) -> Option<bool> {
+    pub(super) fn exporter(&mut self, signal: &str) -> Option<bool> {
         let name = format!("OTEL_{signal}_EXPORTER");
         let value = self.text(&name)?.to_ascii_lowercase();
         let words: Vec<_> = value
@@ -280,7 +280,7 @@ fn is_obeyed(name: &str) -> bool {
 }
 
 /// A number of milliseconds, up to a day.
-pub fn millis(text: &str) -> Result<Duration, String> {
+pub(super) fn millis(text: &str) -> Result<Duration, String> {
     let most = 86_400_000;
     let number = text
         .parse()
@@ -291,13 +291,13 @@ pub fn millis(text: &str) -> Result<Duration, String> {
 }
 
 /// A share of traces.
-pub fn ratio(text: &str) -> Option<f64> {
+pub(super) fn ratio(text: &str) -> Option<f64> {
     let ratio = text.parse().ok();
     ratio.filter(|ratio| (0.0..=1.0).contains(ratio))
 }
 
 /// `name=value`, comma-separated; values are percent-encoded.
-pub fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
+pub(super) fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     let attribute = |item: &str| {
         let (name, value) = item.split_once('=')?;
         let name = name.trim();
@@ -307,7 +307,7 @@ pub fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 /// The same, for headers.
-pub fn headers(text: &str) -> Result<Vec<(String, SecretString)>, String> {
+pub(super) fn headers(text: &str) -> Result<Vec<(String, SecretString)>, String> {
     items(text, header)
 }
 
@@ -335,7 +335,7 @@ fn header(item: &str) -> Option<(String, SecretString)> {
 }
 
 /// Percent-decoded; a `+` stays one.
-pub fn decoded(text: &str) -> Option<String> {
+pub(super) fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once('%') {
@@ -351,7 +351,7 @@ pub fn decoded(text: &str) -> Option<String> {
 }
 
 /// The content of a file.
-pub fn content(path: &str) -> Result<Vec<u8>, String> {
+pub(super) fn content(path: &str) -> Result<Vec<u8>, String> {
     let told = |what| format!("the file {what}");
     let content = file::bytes(path).map_err(told)?;
     file::refuse_utf16(&content).map_err(told)?;
@@ -359,6 +359,6 @@ pub fn content(path: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A file of certificates.
-pub fn certificates(path: &str) -> Result<Vec<u8>, String> {
+pub(super) fn certificates(path: &str) -> Result<Vec<u8>, String> {
     file::certificates(path).map_err(|what| format!("the file {what}"))
 }

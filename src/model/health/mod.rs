@@ -14,7 +14,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-pub use self::facts::{
+pub(crate) use self::facts::{
     Consumer, Facts, Gate, Limits, Memory, Pause, Role, Stored, Trouble, UnderWay,
 };
 

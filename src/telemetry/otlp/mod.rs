@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{
     SpanExporter as Exporter, SpanLimits,
 };
 
-pub use self::probe::probe;
+pub(crate) use self::probe::probe;
 use crate::config::{Otel, Proxies, Target, Tracing};
 use crate::shutdown;
 
@@ -36,7 +36,7 @@ const INTERVAL: Duration = Duration::from_mins(1);
 const DIAGNOSIS: Duration = Duration::from_secs(1);
 
 /// The resource that traces and metrics are about. Attributes from the environment replace ours.
-pub fn resource(otel: &Otel) -> Resource {
+pub(super) fn resource(otel: &Otel) -> Resource {
     let ours = [
         KeyValue::new("service.name", "cvsync"),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
@@ -53,14 +53,14 @@ pub fn resource(otel: &Otel) -> Resource {
 
 /// The machine's name, or the container's or the pod's.
 #[must_use]
-pub fn host() -> String {
+pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
 
 /// What pushes metrics, if they are to be pushed and can be. Within a runtime, which gRPC needs.
 #[must_use]
-pub fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricExporter>>> {
+pub(super) fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricExporter>>> {
     let target = otel.metrics.as_ref()?;
     let exporter = match transport::metrics(target, &otel.proxies, otel.temporality) {
         Ok(exporter) => exporter,
@@ -81,7 +81,7 @@ pub fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricExporter>
 ///
 /// # Errors
 /// Why they cannot be pushed.
-pub fn pushed_traces(otel: &Otel) -> Result<Option<Traces>, String> {
+pub(super) fn pushed_traces(otel: &Otel) -> Result<Option<Traces>, String> {
     let Some(target) = &otel.traces else {
         return Ok(None);
     };
@@ -125,7 +125,7 @@ fn limits(tracing: Tracing) -> SpanLimits {
 
 /// Makes spans until it is dropped; then what is left is delivered, or given up soon.
 #[derive(Debug)]
-pub struct Traces(pub SdkTracerProvider);
+pub(crate) struct Traces(pub SdkTracerProvider);
 
 impl Drop for Traces {
     fn drop(&mut self) {
@@ -136,7 +136,7 @@ impl Drop for Traces {
 
 /// Keeps instruments alive until it is dropped; then the last metrics are pushed, or given up soon.
 #[derive(Debug)]
-pub struct Provider {
+pub(super) struct Provider {
     pub provider: SdkMeterProvider,
     pub is_pushed: bool,
 }
@@ -159,7 +159,7 @@ impl Drop for Provider {
 
 /// An exporter that says so when it begins to fail, and when it works again: once each, and not at every try.
 #[derive(Debug)]
-pub struct Told<E> {
+pub(super) struct Told<E> {
     exporter: E,
     failing: AtomicBool,
     target: Target,

@@ -15,7 +15,11 @@ const NOTHING: &[u8] = &[0; 5];
 ///
 /// # Errors
 /// What is wrong, and what to do about it.
-pub async fn probe(target: &Target, proxies: &Proxies, limit: Duration) -> Result<(), String> {
+pub(crate) async fn probe(
+    target: &Target,
+    proxies: &Proxies,
+    limit: Duration,
+) -> Result<(), String> {
     let url = target.url();
     let proxy = proxies.of(&url);
     if let (Protocol::Grpc, Some(proxy), "http") = (target.protocol, proxy, url.scheme()) {

@@ -20,7 +20,7 @@ use crate::config::{Protocol, Proxies, Target, Temporality};
 use crate::outbound;
 
 /// What pushes traces.
-pub fn traces(target: &Target, proxies: &Proxies) -> Result<SpanExporter, String> {
+pub(super) fn traces(target: &Target, proxies: &Proxies) -> Result<SpanExporter, String> {
     let builder = SpanExporter::builder();
     let built = match target.protocol {
         Protocol::Http => over_http(builder.with_http(), target, proxies)?.build(),
@@ -30,7 +30,7 @@ pub fn traces(target: &Target, proxies: &Proxies) -> Result<SpanExporter, String
 }
 
 /// What pushes metrics.
-pub fn metrics(
+pub(super) fn metrics(
     target: &Target,
     proxies: &Proxies,
     temporality: Temporality,
@@ -82,7 +82,7 @@ where
 }
 
 /// A client for this collector.
-pub fn client(target: &Target, proxies: &Proxies) -> Result<reqwest::ClientBuilder, String> {
+pub(super) fn client(target: &Target, proxies: &Proxies) -> Result<reqwest::ClientBuilder, String> {
     let mut builder = outbound::client(proxies);
     if let Some(pem) = &target.roots {
         let roots = reqwest::Certificate::from_pem_bundle(pem);
@@ -102,7 +102,7 @@ pub fn client(target: &Target, proxies: &Proxies) -> Result<reqwest::ClientBuild
 }
 
 /// Why no client can be built.
-pub fn unusable(target: &Target, error: reqwest::Error) -> String {
+pub(super) fn unusable(target: &Target, error: reqwest::Error) -> String {
     if target.roots.is_some() || target.identity.is_some() {
         "OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY must name valid PEM files"
             .to_owned()
@@ -179,7 +179,7 @@ fn channel(target: &Target, proxies: &Proxies) -> Result<Channel, String> {
 }
 
 /// The headers of each request.
-pub fn headers(target: &Target) -> HeaderMap {
+pub(super) fn headers(target: &Target) -> HeaderMap {
     let headers = target.headers.iter().filter_map(|(name, value)| {
         let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
         value.set_sensitive(true);
