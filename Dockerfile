@@ -3,7 +3,7 @@ FROM rust:1.95.0-bookworm AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
 
-# The dependencies in a layer of their own, for a change of ours to leave alone.
+# The dependencies have a layer of their own, which a change in src does not rebuild.
 COPY Cargo.toml Cargo.lock ./
 COPY vendor vendor
 RUN mkdir src \
@@ -15,19 +15,19 @@ COPY migrations migrations
 COPY src src
 # For `cvsync_build_info`: docker build --build-arg CVSYNC_COMMIT="$(git rev-parse --short HEAD)".
 ARG CVSYNC_COMMIT=unknown
-# What stands here is older than what was built above, as files keep their times: cargo would not look at it.
+# The copied files keep their times and are older than the build above, so cargo would not rebuild them.
 RUN touch src/lib.rs src/main.rs \
     && CVSYNC_COMMIT="$CVSYNC_COMMIT" cargo build --release --locked --bin cvsync
 
-# The glibc flavour, for TLS is C; with CA certificates.
+# The variant with glibc, because the TLS library is C. It includes CA certificates.
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="cvsync" \
-      org.opencontainers.image.description="Keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners" \
+      org.opencontainers.image.description="Keeps a PostgreSQL database in step with the CVs in VDAB's CV API" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
 COPY --from=build /src/target/release/cvsync /usr/local/bin/cvsync
-# A number, so that Kubernetes can see that it is not root.
+# A number, so that Kubernetes can check that it is not root.
 USER 65532:65532
-# Within the container, all of it: what is published decides who gets here.
+# All addresses within the container. The published ports decide who can reach it.
 ENV CVSYNC_HTTP_ADDR=0.0.0.0:8080
 EXPOSE 8080
 STOPSIGNAL SIGTERM

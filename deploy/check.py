@@ -1,8 +1,8 @@
-"""What deploy/check.sh asks of the dashboard, the rules and the runbook that no other tool knows.
+"""The checks of deploy/check.sh that no other tool can do: of the dashboard, the rules and the runbook.
 
-`expressions` prints each query of the dashboard as a recording rule, `states` tests of the sentence on top of it, both for
-promtool. `links` checks that links lead somewhere, that the runbook has all that it promises, and that each metric is one that
-docs/metrics.md lists.
+`expressions` prints each query of the dashboard as a recording rule, and `states` prints tests of the sentence at its top. Both are
+for promtool. `links` checks that links work, that the runbook explains everything that it should, and that docs/metrics.md lists
+each metric in use.
 """
 
 import json
@@ -23,7 +23,7 @@ QUERIES = [
 
 
 def expressions():
-    """JSON is YAML."""
+    """Prints the queries as JSON, which is also YAML."""
     rules = [
         {"record": f"panel:{number}", "expr": query.replace("$__rate_interval", "1m")}
         for number, (_, query) in enumerate(QUERIES)
@@ -47,13 +47,13 @@ HEALTHY = {
 }
 STATES = [
     ({}, "In step with VDAB"),
-    ({"cvsync_ready": 0}, "Not ready: the database is away, or the key is refused"),
-    ({"cvsync_paused": 1, LAG: 9000}, "Paused, because somebody asked for it"),
-    ({"cvsync_leader": 0}, "Nobody leads, so nothing is synced"),
+    ({"cvsync_ready": 0}, "Not ready: the database is unreachable, or VDAB refuses the key"),
+    ({"cvsync_paused": 1, LAG: 9000}, "Paused by a person"),
+    ({"cvsync_leader": 0}, "No instance leads, so nothing is synced"),
     ({LAG: 1021}, "Behind VDAB"),
-    ({"cvsync_deletes_withheld": 9}, "In step, and deletes wait for a person"),
-    ({PARKED: 90000}, "In step, and a CV has been parked for over a day"),
-    ({SYNCED: "_", LAG: 300000000}, "The first sync has not ended"),
+    ({"cvsync_deletes_withheld": 9}, "In step, but deletes wait for a decision"),
+    ({PARKED: 90000}, "In step, but a CV has been parked for over a day"),
+    ({SYNCED: "_", LAG: 300000000}, "The first sync has not finished"),
 ]
 
 
@@ -72,13 +72,13 @@ def states():
 
 
 def anchors(markdown):
-    """As GitHub makes them."""
+    """The anchors of headings, in the form that GitHub uses."""
     titles = re.findall(r"^#+ (.+)$", markdown, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def metrics(query):
-    """Names of metrics, less what a histogram adds; labels are no names."""
+    """The names of metrics, without the suffixes of a histogram and without labels."""
     query = re.sub(r"\{[^}]*\}", "", query)
     query = re.sub(r"\b(by|on|without|ignoring|group_left) ?\([^)]*\)", "", query)
     names = re.findall(r"\b(?:cvsync|http|db)_\w+", query)
@@ -90,7 +90,7 @@ def words(path, pattern):
 
 
 def connectors():
-    """That Kafka Connect could read them, and that each follows a publication and tables that a migration makes."""
+    """Checks that Kafka Connect can read them, and that migrations create their publications and tables."""
     wrong = []
     made = "".join(path.read_text() for path in pathlib.Path("migrations").glob("*.sql"))
     names = set()
@@ -99,18 +99,18 @@ def connectors():
         config = connector["config"]
         names |= {connector["name"], config["slot.name"]}
         if not all(isinstance(value, str) for value in config.values()):
-            wrong.append(f"{path}: each value has to be text")
+            wrong.append(f"{path}: each value must be text")
         if f"create publication {config['publication.name']} " not in made:
             wrong.append(f"{path}: nothing creates {config['publication.name']}")
         for table in config["table.include.list"].split(","):
             if table not in made:
                 wrong.append(f"{path}: nothing creates {table}")
         if not re.fullmatch(r"[a-z0-9_]{1,63}", config["slot.name"]):
-            wrong.append(f"{path}: {config['slot.name']} is no name of a slot")
+            wrong.append(f"{path}: {config['slot.name']} is not a valid name of a slot")
         if not config["database.password"].startswith("${"):
-            wrong.append(f"{path}: holds a password")
+            wrong.append(f"{path}: contains a password")
     if len(names) != 4:
-        wrong.append(f"connectors and slots need names of their own: {sorted(names)}")
+        wrong.append(f"names of connectors and slots must be unique: {sorted(names)}")
     return wrong
 
 
@@ -120,18 +120,18 @@ def links():
 
     for alert in re.findall(r"- alert: (\w+)", RULES):
         if f"docs/runbook.md#{alert.lower()}\n" not in RULES or alert.lower() not in there:
-            wrong.append(f"{alert} does not lead to a section of its own in the runbook")
+            wrong.append(f"{alert} does not link to its own section in the runbook")
     for anchor in re.findall(r"\]\(#([\w-]+)\)", RUNBOOK):
         if anchor not in there:
-            wrong.append(f"the runbook leads to #{anchor}, which it does not have")
+            wrong.append(f"the runbook links to #{anchor}, which does not exist")
     for panel in DASHBOARD["panels"]:
         if panel["type"] != "row" and not panel.get("description"):
-            wrong.append(f"panel `{panel['title']}` does not say what it means")
+            wrong.append(f"panel `{panel['title']}` has no description")
         for link in panel.get("links", []):
             if link["url"].removeprefix("${runbook}#") not in there:
-                wrong.append(f"panel `{panel['title']}` leads to {link['url']}, which is not there")
+                wrong.append(f"panel `{panel['title']}` links to {link['url']}, which does not exist")
 
-    # What the code can say has to stand in the runbook, and what the runbook says has to be there to be typed.
+    # The runbook must explain each word that the code can print, and each command in the runbook must exist.
     reasons = words("src/vdab/gate.rs", r'Self::\w+ => "(\w+)"') + ["database", "paused"]
     for word in words("src/model/outcome.rs", r'Self::\w+ => "(\w+)"') + reasons:
         if f"\n| `{word}` |" not in RUNBOOK:
@@ -139,7 +139,7 @@ def links():
     for command in set(re.findall(r"(?:^|`)cvsync ([a-z]+)", RUNBOOK, re.MULTILINE)):
         file = "pause" if command == "resume" else command
         if not pathlib.Path(f"src/cli/{file}.rs").exists():
-            wrong.append(f"the runbook calls `cvsync {command}`, which is no command")
+            wrong.append(f"the runbook calls `cvsync {command}`, which is not a command")
 
     if METRICS.exists():
         known = METRICS.read_text()

