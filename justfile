@@ -1,6 +1,6 @@
 # Shortcuts. The commands themselves are in .ci/run, ./test and ./demo.
 
-# Check everything that CI checks, or only the named steps
+# Run all checks of CI, or only the named steps
 check *STEPS:
     .ci/run {{STEPS}}
 
@@ -8,7 +8,7 @@ check *STEPS:
 format:
     cargo fmt
 
-# Run the tests, or only those that match
+# Run all tests, or only the matching ones
 test *FILTER:
     ./test {{FILTER}}
 
@@ -20,6 +20,6 @@ unit:
 bench NAME *ARGUMENTS:
     cargo bench --bench {{NAME}} -- {{ARGUMENTS}}
 
-# Show cvsync at work with nothing configured
+# Run cvsync with a simulated VDAB, without configuration
 demo *ARGUMENTS:
     ./demo {{ARGUMENTS}}

@@ -1,9 +1,10 @@
-//! How soon after its commit a change is at the webhook, and what it costs that transactions with changes take turns.
+//! The delay from the commit of a change to the webhook, and the cost of the lock that transactions with changes take.
 //!
 //! `cargo bench --bench feed_to_webhook`
 //!
-//! A daemon, a receiver and writers on a PostgreSQL of their own. A delay is from `at`, which is read shortly before the commit, to
-//! the request's arrival; the target is a second. What several writers do in one database is to be compared with what they do apart in the same run.
+//! Runs a daemon, a receiver and writers on a private PostgreSQL. A delay starts at `at`, which is read shortly before the commit, and
+//! ends when the request arrives. The target is one second. Compare several writers in one database with writers in databases of their
+//! own, within the same run.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
 
@@ -35,7 +36,7 @@ const BATCH: usize = 500;
 const WRITERS: usize = 4;
 const BATCHES: usize = 6;
 
-/// When each change arrived, with its time.
+/// The time of arrival of each change, and its `at`.
 type Arrived = Arc<Mutex<Vec<(DateTime<Utc>, DateTime<Utc>)>>>;
 
 #[tokio::main]
@@ -106,7 +107,7 @@ async fn delays(cluster: &Cluster) -> anyhow::Result<()> {
     }
     let written = begun.elapsed();
     wait_for(&arrived, before + BURST).await?;
-    tell("as fast as one writer writes", &arrived, before);
+    tell("at the pace of one writer", &arrived, before);
     println!(
         "  {BURST} changes were written in {:.1} s and delivered within {:.1} s",
         written.as_secs_f64(),
@@ -116,7 +117,7 @@ async fn delays(cluster: &Cluster) -> anyhow::Result<()> {
     running.await?
 }
 
-/// The pace of four writers in one database, where they take turns, and in four, where nobody waits for anybody.
+/// The pace of four writers in one database, where they wait for the lock, and in four databases, where nobody waits.
 async fn turns(cluster: &Cluster) -> anyhow::Result<()> {
     let mut urls = Vec::new();
     let mut connection = PgConnection::connect(cluster.url()).await?;
@@ -131,7 +132,7 @@ async fn turns(cluster: &Cluster) -> anyhow::Result<()> {
     let apart = pace(&urls, 0).await?;
     let together = pace(&vec![urls[0].clone(); WRITERS], 1).await?;
     println!(
-        "{WRITERS} writers: {apart:.0} changes a second in databases of their own, {together:.0} in one: {:.2} of it",
+        "{WRITERS} writers: {apart:.0} changes per second in databases of their own, {together:.0} in one: a share of {:.2}",
         together / apart
     );
     Ok(())
@@ -207,7 +208,7 @@ fn tell(what: &str, arrived: &Arrived, after: usize) {
     delays.sort_unstable();
     let at = |share: usize| delays[(delays.len() - 1) * share / 100];
     println!(
-        "{what}: {} ms in the middle, {} ms for 99 of 100, {} ms at worst",
+        "{what}: median {} ms, 99 % within {} ms, at most {} ms",
         at(50),
         at(99),
         at(100)

@@ -1,12 +1,12 @@
-//! How fast a full sync is, and what it costs: the real binary between a simulator and a PostgreSQL of their own.
+//! The pace and the cost of a full sync: the real binary with a simulator and a private PostgreSQL.
 //!
-//! `cargo bench --bench full_sync`            20,000 CVs, then the same again with nothing changed
+//! `cargo bench --bench full_sync`            20,000 CVs, then a second sync without changes
 //! `cargo bench --bench full_sync -- 200000`  as many CVs as you like
-//! `cargo bench --bench full_sync -- indexes` what readers' indexes and search cost: with them and without, in turn
-//! `cargo bench --bench full_sync -- observed` what traces and metrics cost, and how soon the status page answers meanwhile
-//! `cargo bench --bench full_sync -- quota`   how much of a quota of 600 a minute is used (four minutes)
+//! `cargo bench --bench full_sync -- indexes` the cost of readers' indexes and search: with and without them, in turn
+//! `cargo bench --bench full_sync -- observed` the cost of traces and metrics, and the response times of the status page meanwhile
+//! `cargo bench --bench full_sync -- quota`   the used share of a quota of 600 per minute (four minutes)
 //!
-//! Compare figures within one run only. "PostgreSQL's pace" is that of one writer that only stores the same documents.
+//! Compare figures only within one run. "PostgreSQL's pace" is the pace of one writer that only stores the same documents.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
 
@@ -51,13 +51,13 @@ async fn main() -> anyhow::Result<()> {
 
 async fn full_sync(cluster: &Cluster, candidates: u32) -> anyhow::Result<()> {
     let ceiling = ceiling(cluster, candidates.min(CANDIDATES)).await?;
-    println!("PostgreSQL alone     {ceiling:>8.0} CVs a second, one writer, batches of 500");
+    println!("PostgreSQL alone     {ceiling:>8.0} CVs per second, one writer, batches of 500");
     let source = source(candidates, 0).await?;
     let full = sync(&source, cluster).await?;
     let count = f64::from(candidates);
     let pace = count / full.took.as_secs_f64();
     println!(
-        "full sync            {pace:>8.0} CVs a second, {:.0} % of PostgreSQL's pace",
+        "full sync            {pace:>8.0} CVs per second, {:.0} % of PostgreSQL's pace",
         pace / ceiling * 100.0
     );
     println!(
@@ -68,7 +68,7 @@ async fn full_sync(cluster: &Cluster, candidates: u32) -> anyhow::Result<()> {
     );
     let again = sync(&source, cluster).await?;
     println!(
-        "nothing changed      {:>8.2} s in all",
+        "without changes      {:>8.2} s in total",
         again.took.as_secs_f64()
     );
     let first = first_request(&source, cluster).await?;
@@ -76,7 +76,7 @@ async fn full_sync(cluster: &Cluster, candidates: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How much of its pace a full sync loses by what the sync itself has no use for.
+/// How much of its pace a full sync loses to indexes that the sync itself does not use.
 async fn indexes(cluster: &Cluster) -> anyhow::Result<()> {
     const ROUNDS: u32 = 3;
     const READERS: [(&str, &str); 2] = [
@@ -101,7 +101,7 @@ async fn indexes(cluster: &Cluster) -> anyhow::Result<()> {
             }
             let run = sync(&source, cluster).await?;
             let pace = f64::from(CANDIDATES) / run.took.as_secs_f64();
-            println!("{name:<17}  {pace:>6.0} CVs a second");
+            println!("{name:<17}  {pace:>6.0} CVs per second");
             found.push(pace);
         }
     }
@@ -113,13 +113,13 @@ async fn indexes(cluster: &Cluster) -> anyhow::Result<()> {
     let without = paces.last().map_or(1.0, |(_, found)| middle(found));
     for (name, found) in &paces {
         let lost = (1.0 - middle(found) / without) * 100.0;
-        println!("{name:<17}  costs {lost:>3.0} % of the pace without any, by the medians");
+        println!("{name:<17}  costs {lost:>3.0} % of the pace without indexes, by the medians");
     }
     connection.close().await?;
     Ok(())
 }
 
-/// What it costs to be looked at: one run in a hundred traced and pushed, against none; and how long answers take meanwhile.
+/// The cost of observation: one CV in a hundred traced and pushed, compared with none, and the response times meanwhile.
 async fn observed(cluster: &Cluster) -> anyhow::Result<()> {
     const ROUNDS: u32 = 4;
     let source = source(CANDIDATES, 0).await?;
@@ -142,11 +142,11 @@ async fn observed(cluster: &Cluster) -> anyhow::Result<()> {
     }
     let [without, with] = paces.map(|mut paces| {
         paces.sort_by(f64::total_cmp);
-        println!("{paces:.0?} CVs a second");
+        println!("{paces:.0?} CVs per second");
         paces[paces.len() / 2]
     });
     println!(
-        "pushed, 1 in 100 traced: {with:.0} CVs a second, against {without:.0}: {:.1} % lost, by the medians",
+        "pushed, 1 in 100 traced: {with:.0} CVs per second, {without:.0} without: {:.1} % lost, by the medians",
         (1.0 - with / without) * 100.0
     );
     answers(&source, cluster).await
@@ -160,7 +160,7 @@ async fn empty(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(connection.close().await?)
 }
 
-/// How long the page and what machines read take while a sync runs at full speed.
+/// The response times of the page, the status and the metrics while a sync runs at full speed.
 async fn answers(source: &Simulator, cluster: &Cluster) -> anyhow::Result<()> {
     const ADDRESS: &str = "127.0.0.1:18181";
     const PATHS: [&str; 3] = ["/metrics", "/api/status", "/"];
@@ -191,7 +191,7 @@ async fn answers(source: &Simulator, cluster: &Cluster) -> anyhow::Result<()> {
         took.sort_unstable();
         let at = |share: usize| took[(took.len() - 1) * share / 100];
         println!(
-            "{path:<12} median {:?}, 99 of 100 {:?}, of {}",
+            "{path:<12} median {:?}, 99 % within {:?}, of {}",
             at(50),
             at(99),
             took.len()
@@ -200,7 +200,7 @@ async fn answers(source: &Simulator, cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Stores documents as the pipeline does, and does nothing else.
+/// Stores documents in the same way as the pipeline, and does nothing else.
 async fn ceiling(cluster: &Cluster, candidates: u32) -> anyhow::Result<f64> {
     let options = simulator::Options {
         candidates,
@@ -248,7 +248,7 @@ async fn quota(cluster: &Cluster) -> anyhow::Result<()> {
         .filter(|call| call.status == Some(429))
         .count();
     println!(
-        "quota of 600         {:>8.1} % used in three minutes, {refused} answers were 429",
+        "quota of 600         {:>8.1} % used in three minutes, {refused} responses were 429",
         used * 100.0
     );
     child.start_kill()?;
@@ -282,14 +282,14 @@ fn command(source: &Simulator, cluster: &Cluster, rate_per_minute: u32, what: &s
     command
 }
 
-/// What one process did, and what it cost.
+/// The work of one process, and its cost.
 struct Run {
     took: Duration,
     cpu: f64,
     peak_kib: u64,
 }
 
-/// The first run of a daemon, which makes CVs searchable meanwhile.
+/// The first run of a daemon, which also makes CVs searchable.
 async fn sync(source: &Simulator, cluster: &Cluster) -> anyhow::Result<Run> {
     sync_with(source, cluster, &[]).await
 }
@@ -305,7 +305,7 @@ async fn sync_with(
     let mut child = command(source, cluster, 1_000_000, "run")
         .envs(env.iter().copied())
         .spawn()?;
-    let pid = child.id().context("it ended at once")?;
+    let pid = child.id().context("the daemon ended at once")?;
     let mut peak_kib = 0;
     while last_success(&mut database).await == before {
         ensure!(child.try_wait()?.is_none(), "the daemon ended");
@@ -322,7 +322,7 @@ async fn sync_with(
     })
 }
 
-/// When a sync last came to its end; none before the schema is there.
+/// The time of the last successful sync; `None` before the schema exists.
 async fn last_success(database: &mut PgConnection) -> Option<DateTime<Utc>> {
     sqlx::query_scalar("select at from cvsync.job_success where job = 'sync'")
         .fetch_optional(database)
@@ -343,7 +343,7 @@ async fn first_request(source: &Simulator, cluster: &Cluster) -> anyhow::Result<
     Ok(took)
 }
 
-/// The most memory that a process ever held.
+/// The peak memory of a process.
 fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,9 +1,9 @@
-//! What a crash costs: the real binary killed fifty times at random moments of one sync, and what is in the database then.
+//! The cost of a crash: kills the real binary fifty times at random moments of one sync, and then checks the database.
 //!
-//! `cargo bench --bench kill_loop`            20,000 CVs, fifty kills, a seed of its own
-//! `cargo bench --bench kill_loop -- 7`       the same moments again, as far as the machine allows
+//! `cargo bench --bench kill_loop`            20,000 CVs, fifty kills, a random seed
+//! `cargo bench --bench kill_loop -- 7`       the same moments again, if the machine has the same speed
 //!
-//! It fails unless the database holds every document of the source in the end.
+//! Fails unless the database contains every document of the source at the end.
 
 #![allow(clippy::disallowed_methods, reason = "a check of its own")]
 
@@ -31,7 +31,7 @@ const WORKERS: u32 = 16;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let seed = match support::argument() {
-        Some(seed) => seed.parse().context("the seed is a number")?,
+        Some(seed) => seed.parse().context("the seed must be a number")?,
         None => fastrand::u64(..1 << 32),
     };
     println!("seed {seed}");
@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let source = Simulator::start(
         simulator::Options {
             candidates: CANDIDATES,
-            // What changed within CVSYNC_SETTLE_LAG is left to the next sync, and would be missing in the end.
+            // A sync leaves changes within CVSYNC_SETTLE_LAG to the next sync, so they would be missing at the end.
             epoch: Some(clock.now() - TimeDelta::minutes(10)),
             ..simulator::Options::default()
         },
@@ -60,10 +60,10 @@ async fn main() -> anyhow::Result<()> {
     cluster.stop(Stop::Immediate).await
 }
 
-/// What the kills met.
+/// The state at the kills.
 struct Kills {
     number: u32,
-    /// Details asked for that had not been stored, at each kill.
+    /// For each kill, the requested details that were not stored.
     lost: Vec<u64>,
 }
 
@@ -81,7 +81,7 @@ async fn kill_again_and_again(
     while kills.number < KILLS {
         let (before, stored) = (details(), stored(cluster).await.unwrap_or(0));
         let mut process = sync(source, cluster)?;
-        // Most of them in the middle of things, some in the first moments.
+        // Most kills are in the middle of the sync, some in its first moments.
         let progress = random.u64(..u64::from(2 * CANDIDATES / KILLS));
         let begun = Instant::now();
         while details() < before + progress && begun.elapsed() < Duration::from_secs(10) {
@@ -92,7 +92,7 @@ async fn kill_again_and_again(
         }
         sleep(Duration::from_micros(random.u64(..30_000))).await;
         process.kill().await?;
-        // What was under way on the server comes to its end.
+        // Statements that still run on the server finish.
         sleep(Duration::from_millis(50)).await;
         let kept = self::stored(cluster).await.unwrap_or(0) - stored;
         kills.lost.push((details() - before).saturating_sub(kept));
@@ -137,23 +137,20 @@ async fn report(mut kills: Kills, source: &Simulator, cluster: &Cluster) -> anyh
         .into_iter()
         .map(|(id, text)| Ok((id, serde_json::from_str(&text)?)))
         .collect::<anyhow::Result<_>>()?;
-    ensure!(found == expected, "the database is not what the source is");
-    println!(
-        "equal                {:>8} documents, whole",
-        expected.len()
-    );
+    ensure!(found == expected, "the database differs from the source");
+    println!("equal                {:>8} documents", expected.len());
     let calls = source.handle().calls(Operation::Detail);
     let beyond = calls - expected.len() as u64;
     let bound = u64::from(kills.number * WORKERS);
     println!(
-        "asked for again      {beyond:>8} details after {} kills; {} times workers x kills ({bound})",
+        "fetched again        {beyond:>8} details after {} kills; {} times workers x kills ({bound})",
         kills.number,
         tenths(beyond, bound)
     );
     kills.lost.sort_unstable();
     let place = |share: usize| kills.lost[(kills.lost.len() - 1) * share / 100];
     println!(
-        "lost with each kill  {:>8} in the middle, {} in one of ten, {} at most",
+        "lost with each kill  {:>8} median, {} in 10 % of kills, at most {}",
         place(50),
         place(90),
         place(100)

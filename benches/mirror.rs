@@ -1,10 +1,10 @@
-//! How much the mirror bears: the real daemon, held to one core, between a PostgreSQL with many CVs and many clients.
+//! The capacity of the mirror: the real daemon, limited to one core, with many clients and a PostgreSQL with many CVs.
 //!
 //! `cargo bench --bench mirror`            200,000 CVs
 //! `cargo bench --bench mirror -- 20000`   as many as you like
 //!
-//! Ids are asked for at a fixed pace, whether answers come or not, and an answer's time counts from when its request was due:
-//! what waits shows. Clients and PostgreSQL need more CPU than the daemon and share what it leaves of the machine.
+//! Requests for ids have a fixed pace, whether responses arrive or not. A response time starts when its request was due, so that
+//! waiting counts. Clients and PostgreSQL need more CPU than the daemon, and share the rest of the machine.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
 
@@ -32,7 +32,7 @@ use uuid::Uuid;
 use self::support::cpu_seconds;
 
 const CANDIDATES: u32 = 200_000;
-/// Of each second, and for so long.
+/// Requests per second, and for how long.
 const PACE: u32 = 5_000;
 const TIME: Duration = Duration::from_secs(20);
 const CONNECTIONS: u32 = 64;
@@ -41,7 +41,7 @@ const TOKEN: &str = "benchmark";
 const ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 18_091);
 
-/// Codes and words that many have, that few have, and both.
+/// Codes and words that many CVs have, that few have, and both.
 const QUERIES: [&str; 10] = [
     "",
     "studies=MAE5AHH",
@@ -119,7 +119,7 @@ async fn load(cluster: &Cluster, candidates: u32) -> anyhow::Result<Vec<Uuid>> {
     Ok(ids)
 }
 
-/// What PostgreSQL needs for one document, asked for by nobody else: what to compare with.
+/// The time that PostgreSQL needs for one document, without other clients, for comparison.
 async fn alone(cluster: &Cluster, ids: &[Uuid]) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect(&cluster.url_of("cvsync")).await?;
     let (begun, mut times) = (Instant::now(), Vec::new());
@@ -133,17 +133,17 @@ async fn alone(cluster: &Cluster, ids: &[Uuid]) -> anyhow::Result<()> {
     }
     let rate = f64::from(u32::try_from(times.len())?) / begun.elapsed().as_secs_f64();
     println!(
-        "PostgreSQL alone     {rate:>8.0} documents a second over one connection; {}",
+        "PostgreSQL alone     {rate:>8.0} documents per second over one connection; {}",
         spread(times)
     );
     Ok(())
 }
 
-/// One core, and a source that is away.
+/// A daemon on one core, with an unreachable source.
 async fn daemon(cluster: &Cluster) -> anyhow::Result<Child> {
     ensure!(
         TcpStream::connect(ADDRESS).await.is_err(),
-        "something else listens on {ADDRESS}"
+        "another program listens on {ADDRESS}"
     );
     let child = Command::new("taskset")
         .args(["-c", "0", support::CVSYNC, "run"])
@@ -192,12 +192,12 @@ async fn details(pid: u32, ids: &[Uuid]) -> anyhow::Result<()> {
         let count = f64::from(u32::try_from(times.len())?);
         if !warm {
             println!(
-                "documents            {:>8.0} a second of {PACE} asked for; {}",
+                "documents            {:>8.0} per second, of {PACE} requested; {}",
                 count / took,
                 spread(times)
             );
             println!(
-                "  {:.0} % of one core: at this price one bears {:.0} a second",
+                "  {:.0} % of one core: at this cost, one core serves {:.0} per second",
                 cpu / took * 100.0,
                 count / cpu
             );
@@ -240,14 +240,14 @@ fn spread(mut times: Vec<Duration>) -> String {
             .map_or(0.0, |time| time.as_secs_f64() * 1e3)
     };
     format!(
-        "p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms",
+        "p50 {:.2} ms, p99 {:.2} ms, at most {:.2} ms",
         at(50),
         at(99),
         at(100)
     )
 }
 
-/// A connection that asks one thing after another, and costs next to nothing itself.
+/// A connection that sends one request after another, at almost no cost of its own.
 struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,

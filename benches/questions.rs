@@ -1,11 +1,11 @@
-//! How fast the ten questions of docs/data.md are answered, and by which plan.
+//! The times and the plans of the ten questions in docs/data.md.
 //!
 //! `cargo bench --bench questions`            over 200,000 CVs
 //! `cargo bench --bench questions -- 20000`   over as many as you like
 //!
-//! Loads a fresh private PostgreSQL with its default settings, asks each question 30 times over one connection, and prints the median and the worst, planning
-//! included. All pages are in memory by then. For scale, one count that reads all documents; then the questions again while 1,000 CVs more wait in the
-//! indexes' pending lists.
+//! Loads a new private PostgreSQL with default settings, asks each question 30 times over one connection, and prints the median and the
+//! longest time, including planning. All pages are in memory by then. For comparison, it also times one count that reads all documents.
+//! Then it asks the questions again while 1,000 more CVs wait in the pending lists of the indexes.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
 
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 const CANDIDATES: u32 = 200_000;
 const TIMES: usize = 30;
-/// Stored at the end, by the way that the daemon stores them.
+/// The CVs that are stored at the end, in the same way as by the daemon.
 const LATE: usize = 1_000;
 
 #[tokio::main(flavor = "current_thread")]
@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     store.migrate().await?;
     let mut connection = PgConnection::connect(&url).await?;
     let late = load(&mut connection, candidates).await?;
-    println!("question  rows  median ms  worst ms");
+    println!("question  rows  median ms    max ms");
     ask_all(&mut connection, true).await?;
     let begun = Instant::now();
     let count: i64 = sqlx::query_scalar(
@@ -57,7 +57,7 @@ async fn main() -> anyhow::Result<()> {
             .apply(batch, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
             .await?;
     }
-    println!("\nwith {} CVs that have just arrived:", late.len());
+    println!("\nwith {} CVs that were stored just before:", late.len());
     ask_all(&mut connection, false).await?;
     connection.close().await?;
     cluster.stop(Stop::Immediate).await
@@ -102,7 +102,7 @@ fn questions() -> impl Iterator<Item = &'static str> {
         .filter_map(|section| section.split("```sql\n").nth(1)?.split("```").next())
 }
 
-/// Stores all but the last few, which are given back.
+/// Stores all CVs except the last few, which it returns.
 async fn load(connection: &mut PgConnection, candidates: u32) -> anyhow::Result<Vec<Outcome>> {
     let begun = Instant::now();
     let options = simulator::Options {

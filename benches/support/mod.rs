@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 
-/// The command `cvsync`, which `cargo bench` builds first. It is a process of its own, so its CPU is its own.
+/// The command `cvsync`, which `cargo bench` builds first. It is a separate process, so that its CPU time can be measured.
 pub(crate) const CVSYNC: &str = env!("CARGO_BIN_EXE_cvsync");
 
 /// The argument of `cargo bench --bench NAME -- ARGUMENT`.
@@ -30,8 +30,7 @@ pub(crate) fn children_cpu_seconds() -> anyhow::Result<f64> {
     seconds("/proc/self/stat", 13)
 }
 
-/// User and system time, which `stat` has from the field `first` after the name on. Linux counts both in hundredths of a
-/// second.
+/// User and system time, in `stat` from the field `first` after the name on. Linux counts both in hundredths of a second.
 fn seconds(stat: &str, first: usize) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(stat)?;
     let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;

@@ -1,4 +1,4 @@
--- Run this at the other PostgreSQL, as a superuser (from PostgreSQL 16 on, a member of pg_create_subscription is enough). It creates
+-- Run this at the other PostgreSQL, as a superuser. From PostgreSQL 16 on, a member of pg_create_subscription is enough. It creates
 -- the tables, and the subscription that fills them and keeps them in step. PUBLISHER_CONNINFO is the address of cvsync's database,
 -- as seen from this server.
 --

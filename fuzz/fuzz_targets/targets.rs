@@ -1,6 +1,6 @@
-//! What reads bytes from outside, each as a function of bytes that panics where a promise is broken.
+//! Code that reads bytes from outside: each target is a function of bytes that panics if a guarantee is broken.
 //!
-//! `cargo fuzz` drives them for as long as one likes (see `fuzz/Cargo.toml`), the normal tests for some seconds.
+//! `cargo fuzz` runs them without an end (see `fuzz/Cargo.toml`), the normal tests for a few seconds.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// The CV that is asked for.
+/// The requested CV.
 pub(super) const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
 
 const STATUSES: [u16; 10] = [200, 204, 302, 400, 401, 404, 408, 410, 429, 503];
@@ -33,7 +33,7 @@ const HEADERS: [&str; 4] = [
 ];
 const GONE: &str = "GESLOTEN";
 
-/// An answer to the question for one CV: the first byte is its status, the second its content type, the rest its body.
+/// A response to a detail call. The first byte selects its status, the second its content type. The rest is its body.
 pub(super) fn detail_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     let words = StatusWords {
@@ -73,7 +73,7 @@ pub(super) fn detail_answer(data: &[u8]) {
     }
 }
 
-/// JSON as another reader than ours sees it: names that come twice are there twice.
+/// JSON as another parser sees it: duplicate names stay duplicate.
 #[allow(
     clippy::cast_precision_loss,
     reason = "it only has to tell 0 from others"
@@ -135,7 +135,7 @@ impl<'de> Deserialize<'de> for Tree {
                 while let Some((name, value)) = map.next_entry::<String, Tree>()? {
                     fields.push((name, value));
                 }
-                // serde_json hands numbers over like this, to keep every digit.
+                // serde_json passes numbers like this, to keep every digit.
                 if let [(name, Tree::Text(digits))] = &fields[..]
                     && name == "$serde_json::private::Number"
                 {
@@ -150,7 +150,7 @@ impl<'de> Deserialize<'de> for Tree {
 }
 
 impl Tree {
-    /// The fields of this name, whatever its case.
+    /// The fields with this name, in any case.
     fn fields(&self, wanted: &str) -> Vec<&Self> {
         let Self::Object(fields) = self else {
             return Vec::new();
@@ -196,7 +196,7 @@ impl Tree {
     }
 }
 
-/// A page of `count` items with these ids: none is lost, none is made up, and an empty one has proof.
+/// A page of `count` items with these ids: no id is lost or invented, and an empty page has proof.
 fn honest_page(raw: &Raw, count: usize, ids: &[String]) {
     assert_eq!(raw.status, 200);
     assert!(headers::is_json(&raw.headers));
@@ -232,7 +232,7 @@ fn honest_page(raw: &Raw, count: usize, ids: &[String]) {
     }
 }
 
-/// An answer with a page of ids, laid out as [`detail_answer`]'s.
+/// A response with a page of ids, with the layout of [`detail_answer`].
 pub(super) fn bulk_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     match bulk::classify(&raw, 0, &Names::default()) {
@@ -245,7 +245,7 @@ pub(super) fn bulk_answer(data: &[u8]) {
     }
 }
 
-/// An answer to a search, laid out as [`detail_answer`]'s. VDAB's words are shown to a person: on one line, with an end.
+/// A response to a search, with the layout of [`detail_answer`]. A person sees VDAB's words, so they must be on one line and short.
 pub(super) fn search_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     match search::classify(&raw, 0, &Names::default()) {
@@ -262,7 +262,7 @@ pub(super) fn search_answer(data: &[u8]) {
     }
 }
 
-/// An answer with a reference list, laid out as [`detail_answer`]'s.
+/// A response with a reference list, with the layout of [`detail_answer`].
 pub(super) fn reference_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     match reference::classify(&raw, "omschrijving", &Names::default()) {
@@ -281,7 +281,7 @@ pub(super) fn reference_answer(data: &[u8]) {
     }
 }
 
-/// Headers, one a line, in the order of [`HEADERS`].
+/// Headers, one per line, in the order of [`HEADERS`].
 pub(super) fn answer_headers(data: &[u8]) {
     let mut map = HeaderMap::new();
     for (name, value) in HEADERS.iter().zip(data.split(|byte| *byte == b'\n')) {
@@ -301,7 +301,7 @@ pub(super) fn answer_headers(data: &[u8]) {
     }
 }
 
-/// Variables, one a line: the first byte says which, the rest is its value.
+/// Variables, one per line. The first byte selects the variable, the rest is its value.
 pub(super) fn env(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let pairs: Vec<(&str, &str)> = text
@@ -322,12 +322,12 @@ pub(super) fn env(data: &[u8]) {
         let secrets = pairs.iter().filter(|(name, value)| {
             let value = value.trim();
             let secret = |name: &str| VARIABLES.iter().any(|one| one.name == name && one.secret);
-            // What an example says, or a variable that may be shown, is no secret.
+            // Examples and variables that may be shown are not secret.
             let public = VARIABLES.iter().any(|one| one.example.contains(value))
                 || pairs
                     .iter()
                     .any(|(name, text)| !secret(name) && text.contains(value));
-            // Shorter ones stand in any sentence.
+            // Shorter ones can occur in any sentence.
             secret(name) && value.len() > 12 && !public
         });
         for (name, value) in secrets {
@@ -336,7 +336,7 @@ pub(super) fn env(data: &[u8]) {
     }
 }
 
-/// A pointer, a NUL, and a document that it is applied to.
+/// A pointer, a NUL, and the document to which it is applied.
 pub(super) fn json_pointer(data: &[u8]) {
     let mut parts = data.splitn(2, |byte| *byte == 0);
     let (Some(pointer), Some(body)) = (parts.next(), parts.next()) else {
@@ -357,11 +357,11 @@ pub(super) fn json_pointer(data: &[u8]) {
     assert_eq!(whole.status(), less.status(), "known before it was dropped");
     let whole: Value = serde_json::from_str(whole.json()).expect("it is JSON");
     let less: Value = serde_json::from_str(less.json()).expect("it is JSON");
-    // serde_json's own reading of RFC 6901 says what had to go.
+    // serde_json's own reading of RFC 6901 says which part must be gone.
     assert_eq!(whole.pointer(text).is_none(), whole == less);
 }
 
-/// A cron pattern: what is accepted comes round, and goes on.
+/// A cron pattern: an accepted pattern has a next tick, again and again.
 pub(super) fn cron(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -399,7 +399,7 @@ fn raw(data: &[u8]) -> Option<Raw> {
     })
 }
 
-/// A message is short, printable, and holds no id, address or number of what was answered but a status.
+/// A message is short and printable. It contains no id or address, and no number from the response except a status.
 fn harmless(message: &str) {
     assert!(message.chars().count() < 300, "{message}");
     assert!(!message.contains(char::is_control), "{message:?}");
