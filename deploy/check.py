@@ -143,7 +143,7 @@ def links():
 
     if METRICS.exists():
         known = METRICS.read_text()
-        expected = [*QUERIES, ("the rules", re.sub(r"^ *#.*$|summary:.*$", "", RULES, flags=re.MULTILINE))]
+        expected = [*QUERIES, ("the rules", re.sub(r"^ *#.*$|(?:summary|description):.*$", "", RULES, flags=re.MULTILINE))]
         for where, query in expected:
             for name in sorted(metrics(query)):
                 if f"`{name}`" not in known and f"`{name}{{" not in known:
