@@ -1,5 +1,5 @@
-//! Each alert proven from end to end: a real fault in a real daemon makes a real Prometheus fire it, and a daemon that is well
-//! fires none. So for the dashboard: each of its queries has an answer once a daemon has run.
+//! Each alert is proven from end to end: a real fault in a real daemon makes a real Prometheus fire it, and a healthy daemon
+//! fires none. Each query of the dashboard has data once a daemon has run.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::proxy::Trouble;
 use crate::running::until;
 use crate::world::World;
 
-/// Nothing that a test waits for takes longer. Three schedules are half a minute of it.
+/// The longest time that a test waits. Three schedules take 30 seconds of it.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// How long a daemon that is well is looked at: longer than the slowest alert takes.
+/// How long a healthy daemon is watched: longer than the slowest alert takes.
 const WELL: Duration = Duration::from_mins(1);
 
-/// So often a test looks.
+/// Time between two queries of Prometheus.
 const PERIOD: Duration = Duration::from_millis(500);
 
 const SCHEDULE: &[(&str, &str)] = &[
@@ -48,13 +48,13 @@ impl Watched {
         Self { daemon, prometheus }
     }
 
-    /// Waits until all of `wanted` fire; meanwhile and then no others may. `keep_on` is called at each look.
+    /// Waits until all of `wanted` fire and fails if another alert does. Calls `keep_on` before each query.
     async fn until_firing(&self, wanted: &[&str], keep_on: impl AsyncFnMut()) {
         until_firing(&self.prometheus, wanted, &[], keep_on).await;
     }
 }
 
-/// Before its first sync has come to its end it is behind, and Prometheus would say so.
+/// Waits until the lag is below the alert's limit: before its first sync has finished, a daemon is behind.
 async fn until_in_step(daemon: &Process) {
     daemon.until_synced().await;
     let lag = "cvsync_source_lag_seconds{stream=\"kandidaten\"} ";
@@ -296,7 +296,7 @@ async fn no_quota_for_half_of_the_time_is_cvsync_quota_closed() {
     world
         .source
         .rule(Operation::Bulk, Fault::RateLimit { retry_after });
-    // That it is behind comes a little later.
+    // CvsyncBehind would fire a little later.
     watched
         .until_firing(&["CvsyncQuotaClosed"], nothing_more)
         .await;

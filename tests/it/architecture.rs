@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module may import. Those that are not [`STRICT`] may import [`BASE`] too.
+/// The modules that each module may import. Modules that are not [`STRICT`] may import [`BASE`] too.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("clock", &[]),

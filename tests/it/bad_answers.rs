@@ -1,5 +1,5 @@
-//! What a source does wrong: nothing stops for it, nothing is deleted for it, and the watermark passes nothing that is
-//! neither applied nor parked.
+//! Wrong responses from the source: they stop nothing and delete nothing, and the watermark passes only CVs that are applied
+//! or parked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn json(status: u16, body: &str) -> Fault {
     Fault::Answer(Answer::new(status, body.to_owned()).with("content-type", "application/json"))
 }
 
-/// One CV is answered like this for ever, all others as they should be: it is parked, and the rest arrives.
+/// One CV always gets this response, all others the right one: it is parked, and the rest is stored.
 async fn is_parked(answer: impl FnOnce(Uuid) -> Fault, class: &str) {
     let mut world = World::new(60).await;
     let id = world.any_live_id();
@@ -167,11 +167,15 @@ async fn a_wrong_key_stops_the_calls_and_loses_nothing() {
         let pipeline = Arc::clone(&pipeline);
         async move { pipeline.run().await }
     });
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert!(!run.is_finished(), "the daemon waits for a person");
+    until("a gate is closed", async || {
+        !pipeline.vdab.closed_gates().is_empty()
+    })
+    .await;
+    assert!(!run.is_finished(), "the run waits for a person");
     assert!(world.bulk_calls() + world.detail_calls() <= calls + 1);
     let (_, gate) = pipeline.vdab.closed_gates().pop().unwrap();
     assert_eq!(gate.reason, Reason::Auth);
+    assert!(gate.probe_in_seconds >= 10, "{gate:?}");
     assert!(gate.message.contains("CVSYNC_API_KEY"), "{}", gate.message);
     assert_eq!(world.watermark().await, watermark);
     assert_eq!(world.documents().await, stored);
@@ -215,7 +219,7 @@ async fn a_probe_that_fails_by_itself_is_not_the_only_one() {
         .vdab
         .suggest_canaries([ids[0], good].map(cvsync::model::CvId));
     let run = tokio::time::timeout(Duration::from_mins(1), pipeline.run());
-    run.await.expect("it comes to an end").unwrap();
+    run.await.expect("the run ends").unwrap();
     let ids: Vec<_> = ids.iter().map(Uuid::to_string).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     world.assert_equal_but_for_parked(&ids).await;

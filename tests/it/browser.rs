@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use url::{ParseError, Url};
 
-/// What a person waits for at most.
+/// The longest time that a test waits for the page.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// axe-core, as npm's registry has it.
@@ -120,14 +120,14 @@ impl Browser {
         }
     }
 
-    /// What stands there; empty where there is nothing.
+    /// Text of the first element that matches; empty if none does.
     pub(crate) async fn text(&self, css: &str) -> String {
         let script = "return document.querySelector(arguments[0])?.innerText ?? ''";
         let text = self.tab.execute(script, vec![json!(css)]).await.unwrap();
         text.as_str().unwrap().to_owned()
     }
 
-    /// Waits until what stands there contains `words`; the page has to bring that about by itself.
+    /// Waits until the text of the element contains `words`; the page must update itself.
     pub(crate) async fn until(&self, css: &str, words: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -204,8 +204,8 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), picture).unwrap();
     }
 
-    /// What axe has against the page as it is shown. Where `.ci/run` has found that it cannot be fetched, nothing; and it says so
-    /// in its last lines.
+    /// Violations that axe finds on the page as it is shown. None if `CVSYNC_TEST_WITHOUT_AXE` is set; `.ci/run` then says that
+    /// axe could not be fetched.
     pub(crate) async fn violations(&self) -> Vec<String> {
         if std::env::var_os("CVSYNC_TEST_WITHOUT_AXE").is_some() {
             return Vec::new();
@@ -231,7 +231,7 @@ impl Browser {
             .collect()
     }
 
-    /// What the browser complains about: what the policy refused, errors of the script.
+    /// Complaints in the browser's log: requests that the policy refused, errors of the script.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.tab.issue_cmd(BrowserLog).await.unwrap();
         let log = log.as_array().unwrap().iter();

@@ -92,7 +92,7 @@ fn paths(text: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one path, or one list of paths, and returns what stands behind it.
+/// Reads one path, or one list of paths, and returns the rest of the text.
 fn multiply<'a>(text: &'a str, before: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
     let mut path = before.to_vec();
     let mut rest = text.trim_start();

@@ -264,7 +264,7 @@ async fn status_is_watched_until_somebody_has_seen_enough() {
     assert_eq!(told["in_step"], true);
 }
 
-/// What only a daemon knows it is asked.
+/// `status` asks the daemon for facts that only the daemon knows.
 #[tokio::test]
 async fn status_tells_what_the_daemon_is_at_and_what_is_in_its_way() {
     let world = World::new(600).await;

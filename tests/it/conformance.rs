@@ -1,4 +1,5 @@
-//! Each assumption turned round: `cvsync conformance` says so and names what to set, and with that set the sync works.
+//! The simulator breaks each assumption in turn: `cvsync conformance` reports it and names the variable to set, and with that
+//! variable the sync works.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::world::World;
 const CANDIDATES: u32 = 90;
 const HISTORY: TimeDelta = TimeDelta::days(8);
 
-/// What conformance printed.
+/// The output of `cvsync conformance`.
 struct Report {
     code: Option<i32>,
     text: String,
@@ -55,7 +56,7 @@ impl Report {
             .collect()
     }
 
-    /// What is to be set, `NAME=VALUE` or the name alone.
+    /// Variables to set, `NAME=VALUE` or the name alone.
     fn settings(&self) -> Vec<(&'static str, Option<String>)> {
         let set = self.json["set"].as_array().unwrap().iter();
         set.map(|setting| {
@@ -88,7 +89,7 @@ async fn world(quirks: Vec<Quirk>) -> World {
     world
 }
 
-/// What conformance has to say about a quirk: of which assumption, which verdict, and what to set.
+/// The expected report about a quirk: assumption, verdict, and the variable to set.
 struct Expected(
     &'static str,
     &'static str,
@@ -218,7 +219,7 @@ async fn quirk(name: &str, quirk: Quirk) {
     if verdict != "differs" {
         return;
     }
-    // Once that is set there is nothing left to do, but for what the sync does not need.
+    // With these variables only differences remain that the sync does not depend on.
     let again = Report::of(&world.environment()).await;
     let left = again.with("differs");
     let is_other = |name: &&str| *name == "search-page";

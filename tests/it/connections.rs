@@ -1,4 +1,4 @@
-//! What the other side does with a connection between two calls costs nobody an error.
+//! However the other side ends a connection between two calls, no call fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::World;
 
-/// What happens to a connection once its first response has been read.
+/// How the server ends a connection once the client has read the first response.
 #[derive(Clone, Copy, Debug)]
 enum Ending {
     /// It is closed at once.

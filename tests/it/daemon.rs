@@ -177,7 +177,15 @@ async fn a_wrong_key_turns_readiness_red_and_says_what_to_do() {
         .await;
     assert!(body.contains("Invalid client id or secret"), "{body}");
     assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let closed_for_3_s = |line: &str| {
+        let (name, seconds) = line.rsplit_once(' ').unwrap_or_default();
+        name.starts_with("cvsync_gate_closed_seconds_total{")
+            && name.contains("reason=\"auth\"")
+            && seconds.parse::<f64>().is_ok_and(|seconds| seconds >= 3.0)
+    };
+    daemon
+        .until("/metrics", |_, body| body.lines().any(closed_for_3_s))
+        .await;
     let calls = world.bulk_calls() + world.detail_calls();
     assert!(calls <= 2, "{calls} calls with a refused key");
     assert_eq!(world.documents().await.len(), 0);

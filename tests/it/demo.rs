@@ -16,7 +16,7 @@ fn start(folder: &Path) -> Process {
     Process::spawn(command, String::new())
 }
 
-/// What stands between two others in what it printed.
+/// The text between `before` and `after` in the output.
 fn between(log: &str, before: &str, after: &str) -> String {
     let rest = log.split_once(before).unwrap().1;
     rest.split_once(after).unwrap().0.to_owned()

@@ -1,4 +1,4 @@
-//! What the documents say is what the code does.
+//! The documentation agrees with the code.
 
 use std::collections::BTreeSet;
 use std::path::Path;

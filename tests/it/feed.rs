@@ -36,7 +36,7 @@ impl Feed {
         }
     }
 
-    /// What a consumer asks.
+    /// The query of a consumer: changes after `cursor`.
     async fn read(&self, cursor: i64) -> Vec<(i64, Uuid, DateTime<Utc>)> {
         sqlx::query_as(
             "select seq, cv_id, at from cvsync.cv_change where seq > $1 order by seq limit 100",
@@ -166,7 +166,7 @@ async fn among_many_writers_a_reader_sees_each_row_once_and_in_the_order_of_time
         last > i64::try_from(numbers.len()).unwrap(),
         "what rolled back leaves gaps"
     );
-    // What the table says of a CV's last change is what the feed says.
+    // The table and the feed agree about each CV's last change.
     let last_change: BTreeMap<_, _> = all.iter().map(|row| (row.1, row.2)).collect();
     let changed_at: Vec<(Uuid, DateTime<Utc>)> =
         sqlx::query_as("select cv_id, changed_at from cvsync.cv")

@@ -11,17 +11,17 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Where `CVSYNC_TEST_CASES` does not say otherwise.
+/// Inputs per target, unless `CVSYNC_TEST_CASES` gives another number.
 const CASES: u32 = 1_500;
 
-/// What is done to a seed.
+/// A change to a seed.
 #[derive(Clone, Debug)]
 enum Edit {
     Set(Index, u8),
     Insert(Index, Vec<u8>),
     Cut(Index),
     Remove(Index),
-    /// What follows this place comes from another seed.
+    /// Replaces the text after this place by text of another seed.
     Splice(Index, Index, Index),
 }
 

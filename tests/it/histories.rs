@@ -67,7 +67,7 @@ struct History {
     log: Log,
 }
 
-/// What happened, printed if it ends badly.
+/// The history, printed if the test fails.
 struct Log(Vec<String>);
 
 impl Drop for Log {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{Fault, Operation};
 use cvsync::store::pause::{self, Begun};
@@ -19,6 +19,17 @@ use crate::world::{World, new_database, store, transaction};
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
 const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
 const BOTH: &[(&str, &str)] = &[OFTEN, AT_ONCE];
+
+/// Waits until the leader has renewed its lease for this many seconds.
+async fn until_renewed_for(world: &World, seconds: i64) {
+    let expires_at = "select expires_at from cvsync.lease";
+    let read = async || -> DateTime<Utc> {
+        let row = sqlx::query_scalar(expires_at).fetch_one(&world.database);
+        row.await.unwrap()
+    };
+    let wanted = read().await + TimeDelta::seconds(seconds);
+    until("the lease is renewed", async || read().await >= wanted).await;
+}
 
 async fn until_leading(daemon: &Process) {
     daemon
@@ -238,7 +249,8 @@ async fn a_write_that_has_to_wait_does_not_cost_the_lease() {
     world.source.world(cvsync::simulator::World::add);
     let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     until("a write waits", async || world.count(waits).await > 0).await;
-    tokio::time::sleep(Duration::from_secs(14)).await;
+    // A lease that is not renewed runs out after ten seconds.
+    until_renewed_for(&world, 14).await;
     by_hand.close().await.unwrap();
     until("it is written", async || {
         world.rows("cv").await as usize == world.live()
@@ -359,7 +371,7 @@ async fn a_pause_holds_for_all_instances_and_is_seen() {
     let id = world.any_live_id();
     world.source.world(|w| w.update(id));
     let calls = world.bulk_calls();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    until_renewed_for(&world, 3).await;
     assert_eq!(world.bulk_calls(), calls);
     let (code, stdout, _) = output(&["status"], env()).await;
     assert_eq!(code, Some(1), "{stdout}");

@@ -104,16 +104,32 @@ async fn it_rests_while_nobody_looks() {
     let daemon = Process::run(&world, &[]);
     let browser = open(&daemon).await;
     browser.until("h1", "In step").await;
-    let hide =
-        "Object.defineProperty(document, 'hidden', { value: arguments[0], configurable: true });
-        document.dispatchEvent(new Event('visibilitychange'));
-        window.asked ??= 0;
-        window.real ??= window.fetch;
-        window.fetch = (...all) => { window.asked += 1; return window.real(...all); };";
+    let hide = "window.asked = 0;
+        Object.defineProperty(document, 'hidden', { value: arguments[0], configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));";
+    // Counts requests, and the timers that would make the next one.
+    let watch = "window.asked = window.open = 0;
+        window.timers = new Set();
+        const { fetch, setTimeout, clearTimeout } = window;
+        window.fetch = (...all) => {
+            window.asked += 1;
+            window.open += 1;
+            return fetch(...all).finally(() => { window.open -= 1; });
+        };
+        window.setTimeout = (run, after) => {
+            const timer = setTimeout(() => { window.timers.delete(timer); run(); }, after);
+            window.timers.add(timer);
+            return timer;
+        };
+        window.clearTimeout = (timer) => { window.timers.delete(timer); clearTimeout(timer); };";
+    browser.tab.execute(watch, vec![]).await.unwrap();
+    browser
+        .until_true("return window.asked > 1 && window.open === 0 && window.timers.size === 1")
+        .await;
     browser.tab.execute(hide, vec![json!(true)]).await.unwrap();
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    let asked = "return window.asked";
-    assert_eq!(browser.tab.execute(asked, vec![]).await.unwrap(), json!(0));
+    browser
+        .until_true("return window.open === 0 && window.timers.size === 0")
+        .await;
     browser.tab.execute(hide, vec![json!(false)]).await.unwrap();
     browser.until_true("return window.asked > 0").await;
 }

@@ -256,7 +256,7 @@ async fn windows_are_cut_in_the_sources_time_whatever_the_local_clock_says() {
         world.sync_again().await;
         assert_near_the_source(&world, begun).await;
         world.assert_database_equals_source().await;
-        // What changes right now would be lost if the window had ended in the source's future.
+        // A change at this moment would be lost if the window had ended in the source's future.
         let id = world.any_live_id();
         world.source.world(|w| w.update(id));
         world.settle();

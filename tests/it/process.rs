@@ -24,7 +24,7 @@ pub(crate) fn cvsync<'a>(
     command
 }
 
-/// What a finished command left: exit code, stdout, stderr.
+/// Runs a command; returns its exit code, stdout and stderr.
 pub(crate) async fn output<'a>(
     args: &[&str],
     env: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -84,7 +84,6 @@ impl Process {
         }
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -119,7 +118,7 @@ impl Process {
         panic!("{path} last answered {last:?}; the log:\n{}", self.log());
     }
 
-    /// Waits until its first sync has come to its end.
+    /// Waits until its first sync has finished.
     pub(crate) async fn until_synced(&self) {
         self.until("/api/status", |_, body| {
             let status: serde_json::Value = serde_json::from_str(body).unwrap();

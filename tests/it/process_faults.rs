@@ -1,4 +1,4 @@
-//! What happens to the process itself: killed anywhere, starved of descriptors, its output gone, another one beside it.
+//! Faults of the process itself: killed at any point, out of file descriptors, its output gone, a second process beside it.
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::process::Stdio;
@@ -281,7 +281,11 @@ async fn out_of_file_descriptors_it_waits_for_some() {
     for _ in 0..60 {
         visitors.push(tokio::net::TcpStream::connect(&address).await.unwrap());
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let files = format!("/proc/{}/fd", daemon.id().unwrap());
+    until("no descriptor is left", async || {
+        std::fs::read_dir(&files).unwrap().count() >= 40
+    })
+    .await;
     assert!(daemon.try_wait().unwrap().is_none(), "it ended");
     drop(visitors);
     until_whole(&world).await;

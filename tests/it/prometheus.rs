@@ -113,7 +113,7 @@ impl Prometheus {
         names
     }
 
-    /// Whether a query has a number for an answer, now. A quotient of nothing by nothing is none.
+    /// Whether the query returns a number now. 0 divided by 0 is not a number.
     pub(crate) async fn answers(&self, query: &str) -> bool {
         let answer = self.get("query", &[("query", query)]).await;
         let mut series = answer["result"].as_array().into_iter().flatten();

@@ -13,26 +13,25 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
-/// What goes wrong with whatever passes from now on, on connections old and new.
+/// A fault of everything that passes from now on, on open connections and new ones.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Trouble {
-    /// Nothing.
     None,
-    /// Nobody listens, and who was connected is no longer.
+    /// The port is closed, and open connections end.
     Down,
-    /// Each piece of an answer comes so late.
+    /// Each piece of a response comes this much later.
     Latency(Duration),
-    /// Answers come at so many bytes a second.
+    /// Responses come at this many bytes per second.
     Bandwidth(usize),
-    /// Answers come in pieces of so many bytes, with a pause before each.
+    /// Responses come in pieces of this many bytes, with a pause before each.
     Slicer(usize, Duration),
-    /// A connection ends after so many bytes of answers.
+    /// A connection ends after this many bytes of responses.
     Cut(usize),
-    /// A connection is reset after so many bytes of answers.
+    /// A connection is reset after this many bytes of responses.
     Reset(usize),
-    /// Nothing passes, in either direction, and nobody is told.
+    /// Nothing passes in either direction, without an error.
     Swallow,
-    /// A request with these bytes is passed on and obeyed; the connection ends before anybody hears of it.
+    /// A request with these bytes is passed on and carried out; the connection ends before the response.
     Unanswered(&'static [u8]),
 }
 

@@ -1,4 +1,4 @@
-//! Who sees what: the roles of those who read.
+//! The roles `cvsync_reader` and `cvsync_analyst` see the columns that they should, and no others.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use crate::views::{holding, shown_by_vdab};
 use crate::world::store;
 
-/// What candidates write in their own words, or what is made of it.
+/// Columns with text in candidates' own words, or derived from it.
 const TYPED: &[(&str, &[&str])] = &[
     ("kandidaat", &["tekst"]),
     ("ervaring", &["functie_titel", "werkgever_naam"]),
@@ -32,7 +32,7 @@ async fn may(database: &PgPool, role: &str, statement: &str) -> bool {
         Ok(_) => true,
         Err(sqlx::Error::Database(error)) => {
             let code = error.code().unwrap_or_default().into_owned();
-            // Not allowed, or not possible in a view over two tables, whoever asks.
+            // Not allowed, or not possible for any role in a view over two tables.
             assert!(matches!(&*code, "42501" | "55000"), "{statement}: {error}");
             false
         }

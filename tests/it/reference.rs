@@ -110,7 +110,7 @@ async fn lists_are_fetched_and_the_diplomas_of_cvs_looked_up_once() {
     assert_eq!(code, Some(0));
     assert!(stdout.contains("diplomas: 0 looked up"), "{stdout}");
     assert_eq!(asked.lock().unwrap().len(), 0);
-    // What is unknown is asked for again in a month, what has a label is not.
+    // A code without a label is looked up again after a month; one with a label is not.
     sqlx::query("update cvsync.reference_code set synced_at = now() - interval '31 days'")
         .execute(&world.database)
         .await

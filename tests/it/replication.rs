@@ -65,7 +65,7 @@ async fn another_postgresql_follows_with_the_files_that_are_given_deletes_includ
         "host=127.0.0.1 port={} dbname=cvsync sslmode=disable",
         at.port().unwrap()
     );
-    // What is there already stays as it is.
+    // Rows that exist already stay as they are.
     for _ in 0..2 {
         let done = Command::new("deploy/replication/subscribe")
             .env("PUBLISHER", &publisher)
@@ -101,7 +101,7 @@ async fn another_postgresql_follows_with_the_files_that_are_given_deletes_includ
     })
     .await;
 
-    // What is removed from the feed for its age is not removed there.
+    // Rows that the feed's retention removes stay at the subscriber.
     sqlx::raw_sql("delete from cvsync.cv_change where seq <= 40")
         .execute(&world.database)
         .await

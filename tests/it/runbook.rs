@@ -1,4 +1,4 @@
-//! What docs/runbook.md tells somebody who was woken works as it is written.
+//! The commands in docs/runbook.md work as written.
 
 use cvsync::simulator::{Answer, Fault};
 use cvsync::sync::Request;
@@ -236,7 +236,7 @@ async fn a_restored_backup_is_brought_up_to_date() {
     world.sync_again().await;
     let was = world.watermark().await.unwrap();
     let ids: Vec<Uuid> = world.documents().await.into_keys().collect();
-    // What changes now is known to nobody: the backup was taken before, and the syncs since are lost.
+    // These changes are in no copy: the backup is older, and the syncs since then are lost.
     world.source.world(|w| {
         assert!(w.remove(ids[0]) && w.update(ids[1]));
         w.add();

@@ -58,7 +58,7 @@ impl Running {
         }
     }
 
-    /// What the database was said to have, each time it was tried again.
+    /// The errors of the database, one per attempt.
     pub(crate) fn troubles(&self) -> Vec<String> {
         self.troubles.lock().unwrap().clone()
     }

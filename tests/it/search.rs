@@ -41,7 +41,7 @@ async fn search(world: &World, database: bool, args: &[&str]) -> (Option<i32>, S
 /// Names and values.
 type Query = Vec<(String, String)>;
 
-/// What the source was asked in each search.
+/// The query of each search at the source.
 fn asked(world: &World) -> Arc<Mutex<Vec<Query>>> {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&asked);
@@ -334,7 +334,7 @@ async fn who_has_seen_enough_costs_no_more_calls() {
     drop(lines);
     let ended = tokio::time::timeout(Duration::from_secs(20), child.wait()).await;
     assert!(ended.unwrap().unwrap().success());
-    // What a pipe holds was printed before anybody could know.
+    // The pipe's buffer takes some lines before the command notices that its reader is gone.
     assert!(world.detail_calls() < 150, "{}", world.detail_calls());
 }
 
@@ -378,12 +378,13 @@ async fn a_moment_without_the_database_is_no_reason_to_share_no_quota() {
     let args = ["--json", "--limit", "3"];
     let lending = async {
         until("it asks", async || world.rows("quota_loan").await > 0).await;
-        // That its question is written it is told a little later than anybody can see it.
+        // The row is visible a moment before the command knows that it is written.
         tokio::time::sleep(Duration::from_millis(500)).await;
         proxy.set(Trouble::Down);
         tokio::time::sleep(Duration::from_millis(300)).await;
+        let connections = proxy.accepted();
         proxy.set(Trouble::None);
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        until("it is back", async || proxy.accepted() > connections).await;
         assert_eq!(world.source.calls(Operation::Search), 0, "it waits");
         sqlx::query("update cvsync.quota_loan set granted_at = now()")
             .execute(&world.database)
@@ -395,7 +396,7 @@ async fn a_moment_without_the_database_is_no_reason_to_share_no_quota() {
     assert!(!stderr.contains("lends no calls"), "{stderr}");
 }
 
-/// The most calls that came within any span of so long.
+/// The most calls within any span of this length.
 fn busiest(calls: &[CallRecord], span: Duration) -> usize {
     (0..calls.len())
         .map(|first| {
@@ -420,7 +421,7 @@ async fn a_person_and_a_daemon_share_one_quota_and_the_person_goes_first() {
     })
     .await;
     world.set("CVSYNC_API_RATE_PER_MINUTE", "600".to_owned());
-    // What the person finds is older than anything that the daemon asks for.
+    // The CVs that the person finds are older than all that the daemon fetches.
     let of_person: BTreeSet<Uuid> = (1..=FOUND).map(Uuid::from_u128).collect();
     world.source.world(|w| {
         let at = w.now() - TimeDelta::days(60);

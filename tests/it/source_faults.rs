@@ -1,4 +1,4 @@
-//! What a source and the network before it do wrong: nothing is lost, parked or called for without need.
+//! Faults of the source and of the network: nothing is lost, parked or fetched without need.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -71,7 +71,7 @@ async fn connections_that_are_reset_anywhere_cost_calls_alone() {
     assert!(calls < 2 * 400, "{calls}");
 }
 
-/// Answers that never come to their end are given up in time, and the run ends and says so; later all is well.
+/// Responses that never end are given up in time, and the run ends with an error; a later run succeeds.
 async fn is_given_up(trouble: Trouble) {
     let mut world = World::new(60).await;
     let proxy = world.through_proxy(API).await;
@@ -210,7 +210,7 @@ async fn a_status_that_is_no_answer_is_no_data() {
     world.assert_equal_but_for_parked(&parked).await;
 }
 
-/// What `gzip` makes of these bytes.
+/// The output of `gzip` for these bytes.
 fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut gzip = Command::new("gzip")
         .arg("-1c")

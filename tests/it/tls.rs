@@ -1,5 +1,5 @@
-//! Whom the client trusts: real TLS servers with a right certificate, and with each kind of wrong one. A key is shown to none
-//! of those.
+//! The client trusts real TLS servers with a right certificate and none with a wrong one of any kind, and never sends the key
+//! to the latter.
 //!
 //! Needs: openssl
 
@@ -144,7 +144,7 @@ impl Server {
         panic!("openssl s_server does not listen");
     }
 
-    /// What a client says that trusts `authority`, or none but the system's.
+    /// The result of a call by a client that trusts `authority`, or without one the system's issuers alone.
     async fn asked(&self, authority: Option<PathBuf>) -> String {
         self.listens().await;
         asked(&self.url, authority).await

@@ -1,4 +1,4 @@
-//! What is pushed by OTLP, to real receivers over both protocols; and to one that is down, or never answers.
+//! Export by OTLP, to real receivers over both protocols, to one that is down, and to one that never answers.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,6 @@ type Requests = (
     Vec<String>,
 );
 
-/// What has been received.
 #[derive(Clone, Default)]
 struct Received(Arc<Mutex<Requests>>);
 

@@ -24,7 +24,7 @@ const KEY: &[u8] = b"canary-key-of-the-webhook-test";
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
 const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
 
-/// What a receiver does with the next request.
+/// How the receiver treats the next request.
 #[derive(Clone, Debug)]
 enum Answer {
     Status(u16, &'static [(&'static str, &'static str)]),
@@ -226,7 +226,7 @@ async fn each_change_arrives_once_in_order_and_signed_and_a_restart_goes_on_ther
     .await;
     daemon.signal("-TERM");
     assert!(daemon.ended_within(Duration::from_secs(10)).await.success());
-    // What changes while no daemon runs waits for the next one.
+    // Changes that are made while no daemon runs are sent by the next one.
     let before = receiver.count();
     write(&world, 1, 1).await;
     let again = Process::run(&world, &receiver.env());
@@ -296,7 +296,7 @@ async fn a_receiver_that_refuses_breaks_off_and_redirects_gets_the_same_again_an
     daemon.until_synced().await;
     until("it was refused", async || receiver.count() > 0).await;
     assert_eq!(place(&world).await, 0);
-    // What comes meanwhile comes afterwards.
+    // Changes that are made meanwhile are sent afterwards.
     write(&world, 1, 1).await;
     let all = numbers(&world).await;
     until("all was taken", async || {

@@ -50,7 +50,7 @@ pub(crate) fn open_folder() -> tempfile::TempDir {
         .unwrap()
 }
 
-/// What a partner would set to try cvsync against the simulator: no pace, and faults that are over soon.
+/// The variables that a partner would set to try cvsync against the simulator: no pace, and short retries.
 fn environment(base_url: String, key: &str, database_url: &str) -> Vec<(&'static str, String)> {
     let from = (Utc::now() - TimeDelta::days(31)).to_rfc3339();
     vec![
@@ -133,7 +133,7 @@ impl World {
         .unwrap()
     }
 
-    /// What a process of its own needs to do what [`pipeline`](Self::pipeline) does.
+    /// The environment in which a separate process does the same as [`pipeline`](Self::pipeline).
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         self.environment.clone()
     }
@@ -180,7 +180,6 @@ impl World {
         .await;
     }
 
-    /// Where its database is.
     pub(crate) fn url(&self) -> &str {
         self.config.database.url.expose_secret()
     }

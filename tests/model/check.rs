@@ -8,14 +8,13 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::rc::Rc;
 
-/// What can happen, and what must never be.
+/// A protocol: its steps, and the states that must never be reached.
 pub(crate) trait Model {
     /// Everything that the future depends on.
     type State: Eq + Hash;
     /// One step.
     type Step: Copy + Debug;
 
-    /// Where it begins.
     fn start(&self) -> Self::State;
 
     /// Calls `to` for each step that can be made from `state`, with where it leads.
@@ -25,10 +24,9 @@ pub(crate) trait Model {
     fn broken(&self, state: &Self::State) -> Option<&'static str>;
 }
 
-/// What the checker found.
 #[derive(Debug)]
 pub(crate) enum Found<Step> {
-    /// All promises hold in this many states, and there are no more.
+    /// All promises hold in all reachable states; their number.
     Holds { states: usize },
     /// A promise that does not hold, and the shortest way there.
     Broken {

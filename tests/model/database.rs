@@ -3,7 +3,7 @@
 use super::rules::{Rule, Rules};
 use super::source::{CVS, Source, Time, Version};
 
-/// What was learnt of a CV: its state in this version, or that it could not be read.
+/// The content of a response about a CV: its state in this version, or an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Learnt {
     State(Version),
@@ -17,7 +17,7 @@ pub(crate) struct Answer {
     pub learnt: Learnt,
 }
 
-/// What is held of one CV.
+/// The stored state of one CV.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
     /// When the request started whose answer this is; `None` if there was none.

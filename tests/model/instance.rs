@@ -26,13 +26,13 @@ pub(crate) struct Run {
 pub(crate) enum Listing {
     /// Nothing is known yet.
     First,
-    /// Next comes `page` of `total`; a page since has told of `grown`.
+    /// Next comes `page` of `total`; a later page gave `grown` as the total.
     Page { page: u8, total: u8, grown: u8 },
     /// All pages are read.
     Done,
 }
 
-/// What there is to do about a listed CV.
+/// The work that is left for a listed CV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Task {
     Nothing,

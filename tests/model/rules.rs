@@ -15,7 +15,7 @@ pub(crate) enum Rule {
     PagesDown,
     /// A window ends the settle lag before now.
     EndsBehindNow,
-    /// What we hold makes a detail call needless only from the settle lag behind the window's end on.
+    /// A stored state saves the detail call only if it is at least the settle lag later than the end of the window.
     SkipBehindLag,
     /// The watermark moves when what lies before it is durable.
     DurableFirst,

@@ -15,7 +15,7 @@ pub(crate) type Time = u8;
 /// How many changes of its CV a state reflects; 0 is that it never was there.
 pub(crate) type Version = u8;
 
-/// What a CV is after a change. Two documents, since a CV that is changed back is where "unchanged" deceives.
+/// The content of a CV after a change. There are two documents, so that a CV can be changed back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Content {
     Gone,
@@ -38,7 +38,7 @@ struct Change {
 /// Everything that ever changed, and the time.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Source {
-    /// What its `Date` header tells.
+    /// As in its `Date` header.
     pub now: Time,
     log: [[Option<Change>; CHANGES]; CVS],
 }
@@ -99,12 +99,12 @@ impl Source {
         self
     }
 
-    /// What a detail answer shows.
+    /// The version that a detail response shows.
     pub(crate) fn visible(&self, cv: usize) -> Version {
         self.last(cv, |change| change.visible)
     }
 
-    /// What a bulk answer shows: the CVs whose latest visible change lies in the window, by its time.
+    /// The content of a bulk response: the CVs whose latest visible change lies in the window, by time of change.
     pub(crate) fn list(&self, van: Time, tot: Time) -> impl Iterator<Item = (usize, Version)> {
         let mut listed = [None; CVS];
         for (cv, slot) in listed.iter_mut().enumerate() {
@@ -121,7 +121,6 @@ impl Source {
             .map(|(_, cv, version)| (cv, version))
     }
 
-    /// What a CV is in this version.
     pub(crate) fn content(&self, cv: usize, version: Version) -> Content {
         self.of(cv, version)
             .map_or(Content::Gone, |change| change.content)

@@ -22,7 +22,6 @@ pub(crate) struct World {
     pub instances: usize,
 }
 
-/// Where a world stands.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct State {
     source: Source,
@@ -220,8 +219,8 @@ impl World {
         }
     }
 
-    /// Faults are off and nothing changes any more: a new leader runs once, and then those that slept write what they
-    /// still have in hand.
+    /// The faults are over and nothing changes any more: a new leader runs once, and then the instances that slept write the
+    /// responses that they still hold.
     fn at_rest(&self, mut state: State) -> State {
         state.source = state.source.at_rest();
         let (source, database) = (&state.source, &mut state.database);
