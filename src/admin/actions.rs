@@ -1,7 +1,7 @@
-//! What the admin token opens: runs that the leading instance is asked for, and what a person decides. Each is logged.
+//! Actions behind the admin token: runs for the leader, and decisions of a person. Each is logged.
 //!
-//! Any instance takes an action: it is a row in the database, which the one that leads sees within seconds. The writes are
-//! a person's and not a leader's, so they hold no epoch.
+//! Any instance accepts an action and writes it as a row, which the leader sees within seconds. These writes need no lease,
+//! so they hold no epoch.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,13 +29,11 @@ use crate::store::parked_cv::{self, ParkedCv};
 use crate::store::pause::{self, Begun};
 use crate::store::run_request::{self, What};
 
-/// No body that makes sense is longer.
+/// Longer than any valid body.
 const LARGEST_BODY: usize = 64 * 1024;
 
-/// A list that a person reads ends somewhere.
 const LONGEST_LIST: i64 = 500;
 
-/// Everything behind the token.
 pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     Router::new()
         .route("/api/sync", post(sync))
@@ -54,10 +52,10 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
 }
 
-/// A sentence about what was done, or why nothing was.
+/// A sentence about the action that was done, or the refusal.
 type Said = Result<(StatusCode, String), Refusal>;
 
-/// Nothing was done.
+/// Nothing was done, and why.
 struct Refusal(StatusCode, String);
 
 impl IntoResponse for Refusal {
@@ -68,7 +66,7 @@ impl IntoResponse for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        let text = format!("nothing was done: the database cannot be used: {error}");
+        let text = format!("nothing was done: {error}");
         Self(StatusCode::SERVICE_UNAVAILABLE, text)
     }
 }
@@ -79,17 +77,17 @@ impl From<NotDecided> for Refusal {
             NotDecided::Store(error) => error.into(),
             NotDecided::NotHeld(_) => refused(
                 StatusCode::NOT_FOUND,
-                "nothing was done: one of these is not held back",
+                "nothing was done: not all of these deletes are held; GET /api/deletes lists those that are",
             ),
-            NotDecided::Others(_) => refused(
+            NotDecided::Others(held) => refused(
                 StatusCode::CONFLICT,
-                format!("nothing was done: {error}; look again"),
+                format!("nothing was done: {held} deletes are held by now; look at them again"),
             ),
         }
     }
 }
 
-/// Says so in the log if it is dropped before the outcome is known.
+/// Logs the action if it is dropped before its outcome is known.
 struct Unheard {
     action: &'static str,
     peer: SocketAddr,
@@ -101,12 +99,12 @@ impl Drop for Unheard {
         tracing::info!(
             action,
             %peer,
-            "asked for over HTTP; who asked went away before it was known whether it was done"
+            "action over HTTP: the client disconnected before the action finished"
         );
     }
 }
 
-/// What a transaction of its own brings about, and a line in the log whatever it is.
+/// Does `work` in its own transaction and logs the outcome.
 async fn act(
     admin: &Admin,
     Extension(Peer(peer)): Extension<Peer>,
@@ -120,7 +118,7 @@ async fn act(
     let (status, outcome) = match &said {
         Ok((status, text)) | Err(Refusal(status, text)) => (status.as_u16(), text),
     };
-    tracing::info!(action, %peer, status, outcome, "asked for over HTTP");
+    tracing::info!(action, %peer, status, outcome, "action over HTTP");
     admin.board.look_now();
     said.map(|(status, text)| (status, text + "\n"))
 }
@@ -129,23 +127,23 @@ fn refused(status: StatusCode, text: impl Into<String>) -> Refusal {
     Refusal(status, text.into())
 }
 
-/// No body is an empty one.
+/// An empty body means the default.
 fn body<T: DeserializeOwned + Default>(bytes: &Bytes, example: &str) -> Result<T, Refusal> {
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    // What serde says may repeat what was sent.
+    // serde's message may repeat the content of the body.
     serde_json::from_slice(bytes).map_err(|_| {
-        let text = format!("nothing was done: the body is not like {example}");
+        let text = format!("nothing was done: the body must be JSON like {example}");
         refused(StatusCode::BAD_REQUEST, text)
     })
 }
 
-/// Asks for a run, unless a pause holds.
+/// Requests a run, unless syncing is paused.
 async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Result<(), Refusal> {
     if let Some(pause) = pause::current(tx).await? {
         let text = format!(
-            "nothing was done: paused {} ({}); resume first",
+            "nothing was done: syncing is paused {} ({}); resume first",
             pause.end(),
             pause.reason
         );
@@ -162,7 +160,7 @@ async fn sync(State(admin): State<Arc<Admin>>, peer: Extension<Peer>) -> Said {
     act(&admin, peer, "sync", async |tx: &mut PgConnection| {
         ask(tx, What::Sync, &[]).await?;
         Ok(accepted(
-            "a sync is asked for: the leading instance begins within seconds",
+            "sync requested; the leader starts it within seconds",
         ))
     })
     .await
@@ -177,22 +175,21 @@ async fn resync(
         let id = CvId::parse(&id).ok_or_else(|| {
             refused(
                 StatusCode::BAD_REQUEST,
-                "nothing was done: this is no id of a CV",
+                "nothing was done: the id must be a UUID",
             )
         })?;
         ask(tx, What::Resync, &[id.0]).await?;
         Ok(accepted(format!(
-            "{id} is asked for at VDAB within seconds"
+            "{id} requested; the leader fetches it within seconds"
         )))
     })
     .await
 }
 
-/// The whole body of a retry.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Retry {
-    /// All where there are none.
+    /// Empty for all parked CVs.
     #[serde(default)]
     ids: Vec<String>,
 }
@@ -207,31 +204,31 @@ async fn retry(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: By
             let found = parked_cv::retry(tx, &ids).await?;
             if !ids.is_empty() && found != ids.len() as u64 {
                 let text = format!(
-                    "nothing was done: only {found} of these {} are parked",
+                    "nothing was done: only {found} of these {} CVs are parked",
                     ids.len()
                 );
                 return Err(refused(StatusCode::NOT_FOUND, text));
             }
             ask(tx, What::Sync, &[]).await?;
             Ok(accepted(format!(
-                "{found} parked CVs are tried again within seconds"
+                "retry of {found} parked CVs requested; the leader starts it within seconds"
             )))
         },
     )
     .await
 }
 
-/// Which held deletes.
+/// A choice of held deletes: `ids` or `all`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Which {
     #[serde(default)]
     ids: Vec<Uuid>,
-    /// All, which are so many as far as the person knows who decides.
+    /// All, if exactly this many are held: guards against a stale view.
     all: Option<i64>,
 }
 
-const WHICH: &str = r#"{"ids": ["…"]}, or {"all": 1200} where 1200 are held back"#;
+const WHICH: &str = r#"{"ids": ["…"]}, or {"all": 1200} if 1200 are held"#;
 
 fn chosen(bytes: &Bytes) -> Result<held_delete::Which, Refusal> {
     let Which { ids, all } = body(bytes, WHICH)?;
@@ -239,7 +236,7 @@ fn chosen(bytes: &Bytes) -> Result<held_delete::Which, Refusal> {
         Some(all) if ids.is_empty() => Ok(held_delete::Which::Undecided(all)),
         None if !ids.is_empty() => Ok(held_delete::Which::These(ids)),
         _ => {
-            let text = format!("nothing was done: the body is not like {WHICH}");
+            let text = format!("nothing was done: the body must be JSON like {WHICH}");
             Err(refused(StatusCode::BAD_REQUEST, text))
         }
     }
@@ -250,7 +247,7 @@ async fn approve(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: 
         let approved = held_delete::approve(tx, chosen(&bytes)?).await?;
         ask(tx, What::Approve, &[]).await?;
         Ok(accepted(format!(
-            "{approved} deletes are approved: VDAB is asked again within seconds, and those that are gone there are deleted"
+            "{approved} deletes approved; within seconds the leader asks VDAB again and deletes the CVs that are gone"
         )))
     })
     .await
@@ -263,20 +260,21 @@ async fn discard(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: 
         "deletes discard",
         async |tx: &mut PgConnection| {
             let discarded = held_delete::discard(tx, chosen(&bytes)?).await?;
-            let text = format!("{discarded} deletes are discarded: the next listing decides anew");
+            let text = format!(
+                "{discarded} deletes discarded; the next listing or comparison decides again"
+            );
             Ok((StatusCode::OK, text))
         },
     )
     .await
 }
 
-/// The whole body of a pause.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Begin {
     reason: Option<String>,
     until: Option<DateTime<Utc>>,
-    /// Whether to replace a pause that holds.
+    /// Whether to replace the current pause.
     #[serde(default)]
     replace: bool,
 }
@@ -292,7 +290,7 @@ async fn begin_pause(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, byt
         match pause::begin(tx, &reason.unwrap_or_default(), until, "over HTTP", replace).await? {
             Begun::Holds(pause) => {
                 let end = pause.end();
-                let text = format!("paused on all instances {end}: a run under way ends within seconds");
+                let text = format!("paused on all instances {end}; the current run stops within seconds");
                 Ok((StatusCode::OK, text))
             }
             Begun::Stands(pause) => {
@@ -321,7 +319,7 @@ async fn resume(State(admin): State<Arc<Admin>>, peer: Extension<Peer>) -> Said 
         let text = if pause::end(tx).await? {
             "resumed"
         } else {
-            "it was not paused"
+            "syncing was not paused"
         };
         Ok((StatusCode::OK, text.to_owned()))
     })

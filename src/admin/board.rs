@@ -1,4 +1,4 @@
-//! What the daemon writes down for those who look.
+//! State of the daemon for its HTTP endpoints.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,13 +15,12 @@ use crate::store::history::Minute;
 use crate::store::pause::Pause;
 use crate::sync::{Summary, SyncError};
 
-/// How often the daemon shows that it is not stuck.
+/// Time between two signs of life of the daemon.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// A daemon that has not shown it for longer is stuck.
+/// A daemon without a sign of life for longer is stuck.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// What the daemon is at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -32,17 +31,16 @@ pub enum Phase {
     Standby,
     /// Runs syncs as they are due.
     Leading,
-    /// Finishes what is in hand.
+    /// Finishes the current work.
     Stopping,
 }
 
-/// How the latest run ended.
+/// The end of the latest sync.
 #[derive(Clone, Debug, Serialize)]
 pub struct LastRun {
     pub finished_at: DateTime<Utc>,
-    /// What it did, if it came to its end.
+    /// `None` if it failed.
     pub summary: Option<Summary>,
-    /// Why it did not.
     pub error: Option<String>,
 }
 
@@ -50,7 +48,7 @@ pub struct LastRun {
 #[derive(Debug, Default)]
 pub struct Board {
     state: Mutex<State>,
-    /// The numbers are worth a look before their time.
+    /// Requests a sample before the next one is due.
     pub(super) early: Notify,
 }
 
@@ -62,31 +60,31 @@ struct State {
     pause: Option<Pause>,
     last_run: Option<LastRun>,
     name: String,
-    /// What all runs of any kind did, whatever their end.
+    /// The counts of all finished runs, failed ones included.
     done: Tally,
     history: Arc<[Minute]>,
     sample: Option<Result<Numbers, StoreError>>,
-    /// The watermark as the run under way knew it before the sample was taken.
+    /// The watermark of the current run before the sample was taken.
     watermark_of_run: Option<DateTime<Utc>>,
-    /// The latest one that is no error.
+    /// The latest sample that succeeded.
     numbers: Option<Numbers>,
-    /// Since when it has been an error.
+    /// When samples began to fail.
     sample_fails_since: Option<Instant>,
     /// Why this instance cannot take or keep the lease.
     lease_trouble: Option<StoreError>,
-    /// CVs that were handled, and when their number last changed.
+    /// Number of CVs handled, and when it last changed.
     handled: Option<(u64, Instant)>,
     beat: Option<Instant>,
     webhook: Option<String>,
 }
 
 impl Board {
-    /// Has the database's numbers read at once, not when it is time.
+    /// Requests a sample of the database now.
     pub fn look_now(&self) {
         self.early.notify_one();
     }
 
-    /// Shows each second that whoever polls this is not stuck.
+    /// Gives a sign of life each second while it is polled.
     pub async fn beat(&self) -> Infallible {
         loop {
             self.lock().beat = Some(Instant::now());
@@ -94,13 +92,12 @@ impl Board {
         }
     }
 
-    /// Whether the daemon began and has not shown for 30 seconds that it goes on.
+    /// Whether the daemon has started and given no sign of life for 30 seconds.
     pub(super) fn is_stuck(&self, now: Instant) -> bool {
         let beat = self.lock().beat;
         beat.is_some_and(|beat| now.saturating_duration_since(beat) > STUCK)
     }
 
-    /// Tells what the daemon is at.
     pub fn set_phase(&self, phase: Phase) {
         let mut state = self.lock();
         if phase != state.phase {
@@ -109,17 +106,15 @@ impl Board {
         state.phase = phase;
     }
 
-    /// Tells when the next run starts.
     pub fn set_next_run(&self, at: Option<DateTime<Utc>>) {
         self.lock().next_run_at = at;
     }
 
-    /// Tells that no runs are made for now, or that they are again.
     pub fn set_pause(&self, pause: Option<Pause>) {
         self.lock().pause = pause;
     }
 
-    /// Tells how a run ended.
+    /// Records the end of a sync.
     pub fn ran(&self, finished_at: DateTime<Utc>, result: &Result<Summary, SyncError>) {
         self.lock().last_run = Some(LastRun {
             finished_at,
@@ -128,17 +123,16 @@ impl Board {
         });
     }
 
-    /// Tells what became of the ids of a run of any kind that is over.
+    /// Adds the counts of a finished run.
     pub fn did(&self, tally: Tally) {
         self.lock().done += tally;
     }
 
-    /// Tells this instance's name.
     pub fn set_name(&self, name: &str) {
         name.clone_into(&mut self.lock().name);
     }
 
-    /// Tells what is wrong with the webhook's receiver, if anything is.
+    /// Sets the error of the webhook's receiver.
     pub fn set_webhook(&self, trouble: Option<String>) {
         self.lock().webhook = trouble;
     }
@@ -162,12 +156,12 @@ impl Board {
         state.sample = Some(sample);
     }
 
-    /// The numbers of the latest sample that is no error.
+    /// The latest sample that succeeded.
     pub(super) fn numbers(&self) -> Option<Numbers> {
         self.lock().numbers.clone()
     }
 
-    /// Tells why this instance cannot take or keep the lease; `None` where it can, or where another one has it.
+    /// Sets why this instance cannot take or keep the lease; `None` if it can, or if another instance has it.
     pub fn set_lease_trouble(&self, trouble: Option<StoreError>) {
         self.lock().lease_trouble = trouble;
     }
@@ -176,17 +170,17 @@ impl Board {
         self.lock().lease_trouble.clone()
     }
 
-    /// The watermark as the run under way knew it before the latest sample was taken.
+    /// The watermark of the current run before the latest sample was taken.
     pub(super) fn watermark_of_run(&self) -> Option<DateTime<Utc>> {
         self.lock().watermark_of_run
     }
 
-    /// For how long the database has not answered.
+    /// How long samples have failed.
     pub(super) fn sample_fails_for(&self) -> Option<Duration> {
         self.lock().sample_fails_since.map(|since| since.elapsed())
     }
 
-    /// Notes how many CVs were handled.
+    /// Records the number of CVs handled so far.
     pub(super) fn handled(&self, cvs: u64) {
         let mut state = self.lock();
         if state.handled.is_none_or(|(known, _)| known != cvs) {
@@ -194,52 +188,48 @@ impl Board {
         }
     }
 
-    /// For how many seconds no CV has been handled, and this instance has led.
+    /// How long this instance has led without handling a CV.
     pub(super) fn idle_seconds(&self) -> Option<u64> {
         let state = self.lock();
         let since = state.handled?.1.max(state.leads_since?);
         Some(since.elapsed().as_secs())
     }
 
-    /// The trouble with the webhook's receiver; `None` on an instance that does not lead.
+    /// The error of the webhook's receiver; `None` unless this instance leads.
     pub(super) fn webhook(&self) -> Option<String> {
         let state = self.lock();
         let leads = state.phase == Phase::Leading;
         state.webhook.clone().filter(|_| leads)
     }
 
-    /// What the daemon is at.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.lock().phase
     }
 
-    /// For how many seconds this instance has led; `None` where it does not.
+    /// How long this instance has led; `None` if it does not.
     pub(super) fn leads_for_seconds(&self) -> Option<u64> {
         self.lock()
             .leads_since
             .map(|since| since.elapsed().as_secs())
     }
 
-    /// When the next run starts.
     #[must_use]
     pub fn next_run_at(&self) -> Option<DateTime<Utc>> {
         self.lock().next_run_at
     }
 
-    /// The pause that holds.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
         self.lock().pause.clone()
     }
 
-    /// How the latest run ended.
     #[must_use]
     pub fn last_run(&self) -> Option<LastRun> {
         self.lock().last_run.clone()
     }
 
-    /// What all runs of any kind that are over did, together.
+    /// The counts of all finished runs.
     #[must_use]
     pub fn done(&self) -> Tally {
         self.lock().done
@@ -251,13 +241,13 @@ impl Board {
         self.lock().name.clone()
     }
 
-    /// The last day, as it was last read.
+    /// The last day, read once per minute.
     #[must_use]
     pub fn history(&self) -> Arc<[Minute]> {
         Arc::clone(&self.lock().history)
     }
 
-    /// What the database said when it was last asked, if it was.
+    /// The latest sample of the database, or its error; `None` before the first.
     #[must_use]
     pub fn sample(&self) -> Option<Result<Numbers, StoreError>> {
         self.lock().sample.clone()

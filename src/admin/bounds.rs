@@ -1,4 +1,4 @@
-//! Bounds that hold for every request: its time, what is logged of a refusal, and the headers of each response.
+//! Rules for every request: a time limit, a log line for rejected ones, and the headers of each response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use super::guard::Peer;
 use super::{Admin, mirror};
 
-/// A response must be ready by then, so that neither a slow client nor a slow database holds a connection for longer.
+/// Time limit of a response, so that a slow client or database cannot hold a connection for longer.
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// Limits the time of each response, logs refusals, and adds the headers that every response has.
+/// Limits the time of each response, logs rejected requests, and adds common headers.
 pub(super) async fn bounded(
     State(admin): State<Arc<Admin>>,
     peer: Option<Extension<Peer>>,
@@ -25,14 +25,18 @@ pub(super) async fn bounded(
 ) -> Response {
     // Never the raw path, which may hold an id.
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
-    // A request with a body may be late because of its sender.
+    // A slow request with a body may be the client's fault.
     let has_body = request.method() == Method::POST;
     let mut response = tokio::time::timeout(LONGEST, next.run(request))
         .await
         .unwrap_or_else(|_| match has_body {
-            true => (StatusCode::REQUEST_TIMEOUT, "too slow\n").into_response(),
+            true => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
             false if route.starts_with(mirror::PATHS) => mirror::busy(),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "too slow\n").into_response(),
+            false => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the response took too long\n",
+            )
+                .into_response(),
         });
     let status = response.status();
     // The mirror's 404 is a normal response: the CV is gone.

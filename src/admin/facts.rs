@@ -1,4 +1,4 @@
-//! The facts that the verdict is judged by, from this process and its sample of the database.
+//! The facts for the verdict, from this process and its sample of the database.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,6 @@ use crate::store::{StoreError, cv_search};
 use crate::sync::{ClosedGate, Reason};
 use crate::telemetry::STDERR;
 
-/// The verdict as of now.
 pub(super) fn health(admin: &Admin) -> Health {
     let role = match admin.phase() {
         Phase::Starting => Role::Starting,
@@ -26,7 +25,7 @@ pub(super) fn health(admin: &Admin) -> Health {
     };
     let own = memory(admin);
     let numbers = if role == Role::Leading {
-        // Without an answer now, the leader is judged by the latest one.
+        // If the latest sample failed, the leader uses the one before.
         admin.board.numbers()
     } else {
         admin.board.sample().and_then(Result::ok)
@@ -34,7 +33,7 @@ pub(super) fn health(admin: &Admin) -> Health {
     let mut stored = numbers.as_ref().map(Numbers::stored);
     let leader = if role == Role::Leading {
         if let Some(stored) = &mut stored {
-            // The sample may be older than that.
+            // The sample may be older than the lease.
             stored.watermark = watermark(admin).or(stored.watermark);
             let runs_since = stored.leader.take().and_then(|(_, since)| since);
             stored.leader = Some((admin.board.name(), runs_since));
@@ -65,7 +64,7 @@ pub(super) fn health(admin: &Admin) -> Health {
     })
 }
 
-/// The watermark in the latest sample, or a later one of the run under way. A person may have moved it back.
+/// The watermark in the latest sample, or that of the current run if it is newer. `cvsync rewind` may have moved it back.
 pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
     let leads = admin.phase() == Phase::Leading;
     let of_run = admin.view.watermark().filter(|_| leads);
@@ -77,7 +76,6 @@ pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
     }
 }
 
-/// The limits of these settings.
 #[must_use]
 pub(crate) fn limits_of(settings: &config::Sync, now: DateTime<Utc>) -> Limits {
     let reconcile = settings.reconcile_schedule.as_ref();
@@ -89,7 +87,6 @@ pub(crate) fn limits_of(settings: &config::Sync, now: DateTime<Utc>) -> Limits {
     }
 }
 
-/// The facts that only this process knows.
 pub(super) fn memory(admin: &Admin) -> Memory {
     let board = &admin.board;
     let now = admin.view.now();
@@ -127,7 +124,7 @@ pub(super) fn memory(admin: &Admin) -> Memory {
     }
 }
 
-/// The latest error of a run, of the sample or of the lease. An error of one statement goes last.
+/// An error of the run, the sample or the lease; an error of a single statement only if there is no other.
 fn trouble(admin: &Admin) -> Option<Trouble> {
     let of_run = admin.view.trouble();
     let of_sample = admin.board.sample().and_then(Result::err);
@@ -154,7 +151,7 @@ fn as_fact(gate: &ClosedGate, now: DateTime<Utc>) -> Gate {
 }
 
 impl Numbers {
-    /// The facts that the leader wrote down, if it was seen within a minute.
+    /// The facts that the leader recorded, if it was seen within a minute.
     #[must_use]
     pub fn leaders_memory(&self) -> Option<Memory> {
         let leader = self.leader.as_ref().filter(|leader| leader.alive)?;
@@ -163,14 +160,13 @@ impl Numbers {
         Some(row.memory.clone())
     }
 
-    /// The numbers as facts.
     #[must_use]
     pub fn stored(&self) -> Stored {
         let alive = self.leader.as_ref().filter(|leader| leader.alive);
         let instances = &self.page.instances;
         let of_leader =
             alive.and_then(|leader| instances.iter().find(|row| row.name == leader.holder));
-        // The row of a leader that died says that it leads, until another instance has led for a while.
+        // The row of a leader that died claims that it leads. It counts only once another instance has led for a while.
         let rival = of_leader.and_then(|leader| {
             let led_for = i64::try_from(leader.memory.leads_for_seconds?).ok()?;
             let since = leader.seen_at - TimeDelta::try_seconds(led_for)?;

@@ -1,4 +1,4 @@
-//! Access control over HTTP: the admin token opens it, and scripts of other sites are refused.
+//! Access control over HTTP: actions need the admin token, and scripts of other sites are rejected.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -19,22 +19,21 @@ use crate::telemetry::Throttle;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Where a request came from.
+/// The address of the client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub SocketAddr);
 
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Guard {
-    /// Of the admin token: comparing hashes takes as long whatever was sent.
+    /// SHA-256 of the admin token, so that a comparison takes the same time for all input.
     token: Option<[u8; 32]>,
-    /// Whether only this machine can connect.
+    /// Whether the listener accepts connections from this machine only.
     loopback: bool,
     refusals: Throttle,
 }
 
 impl Guard {
-    /// As configured.
     #[must_use]
     pub fn new(http: &config::Http) -> Self {
         Self {
@@ -47,13 +46,13 @@ impl Guard {
         }
     }
 
-    /// Whether anybody can do anything.
+    /// Whether actions are on.
     #[must_use]
     pub fn has_token(&self) -> bool {
         self.token.is_some()
     }
 
-    /// Whether the admin token is among `headers`.
+    /// Whether `headers` have the admin token.
     pub(super) fn knows(&self, headers: &HeaderMap) -> bool {
         let given = headers
             .get(AUTHORIZATION)
@@ -64,8 +63,8 @@ impl Guard {
         self.token.is_some() && verify_slices_are_equal(&given, &known).is_ok()
     }
 
-    /// On loopback a name that is not this machine's is another site's, which had it resolved to 127.0.0.1 so that a browser
-    /// takes our answers for its own.
+    /// On loopback, any other name belongs to another site that resolves it to 127.0.0.1, so that a browser takes our responses
+    /// for that site's own (DNS rebinding).
     fn is_host_ours(&self, headers: &HeaderMap) -> bool {
         let Some(host) = host(headers) else {
             return false;
@@ -88,19 +87,19 @@ impl Guard {
             route,
             status = status.as_u16(),
             total,
-            "refused a request over HTTP"
+            "rejected a request over HTTP"
         );
     }
 }
 
-/// The one `Host` that a request must have.
+/// The `Host` header; `None` unless there is exactly one.
 fn host(headers: &HeaderMap) -> Option<Authority> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next()?.to_str().ok()?.parse().ok()?;
     hosts.next().is_none().then_some(host)
 }
 
-/// A browser says where a script came from; what is no browser says nothing, and has the token.
+/// Browsers send the origin of a script; other clients send none, and have the token.
 fn is_cross_site(headers: &HeaderMap) -> bool {
     let foreign_origin = headers.get(ORIGIN).is_some_and(|origin| {
         let authority = origin
@@ -114,7 +113,7 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
     foreign_origin || site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
-/// For what people look at with a browser.
+/// Middleware for the page.
 pub(super) async fn page_alone(
     State(admin): State<Arc<Admin>>,
     request: Request,
@@ -127,7 +126,7 @@ pub(super) async fn page_alone(
     }
 }
 
-/// For what changes something, or shows what not everybody may see.
+/// Middleware for actions and for personal data.
 pub(super) async fn with_token(
     State(admin): State<Arc<Admin>>,
     request: Request,
@@ -137,18 +136,23 @@ pub(super) async fn with_token(
     if !admin.guard.is_host_ours(headers) {
         misdirected()
     } else if is_cross_site(headers) {
-        let text = "refused: this request comes from another site's page\n";
+        let text = "rejected: the request comes from a page of another site\n";
         (StatusCode::FORBIDDEN, text).into_response()
     } else if admin.guard.knows(headers) {
         next.run(request).await
     } else {
         let ask = [(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-        (StatusCode::UNAUTHORIZED, ask, "the admin token is needed\n").into_response()
+        (
+            StatusCode::UNAUTHORIZED,
+            ask,
+            "this needs the admin token as a Bearer token\n",
+        )
+            .into_response()
     }
 }
 
 fn misdirected() -> Response {
-    let text = "refused: this Host is not served here; where cvsync listens on loopback it answers to localhost\n";
+    let text = "rejected: unknown Host; on a loopback address cvsync responds only to localhost and loopback addresses\n";
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 

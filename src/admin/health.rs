@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: for whoever restarts the daemon, and for whoever is paged.
+//! `/livez` and `/readyz`, for supervisors and load balancers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,13 +9,13 @@ use axum::http::StatusCode;
 use super::{Admin, facts};
 use crate::telemetry::STDERR;
 
-/// 200 unless the daemon or the writer of its log has been stuck for 30 seconds. No outage at VDAB or of the database makes this
-/// fail: a restart would not help.
+/// 200, or 503 once the daemon or the writer of its log has been stuck for 30 seconds. An outage of VDAB or of the database does
+/// not make it fail, because a restart would not help.
 pub(super) async fn livez(State(admin): State<Arc<Admin>>) -> (StatusCode, &'static str) {
     if admin.board.is_stuck(Instant::now()) {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            "stuck: the daemon has made no step for 30 seconds\n",
+            "stuck: the daemon has not made progress for 30 seconds\n",
         )
     } else if STDERR.is_stuck() {
         (
@@ -27,7 +27,7 @@ pub(super) async fn livez(State(admin): State<Arc<Admin>>) -> (StatusCode, &'sta
     }
 }
 
-/// 200 if this instance can work, else 503. The lines below say what a person should know: not all of it is a reason to restart it.
+/// 200 if this instance can work, else 503. The further lines are all findings. Most do not call for a restart.
 pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     let health = facts::health(&admin);
     let (code, word) = if health.ready {

@@ -1,4 +1,4 @@
-//! The history of each minute, for the plots: written by the instance that leads, read by all.
+//! The history per minute, for the plots: the leader writes it, all instances read it.
 
 use std::time::{Duration, Instant};
 
@@ -12,20 +12,20 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::history::{self, Minute};
 
-/// How often the lag is looked at.
+/// Time between two readings of the lag.
 const PERIOD: Duration = Duration::from_secs(15);
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The plots can do without a minute; they wait for no database.
+/// Time limit of reads and writes: a missing minute does no harm.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The minute under way.
+/// The current minute.
 #[derive(Debug)]
 struct Under {
     since: Instant,
     lag_seconds: Option<i64>,
-    /// The counts when it began.
+    /// The counts at its start.
     done: Tally,
     calls: [u64; 2],
 }
@@ -34,7 +34,7 @@ struct Under {
 pub(crate) async fn keep_history_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
     let mut under = Under {
-        // Whatever was done before the first look belongs to the first minute.
+        // Work before this point counts for the first minute.
         done: Tally::default(),
         calls: [0; 2],
         ..Under::begin(admin)
@@ -72,7 +72,7 @@ fn lag(admin: &Admin) -> Option<i64> {
     Some(lag.num_seconds())
 }
 
-/// What all runs did, with the one under way.
+/// The counts of all runs, the current one included.
 pub(super) fn done(admin: &Admin) -> Tally {
     let mut done = admin.board.done();
     if let Some(run) = admin.view.run() {
@@ -83,7 +83,7 @@ pub(super) fn done(admin: &Admin) -> Tally {
 
 async fn write(admin: &Admin, under: &Under) -> Result<(), StoreError> {
     let now = done(admin);
-    // A run that a pause drops takes its counts with it.
+    // Counts can fall: a run that a pause ends takes its counts with it.
     let more =
         |now: u64, before: u64| i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX);
     let numbers = admin
@@ -91,7 +91,7 @@ async fn write(admin: &Admin, under: &Under) -> Result<(), StoreError> {
         .sample()
         .and_then(Result::ok)
         .unwrap_or_default();
-    // Each endpoint has the whole quota, and what is called a minute here is mostly a few seconds more.
+    // Each operation has its own quota. A recorded minute is mostly a few seconds longer, so the calls are scaled.
     let calls = admin.view.answers_by_operation();
     let calls = calls.iter().zip(&under.calls);
     let busiest = calls.map(|(now, before)| more(*now, *before)).max();
@@ -121,13 +121,13 @@ async fn read(admin: &Admin) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Its rows are not the leader's alone.
+/// These rows need no lease.
 fn store(admin: &Admin) -> Store {
     admin.store.bookkeeping().within(PATIENCE)
 }
 
 async fn attempt(work: impl Future<Output = Result<(), StoreError>>) {
-    // That the database is away is told elsewhere.
+    // Other code reports an unreachable database.
     if let Err(error) = work.await {
         tracing::debug!("the history of a minute is lost: {error}");
     }

@@ -1,7 +1,7 @@
-//! What the daemon serves over HTTP: health, metrics, status, the page, and VDAB's API once more. It looks, and runs nothing itself: what is asked for
-//! is a row in the database, which the leading instance takes up.
+//! HTTP endpoints of the daemon: health, metrics, status, the page, actions, and the mirror of VDAB's API. They only read state
+//! and write requests as rows, which the leader carries out.
 //!
-//! Invariant: whatever is served without the admin token or a client's key holds no personal data.
+//! Invariant: a response without the admin token or a client's key holds no personal data.
 
 mod actions;
 mod board;
@@ -45,24 +45,19 @@ use crate::config::Shown;
 use crate::store::Store;
 use crate::sync::View;
 
-/// What there is to look at.
+/// State that the endpoints share.
 #[derive(Debug)]
 pub struct Admin {
-    /// The state of the pipeline.
     pub view: View,
-    /// The database.
     pub store: Store,
-    /// What the daemon is doing.
     pub board: Arc<Board>,
-    /// Who may do what.
     pub guard: Guard,
-    /// What answers in VDAB's place.
     pub mirror: Mirror,
     /// The configuration, secrets masked.
     pub shown: Vec<Shown>,
 }
 
-/// How often it looks whether the schema is there.
+/// Time between two checks whether the schema exists.
 const UNTIL_STARTED: Duration = Duration::from_millis(100);
 
 impl Admin {
@@ -73,7 +68,6 @@ impl Admin {
         }
     }
 
-    /// What the daemon is at.
     #[must_use]
     pub fn phase(&self) -> Phase {
         if self.view.is_stopping() {
@@ -102,9 +96,9 @@ fn router(admin: Arc<Admin>) -> Router {
         .merge(page::router(&admin))
         .merge(actions::router(&admin))
         .merge(mirror::router(&admin))
-        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here\n"))
+        .fallback(async || (StatusCode::NOT_FOUND, "not found\n"))
         .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, "not with this method\n")
+            (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n")
         })
         .layer(middleware::from_fn_with_state(
             Arc::clone(&admin),
@@ -114,7 +108,7 @@ fn router(admin: Arc<Admin>) -> Router {
         .with_state(admin)
 }
 
-/// Takes the time of each answer, under its route: never under the raw path, which may hold an id.
+/// Measures each response by its route, never by the raw path, which may hold an id.
 async fn observe(
     State(admin): State<Arc<Admin>>,
     route: Option<MatchedPath>,
@@ -133,7 +127,7 @@ async fn observe(
     response
 }
 
-/// A method as a label: those that nobody means are one.
+/// The method as a label; unusual ones share one value.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

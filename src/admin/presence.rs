@@ -1,4 +1,4 @@
-//! Says that this instance is here, and what only it knows: `cvsync status` and the other instances judge by it.
+//! Records that this instance runs, and facts that only it knows, for `cvsync status` and the other instances.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,16 @@ use tokio_util::sync::CancellationToken;
 use super::{Admin, facts, history};
 use crate::store::{Store, instance};
 
-/// How often it says so where nothing changes.
+/// Time between two records without a change.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// How soon it says so after a change.
+/// Time between two checks for a change.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Nobody waits for this row: an instance whose database is away says nothing.
+/// Time limit of a record: it is skipped if the database is unreachable.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Says so until `token` is cancelled, and then that this instance is gone.
+/// Keeps the row of this instance up to date until `token` is cancelled, then removes it.
 pub(crate) async fn say_present_until(token: CancellationToken, admin: &Admin) {
     admin.has_tables(&token).await;
     let mut said = None;
@@ -40,7 +40,7 @@ pub(crate) async fn say_present_until(token: CancellationToken, admin: &Admin) {
     }
 }
 
-/// The findings without the numbers in them, and whether a run is under way.
+/// The state that is recorded at once when it changes: kinds of findings, and whether a run is active.
 fn state(admin: &Admin) -> (Vec<&'static str>, bool) {
     let health = facts::health(admin);
     let all = [&health.first].into_iter().chain(&health.others);
@@ -52,7 +52,7 @@ fn store(admin: &Admin) -> Store {
     admin.store.bookkeeping().within(PATIENCE)
 }
 
-/// False where it could not be said.
+/// False if it could not be recorded.
 async fn say(admin: &Admin) -> bool {
     let memory = facts::memory(admin);
     let (name, version) = (admin.board.name(), env!("CARGO_PKG_VERSION"));

@@ -1,4 +1,4 @@
-//! The numbers that only the database knows, read every few seconds, so that no answer has to wait for it.
+//! Figures from the database, read every few seconds, so that no HTTP response waits for the database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,82 +21,74 @@ use crate::store::{
     instance, job_success, lease, parked_cv, reconcile, run_request, sync_window, watermark,
 };
 
-/// How often.
+/// Time between two samples.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// How often for what takes a look at the whole table.
+/// Time between two readings of [`Ages`], which scan a table.
 const AGES_PERIOD: Duration = Duration::from_mins(5);
 
-/// The median, the hundredth that was confirmed longest ago, and the one that was.
+/// The median, the 99th percentile and the maximum.
 pub(super) const QUANTILES: [f64; 3] = [0.5, 0.99, 1.0];
 
-/// An answer that takes longer counts as none.
+/// Time limit of a sample.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Changes of so many hours are compared with those of so many weeks before.
+/// The changes of the last hours are compared with the same hours of the weeks before.
 const HOURS: TimeDelta = TimeDelta::hours(6);
 const WEEKS: i64 = 4;
 
-/// Consumers of the feed with a value of their own.
+/// The most consumers of the feed in metrics and status.
 const CONSUMERS: i64 = 20;
 
-/// Lines of the ledger, and of what was asked for, on the page.
+/// Windows and requested runs on the page.
 const WINDOWS: i64 = 12;
 const ASKED: i64 = 5;
 
-/// What the database holds.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    /// Where the watermark stands.
     pub watermark: Option<DateTime<Utc>>,
-    /// When each job last came to its end.
     pub last_success: BTreeMap<Job, DateTime<Utc>>,
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
-    /// Deletes that the brake holds back.
+    /// Deletes that nobody has approved.
     pub held_deletes: i64,
-    /// Since when the oldest of them waits.
+    /// When the oldest of them was held.
     pub held_since: Option<DateTime<Utc>>,
-    /// Rows that were confirmed under a wrong clock wait for the next relist or reconcile.
+    /// Whether CVs were confirmed while clocks disagreed and wait for the next relist or reconcile.
     pub clock_doubt: bool,
     pub leader: Option<Leader>,
-    /// CVs stored; an estimate where they are many.
+    /// CVs stored; an estimate for large tables.
     pub stored: i64,
-    /// For how many seconds the parked CV has waited that waits longest.
+    /// Seconds since the oldest parked CV was parked.
     pub parked_oldest_age: f64,
-    /// The latest number in the change feed.
     pub feed_seq: i64,
-    /// Who registered to read it; of many, those that are furthest behind.
+    /// At most 20, those that are furthest behind.
     pub consumers: Vec<Consumer>,
     /// CVs that PostgreSQL cannot index for search.
     pub unsearchable: i64,
-    /// Changes listed lately, and how many are usual where that is known.
+    /// Changes in the last six hours, and the usual number if known.
     pub changes: Option<(i64, Option<i64>)>,
-    /// What takes a look at the whole table, and is read now and then.
+    /// Read every five minutes, because it scans a table.
     pub ages: Arc<Ages>,
-    /// What the page shows besides.
     pub page: Arc<PageNumbers>,
 }
 
-/// What is read now and then.
 #[derive(Clone, Debug, Default)]
 pub struct Ages {
-    /// Ids of deleted CVs that are remembered.
     pub tombstones: i64,
-    /// For each of `QUANTILES` how many seconds ago documents were confirmed; empty without documents.
+    /// Seconds since documents were last confirmed, for each of [`QUANTILES`]; empty without documents.
     pub verified: Vec<f64>,
 }
 
-/// What only the page shows.
+/// Figures that only the page shows.
 #[derive(Clone, Debug, Default)]
 pub struct PageNumbers {
-    /// The latest lines of the ledger.
+    /// The latest windows.
     pub windows: Vec<SyncWindow>,
     /// The latest comparison.
     pub reconciled: Option<ReconcileRun>,
-    /// Who runs.
     pub instances: Vec<Instance>,
-    /// What was asked for lately.
+    /// The latest runs that were requested.
     pub asked: Vec<RunRequest>,
 }
 
@@ -107,14 +99,14 @@ pub(crate) async fn sample_until(token: CancellationToken, admin: &Admin) {
     let mut ages = Arc::new(Ages::default());
     let mut ages_at: Option<Instant> = None;
     loop {
-        // Without documents it is soon read, and read again until there are some.
+        // Without documents the read is fast, so it is repeated until there are some.
         if ages_at.is_none_or(|at| ages.verified.is_empty() || at.elapsed() >= AGES_PERIOD)
             && let Ok(read) = read_ages(&store).await
         {
             ages = Arc::new(read);
             ages_at = Some(Instant::now());
         }
-        // Whoever has metrics pushed scrapes none.
+        // Metrics that are pushed are never scraped.
         admin.view.count_closed_time();
         let of_run = admin.view.watermark();
         let sample = async |tx: &mut PgConnection| Numbers::read(tx, Arc::clone(&ages)).await;
@@ -171,8 +163,7 @@ async fn page(tx: &mut PgConnection) -> Result<PageNumbers, StoreError> {
     })
 }
 
-/// How many changes were listed in the hours before the watermark, and how many are usual: those of the same hours of the weeks
-/// before.
+/// Changes that were listed in the hours before the watermark, and the usual number in the same hours of the weeks before.
 async fn changes(
     tx: &mut PgConnection,
     watermark: Option<DateTime<Utc>>,

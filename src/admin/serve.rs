@@ -1,6 +1,6 @@
 //! Sockets: HTTP/1.1 by hyper itself, with bounds on how many clients there are and how slow they may be.
 //!
-//! Health checks have room of their own. A connection without a request under way gives up its seat to a new one, the longest
+//! Health checks have their own limit. A connection without an active request gives up its seat to a new one, the longest
 //! idle first, so silent clients only displace each other. Other requests never take all seats.
 
 use std::convert::Infallible;
@@ -31,30 +31,30 @@ use super::guard::Peer;
 /// Seats for connections. More wait in the kernel until a seat is free.
 const CONNECTIONS: usize = 128;
 
-/// Requests under way at once, other than health checks.
+/// Concurrent requests, other than health checks.
 const REQUESTS: usize = 96;
 
-/// How soon a new connection is tried again where no seat is free, or no file descriptor.
+/// Pause before the next attempt if no seat or no file descriptor is free.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// A request whose head takes longer is none.
+/// Time limit of a request's head.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// A connection that has lived so long ends with its answer: a client that reads nothing cannot hold one for ever.
+/// Longest life of a connection, so that a client that reads nothing cannot hold it.
 const CONNECTION: Duration = Duration::from_mins(2);
 
-/// And the answer under way then may take so long.
+/// Time for the response that is being sent at that moment.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
 
-/// Room for a request's head; hyper answers 431 to what is larger.
+/// Largest head of a request; hyper answers a larger one with 431.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// What a connection takes up of something that connections share, from its first request for it to its end.
+/// A connection's permit of a shared limit, from the first request that needs it to the end of the connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place(Arc<OnceLock<OwnedSemaphorePermit>>);
 
 impl Place {
-    /// False if there is no room for this connection.
+    /// False if the limit is reached.
     pub(super) fn take(&self, room: &Arc<Semaphore>) -> bool {
         self.0.get().is_some()
             || Arc::clone(room)
@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// All seats, and how many requests may be under way.
+/// All seats, and the limit of concurrent requests.
 #[derive(Debug)]
 struct Hall {
     room: Arc<Semaphore>,
@@ -71,11 +71,11 @@ struct Hall {
     seats: Mutex<Vec<Weak<Seat>>>,
 }
 
-/// A connection, as far as others need to know.
+/// The state of a connection that others see.
 #[derive(Debug)]
 struct Seat {
     state: Mutex<Occupation>,
-    /// Whether it has ever sent a whole head.
+    /// Whether it has ever sent a complete head.
     asked: AtomicBool,
     given_up: CancellationToken,
     _place: OwnedSemaphorePermit,
@@ -87,7 +87,7 @@ struct Occupation {
     idle_since: Instant,
 }
 
-/// A request under way: until its answer is handed over or dropped.
+/// An active request, until its response is sent or dropped.
 #[derive(Debug)]
 struct UnderWay {
     seat: Arc<Seat>,
@@ -141,7 +141,7 @@ impl Hall {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` if too many requests are under way.
+    /// `None` if too many requests are active.
     fn begin(&self, seat: &Arc<Seat>, path: &str) -> Option<UnderWay> {
         let place = if matches!(path, "/livez" | "/readyz") {
             None
@@ -161,13 +161,13 @@ impl Seat {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` while a request is under way.
+    /// `None` while a request is active.
     fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
         (state.requests == 0).then_some(state.idle_since)
     }
 
-    /// Returns once the seat is given up, unless a request came in the last moment.
+    /// Returns once the seat is given up; a request that came just before is served first.
     async fn given_up(&self) {
         self.given_up.cancelled().await;
         while self.idle_since().is_none() {
@@ -184,7 +184,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// The body of an answer, with what ends once it is handed over.
+/// The body of a response; keeps its request active until it is sent or dropped.
 struct Held {
     body: Body,
     _under_way: Option<UnderWay>,
@@ -210,7 +210,7 @@ impl HttpBody for Held {
     }
 }
 
-/// Answers until `token` is cancelled.
+/// Serves connections until `token` is cancelled.
 pub(super) async fn run(
     listener: TcpListener,
     router: Router,
@@ -221,7 +221,7 @@ pub(super) async fn run(
     let connections = TaskTracker::new();
     while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
         let Ok((stream, peer)) = accepted else {
-            // Out of file descriptors, say.
+            // For example, no file descriptor is free.
             hall.free_one();
             tokio::time::sleep(AGAIN).await;
             continue;
@@ -250,8 +250,8 @@ pub(super) async fn run(
     connections.wait().await;
 }
 
-/// What never became a request is refused here, and in the log like what is refused later. Not so a client that went away, or
-/// that has had its answer and keeps the connection for longer than we do.
+/// Logs a request that could not be read like one that is rejected later. A client that disconnected, or whose idle connection
+/// timed out after a response, is not logged.
 fn unread(admin: &Admin, peer: Peer, asked: bool, error: &hyper::Error) {
     let status = if error.is_timeout() && !asked {
         StatusCode::REQUEST_TIMEOUT

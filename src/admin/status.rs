@@ -1,4 +1,4 @@
-//! `/api/status`: is it in step with VDAB, and if not, why. No personal data.
+//! `/api/status`: the verdict and the state behind it, without personal data.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,53 +13,46 @@ use crate::model::{Health, Job, Light, Tally};
 use crate::store::pause::Pause;
 use crate::sync::{ClosedGate, Seen, Snapshot};
 
-/// Everything that a person who is paged wants to know first.
+/// The response; docs/operations.md describes it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Status {
-    /// This binary's.
     pub version: &'static str,
-    /// What the daemon is at.
     pub phase: Phase,
-    /// Whether it can do its work.
+    /// Whether this instance can work.
     pub ready: bool,
-    /// `green`, `amber` (it works, and a person should know something) or `red` (a person has to act).
+    /// `green`, `amber` (it works, and you should know something) or `red` (you must act).
     pub light: Light,
-    /// One line for each finding.
+    /// One line per finding.
     pub reasons: Vec<String>,
-    /// The verdict.
     pub health: Health,
-    /// Every change before this is applied or parked.
     pub watermark: Option<DateTime<Utc>>,
-    /// The source's time now, minus the watermark.
+    /// VDAB's time now minus the watermark.
     pub lag_seconds: Option<i64>,
-    /// The run under way.
     pub run: Option<Snapshot>,
-    /// How the latest run ended.
+    /// The latest sync.
     pub last_run: Option<LastRun>,
-    /// When the next run starts.
+    /// When the next sync starts.
     pub next_run_at: Option<DateTime<Utc>>,
-    /// What the runs of this process that are over did, together.
+    /// The counts of all finished runs of this process.
     pub since_start: Tally,
-    /// CVs stored; an estimate where they are many.
+    /// CVs stored; an estimate for large tables.
     pub stored: Option<i64>,
-    /// Deletes that the brake holds back until a person decides.
+    /// Deletes that nobody has approved.
     pub held_deletes: Option<i64>,
     pub leader: Option<String>,
-    /// The pause that holds.
     pub pause: Option<Pause>,
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
-    /// When each job last came to its end.
     pub last_success: BTreeMap<Job, DateTime<Utc>>,
-    /// How many numbers the change feed is ahead of each consumer that registered; of many, those that are furthest behind.
+    /// Latest `seq` of the change feed minus the position of each consumer; of at most 20.
     pub feed_behind: BTreeMap<String, i64>,
-    /// Calls that CVSYNC_API_RATE_PER_MINUTE allows in a minute, to each endpoint.
+    /// CVSYNC_API_RATE_PER_MINUTE, which holds for each operation.
     pub quota_per_minute: u32,
-    /// The operations that are not called for now, and why.
+    /// Operations whose gate is closed, and why.
     pub closed_gates: BTreeMap<&'static str, ClosedGate>,
-    /// What CVSYNC_WINDOW_OVERLAP should be, as far as late changes have shown.
+    /// The value that CVSYNC_WINDOW_OVERLAP should have, judged by late changes.
     pub better_overlap_hours: Option<u64>,
-    /// Paths of fields and status words that the contract does not have, as this process has seen them.
+    /// Paths and status words that the contract does not have, seen since the process started.
     pub schema_drift: Seen,
     /// How far this machine's clock is ahead of VDAB's.
     pub clock_ahead_seconds: Option<i64>,
@@ -69,7 +62,6 @@ pub(super) async fn answer(State(admin): State<Arc<Admin>>) -> Json<Status> {
     Json(status(&admin))
 }
 
-/// The state of things as of now.
 #[must_use]
 pub(crate) fn status(admin: &Admin) -> Status {
     let health = facts::health(admin);

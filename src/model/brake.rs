@@ -1,30 +1,30 @@
-//! The delete brake: when so much would go within a day that a person is asked first; pure.
+//! The delete brake: whether so many deletes within a day need a person's approval; pure.
 
-/// So many deletes within a day never need a person.
+/// Up to this many deletes per day never need approval.
 const FLOOR: u64 = 50;
 
-/// How much may go within a day.
+/// How many deletes a day may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Brake {
     share: f64,
     rehearsed: DeleteLoad,
 }
 
-/// What would go, next to what there is.
+/// The deletes in question, compared with the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeleteLoad {
-    /// Deletes at hand.
+    /// Deletes in the current batch.
     pub wanted: u64,
-    /// Deletes of the last day, without those that a person approved.
+    /// Deletes of the last day, without approved ones.
     pub done: u64,
-    /// Deletes held back already.
+    /// Deletes that are already held.
     pub held: u64,
-    /// CVs stored.
+    /// CVs in the table.
     pub stored: u64,
 }
 
 impl Brake {
-    /// Holds where more than this share of the table would go within a day, and more than 50 rows.
+    /// Holds deletes if more than this share of the table, and more than 50 rows, would be deleted within a day.
     #[must_use]
     pub fn on(share: f64) -> Self {
         Self {
@@ -33,13 +33,13 @@ impl Brake {
         }
     }
 
-    /// The brake of a dry run that has deleted and held so many already. It rolled them back, so the database does not show them.
+    /// The brake of a dry run that has already deleted and held this many. It rolls them back, so the database does not show them.
     #[must_use]
     pub fn after(self, rehearsed: DeleteLoad) -> Self {
         Self { rehearsed, ..self }
     }
 
-    /// Whether the deletes at hand are to wait. Once some wait, all do: half of a glitch is a glitch.
+    /// Whether the deletes must be held. Once some are held, all further ones are.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     pub fn holds(&self, load: DeleteLoad) -> bool {

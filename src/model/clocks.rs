@@ -1,26 +1,26 @@
-//! Three clocks and the time they agree on; pure.
+//! The time that three clocks agree on; pure.
 //!
-//! Invariant: no single wrong clock pushes the result past the source's time. An estimate that is too early costs a call;
-//! one that is too late loses a change.
+//! Invariant: a single wrong clock never makes the result later than the source's time. An estimate that is too early costs a
+//! call; one that is too late loses a change.
 
 use chrono::TimeDelta;
 
 use super::closed_set::closed_set;
 
-/// Clocks that differ by no more than this agree.
+/// The largest difference between clocks that agree.
 pub const TOLERANCE: TimeDelta = TimeDelta::seconds(30);
 
-/// How much earlier than the other clocks the source is taken to be while it tells no time: its clock may be behind theirs.
+/// How far the source's clock is assumed to be behind the others while it sends no time.
 const SILENCE_MARGIN: TimeDelta = TimeDelta::minutes(1);
 
-/// The source's clock, as far as its answers show it.
+/// The source's clock, as its responses show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceClock<T> {
-    /// No answer has come yet.
+    /// There is no response yet.
     NotAsked,
-    /// Answers come, but none tells the time.
+    /// Responses come, but without a time.
     Silent,
-    /// Its time as the answers show it.
+    /// Its time according to the responses.
     Told(T),
 }
 
@@ -33,7 +33,7 @@ pub struct Clocks {
     pub local: TimeDelta,
     /// PostgreSQL's, once it has been read.
     pub database: Option<TimeDelta>,
-    /// The time in a recent answer of VDAB that contradicts its other answers.
+    /// The time in a recent response from VDAB that contradicts its other responses.
     pub stray: Option<TimeDelta>,
 }
 
@@ -46,10 +46,9 @@ closed_set! {
     }
 }
 
-/// A clock beside the others.
+/// A clock compared with the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OddClock {
-    /// The clock.
     pub name: ClockName,
     /// How far it is ahead of the others; negative if it is behind.
     pub ahead: TimeDelta,
@@ -75,7 +74,7 @@ impl std::fmt::Display for OddClock {
 impl Clocks {
     /// The source's time: its own estimate, but never later than the median of the three clocks.
     ///
-    /// Before the first answer it is the later of the two others: the first answer tells how much of it is proven.
+    /// Before the first response it is the later of the two others.
     #[must_use]
     pub fn agreed(&self) -> TimeDelta {
         let database = self.database.unwrap_or(self.local);
@@ -89,7 +88,7 @@ impl Clocks {
         }
     }
 
-    /// No stored state of the source can be later than this, whichever single clock is wrong.
+    /// The latest time that a stored state of the source can have, whichever single clock is wrong.
     #[must_use]
     pub fn latest(&self) -> TimeDelta {
         let mut known = self.witnesses();
@@ -100,8 +99,8 @@ impl Clocks {
         }
     }
 
-    /// The time by which a date is judged that must have come: the middle one of three clocks, else the source's or the
-    /// database's. This machine's clock alone decides only where no other is known.
+    /// The time for checks that a date is in the past: the median of three clocks, else the source's or the database's. This
+    /// machine's clock decides only if no other is known.
     #[must_use]
     pub fn judge(&self) -> TimeDelta {
         let mut known = self.witnesses();
@@ -112,7 +111,7 @@ impl Clocks {
         self.told().or(self.database).unwrap_or(self.local)
     }
 
-    /// Whether the agreed time may be too late: some clock, or some answer, says that it is earlier by more than [`TOLERANCE`].
+    /// Whether the agreed time may be too late: a clock or a response is earlier by more than [`TOLERANCE`].
     #[must_use]
     pub fn may_be_late(&self) -> bool {
         let agreed = self.agreed();
@@ -120,7 +119,7 @@ impl Clocks {
         earlier.any(|clock| agreed - clock > TOLERANCE)
     }
 
-    /// The clock that differs most from what the others agree on, if one differs by more than [`TOLERANCE`].
+    /// The clock that differs most from the others, if by more than [`TOLERANCE`].
     #[must_use]
     pub fn odd_one(&self) -> Option<OddClock> {
         self.compared()
@@ -129,7 +128,7 @@ impl Clocks {
             .max_by_key(|odd| odd.ahead.abs())
     }
 
-    /// Each clock that is known, beside the middle one of them.
+    /// Each known clock, compared with the median.
     #[must_use]
     pub fn compared(&self) -> Vec<OddClock> {
         let mut known = self.witnesses();

@@ -1,4 +1,4 @@
-//! Closed sets of words: enums whose values stand in the database, in metrics and on the page.
+//! Enums whose values are words in the database, in metrics and on the page.
 
 /// Declares enums, each value with its word.
 macro_rules! closed_set {

@@ -1,4 +1,4 @@
-//! A CV's id and its document: read once, excluded, put in canonical form and hashed.
+//! A CV's id and its document: parsed once, without excluded parts, in canonical form and hashed.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use super::Names;
 use super::hash::sha256;
 use super::shape::{self, DriftKind};
 
-/// Numbers may make a stored document at most twice as long as the answer, and so many digits longer.
+/// Digits that numbers may add to a stored document, beyond the length of the response.
 const FREE_DIGITS: usize = 4_096;
 
-/// A longer text is no status word. Lists repeat the status of each CV.
+/// Longest status word. Lists repeat the status for each CV.
 const LONGEST_STATUS: usize = 100;
 
 /// The id of a CV at VDAB, a UUID (docs/contract.md, "GET /kandidaten/{id}").
@@ -21,9 +21,9 @@ const LONGEST_STATUS: usize = 100;
 pub struct CvId(pub Uuid);
 
 impl CvId {
-    /// Reads an id as bulk answers give it; `None` for garbage such as `NOT_FOUND`.
+    /// Parses an id of a bulk response; `None` for garbage such as `NOT_FOUND`.
     ///
-    /// Only the hyphenated form counts: braces, URNs and bare hex digits are not what VDAB writes.
+    /// Accepts the hyphenated form only, as VDAB writes it: no braces, URNs or bare hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == 36)
@@ -39,7 +39,7 @@ impl fmt::Display for CvId {
     }
 }
 
-/// A place in a document (RFC 6901) that is dropped before the document is stored.
+/// A JSON pointer (RFC 6901) to a part that is dropped before the document is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonPointer {
     parent: String,
@@ -47,7 +47,7 @@ pub struct JsonPointer {
 }
 
 impl JsonPointer {
-    /// Reads `/natuurlijkPersoon/email`; `None` unless it starts with `/` and its escapes are `~0` or `~1`.
+    /// Parses a pointer such as `/natuurlijkPersoon/email`; `None` unless it starts with `/` and its escapes are `~0` or `~1`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (parent, last) = text.rsplit_once('/')?;
@@ -66,7 +66,7 @@ impl JsonPointer {
             }
             Some(Value::Array(items)) => {
                 let place = self.last.parse().ok();
-                // Only digits, without zeros in front.
+                // Digits without leading zeros.
                 let place = place.filter(|place: &usize| place.to_string() == self.last);
                 if let Some(place) = place.filter(|place| *place < items.len()) {
                     items.remove(place);
@@ -80,36 +80,36 @@ impl JsonPointer {
 /// A CV's document, ready to be stored. Its `Debug` shows a size, never a person.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Document {
-    /// Canonical JSON (sorted keys, no spaces), without what was excluded.
+    /// Canonical JSON (sorted keys, no spaces), without excluded parts.
     json: String,
-    /// SHA-256 of `json`: two answers with the same content have the same hash, whatever their field order.
+    /// SHA-256 of `json`: equal content has an equal hash, whatever the order of fields.
     hash: [u8; 32],
     status: Option<String>,
     wijzigings_datum: Option<NaiveDate>,
     drift: Vec<(DriftKind, String)>,
 }
 
-/// Why an answer is no document that can be stored. Holds no content.
+/// Why a response is not a document that can be stored. Holds no content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unreadable {
     /// Not JSON, cut short, or nested deeper than 128 levels.
-    #[error("it is no complete JSON")]
+    #[error("not complete JSON")]
     NotJson,
     /// JSON without a `cvId`, such as an array or an error.
-    #[error("it has no cvId")]
+    #[error("no cvId")]
     NoCvId,
-    /// JSON that PostgreSQL's `jsonb` refuses: a NUL character, or a number out of all proportion.
-    #[error("it holds a character or number that jsonb cannot store")]
+    /// JSON that PostgreSQL's `jsonb` rejects: a NUL character, or a number that is too large.
+    #[error("a character or number that jsonb cannot store")]
     Unstorable,
 }
 
 impl Document {
-    /// Reads the body of a detail answer: the `cvId` that it claims, and the document without `exclude`.
+    /// Parses the body of a detail response: its `cvId`, and the document without `exclude`.
     pub fn read(body: &[u8], exclude: &[JsonPointer]) -> Result<(String, Self), Unreadable> {
         Self::read_as(body, exclude, &Names::default())
     }
 
-    /// The same of a source that has its own names for the fields that lead a document.
+    /// As [`read`](Self::read), for a source with other names for the leading fields of a document.
     pub fn read_as(
         body: &[u8],
         exclude: &[JsonPointer],
@@ -127,7 +127,7 @@ impl Document {
         for pointer in exclude {
             pointer.remove_from(&mut value);
         }
-        // Only now: what is excluded need not be storable. The status has a column of its own.
+        // Checked after the exclusions, because excluded parts need not be storable. The status has its own column.
         let digits = added_digits(&value).ok_or(Unreadable::Unstorable)?;
         let is_status_storable = status.as_ref().is_none_or(|word| !word.contains('\0'));
         if digits > body.len() + FREE_DIGITS || !is_status_storable {
@@ -147,31 +147,29 @@ impl Document {
         ))
     }
 
-    /// The canonical JSON text.
     #[must_use]
     pub fn json(&self) -> &str {
         &self.json
     }
 
-    /// SHA-256 of the canonical JSON.
     #[must_use]
     pub fn hash(&self) -> &[u8; 32] {
         &self.hash
     }
 
-    /// Where it is not as the contract has it.
+    /// Its differences from the contract.
     #[must_use]
     pub fn drift(&self) -> &[(DriftKind, String)] {
         &self.drift
     }
 
-    /// The status word as VDAB gave it.
+    /// The status as received.
     #[must_use]
     pub fn status(&self) -> Option<&str> {
         self.status.as_deref()
     }
 
-    /// `wijzigingsDatum`, where it is a date.
+    /// `None` unless `wijzigingsDatum` is a date.
     #[must_use]
     pub fn wijzigings_datum(&self) -> Option<NaiveDate> {
         self.wijzigings_datum
@@ -188,8 +186,8 @@ fn text_field(value: &Value, name: &str) -> Option<String> {
     value.get(name)?.as_str().map(str::to_owned)
 }
 
-/// The digits that numbers gain when `jsonb` writes them out: `1e9` becomes `1000000000`. `None` if `jsonb` refuses the
-/// document. Checked here because PostgreSQL would quote pieces of a refused document in its log.
+/// The digits that numbers gain when `jsonb` writes them out: `1e9` becomes `1000000000`. `None` if `jsonb` would reject the
+/// document. PostgreSQL would quote pieces of a rejected document in its log.
 fn added_digits(value: &Value) -> Option<usize> {
     let clean = |text: &str| (!text.contains('\0')).then_some(0);
     match value {
@@ -204,8 +202,8 @@ fn added_digits(value: &Value) -> Option<usize> {
     }
 }
 
-/// The exponent of a number without its sign; `None` unless the number is well inside the limits of `numeric` (131,072 digits
-/// before the point, 16,383 behind it).
+/// The absolute exponent of a number; `None` unless the number is well inside the limits of `numeric` (131,072 digits before
+/// the decimal point, 16,383 after it).
 fn exponent(number: &str) -> Option<usize> {
     let exponent = number.split(['e', 'E']).nth(1).unwrap_or("0");
     let exponent: usize = exponent.trim_start_matches(['+', '-']).parse().ok()?;

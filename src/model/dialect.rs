@@ -1,4 +1,4 @@
-//! How a source speaks where it differs from the contract: its names, the face of its clock, how it counts pages; pure.
+//! How a source differs from the contract: its names, its time format, and its paging; pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,12 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::Window;
 
-/// What the source calls what the contract names otherwise. Empty where it speaks as the contract does.
+/// The source's names where they differ from the contract's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(BTreeMap<&'static str, String>);
 
 impl Names {
-    /// The contract's names that can differ: parameters, fields of lists and errors, fields that lead a document.
+    /// The contract's names that can differ: parameters, fields of lists and errors, leading fields of a document.
     pub const OURS: &[&str] = &[
         "van",
         "tot",
@@ -27,7 +27,7 @@ impl Names {
         "document.wijzigingsDatum",
     ];
 
-    /// Those that stand side by side, and so have to differ.
+    /// Names that occur in the same place, and so must differ from each other.
     const TOGETHER: &[&[&str]] = &[
         &["van", "tot", "vanaf", "aantal"],
         &["cvId", "status"],
@@ -38,7 +38,7 @@ impl Names {
         ],
     ];
 
-    /// What the source says for one of [`OURS`](Self::OURS).
+    /// The source's name for one of [`OURS`](Self::OURS).
     #[must_use]
     pub fn of<'a>(&'a self, ours: &'a str) -> &'a str {
         match self.0.get(ours) {
@@ -47,7 +47,7 @@ impl Names {
         }
     }
 
-    /// Whether one of the fields that lead a document is called so.
+    /// Whether a leading field of a document has this name.
     #[must_use]
     pub fn lead_document(&self, theirs: &str) -> bool {
         let mut leading = Self::OURS
@@ -56,7 +56,7 @@ impl Names {
         leading.any(|ours| self.of(ours) == theirs)
     }
 
-    /// Takes note that the source says `theirs` for one of [`OURS`](Self::OURS).
+    /// Sets the source's name for one of [`OURS`](Self::OURS).
     pub fn set(&mut self, ours: &'static str, theirs: &str) {
         self.0.remove(ours);
         if self.of(ours) != theirs {
@@ -64,13 +64,13 @@ impl Names {
         }
     }
 
-    /// Whether the source speaks as the contract does.
+    /// Whether all names are the contract's.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Two of our names that would be the same one of theirs, in one place.
+    /// Two of our names that have the same name at the source, in one place.
     #[must_use]
     pub fn clash(&self) -> Option<(&'static str, &'static str)> {
         Self::TOGETHER.iter().find_map(|together| {
@@ -82,7 +82,7 @@ impl Names {
     }
 }
 
-/// As `CVSYNC_API_NAMES` has it.
+/// In the format of `CVSYNC_API_NAMES`.
 impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (ours, theirs)) in self.0.iter().enumerate() {
@@ -93,22 +93,22 @@ impl fmt::Display for Names {
     }
 }
 
-/// What the parameter `vanaf` counts, and from which number.
+/// The unit of the parameter `vanaf`, and its first number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Paging {
-    /// Results, the first is 0.
+    /// Counts results from 0.
     #[default]
     OffsetFrom0,
-    /// Results, the first is 1.
+    /// Counts results from 1.
     OffsetFrom1,
-    /// Pages, the first is 0.
+    /// Counts pages from 0.
     PageFrom0,
-    /// Pages, the first is 1.
+    /// Counts pages from 1.
     PageFrom1,
 }
 
 impl Paging {
-    /// Each with its word in `CVSYNC_API_PAGING`.
+    /// All values, each with its word in `CVSYNC_API_PAGING`.
     pub const ALL: &[(&str, Self)] = &[
         ("offset-from-0", Self::OffsetFrom0),
         ("offset-from-1", Self::OffsetFrom1),
@@ -116,8 +116,8 @@ impl Paging {
         ("page-from-1", Self::PageFrom1),
     ];
 
-    /// What to ask for where results from `offset` on are wanted, `size` to a page. An offset within a page is rounded up:
-    /// what lies on it and before it is known already.
+    /// The value of `vanaf` for results from `offset` on, with `size` results per page. An offset within a page is rounded up,
+    /// because the results on that page are known already.
     #[must_use]
     pub fn number(self, offset: u64, size: u16) -> u64 {
         let pages = offset.div_ceil(u64::from(size.max(1)));
@@ -129,7 +129,7 @@ impl Paging {
         }
     }
 
-    /// Its word.
+    /// The word in `CVSYNC_API_PAGING`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         let word = Self::ALL.iter().find(|(_, paging)| *paging == self);
@@ -137,22 +137,20 @@ impl Paging {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds, as the contract has it.
+/// RFC 3339 in UTC with milliseconds, as in the contract.
 pub(crate) const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 
-/// How a source speaks.
+/// The differences between a source and the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
-    /// What it calls things.
     pub names: Names,
-    /// How it writes an instant: a strftime pattern that tells at least minutes apart.
+    /// Its time format: a strftime pattern that shows at least minutes.
     pub time_format: String,
-    /// How it counts pages.
     pub paging: Paging,
 }
 
 impl Default for Dialect {
-    /// As the contract has it.
+    /// As in the contract.
     fn default() -> Self {
         Self {
             names: Names::default(),
@@ -163,14 +161,14 @@ impl Default for Dialect {
 }
 
 impl Dialect {
-    /// An instant as the source takes it.
+    /// A time in the source's format.
     #[must_use]
     pub fn instant(&self, at: DateTime<Utc>) -> String {
         at.format(&self.time_format).to_string()
     }
 
-    /// The smallest step in which the source may compare instants: what its time format can say, but at least a second.
-    /// A source that accepts milliseconds may still store and compare whole seconds.
+    /// The smallest step in which the source may compare times: the step of its time format, but at least a second. A source
+    /// that accepts milliseconds may still store and compare whole seconds.
     #[must_use]
     pub fn resolution(&self) -> TimeDelta {
         let at = |seconds| self.instant(DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds));
@@ -181,7 +179,7 @@ impl Dialect {
         }
     }
 
-    /// The ends of a window as the source takes them. Where it cannot tell them apart, the window is one step wider.
+    /// The ends of a window in the source's format. If both would be equal, the window is one step wider.
     #[must_use]
     pub fn ends(&self, window: Window) -> (String, String) {
         let (van, tot) = (self.instant(window.van()), self.instant(window.tot()));
@@ -192,13 +190,13 @@ impl Dialect {
     }
 
     /// The window to request so that the response covers `window`, however the source treats the ends: inclusive or
-    /// exclusive, truncated or rounded. Neighbouring windows overlap by two steps. Nothing behind `latest` is added.
+    /// exclusive, truncated or rounded. Adjacent windows overlap by two steps. Nothing after `latest` is added.
     #[must_use]
     pub fn request(&self, window: Window, latest: DateTime<Utc>) -> Window {
         window.widened(self.resolution(), latest)
     }
 
-    /// Both halves of a window. `None` where they would be so short that their margins hold most of what they request.
+    /// Both halves of a window; `None` if they would be so short that their margins are most of the request.
     #[must_use]
     pub fn halves(&self, window: Window) -> Option<(Window, Window)> {
         let shortest = self.resolution() * 2;

@@ -22,7 +22,7 @@ closed_set! {
 }
 
 impl Job {
-    /// The jobs whose last success an operator sees.
+    /// Jobs whose last success status shows.
     pub(crate) const SHOWN: [Self; 4] =
         [Self::Reconcile, Self::Reference, Self::Relist, Self::Sync];
 

@@ -1,4 +1,4 @@
-//! The domain as plain data: no I/O, no async, and nothing of ours imported.
+//! The domain as plain data: no I/O, no async, no imports from other modules.
 
 pub(crate) mod brake;
 pub mod clocks;

@@ -1,4 +1,4 @@
-//! What became of one listed id, and the tally of many.
+//! The outcome of one listed id, and the counts of many.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use super::cv::{CvId, Document};
 /// Why a CV could not be applied; the `error_class` of `parked_cv`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParkClass {
-    /// The id is no UUID, or VDAB calls it malformed.
+    /// The id is not a UUID, or VDAB calls it malformed.
     BadId,
-    /// VDAB refuses this CV with a status of its own.
+    /// VDAB rejects this CV with a 4xx status.
     Refused,
-    /// VDAB fails on this CV, and on no other.
+    /// VDAB fails on this CV only.
     ServerError,
-    /// The answer for this CV never comes, or breaks off.
+    /// The response for this CV never comes, or is cut off.
     Transport,
-    /// The answer is no document of this CV: no JSON, no `cvId`, another `cvId`.
+    /// The response is not a document of this CV: not JSON, no `cvId`, or another `cvId`.
     Unreadable,
-    /// The answer is larger than any CV should be.
+    /// The response is larger than any CV should be.
     TooLarge,
     /// The document cannot be stored in PostgreSQL.
     Unstorable,
-    /// VDAB calls the CV gone, but answers for no CV that is known to be live.
+    /// VDAB calls the CV gone, but returned no CV that is known to be live.
     Unproven,
 }
 
 impl ParkClass {
-    /// The word for it in the database and in metrics.
+    /// The word in the database and in metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,60 +46,54 @@ impl ParkClass {
     }
 }
 
-/// What the source says about one CV, or why it could not be learnt.
+/// The state of one CV at the source, or why it is unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is there, with this document.
+    /// The CV is live, with this document.
     Live(CvId, Document),
     Gone(CvId),
-    /// The source calls it gone, but answers for no CV that is known to be live: no proof.
+    /// The source calls it gone, but returned no CV that is known to be live: not proven.
     Unproven {
         id: CvId,
-        /// Whether it was listed as live, so that its absence contradicts the list.
+        /// Whether it was listed as live, which contradicts its absence.
         listed_live: bool,
     },
-    /// It could not be learnt, and is not asked for again before so long. The id is text here, since garbage ids end here
-    /// too.
+    /// It could not be fetched or stored, and is not retried before this time has passed. The id is text, because garbage ids
+    /// are parked too.
     Parked(String, ParkClass, Duration),
 }
 
-/// The fate of one id, as the source knew it at `as_of`.
+/// The fate of one id as of `as_of`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Which listing asked for it, in the order of the run; `None` for a retry of a parked CV.
+    /// The listing that it belongs to, in the order of the run; `None` for a retry of a parked CV.
     pub window: Option<u64>,
-    /// Source time at which the request started whose answer this is.
+    /// The source's time at the start of the request.
     pub as_of: DateTime<Utc>,
-    /// What the answer was.
     pub fate: Fate,
 }
 
-/// How many ids met which end. Over settled windows `listed` is the sum of the others.
+/// Counts of ids by outcome. Over settled windows `listed` is the sum of the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// Ids that the source listed.
     pub listed: u64,
-    /// Documents that were not there before.
     pub inserted: u64,
-    /// Documents with new content.
     pub updated: u64,
-    /// Confirmed as they were.
+    /// Fetched, with the stored content.
     pub unchanged: u64,
-    /// Documents that went.
     pub deleted: u64,
-    /// Known to be up to date without asking.
+    /// Not fetched, because their state was already stored.
     pub skipped: u64,
-    /// Overtaken by a newer answer for the same CV.
+    /// Older than the stored state.
     pub superseded: u64,
-    /// Set aside to be retried later.
     pub parked: u64,
-    /// Deletes that are held back: by the delete brake, or for lack of proof.
+    /// Deletes that the delete brake holds, or that are not proven.
     pub held: u64,
 }
 
 impl Tally {
-    /// Ids that met an end; equals `listed` once a window is settled.
+    /// Ids with an outcome; equals `listed` once a window is settled.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.inserted
@@ -127,17 +121,16 @@ impl AddAssign for Tally {
     }
 }
 
-/// What a comparison of the whole source with the database found, up to the watermark; 0 of each is the goal.
+/// The result of a comparison of the whole source with the database, up to the watermark; 0 of each is the goal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// CVs that the source lists.
     pub listed: u64,
-    /// Listed as there, but not held, and not parked either.
+    /// Live at the source, but neither stored nor parked.
     pub missing: u64,
-    /// Held, but not listed as there.
+    /// Stored, but gone at the source.
     pub extra: u64,
-    /// Held as it was before its latest change.
+    /// Stored in the state before their latest change.
     pub stale: u64,
-    /// Deletes of CVs that are here and not listed, held back. They are not in `extra`.
+    /// Stored and not listed, with a held delete. Not in `extra`.
     pub held: u64,
 }

@@ -1,25 +1,24 @@
-//! What is in a document that the contract does not name; pure. It is stored all the same: this is for people to know.
+//! Parts of a document that the contract does not have; pure. They are stored, and status names them.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// How an answer of VDAB departs from the contract.
+/// A kind of difference between a response and the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftKind {
     /// A field that the contract does not have.
     NewField,
-    /// A status word that nobody told us.
+    /// An unknown status word.
     NewStatus,
-    /// A list, an object or a plain value where the contract has another of the three.
+    /// A list, an object or a plain value where the contract has another of the three types.
     Type,
 }
 
 impl DriftKind {
-    /// Each of them.
     pub const ALL: [Self; 3] = [Self::NewField, Self::NewStatus, Self::Type];
 
-    /// Its name in metrics and status.
+    /// The name in metrics and status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -30,10 +29,10 @@ impl DriftKind {
     }
 }
 
-/// What the contract has at a place. Numbers come as text at times, so plain values are one.
+/// The type at a place in the contract. Numbers sometimes come as text, so all plain values are one type.
 enum Shape {
     Plain,
-    /// Its fields are named nowhere.
+    /// An object whose fields are not documented.
     Open,
     Fields(&'static [(&'static str, Shape)]),
     List(&'static Shape),
@@ -41,7 +40,7 @@ enum Shape {
 
 use Shape::{Fields, List, Open, Plain};
 
-/// The fields at the top of a document that the contract names.
+/// The top-level fields of a document in the contract.
 pub(crate) fn top_fields() -> impl Iterator<Item = &'static str> {
     let fields = match CV {
         Fields(fields) => fields,
@@ -140,10 +139,10 @@ const CV: Shape = Fields(&[
     ),
 ]);
 
-/// More places of one document are not told.
+/// The most places reported per document.
 const MOST: usize = 100;
 
-/// The places of a document that are not as the contract has them, each once, as paths such as `ervaringen[].loon`; mostly none.
+/// The places of a document that differ from the contract, each once, as paths such as `ervaringen[].loon`.
 #[must_use]
 pub(crate) fn drift(document: &Value) -> Vec<(DriftKind, String)> {
     let mut found = Vec::new();
@@ -189,7 +188,7 @@ fn note(found: &mut Vec<(DriftKind, String)>, kind: DriftKind, path: &[&str]) {
     }
 }
 
-/// The drift of a status word that nobody told us.
+/// The drift of an unknown status word.
 #[must_use]
 pub(crate) fn new_status(word: &str) -> (DriftKind, String) {
     (DriftKind::NewStatus, shown(word).to_owned())
@@ -200,7 +199,7 @@ fn text(path: &[&str]) -> String {
     names.join(".").replace(".[]", "[]")
 }
 
-/// A name is shown only if it looks like one of an API: it could be anything, somebody's name too.
+/// A name is shown only if it looks like an API's: anything else could be personal data.
 fn shown(name: &str) -> &str {
     let is_name = name.len() <= 40
         && name

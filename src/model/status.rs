@@ -1,27 +1,23 @@
-//! A status word of VDAB, and what it says about a CV.
+//! VDAB's status words and their meaning.
 
-/// What a status word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The CV is there.
     Live,
-    /// The CV is gone; it can be deleted without a detail call.
+    /// The CV can be deleted without a detail call.
     Gone,
-    /// A word that nobody told us, or none: the detail decides.
+    /// An unknown word, or none: the detail call decides.
     Unknown,
 }
 
 /// The configured words (docs/contract.md, "Statuses").
 #[derive(Clone, Debug)]
 pub struct StatusWords {
-    /// Words for a CV that is there.
     pub live: Vec<String>,
-    /// Words for a CV that is gone.
     pub gone: Vec<String>,
 }
 
 impl StatusWords {
-    /// What `word` says. Nothing is ever deleted for an unknown word.
+    /// The meaning of `word`. An unknown word never deletes anything.
     #[must_use]
     pub fn standing(&self, word: Option<&str>) -> Standing {
         let among = |words: &[String]| {

@@ -1,18 +1,18 @@
-//! Whether far fewer changes come than usual for the hour of the week; pure.
+//! Whether far fewer changes come than is usual at this hour of the week; pure.
 
-/// Fewer changes than this are too few to tell anything.
+/// The smallest usual number that allows a judgement.
 const ENOUGH: i64 = 20;
 
-/// A tenth of the usual is too little.
+/// Less than a tenth of the usual number is too little.
 const PART: i64 = 10;
 
-/// Whether so few changes are far below what is usual.
+/// Whether `now` is far below the usual number of changes.
 #[must_use]
 pub(crate) fn is_quiet(now: i64, usual: i64) -> bool {
     usual >= ENOUGH && now.saturating_mul(PART) < usual
 }
 
-/// What is usual. `earlier` are the same hours of the weeks before, those without a sync left out; one week alone is no custom.
+/// The usual number of changes, from the same hours of the weeks before; `None` unless two of them had changes.
 #[must_use]
 pub(crate) fn usual(earlier: &[i64]) -> Option<i64> {
     let mut earlier: Vec<_> = earlier.iter().copied().filter(|count| *count > 0).collect();
@@ -20,7 +20,7 @@ pub(crate) fn usual(earlier: &[i64]) -> Option<i64> {
         return None;
     }
     earlier.sort_unstable();
-    // The lower of the middle ones: a week of mass changes does not make the next one look quiet.
+    // The lower median: one week of mass changes does not make the next one look quiet.
     Some(earlier[(earlier.len() - 1) / 2])
 }
 

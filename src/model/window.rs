@@ -19,31 +19,30 @@ impl Window {
         (van < tot).then_some(Self { van, tot })
     }
 
-    /// The first instant in it.
+    /// The start, inclusive.
     #[must_use]
     pub fn van(&self) -> DateTime<Utc> {
         self.van
     }
 
-    /// The first instant behind it.
+    /// The end, exclusive.
     #[must_use]
     pub fn tot(&self) -> DateTime<Utc> {
         self.tot
     }
 
-    /// How long it is.
     #[must_use]
     pub fn width(&self) -> TimeDelta {
         self.tot - self.van
     }
 
-    /// What lies before `end`; `None` if nothing does.
+    /// The part before `end`; `None` if it is empty.
     #[must_use]
     pub fn until(&self, end: DateTime<Utc>) -> Option<Self> {
         Self::new(self.van, self.tot.min(end))
     }
 
-    /// The window with `margin` more at both ends, but with nothing behind `latest` that it did not have.
+    /// The window with `margin` added at both ends. The end is not moved beyond `latest`.
     #[must_use]
     pub fn widened(&self, margin: TimeDelta, latest: DateTime<Utc>) -> Self {
         let tot = (self.tot + margin).min(latest).trunc_subsecs(3);
@@ -53,7 +52,7 @@ impl Window {
         }
     }
 
-    /// Both halves, the older first; `None` where a millisecond cannot be cut.
+    /// Both halves, the older first; `None` for a single millisecond.
     #[must_use]
     pub fn halves(&self) -> Option<(Self, Self)> {
         let middle = self.van + self.width() / 2;
@@ -61,7 +60,7 @@ impl Window {
     }
 }
 
-/// An instant as the API takes it: RFC 3339 in UTC with milliseconds.
+/// A time in the API's format: RFC 3339 in UTC with milliseconds.
 #[must_use]
 pub fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)

@@ -1,4 +1,4 @@
-//! Numbers, spans and moments as a person reads them.
+//! Numbers, spans and times for people.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 

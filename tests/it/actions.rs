@@ -79,7 +79,10 @@ async fn without_the_token_nothing_is_done_and_no_answer_tells_why() {
         for answer in &answers {
             assert_eq!(
                 answer,
-                &(401, "the admin token is needed\n".to_owned()),
+                &(
+                    401,
+                    "this needs the admin token as a Bearer token\n".to_owned()
+                ),
                 "{path}"
             );
         }
@@ -96,7 +99,7 @@ async fn without_the_token_nothing_is_done_and_no_answer_tells_why() {
     assert_eq!(world.rows("run_request").await, 0);
     assert_eq!(world.rows("pause").await, 0);
     let log = with.log() + &without.log();
-    assert!(log.contains("refused a request over HTTP"), "{log}");
+    assert!(log.contains("rejected a request over HTTP"), "{log}");
     assert!(
         !log.contains("canary") && !log.contains("30dbfef1"),
         "{log}"
@@ -192,7 +195,7 @@ async fn what_an_instance_is_asked_for_the_leading_one_does() {
         "{}",
         leader.log()
     );
-    assert!(standby.log().contains("asked for over HTTP"));
+    assert!(standby.log().contains("action over HTTP"));
 }
 
 #[tokio::test]
@@ -259,7 +262,7 @@ async fn while_a_pause_holds_what_needs_a_run_is_refused_whole() {
     );
     assert_eq!(
         post(&daemon, "/api/resume", "").await.1,
-        "it was not paused\n"
+        "syncing was not paused\n"
     );
     world.source.clear_faults();
     assert_eq!(post(&daemon, "/api/parked/retry", "{}").await.0, 202);

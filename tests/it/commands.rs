@@ -299,13 +299,13 @@ async fn status_tells_what_the_daemon_is_at_and_what_is_in_its_way() {
     world.source.rule(Operation::Detail, down);
     daemon
         .until("/api/status", |_, body| {
-            body.contains("Waiting for VDAB, which")
+            body.contains("VDAB is unavailable")
         })
         .await;
     let mut status = Process::start(&world, &["status", "--json"], &beside);
     status.ended_within(Duration::from_secs(30)).await;
     until("it says so", async || {
-        status.log().contains("Waiting for VDAB, which")
+        status.log().contains("VDAB is unavailable")
     })
     .await;
     let log = status.log();

@@ -66,7 +66,7 @@ async fn refused_key_is_red_everywhere_and_says_what_to_do() {
     let (_, told) = status(&world).await;
     for part in [
         "CVSYNC_API_KEY",
-        "\nnext           VDAB is ",
+        "\nnext           Retrying ",
         "\ndo             Ask VDAB",
     ] {
         assert!(told.contains(part), "{part}: {told}");
@@ -105,7 +105,7 @@ async fn outage_backlog_and_stuck_consumer_leave_an_instance_ready() {
         .rule(Operation::Bulk, Fault::Http503 { retry_after });
     let daemon = Process::run(&world, &[]);
     let all = [
-        "Waiting for VDAB, which does not answer as it should",
+        "VDAB is unavailable",
         "Behind VDAB by 2 years",
         "the consumer nightly is",
     ];

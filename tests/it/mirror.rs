@@ -702,41 +702,41 @@ async fn what_is_asked_for_wrongly_is_refused_in_the_gateway_s_words() {
     let window = format!("van=2026-01-01T00:00:00Z&tot={now}");
     let later = instant(Utc::now() + TimeDelta::hours(1));
     for (path, status, said) in [
-        ("/", 404, "serves nothing"),
-        ("/kandidatenlijst", 404, "serves nothing"),
-        ("/kandidaten/a/b", 404, "serves nothing"),
-        ("/rijbewijzen", 404, "serves nothing"),
-        ("/kandidaten/bulk", 400, "van is missing"),
+        ("/", 404, "no resource"),
+        ("/kandidatenlijst", 404, "no resource"),
+        ("/kandidaten/a/b", 404, "no resource"),
+        ("/rijbewijzen", 404, "no resource"),
+        ("/kandidaten/bulk", 400, "van is required"),
         (
             &format!("/kandidaten/bulk?{window}&studies=a"),
             400,
-            "\"studies\" is not known; known are van, tot",
+            "unknown parameter \"studies\"; known parameters: van, tot",
         ),
         (
             &format!("/kandidaten/bulk?{window}&tot={now}"),
             400,
-            "tot is given twice",
+            "tot must be given only once",
         ),
-        ("/kandidaten/bulk?van=2026-01-01", 400, "van is no instant"),
+        ("/kandidaten/bulk?van=2026-01-01", 400, "van must be a time"),
         (
             "/kandidaten/bulk?van=2026-01-01T00:00:00Z&tot=%ff",
             400,
-            "tot is no instant",
+            "tot must be a time",
         ),
         (
             &format!("/kandidaten/bulk?van={now}&tot=2026-01-01T00:00:00Z"),
             400,
-            "van is later",
+            "van must not be later",
         ),
         (
             &format!("/kandidaten/bulk?van={now}&tot={later}"),
             400,
-            "yet to come",
+            "tot must not be in the future",
         ),
         (
             &format!("/kandidaten/bulk?{window}&aantal=0"),
             400,
-            "aantal is no whole number from 1 to 2000",
+            "aantal must be an integer from 1 to 2000",
         ),
         (
             &format!("/kandidaten/bulk?{window}&aantal=2001"),
@@ -978,31 +978,40 @@ async fn a_search_that_asks_for_too_much_or_for_what_is_not_known_is_refused() {
     let long = "x".repeat(201);
     let many = "studies=a&".repeat(201);
     for (query, said) in [
-        (format!("{velden}velden=status"), "velden can name 5 fields"),
+        (
+            format!("{velden}velden=status"),
+            "velden must have at most 5 fields",
+        ),
         (
             "velden=iklId,ervaringn".to_owned(),
-            "unknown field \"ervaringn\"; known are cvId, status",
+            "unknown field \"ervaringn\" in velden; known fields: cvId, status",
         ),
         ("velden=IklId".to_owned(), "unknown field \"IklId\""),
         ("velden=natuurlijkPersoon.gsm".to_owned(), "unknown field"),
         ("velden=iklId,,status".to_owned(), "unknown field \"\""),
-        ("velden=a,b,c,d,e,f".to_owned(), "velden can name 5 fields"),
-        ("studies=".to_owned(), "studies is empty"),
-        ("zoekterm=%20".to_owned(), "zoekterm is empty"),
-        ("vanaf=1&vanaf=2".to_owned(), "vanaf is given twice"),
+        (
+            "velden=a,b,c,d,e,f".to_owned(),
+            "velden must have at most 5 fields",
+        ),
+        ("studies=".to_owned(), "studies must not be empty"),
+        ("zoekterm=%20".to_owned(), "zoekterm must not be empty"),
+        (
+            "vanaf=1&vanaf=2".to_owned(),
+            "vanaf must be given only once",
+        ),
         (
             "aantal=201".to_owned(),
-            "aantal is no whole number from 1 to 200",
+            "aantal must be an integer from 1 to 200",
         ),
         ("aantal=x".to_owned(), "aantal"),
         ("vanaf=-1".to_owned(), "vanaf"),
         ("talen=N:x".to_owned(), "a level from 1 to 9"),
         ("talen=N:10".to_owned(), "a level from 1 to 9"),
-        (format!("zoekterm={long}"), "zoekterm is longer than 200"),
-        ("studies=%00".to_owned(), "holds a NUL"),
-        ("zoekterm=%00".to_owned(), "holds a NUL"),
-        ("velden=%00".to_owned(), "holds a NUL"),
-        (many, "200 values at most"),
+        (format!("zoekterm={long}"), "zoekterm must have at most 200"),
+        ("studies=%00".to_owned(), "no NUL"),
+        ("zoekterm=%00".to_owned(), "no NUL"),
+        ("velden=%00".to_owned(), "no NUL"),
+        (many, "at most 200 values"),
     ] {
         let answer = mirror.get(&format!("/kandidaten?{query}")).await;
         assert_eq!(answer.status, 400, "{query}");

@@ -55,7 +55,7 @@ async fn it_keeps_itself_up_to_date_and_nothing_that_a_person_does_is_lost() {
     let world = World::new(200).await;
     let daemon = Process::run(&world, &[OFTEN, AT_ONCE, TOKEN]);
     let browser = open(&daemon).await;
-    browser.until("h1", "In step with VDAB up to").await;
+    browser.until("h1", "In step with VDAB as of").await;
     let stored = ".figures > div:nth-child(3) dd";
     let live = world.live();
     browser.until(stored, &live.to_string()).await;
@@ -95,7 +95,7 @@ async fn it_keeps_itself_up_to_date_and_nothing_that_a_person_does_is_lost() {
     }
     assert_eq!(browser.complaints().await, Vec::<String>::new());
     daemon.kill().await;
-    browser.until("#lost", "has not answered since").await;
+    browser.until("#lost", "has not responded since").await;
 }
 
 #[tokio::test]
@@ -147,10 +147,10 @@ async fn it_says_what_it_is_at_and_what_is_in_its_way() {
     world.source.rule(Operation::Detail, slow(150));
     // "First sync", or "Catching up" if the browser starts after the first window is settled.
     browser.until("h1", " CVs, ").await;
-    browser.until("#run", "a second, ").await;
+    browser.until("#run", " per second, ").await;
     look(&mut browser, "syncing").await;
     proxy.set(Trouble::Down);
-    browser.until("h1", "Waiting for the database").await;
+    browser.until("h1", "The database").await;
     proxy.set(Trouble::None);
     world.source.clear_faults();
     let retry_after = None;
@@ -163,14 +163,14 @@ async fn it_says_what_it_is_at_and_what_is_in_its_way() {
     world
         .source
         .rule(Operation::Detail, Fault::Http503 { retry_after });
-    browser.until("h1", "Waiting for VDAB, which").await;
+    browser.until("h1", "VDAB is unavailable").await;
     world.source.clear_faults();
     let retry_after = Some("60".to_owned());
     browser.until("h1", "In step").await;
     world
         .source
         .rule(Operation::Bulk, Fault::RateLimit { retry_after });
-    browser.until("h1", "Waiting for quota").await;
+    browser.until("h1", "Waiting for VDAB's rate limit").await;
 }
 
 #[tokio::test]
@@ -209,17 +209,19 @@ async fn parked_cvs_are_retried_with_the_token_and_not_without() {
     browser.until("#said", "Type the admin token first").await;
     browser.give_token("wrong").await;
     browser.click("#parked [data-post]").await;
-    browser.until("#said", "The token was refused").await;
+    browser.until("#said", "The token is wrong").await;
     assert_eq!(world.rows("parked_cv").await, 1);
     browser.give_token(TOKEN.1).await;
     browser.click("#parked [data-list]").await;
     browser.until("#parked-list", &id.to_string()).await;
     look(&mut browser, "parked").await;
     browser.click("#parked-list [data-post]").await;
-    browser.until("#said", "1 parked CVs are tried again").await;
+    browser
+        .until("#said", "retry of 1 parked CVs requested")
+        .await;
     let focused = "return document.activeElement.tagName === 'BUTTON'";
     browser.until_true(focused).await;
-    browser.until("#parked", "None: every CV").await;
+    browser.until("#parked", "None: every listed CV").await;
     assert_eq!(world.rows("parked_cv").await, 0);
     world.assert_database_equals_source().await;
     assert!(!daemon.log().contains(TOKEN.1));
@@ -243,14 +245,14 @@ async fn held_deletes_are_approved_after_a_question() {
     look(&mut browser, "held").await;
     browser.give_token(TOKEN.1).await;
     browser.click("#held [data-post$=approve]").await;
-    browser.until("#ask", "for good").await;
+    browser.until("#ask", "permanently deletes").await;
     browser.click("#ask-no").await;
     assert!(world.rows("held_delete").await > 0);
     browser.click("#held [data-post$=approve]").await;
-    browser.until("#ask", "for good").await;
+    browser.until("#ask", "permanently deletes").await;
     browser.click("#ask-yes").await;
-    browser.until("#said", "deletes are approved").await;
-    browser.until("#held", "None: the delete brake").await;
+    browser.until("#said", "deletes approved").await;
+    browser.until("#held", "None: no delete needs").await;
     let world = &world;
     crate::running::until("they are gone", async || {
         world.rows("held_delete").await == 0
@@ -270,14 +272,13 @@ async fn a_pause_and_its_end() {
     browser.click("#actions [data-post$=pause]").await;
     browser.click("#ask-yes").await;
     browser
-        .until(
-            "h1",
-            "Paused until somebody resumes it: from the status page.",
-        )
+        .until("h1", "Paused until somebody resumes: from the status page.")
         .await;
     look(&mut browser, "paused").await;
     browser.click("#actions [data-post$=sync]").await;
-    browser.until("#said", "nothing was done: paused").await;
+    browser
+        .until("#said", "nothing was done: syncing is paused")
+        .await;
     browser.click("#actions [data-post$=resume]").await;
     browser.until("h1", "In step").await;
 }

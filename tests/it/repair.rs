@@ -1115,7 +1115,7 @@ async fn far_fewer_changes_than_usual_turn_the_status_amber() {
     daemon
         .until("/api/status", |_, body| {
             body.contains(r#""light":"amber""#)
-                && body.contains("changes in six hours, where 500 are usual")
+                && body.contains("changes in six hours; 500 are usual")
         })
         .await;
     let (status, _) = daemon.get("/readyz").await.unwrap();

@@ -178,7 +178,7 @@ async fn status_names_the_width_that_windows_are_limited_to() {
         .source
         .settings(|settings| settings.max_window = limit);
     let daemon = Process::run(&world, &[("CVSYNC_SCHEDULE", "0 0 0 29 2 *")]);
-    let wanted = "VDAB refuses windows as wide as CVSYNC_WINDOW";
+    let wanted = "VDAB rejects windows as wide as CVSYNC_WINDOW";
     for path in ["/readyz", "/api/status", "/"] {
         daemon
             .until(path, |_, body| {

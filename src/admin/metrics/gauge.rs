@@ -4,15 +4,14 @@ use opentelemetry::{KeyValue, Value};
 
 use crate::admin::{Admin, Numbers};
 
-/// Everything about a gauge. `docs/metrics.md` has a row for each.
+/// A gauge; `docs/metrics.md` has a row for each.
 pub(super) struct Gauge {
-    /// With dots; Prometheus gets underscores, and the unit at the end.
+    /// With dots; Prometheus shows underscores, with the unit at the end.
     pub name: &'static str,
-    /// `s`, or empty for a number of things.
+    /// `s`, or empty for a count.
     pub unit: &'static str,
-    /// The text behind `# HELP`.
     pub help: &'static str,
-    /// `None` where the value is not known: then the gauge is absent.
+    /// `None` if the value is unknown; the gauge is then absent.
     pub read: fn(&Admin) -> Option<Values>,
 }
 
@@ -24,7 +23,7 @@ pub(super) fn one(value: f64) -> Values {
     vec![(value, Vec::new())]
 }
 
-/// A value for each value of `label`.
+/// One value per value of `label`.
 pub(super) fn by<L: Into<Value>>(
     label: &'static str,
     values: impl IntoIterator<Item = (L, f64)>,
@@ -33,7 +32,7 @@ pub(super) fn by<L: Into<Value>>(
     values.into_iter().map(value).collect()
 }
 
-/// The latest sample from the database, if it answered.
+/// The latest sample of the database, unless reading it failed.
 pub(super) fn numbers(admin: &Admin) -> Option<Numbers> {
     admin.board.sample()?.ok()
 }
@@ -43,7 +42,6 @@ pub(super) fn flag(is_set: bool) -> f64 {
     f64::from(u8::from(is_set))
 }
 
-/// A number of things.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 pub(super) fn count(number: impl TryInto<i64>) -> f64 {
     number.try_into().unwrap_or(i64::MAX) as f64

@@ -1,4 +1,4 @@
-//! `/metrics`: Prometheus' text format. A gauge is one entry in one of the tables here, and a row in `docs/metrics.md`.
+//! `/metrics` in Prometheus' text format. A gauge is one entry in one of the tables here and one row in `docs/metrics.md`.
 
 mod gauge;
 mod state;
@@ -14,7 +14,6 @@ use axum::response::{IntoResponse, Response};
 use self::gauge::Gauge;
 use super::Admin;
 
-/// Everything, as of now.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     admin.view.count_closed_time();
     match admin.view.metrics().render() {
@@ -63,7 +62,7 @@ mod tests {
         let told: BTreeSet<_> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-            // Of the exporter, about the resource.
+            // The exporter adds this one about the resource.
             .filter(|name| *name != "target_info")
             .collect();
         let page = include_str!("../../../docs/metrics.md");

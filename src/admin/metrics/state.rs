@@ -1,4 +1,4 @@
-//! Gauges that say whether the copy is in step, and whether this instance can work.
+//! Gauges about the lag, and about this instance.
 
 use super::gauge::{Gauge, by, count, flag, numbers, one, seconds};
 use crate::admin::Phase;
@@ -9,7 +9,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.watermark.timestamp",
         unit: "s",
-        help: "Source time up to which every change is applied or parked, as a Unix time",
+        help: "VDAB's time before which every change is applied or parked, as a Unix timestamp",
         read: |admin| {
             let at = seconds(watermark(admin)?.timestamp_millis());
             Some(by("stream", [(KANDIDATEN, at)]))
@@ -18,9 +18,9 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.source.lag",
         unit: "s",
-        help: "The source's time now minus the watermark",
+        help: "VDAB's time now minus the watermark",
         read: |admin| {
-            // A standby does not hear the source's time: its value would hold the error of its own clock.
+            // A standby does not see VDAB's clock, so its value would include the error of its own clock.
             if admin.phase() == Phase::Standby {
                 return None;
             }
@@ -32,7 +32,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.last.success.timestamp",
         unit: "s",
-        help: "When the last run of this job succeeded, as a Unix time",
+        help: "When this job last succeeded, as a Unix timestamp",
         read: |admin| {
             let jobs = numbers(admin)?.last_success.into_iter();
             Some(by(
@@ -44,7 +44,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.source.clock.offset",
         unit: "s",
-        help: "This machine's clock minus the source's",
+        help: "This machine's clock minus VDAB's clock",
         read: |admin| {
             let ahead = admin.view.local_clock_ahead()?;
             Some(one(seconds(ahead.num_milliseconds())))
@@ -53,7 +53,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.clock.disagreement",
         unit: "s",
-        help: "How far this clock is ahead of the middle one of the three that cvsync compares",
+        help: "How far this clock is ahead of the median of the three clocks that cvsync compares",
         read: |admin| {
             let clocks = admin.view.clocks().compared();
             let ahead = clocks.into_iter().map(|clock| {
@@ -66,19 +66,19 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.paused",
         unit: "",
-        help: "Whether runs are paused",
+        help: "1 while syncing is paused, else 0",
         read: |admin| Some(one(flag(admin.board.pause().is_some()))),
     },
     Gauge {
         name: "cvsync.ready",
         unit: "",
-        help: "Whether this instance can do its work",
+        help: "1 if this instance can work, else 0",
         read: |admin| Some(one(flag(facts::health(admin).ready))),
     },
     Gauge {
         name: "cvsync.leader",
         unit: "",
-        help: "Whether this instance leads",
+        help: "1 if this instance is the leader, else 0",
         read: |admin| Some(one(flag(admin.board.phase() == Phase::Leading))),
     },
 ];

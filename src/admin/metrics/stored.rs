@@ -1,4 +1,4 @@
-//! Gauges of what the database holds.
+//! Gauges about the content of the database.
 
 use super::gauge::{Gauge, Values, by, count, numbers, one};
 use crate::admin::Admin;
@@ -9,7 +9,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.parked",
         unit: "",
-        help: "CVs set aside to be retried later",
+        help: "Parked CVs: they could not be fetched or stored and are retried",
         read: |admin| {
             let parked = numbers(admin)?.parked.into_iter();
             let parked = parked.map(|(class, ids)| (class, count(ids)));
@@ -19,13 +19,13 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.parked.oldest.age",
         unit: "s",
-        help: "How long ago the parked CV that waits longest failed for the first time; 0 without one",
+        help: "Time since the oldest parked CV was parked; 0 if none is parked",
         read: |admin| Some(one(numbers(admin)?.parked_oldest_age)),
     },
     Gauge {
         name: "cvsync.stored",
         unit: "",
-        help: "CVs in the database, by their state",
+        help: "CVs in the database (live) and deleted CVs that are remembered (tombstone)",
         read: |admin| {
             let numbers = numbers(admin)?;
             let live = count(numbers.stored);
@@ -36,37 +36,37 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.confirmed.age",
         unit: "s",
-        help: "Age within which the source last confirmed this share of the documents",
+        help: "Time within which VDAB last confirmed this share of the documents",
         read: |admin| ages(admin, "share"),
     },
     Gauge {
         name: "cvsync.verified.age",
         unit: "s",
-        help: "Deprecated, use cvsync_confirmed_age_seconds: how long ago the source last confirmed documents, by quantile",
+        help: "Deprecated, use cvsync_confirmed_age_seconds: time since VDAB last confirmed documents, by quantile",
         read: |admin| ages(admin, "quantile"),
     },
     Gauge {
         name: "cvsync.feed.seq",
         unit: "",
-        help: "The latest number given out in the change feed",
+        help: "The latest seq in the change feed",
         read: |admin| Some(one(count(numbers(admin)?.feed_seq))),
     },
     Gauge {
         name: "cvsync.feed.consumer.lag",
         unit: "",
-        help: "How many numbers the change feed is ahead of this registered consumer",
+        help: "Latest seq of the change feed minus the position of this consumer",
         read: |admin| consumers(admin, |one| count(one.behind)),
     },
     Gauge {
         name: "cvsync.feed.consumer.wait",
         unit: "s",
-        help: "Age of the oldest change that this registered consumer has not processed; 0 without one",
+        help: "Age of the oldest change that this consumer has not processed; 0 without such a change",
         read: |admin| consumers(admin, |one| one.waiting_seconds),
     },
     Gauge {
         name: "cvsync.unsearchable",
         unit: "",
-        help: "CVs that searches do not find, because PostgreSQL cannot index their document",
+        help: "CVs that searches do not find, because PostgreSQL cannot index their documents",
         read: |admin| Some(one(count(numbers(admin)?.unsearchable))),
     },
     Gauge {
@@ -78,19 +78,19 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.changes.usual",
         unit: "",
-        help: "Changes that are usual in these hours of the week; absent while that is not known",
+        help: "Usual number of changes in these hours of the week; absent while unknown",
         read: |admin| Some(one(count(numbers(admin)?.changes?.1?))),
     },
     Gauge {
         name: "cvsync.deletes.withheld",
         unit: "",
-        help: "Deletes that the brake holds back until a person decides",
+        help: "Held deletes: they wait for a decision or for proof from VDAB",
         read: |admin| Some(one(count(numbers(admin)?.held_deletes))),
     },
     Gauge {
         name: "cvsync.schema.drift",
         unit: "",
-        help: "Fields, status words and types that the contract does not have, seen since the process began",
+        help: "Fields, status words and types in responses that the contract does not have, since the process started",
         read: |admin| {
             let seen = admin.view.drift().into_iter();
             let names = seen.map(|(kind, names)| (kind.as_str(), count(names.len())));
@@ -100,7 +100,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.reconcile.difference",
         unit: "",
-        help: "What the latest comparison of the whole source with the database found",
+        help: "CVs that differed in the latest comparison of all CVs at VDAB with the database",
         read: |admin| {
             let numbers = numbers(admin)?;
             let run = numbers.page.reconciled.as_ref()?;
@@ -114,14 +114,14 @@ pub(super) const GAUGES: &[Gauge] = &[
     },
 ];
 
-/// How long ago documents were confirmed, with the label of this name.
+/// The ages of confirmations, with a label of this name.
 fn ages(admin: &Admin, label: &'static str) -> Option<Values> {
     let ages = &numbers(admin)?.ages.verified;
     let shares = QUANTILES.iter().map(ToString::to_string);
     Some(by(label, shares.zip(ages.iter().copied())))
 }
 
-/// A number of each consumer of the change feed, with its name.
+/// One value per consumer of the change feed.
 fn consumers(admin: &Admin, value: impl Fn(&Consumer) -> f64) -> Option<Values> {
     let consumers = numbers(admin)?.consumers.into_iter();
     let value = |one: Consumer| {

@@ -1,4 +1,4 @@
-//! Gauges of what is under way, and when the next of it comes.
+//! Gauges about the current run, the schedules and the queues.
 
 use super::gauge::{Gauge, Values, by, count, one, seconds};
 use crate::admin::Admin;
@@ -9,7 +9,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.workers",
         unit: "",
-        help: "Workers by what they are at: idle, waiting for the quota or a gate, fetching, or waiting for the writer",
+        help: "Workers by state: idle, quota (waiting for the quota or a gate), fetching, writing (waiting for the writer)",
         read: |admin| {
             let workers = admin.view.workers();
             let states = [
@@ -24,7 +24,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.windows.pending",
         unit: "",
-        help: "Windows of the run under way that are not settled: planned, being listed, or being applied",
+        help: "Windows of the current run that are not settled, by state",
         read: |admin| {
             let pending = admin.view.pending();
             let states = [
@@ -39,25 +39,25 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.schedule.interval",
         unit: "s",
-        help: "Time between two ticks of this job's schedule",
+        help: "Interval of this job's schedule",
         read: |admin| Some(intervals(admin)),
     },
     Gauge {
         name: "cvsync.settle.lag",
         unit: "s",
-        help: "How far the watermark stays behind on purpose",
+        help: "CVSYNC_SETTLE_LAG: how far the watermark stays behind on purpose",
         read: |admin| Some(one(admin.view.settings().settle_lag.as_secs_f64())),
     },
     Gauge {
         name: "cvsync.queue.depth",
         unit: "",
-        help: "Items waiting in this queue",
+        help: "Items that wait in this queue",
         read: |admin| Some(queues(admin, |queue| queue.depth)),
     },
     Gauge {
         name: "cvsync.queue.capacity",
         unit: "",
-        help: "The most that this queue can hold",
+        help: "Capacity of this queue",
         read: |admin| Some(queues(admin, |queue| queue.capacity)),
     },
 ];

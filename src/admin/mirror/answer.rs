@@ -1,4 +1,4 @@
-//! Why a call gets no data, in the shape of VDAB's gateway.
+//! Errors in the shape of VDAB's gateway.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -11,19 +11,19 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub(super) struct Refusal {
     error: GatewayError,
-    /// Whether the same call may be answered in a while.
+    /// Whether a retry may succeed.
     later: bool,
-    /// Whether the connection ends with it.
+    /// Whether the response closes the connection.
     close: bool,
 }
 
 impl Refusal {
-    /// The call itself is wrong.
+    /// 400: the request is invalid.
     pub(super) fn wrong(what: impl Into<String>) -> Self {
         GatewayError::new(400, what).into()
     }
 
-    /// Too much is under way, or the database is away.
+    /// 503: too many requests, or the database is unavailable.
     pub(super) fn busy() -> Self {
         Self {
             error: GatewayError::new(503, "The service is unavailable"),
@@ -32,7 +32,7 @@ impl Refusal {
         }
     }
 
-    /// Too many connections are here for the mirror.
+    /// 503: too many connections use the mirror.
     pub(super) fn no_room() -> Self {
         Self {
             close: true,

@@ -1,7 +1,7 @@
-//! `/mirror/v1/kandidaten/bulk`: what changed here within a window of time.
+//! `/mirror/v1/kandidaten/bulk`: the CVs that changed here within a window of time.
 //!
-//! Invariant: once a window was answered, no change comes into it any more. So a client that asks for one window after the
-//! other, up to now, misses none.
+//! Invariant: once a window was returned, no change is added to it. So a client that requests adjacent windows up to now misses
+//! no change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::contract::{BulkItem, BulkPage, DEFAULT_BULK_PAGE, MAX_BULK_PAGE, VERW
 use crate::model::window::instant;
 use crate::store::mirror::{self, Changes};
 
-/// A client's clock may be so far ahead of the database's: a window up to its "now" is answered once that has come. One that
-/// ends later still is refused, for it would be answered without changes that are yet to come into it.
+/// How far a client's clock may be ahead of the database's: a window that ends within this time is answered once it has passed.
+/// A later end is rejected, because changes could still be added to the window.
 const AHEAD: TimeDelta = TimeDelta::seconds(5);
 
 pub(super) async fn bulk(
@@ -32,7 +32,7 @@ pub(super) async fn bulk(
     query.only(&["van", "tot", "vanaf", "aantal"], &[])?;
     let (van, tot) = (query.instant("van")?, query.instant("tot")?);
     if tot < van {
-        return Err(Refusal::wrong("van is later than tot"));
+        return Err(Refusal::wrong("van must not be later than tot"));
     }
     let vanaf = query.number("vanaf", 0, 0..=usize::MAX)?;
     let aantal = query.number("aantal", DEFAULT_BULK_PAGE, 1..=MAX_BULK_PAGE)?;
@@ -45,7 +45,7 @@ pub(super) async fn bulk(
     Ok(Json(page(changes.await?)))
 }
 
-/// Waits until nothing new can appear before `tot`, as far as that is soon; then has a turn.
+/// Waits until no new change can appear before `tot`, at most [`AHEAD`]; returns a turn.
 async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<OwnedSemaphorePermit, Refusal> {
     loop {
         let turn = mirror.turn().await?;
@@ -57,11 +57,11 @@ async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<OwnedSemapho
         if ahead > AHEAD {
             let now = instant(now);
             return Err(Refusal::wrong(format!(
-                "tot is yet to come: it is {now} here"
+                "tot must not be in the future; the time here is {now}"
             )));
         }
         drop(turn);
-        // A millisecond more, since the two clocks need not have the same pace.
+        // One millisecond more, because the two clocks may run at different speeds.
         let wait = ahead.to_std().unwrap_or_default() + Duration::from_millis(1);
         tokio::time::sleep(wait).await;
     }

@@ -1,4 +1,4 @@
-//! Who calls: the clients' keys, as the database had them seconds ago.
+//! Clients' keys, cached for two seconds.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::contract::KEY_HEADER;
 use crate::store::mirror_client::{self, key_hash};
 use crate::store::{Store, StoreError};
 
-/// A revoked key opens for so long at most.
+/// A revoked key may work for this long.
 const LIFE: Duration = Duration::from_secs(2);
 
-/// The use of a key is written down no more often.
+/// The shortest time between two records of a key's use.
 const NOTED: Duration = Duration::from_mins(1);
 
 /// See the module's documentation.
@@ -46,7 +46,7 @@ impl Clients {
         }
     }
 
-    /// Whether the key in `headers` is that of a client whose key was not revoked.
+    /// Whether `headers` have the key of a client that is not revoked.
     pub(super) async fn know(&self, headers: &HeaderMap) -> Result<bool, StoreError> {
         let Some(key) = headers.get(KEY_HEADER) else {
             return Ok(false);
@@ -57,7 +57,7 @@ impl Clients {
         let Some((name, to_note)) = found.map_err(late)?? else {
             return Ok(false);
         };
-        // That it cannot be noted keeps nobody out.
+        // An error here must not lock the client out.
         if to_note && let Err(error) = self.note(&name).await {
             tracing::debug!(%error, "the use of a client's key could not be noted");
         }
@@ -71,7 +71,7 @@ impl Clients {
             known.read(&self.store).await?;
         }
         let mut found = None;
-        // To the end, whoever it is: how long it takes tells nothing.
+        // Compares all keys, so that the time does not depend on which one matches.
         for client in &mut known.clients {
             if verify_slices_are_equal(&client.key_hash, hash).is_ok() {
                 found = Some(client);

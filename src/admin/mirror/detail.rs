@@ -1,4 +1,4 @@
-//! `/mirror/v1/kandidaten/{id}`: a document as it is stored.
+//! `/mirror/v1/kandidaten/{id}`: a stored document.
 
 use std::sync::Arc;
 

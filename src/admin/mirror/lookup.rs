@@ -1,5 +1,5 @@
-//! Documents by id. Those that are asked for while others are being read are read together, in one query: the busier it is,
-//! the less each costs.
+//! Documents by id. Requests that arrive during a query are answered together by the next one, so the cost per request falls
+//! under load.
 
 use std::collections::HashMap;
 
@@ -14,17 +14,17 @@ use super::PATIENCE;
 use crate::model::{CvId, hex};
 use crate::store::{Store, StoreError, mirror};
 
-/// The most that are read together.
+/// The most ids per query.
 const TOGETHER: usize = 64;
 
-/// The most that wait.
+/// The most requests that wait.
 const WAITING: usize = 1024;
 
 /// A document, cheap to clone.
 #[derive(Clone)]
 pub(super) struct Found {
     pub json: Bytes,
-    /// Equal content, equal tag.
+    /// Content hash in hexadecimal.
     pub tag: String,
 }
 
@@ -35,7 +35,7 @@ struct Ask {
 
 type Answer = oneshot::Sender<Result<Option<Found>, StoreError>>;
 
-/// Requests that wait, by the document they ask for.
+/// Waiting requests by id.
 type Waiting = HashMap<Uuid, Vec<Answer>>;
 
 /// See the module's documentation.
@@ -45,7 +45,7 @@ pub(super) struct Lookup {
     waiting: Mutex<mpsc::Receiver<Ask>>,
 }
 
-/// What waits holds documents.
+/// Hides the waiting requests, which hold documents.
 impl std::fmt::Debug for Lookup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Lookup")
@@ -62,7 +62,7 @@ impl Lookup {
         }
     }
 
-    /// The document of a CV, if it is there.
+    /// The document of a CV, if it is stored.
     pub(super) async fn find(&self, CvId(id): CvId) -> Result<Option<Found>, StoreError> {
         let ended = || StoreError::Passing("cvsync is stopping".to_owned());
         let found = async {
@@ -77,7 +77,7 @@ impl Lookup {
         tokio::time::timeout(PATIENCE, found).await.map_err(late)?
     }
 
-    /// Answers until `token` is cancelled. Two of these at once keep the database busy while answers are on their way.
+    /// Answers requests until `token` is cancelled. Two of these at once keep the database busy while responses are sent.
     pub(super) async fn work_until(&self, token: &CancellationToken) {
         while !token.is_cancelled() {
             let mut asks = Vec::new();
@@ -100,14 +100,14 @@ impl Lookup {
                 waiting.entry(id).or_default().push(answer);
             }
             let read = self.read(&mut waiting).await;
-            // These are not stored, or were not read.
+            // The rest is not stored, or the read failed.
             for answer in waiting.into_values().flatten() {
                 let _ = answer.send(read.clone().map(|()| None));
             }
         }
     }
 
-    /// Answers each document as soon as it is read, so that no more than one is held here.
+    /// Hands each document on as soon as it is read, so that only one is held here.
     async fn read(&self, waiting: &mut Waiting) -> Result<(), StoreError> {
         let ids: Vec<Uuid> = waiting.keys().copied().collect();
         let read = async |tx: &mut PgConnection| {
@@ -118,7 +118,7 @@ impl Lookup {
                     json: document.json.into(),
                 };
                 for answer in waiting.remove(&document.cv_id).unwrap_or_default() {
-                    // The client may have hung up.
+                    // The client may have disconnected.
                     let _ = answer.send(Ok(Some(found.clone())));
                 }
             }

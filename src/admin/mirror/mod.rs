@@ -1,9 +1,9 @@
-//! `/mirror/v1`: VDAB's CV API once more, answered from the database in the contract's shape, so that a system that was
-//! written for VDAB changes its base URL and has no quota.
+//! `/mirror/v1`: VDAB's CV API, answered from the database in the contract's shape. A system written for VDAB changes its base URL
+//! and has no quota.
 //!
-//! It opens to the admin token and to clients' keys, and to nothing that a browser sends by itself, so it needs no look at
-//! `Host` and `Origin`: a reverse proxy may stand before it under any name. It has connections of its own, to the database and
-//! from its clients: however hard it is used, sync and health have theirs.
+//! It accepts the admin token and clients' keys. A browser sends neither by itself, so `Host` and `Origin` need no check, and a
+//! reverse proxy may serve it under any name. It has its own connections to the database and its own limit of clients, so that
+//! load on the mirror does not affect sync and health.
 
 mod answer;
 mod bulk;
@@ -33,19 +33,19 @@ use super::serve::Place;
 use crate::contract::GatewayError;
 use crate::store::Store;
 
-/// The paths that it serves.
+/// Prefix of its paths.
 pub(super) const PATHS: &str = "/mirror/";
 
 /// Connections to the database: one for each loader and each list, and one for the clients.
 const CONNECTIONS: u32 = 6;
 
-/// Lists and searches at once. More wait for one to end, and not for long.
+/// Concurrent lists and searches. More wait, at most [`TURN`].
 const LISTS: usize = 3;
 
-/// Of the connections that are served at once its clients may have so many: the others are for health and the page.
+/// Connections that its clients may have; the rest are for health and the page.
 const PLACES: usize = 96;
 
-/// An answer from the database that takes longer is none.
+/// Time limit of a query.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// How long a list waits for its turn.
@@ -53,7 +53,6 @@ const TURN: Duration = Duration::from_secs(2);
 
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// What the mirror works with.
 #[derive(Debug)]
 pub struct Mirror {
     store: Store,
@@ -64,7 +63,7 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// A mirror of what is in this database, over connections of its own.
+    /// A mirror of this database, with its own connections.
     #[must_use]
     pub fn of(store: &Store) -> Self {
         let store = store.beside(CONNECTIONS).bookkeeping();
@@ -92,8 +91,8 @@ impl Mirror {
     }
 }
 
-/// Goes on where the client hangs up: a statement keeps its connection until it ends, and so long the turn lasts. Bounded by
-/// [`TURN`] and [`PATIENCE`].
+/// Finishes `work` even if the client disconnects: a statement keeps its connection until it ends, so its turn must last as long.
+/// Bounded by [`TURN`] and [`PATIENCE`].
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -101,7 +100,7 @@ async fn to_its_end<T: Send + 'static>(
     ended.unwrap_or_else(|_| Err(Refusal::busy()))
 }
 
-/// What an answer that does not come in time is instead.
+/// The response instead of one that takes too long.
 pub(super) fn busy() -> Response {
     Refusal::busy().into_response()
 }
@@ -118,7 +117,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/mirror/v1/openapi.json", route(get(openapi)))
 }
 
-/// Lets those in who may, as far as there is room.
+/// Admits clients with a valid key, up to the limit of connections.
 async fn admitted(
     State(admin): State<Arc<Admin>>,
     Extension(place): Extension<Place>,
@@ -139,13 +138,13 @@ async fn admitted(
     next.run(request).await
 }
 
-/// What it serves, for machines; no personal data, so it is open.
+/// The OpenAPI description. It holds no personal data, so it needs no key.
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
 async fn nothing() -> Refusal {
-    GatewayError::new(404, "The mirror serves nothing at this path.").into()
+    GatewayError::new(404, "The mirror has no resource at this path.").into()
 }
 
 async fn not_so() -> Refusal {

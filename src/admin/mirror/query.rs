@@ -7,15 +7,15 @@ use url::form_urlencoded;
 
 use super::answer::Refusal;
 
-/// Of a name that is not known so much is shown, in characters.
+/// Characters of an unknown name that an error shows.
 pub(super) const LONGEST_SHOWN: usize = 40;
 
-/// Decoded, in their order. What is no UTF-8 is replaced by U+FFFD, and then means nothing.
+/// Decoded parameters in their order. Invalid UTF-8 becomes U+FFFD.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads what stands behind the `?`.
+    /// Parses a query string.
     pub(super) fn read(raw: Option<String>) -> Self {
         let raw = raw.unwrap_or_default();
         Self(
@@ -25,9 +25,9 @@ impl Query {
         )
     }
 
-    /// Refuses what nobody would read: a name that is not known, a value that is blank, a second one where there can be but one.
+    /// Rejects unknown names, blank values, and a second value of a `single` parameter.
     ///
-    /// Without this a misspelt filter would find everybody, and nobody would notice.
+    /// Ignoring a misspelt filter would return every candidate.
     pub(super) fn only(&self, single: &[&str], repeated: &[&str]) -> Result<(), Refusal> {
         for (name, value) in &self.0 {
             let name = name.as_str();
@@ -35,26 +35,26 @@ impl Query {
                 let known = [repeated, single].concat().join(", ");
                 let shown: String = name.chars().take(LONGEST_SHOWN).collect();
                 return Err(Refusal::wrong(format!(
-                    "{shown:?} is not known; known are {known}"
+                    "unknown parameter {shown:?}; known parameters: {known}"
                 )));
             }
             if value.trim().is_empty() {
-                return Err(Refusal::wrong(format!("{name} is empty")));
+                return Err(Refusal::wrong(format!("{name} must not be empty")));
             }
             if single.contains(&name) && self.values(name).nth(1).is_some() {
-                return Err(Refusal::wrong(format!("{name} is given twice")));
+                return Err(Refusal::wrong(format!("{name} must be given only once")));
             }
         }
         Ok(())
     }
 
-    /// The values of a parameter, which may be repeated.
+    /// All values of a parameter.
     pub(super) fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
         let named = self.0.iter().filter(move |(key, _)| key == name);
         named.map(|(_, value)| value.as_str())
     }
 
-    /// A number; the default where there is none.
+    /// An integer, or the default if the parameter is missing.
     pub(super) fn number(
         &self,
         name: &'static str,
@@ -65,26 +65,25 @@ impl Query {
             None => Some(default),
             Some(text) => text.parse().ok().filter(|number| allowed.contains(number)),
         };
-        // Nothing lies farther than a database counts.
         let number = number.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
         number.ok_or_else(|| {
             let (least, most) = (allowed.start(), allowed.end());
             Refusal::wrong(if *most == usize::MAX {
-                format!("{name} is no whole number from {least} on")
+                format!("{name} must be an integer of at least {least}")
             } else {
-                format!("{name} is no whole number from {least} to {most}")
+                format!("{name} must be an integer from {least} to {most}")
             })
         })
     }
 
-    /// An instant that has to be there.
+    /// A required time.
     pub(super) fn instant(&self, name: &'static str) -> Result<DateTime<Utc>, Refusal> {
-        let missing = || Refusal::wrong(format!("{name} is missing"));
+        let missing = || Refusal::wrong(format!("{name} is required"));
         let text = self.values(name).next().ok_or_else(missing)?;
         let instant = DateTime::parse_from_rfc3339(text).map(|instant| instant.to_utc());
         instant.map_err(|_| {
             Refusal::wrong(format!(
-                "{name} is no instant such as 2026-02-13T12:00:00.000Z"
+                "{name} must be a time such as 2026-02-13T12:00:00.000Z"
             ))
         })
     }

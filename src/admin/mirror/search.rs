@@ -1,4 +1,4 @@
-//! `/mirror/v1/kandidaten`: which CVs match, and the fields of them that are asked for.
+//! `/mirror/v1/kandidaten`: the CVs that match, each with the requested fields.
 
 use std::sync::Arc;
 
@@ -15,20 +15,19 @@ use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN};
 use crate::model::shape::top_fields;
 use crate::store::mirror::{self, FILTERS, Search};
 
-/// What else may be asked for.
 const ZOEKTERM: &str = "zoekterm";
 const VELDEN: &str = "velden";
 const VANAF: &str = "vanaf";
 const AANTAL: &str = "aantal";
 
-/// What may be given once.
+/// Parameters that may be given only once.
 const SINGLE: [&str; 3] = [ZOEKTERM, VANAF, AANTAL];
 
-/// The most values of all filters together, and the longest, in characters.
+/// The most values of all filters together, and the longest value in characters.
 const MAX_VALUES: usize = 200;
 const LONGEST_VALUE: usize = 200;
 
-/// The filter whose values may have a level behind a colon, and the highest.
+/// The filter whose values may end with a colon and a level, and the highest level.
 const TALEN: &str = "talen";
 const HIGHEST_LEVEL: char = '9';
 
@@ -61,12 +60,12 @@ fn read(query: &Query) -> Result<Search, Refusal> {
     let velden: Vec<String> = velden.map(|veld| veld.trim().to_owned()).collect();
     if velden.len() > MAX_VELDEN {
         return Err(Refusal::wrong(format!(
-            "velden can name {MAX_VELDEN} fields at most"
+            "velden must have at most {MAX_VELDEN} fields"
         )));
     }
     let values = FILTERS.iter().map(|(name, _)| query.values(name).count());
     if values.sum::<usize>() > MAX_VALUES {
-        let text = format!("all filters together have {MAX_VALUES} values at most");
+        let text = format!("the filters must have at most {MAX_VALUES} values in total");
         return Err(Refusal::wrong(text));
     }
     let searched = FILTERS
@@ -77,7 +76,7 @@ fn read(query: &Query) -> Result<Search, Refusal> {
         let odd = |value: &str| value.contains('\0') || value.chars().count() > LONGEST_VALUE;
         if query.values(name).any(odd) {
             let text = format!(
-                "a value of {name} is longer than {LONGEST_VALUE} characters, or holds a NUL"
+                "each value of {name} must have at most {LONGEST_VALUE} characters and no NUL"
             );
             return Err(Refusal::wrong(text));
         }
@@ -89,13 +88,14 @@ fn read(query: &Query) -> Result<Search, Refusal> {
         let shown: String = veld.chars().take(LONGEST_SHOWN).collect();
         let known: Vec<_> = top_fields().collect();
         return Err(Refusal::wrong(format!(
-            "{VELDEN} has the unknown field {shown:?}; known are {}",
+            "unknown field {shown:?} in {VELDEN}; known fields: {}",
             known.join(", ")
         )));
     }
     if query.values(TALEN).any(|value| !is_level_known(value)) {
-        let text =
-            format!("{TALEN} is a code, or a code, a colon and a level from 1 to {HIGHEST_LEVEL}");
+        let text = format!(
+            "{TALEN} must be a code, which may be followed by a colon and a level from 1 to {HIGHEST_LEVEL}"
+        );
         return Err(Refusal::wrong(text));
     }
     let terms = FILTERS.map(|(name, kind)| {
@@ -114,7 +114,7 @@ fn read(query: &Query) -> Result<Search, Refusal> {
     })
 }
 
-/// What may be given more than once.
+/// Parameters that may be repeated.
 fn repeated() -> impl Iterator<Item = &'static str> {
     let filters = FILTERS.into_iter().map(|(name, _)| name);
     filters.chain([VELDEN])

@@ -1,4 +1,4 @@
-//! What the page loads: a style sheet, a script, an icon. From this binary, with a tag that tells whether they changed.
+//! Style sheet, script and icon of the page, served from this binary with an ETag.
 
 use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG};
@@ -22,10 +22,10 @@ const ASSETS: [(&str, &str, &str); 3] = [
     ("icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
-/// Asked for anew each time, since another instance may be of another version; unchanged, it is not sent again.
+/// The browser must revalidate each time, because another instance may have another version. Unchanged files are not sent again.
 pub(super) async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, kind, text)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
-        return (StatusCode::NOT_FOUND, "there is nothing here\n").into_response();
+        return (StatusCode::NOT_FOUND, "not found\n").into_response();
     };
     let hash = hex(&sha256(text.as_bytes()));
     let tag = format!("\"{hash}\"");

@@ -1,7 +1,7 @@
-//! `/`: the status page. What an operator who is woken at night wants to know, from the top down.
+//! `/`: the status page, for an operator who is woken at night; the most important facts come first.
 //!
-//! Rendered here from what is known already: it asks neither the database nor VDAB, so it is there when they are not. It
-//! works without a script; with one it keeps itself up to date, and its buttons work.
+//! It is rendered from values in memory, without a call to the database or VDAB, so it also works when they are down. It works
+//! without JavaScript; with it, the page updates itself and its buttons work.
 
 mod assets;
 mod plot;
@@ -29,11 +29,10 @@ use crate::model::Health;
 use crate::store::history::Minute;
 use crate::store::lease::Leader;
 
-/// Nothing from elsewhere, nothing inline, in nobody's frame.
+/// Loads nothing from other sites and nothing inline; cannot be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Everything that the sections show.
 struct View<'a> {
     status: Status,
     now: Now,
@@ -47,7 +46,6 @@ struct View<'a> {
     per_minute: u32,
 }
 
-/// The page and what belongs to it.
 pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     Router::new()
         .route("/", get(page))
@@ -60,7 +58,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
 
 #[derive(Debug, Deserialize)]
 struct Part {
-    /// `main` for what changes alone.
+    /// `main` for the part that changes.
     part: Option<String>,
 }
 
@@ -119,7 +117,7 @@ fn whole(view: &View) -> Markup {
                 noscript { meta http-equiv="refresh" content="10"; }
             }
             body {
-                a .skip href="#main" { "To the state" }
+                a .skip href="#main" { "Skip to status" }
                 header {
                     p .brand { "cvsync" span .quiet { " keeps this database in step with VDAB's CVs" } }
                     @if view.can_act { (token()) }
@@ -137,7 +135,7 @@ fn whole(view: &View) -> Markup {
                 }
                 footer {
                     p {
-                        "cvsync " (view.status.version) ". The same for machines: "
+                        "cvsync " (view.status.version) ". For machines: "
                         a href="/api/status" { "status" } ", " a href="/readyz" { "readiness" } ", "
                         a href="/metrics" { "metrics" } "."
                     }
@@ -147,7 +145,7 @@ fn whole(view: &View) -> Markup {
     }
 }
 
-/// Typed once, kept by the tab, sent with actions alone.
+/// The token is typed once, kept by the tab and sent only with actions.
 fn token() -> Markup {
     html! {
         form #token .needs-script {
@@ -188,7 +186,7 @@ fn main(view: &View) -> Markup {
             (sections::run(view))
             (sections::actions(view))
             section #history aria-labelledby="history-title" {
-                h2 #history-title { "The last day" }
+                h2 #history-title { "Last day" }
                 (plots::plots(&view.history, view.now, view.limit, view.per_minute))
             }
             div .pair {
@@ -202,7 +200,7 @@ fn main(view: &View) -> Markup {
             }
             (sections::configuration(view))
             p .quiet {
-                "As of " (view.now.time(view.now.at)) ". Times are those of " (view.now.zone.name()) "."
+                "As of " (view.now.time(view.now.at)) ". Times are in the time zone " (view.now.zone.name()) "."
             }
         }
     }

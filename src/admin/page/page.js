@@ -1,4 +1,4 @@
-// Keeps the page up to date, and sends what its buttons ask for. Without it the page is all there, but for the buttons.
+// Updates the page and sends its actions. Without JavaScript the page is complete except for the buttons.
 
 const EVERY = 3000;
 const PATIENCE = 8000;
@@ -6,7 +6,7 @@ const TOKEN = "cvsync-token";
 const $ = (id) => document.getElementById(id);
 document.documentElement.classList.add("scripted");
 
-// ---- What the daemon says, into the page: only what differs, so that focus, open details and scrolling stay.
+// ---- Updates only the parts of the page that differ, so that focus, open details and the scroll position stay.
 
 function morph(from, to) {
   for (const name of from.getAttributeNames()) {
@@ -51,7 +51,7 @@ function same(one, other) {
 let timer;
 let answered = new Date();
 
-/** What the daemon shows now; null where it does not answer. */
+/** The current state from the daemon; null if it does not respond. */
 async function state() {
   try {
     const answer = await fetch("/?part=main", { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
@@ -78,16 +78,16 @@ function show(main) {
   morph($("main"), main);
   const sentence = $("main").querySelector("h1").textContent;
   document.title = sentence + " cvsync";
-  // Read aloud when the state changes, not with each figure.
+  // Screen readers announce a new state, not each new figure.
   if (changed) $("announce").textContent = sentence;
 }
 
 function lost() {
-  const text = `The daemon has not answered since ${answered.toLocaleTimeString()}: what stands below is of then.`;
+  const text = `The daemon has not responded since ${answered.toLocaleTimeString()}. The data below is from then.`;
   if ($("lost").hidden || $("lost").textContent !== text) $("lost").textContent = text;
   $("lost").hidden = false;
   $("main").classList.add("old");
-  document.title = "No answer from the daemon: cvsync";
+  document.title = "No response from the daemon: cvsync";
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -96,7 +96,7 @@ document.addEventListener("visibilitychange", () => {
 });
 timer = setTimeout(refresh, EVERY);
 
-// ---- The token: typed once, kept by this tab, sent with actions alone.
+// ---- The token: typed once, kept by this tab, sent only with actions.
 
 const token = () => sessionStorage.getItem(TOKEN);
 
@@ -137,7 +137,7 @@ function say(text) {
   silence = setTimeout(() => { $("said").hidden = true; }, 10000);
 }
 
-/** Asks with the token; the answer, or null where that was refused and said so. */
+/** Sends a request with the token. Returns the response, or null after it has shown an error. */
 async function ask(method, path, body) {
   if (token() === null) {
     say("Type the admin token first.");
@@ -154,17 +154,17 @@ async function ask(method, path, body) {
     if (answer.status === 401) {
       forget();
       $("token-field").focus();
-      say("The token was refused. Type it again.");
+      say("The token is wrong. Type it again.");
     } else {
-      say((await answer.text()).trim() || `Refused: ${answer.status}`);
+      say((await answer.text()).trim() || `Rejected with status ${answer.status}`);
     }
   } catch {
-    say("The daemon did not answer.");
+    say("The daemon did not respond.");
   }
   return null;
 }
 
-/** Asks a person, where there is a question. */
+/** Asks the question, if there is one. */
 function agreed(question) {
   if (!question) return Promise.resolve(true);
   const dialog = $("ask");
@@ -202,7 +202,7 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-// Whoever works down a list by keyboard goes on with the next line, not from the top of the page.
+// Moves the focus to the next row, so that keyboard users need not start from the top of the page.
 function away(row) {
   if (!row) return;
   const next = row.nextElementSibling ?? row.previousElementSibling;
@@ -217,7 +217,7 @@ document.addEventListener("submit", async (event) => {
   await send(event.target.querySelector("button"), `/api/resync/${encodeURIComponent(id)}`, "", "");
 });
 
-// ---- Ids, which only the token shows.
+// ---- Ids, which need the token.
 
 const LISTS = {
   parked: {
@@ -229,7 +229,7 @@ const LISTS = {
     heads: ["id", "held since", ""],
     cells: (row) => [row.cv_id, time(row.held_at)],
     buttons: [
-      ["Approve", "/api/deletes/approve", "Delete this CV? VDAB is asked once more, and if it is gone there it is deleted here, for good."],
+      ["Approve", "/api/deletes/approve", "Delete this CV? cvsync asks VDAB once more and permanently deletes the CV if it is gone."],
       ["Discard", "/api/deletes/discard", ""],
     ],
   },
@@ -282,6 +282,6 @@ async function list(name) {
   region.setAttribute("role", "region");
   region.setAttribute("aria-label", `Ids: ${name}`);
   region.append(table);
-  const shown = rows.length ? `${rows.length} shown, the longest first.` : "None.";
+  const shown = rows.length ? `${rows.length} shown, oldest first.` : "None.";
   $(`${name}-list`).replaceChildren(element("p", shown), region);
 }

@@ -1,6 +1,6 @@
-//! A plot of the last hours as SVG: sharp at any width, and no scripts, fonts or styles of its own.
+//! A plot as SVG: sharp at any width, without scripts, fonts or styles of its own.
 //!
-//! The curve is stretched to the width it gets, its labels are not: they stand at a share of the width.
+//! The curve is stretched to the width of the page. Its labels are not: they are placed at a share of the width.
 
 use std::fmt::Write as _;
 
@@ -12,12 +12,12 @@ const TOP: f64 = 20.0;
 const BOTTOM: f64 = 24.0;
 const INNER: f64 = HEIGHT - TOP - BOTTOM;
 
-/// How high a value stands.
+/// Maps a value to a height.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scale {
-    /// From nothing up to this.
+    /// From 0 to this value.
     Linear(f64),
-    /// Between these, by their powers.
+    /// Logarithmic, between these values.
     Log(f64, f64),
 }
 
@@ -36,22 +36,21 @@ impl Scale {
     }
 }
 
-/// What is drawn.
 #[derive(Debug)]
 pub(super) struct Plot<'a> {
-    /// Begins the ids of its elements.
+    /// Prefix of the ids of its elements.
     pub id: &'a str,
     pub title: &'a str,
-    /// The same in words.
+    /// The content of the plot in words.
     pub summary: String,
-    /// Equally long stretches of time; `None` where nothing is known.
+    /// One value per step of time; `None` without data.
     pub values: Vec<Option<f64>>,
     pub scale: Scale,
-    /// Lines with their labels.
+    /// Grid lines with their labels.
     pub lines: Vec<(f64, String)>,
-    /// A line that means something.
+    /// A highlighted line.
     pub limit: Option<(f64, String)>,
-    /// Times, by their share of the width.
+    /// Labels of times, each with its share of the width.
     pub times: Vec<(f64, String)>,
 }
 
@@ -73,7 +72,7 @@ impl Plot<'_> {
                         path.curve d=(self.curve()) vector-effect="non-scaling-stroke" {}
                     }
                     @if let Some((value, _)) = &self.limit { (line("limit", self.scale.y(*value))) }
-                    // Over the curve, so that they can be read.
+                    // Labels come after the curve, so that it does not cover them.
                     @for (value, label) in &self.lines {
                         text x="0" y=(above(self.scale.y(*value))) { (label) }
                     }
@@ -89,7 +88,7 @@ impl Plot<'_> {
         }
     }
 
-    /// Stretches of known values, each with its place.
+    /// Stretches of known values, each with the index of its first.
     fn stretches(&self) -> impl Iterator<Item = (usize, &[Option<f64>])> {
         let mut at = 0;
         self.values
@@ -125,7 +124,7 @@ impl Plot<'_> {
         path
     }
 
-    /// Values that are the same are one step.
+    /// Equal values in a row become one step.
     fn steps(&self, path: &mut String, begin: usize, stretch: &[Option<f64>]) {
         let mut at = begin;
         for step in stretch.chunk_by(|one, next| one == next) {
@@ -144,12 +143,12 @@ fn line(class: &str, y: f64) -> Markup {
     html! { line class=(class) x1="0" x2="100%" y1=(y) y2=(y) {} }
 }
 
-/// Where the label of a line stands.
+/// The height of a line's label.
 fn above(y: f64) -> String {
     format!("{:.1}", y - 5.0)
 }
 
-/// No label leaves the plot.
+/// Keeps labels inside the plot.
 fn anchor(share: f64) -> &'static str {
     match share {
         ..0.06 => "start",
@@ -158,7 +157,7 @@ fn anchor(share: f64) -> &'static str {
     }
 }
 
-/// The next 1, 2 or 5 with zeros behind it that is not below `value`.
+/// The smallest of 1, 2, 5, 10, 20, 50 and so on that is at least `value`.
 pub(super) fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1.0).log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);

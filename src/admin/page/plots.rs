@@ -1,4 +1,4 @@
-//! The last hours, drawn: how far behind it was, what it wrote, what it asked of the quota.
+//! Plots of the last hours: lag, CVs written, and calls against the quota.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use maud::{Markup, html};
@@ -8,14 +8,14 @@ use super::words::Now;
 use crate::model::words::{count, number, span};
 use crate::store::history::Minute;
 
-/// What is plotted at most, and shorter spans for what has not run for so long; each with the length of a step.
+/// Spans of a plot, each with the length of its steps: the shortest that holds the history, or the longest.
 const SPANS: [(TimeDelta, TimeDelta); 3] = [
     (TimeDelta::hours(1), TimeDelta::minutes(1)),
     (TimeDelta::hours(6), TimeDelta::minutes(2)),
     (TimeDelta::hours(24), TimeDelta::minutes(5)),
 ];
 
-/// Lines of the plot of freshness.
+/// Possible lines of the plot of the lag, in seconds.
 const LAGS: [(i64, &str); 9] = [
     (10, "10 s"),
     (60, "1 min"),
@@ -28,7 +28,7 @@ const LAGS: [(i64, &str); 9] = [
     (630_720_000, "20 years"),
 ];
 
-/// What is plotted, cut into steps.
+/// The plotted history, cut into steps.
 struct Steps<'a> {
     from: DateTime<Utc>,
     to: DateTime<Utc>,
@@ -57,8 +57,8 @@ impl<'a> Steps<'a> {
         self.to - self.from
     }
 
-    /// A value for each step with minutes that are known. A step alone that is not known is as the one before: minutes are
-    /// written a little less often than once a minute.
+    /// A value for each step that has a minute. A single step without one takes the value before it, because minutes are
+    /// recorded a little less often than once per minute.
     fn values(&self, of: impl Fn(&[Minute]) -> Option<f64>) -> Vec<Option<f64>> {
         let at = |minute: &Minute| (minute.at - self.from).num_seconds() / self.step.num_seconds();
         let mut values = vec![None; self.count()];
@@ -80,7 +80,7 @@ impl<'a> Steps<'a> {
         usize::try_from(self.span().num_seconds() / self.step.num_seconds()).unwrap_or(0)
     }
 
-    /// Labels at the quarters.
+    /// Labels at each quarter of the width.
     fn times(&self, now: Now) -> Vec<(f64, String)> {
         let every = self.span() / 4;
         (0..=4)
@@ -97,11 +97,10 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// All of them.
 pub(super) fn plots(history: &[Minute], now: Now, limit: TimeDelta, per_minute: u32) -> Markup {
     let steps = Steps::new(history, now);
     if steps.minutes.is_empty() {
-        return html! { p { "There is no history yet: a minute after the start there is." } };
+        return html! { p { "No history yet: the first minute is recorded one minute after the start." } };
     }
     html! {
         (freshness(&steps, now, limit).render())
@@ -127,12 +126,12 @@ fn freshness<'a>(steps: &Steps, now: Now, limit: TimeDelta) -> Plot<'a> {
     let top = LAGS.iter().position(|(lag, _)| *lag >= highest);
     let shown = &LAGS[bottom.unwrap_or(0)..=top.unwrap_or(LAGS.len() - 1)];
     let ends = (shown[0].0, shown[shown.len() - 1].0);
-    // More lines than five are a grid to get lost in.
+    // At most five lines.
     let every = shown.len().div_ceil(5);
     let lines = shown.iter().rev().step_by(every).rev();
     Plot {
         id: "freshness",
-        title: "How far behind VDAB",
+        title: "Lag behind VDAB",
         summary: format!(
             "In the last {} h: at most {}, at {}; {} of the time within {}.",
             steps.span().num_hours(),
@@ -170,9 +169,9 @@ fn throughput<'a>(steps: &Steps, now: Now) -> Plot<'a> {
     let top = round_up(values.iter().flatten().copied().fold(1.0, f64::max));
     Plot {
         id: "throughput",
-        title: "CVs written a minute",
+        title: "CVs written per minute",
         summary: format!(
-            "In the last {} h: {} new or changed, {} deleted; at most {} in a minute, at {}.",
+            "In the last {} h: {} inserted or updated, {} deleted; at most {} in a minute, at {}.",
             steps.span().num_hours(),
             number(upserted),
             number(deleted),
@@ -192,7 +191,7 @@ fn quota<'a>(steps: &Steps, now: Now, per_minute: u32) -> Plot<'a> {
     let top = as_f64(most).max(f64::from(per_minute)) * 1.1;
     Plot {
         id: "quota",
-        title: "Calls a minute, and the quota",
+        title: "Calls per minute and the quota",
         summary: format!(
             "At most {} in a minute, at {}: {} of the {} that VDAB allows for each endpoint.",
             count(most, "call"),
@@ -214,20 +213,20 @@ fn quota<'a>(steps: &Steps, now: Now, per_minute: u32) -> Plot<'a> {
     }
 }
 
-/// What the plots show, for those who do not see them.
+/// The data of the plots, for screen readers.
 fn table(steps: &Steps, now: Now) -> Markup {
     let hour = |minute: &Minute| minute.at.timestamp().div_euclid(3_600);
     let hours = steps.minutes.chunk_by(|one, next| hour(one) == hour(next));
     html! {
         details id="hours" {
-            summary { "The same by the hour, as a table" }
-            div .scroll role="region" aria-label="History by the hour" tabindex="0" {
+            summary { "The same data per hour, as a table" }
+            div .scroll role="region" aria-label="History per hour" tabindex="0" {
                 table {
                     thead {
                         tr {
                             th scope="col" { "from" }
-                            th scope="col" .number { "behind at most" }
-                            th scope="col" .number { "new or changed" }
+                            th scope="col" .number { "longest lag" }
+                            th scope="col" .number { "inserted + updated" }
                             th scope="col" .number { "deleted" }
                             th scope="col" .number { "calls" }
                         }
@@ -237,7 +236,7 @@ fn table(steps: &Steps, now: Now) -> Markup {
                             @let lag = hour.iter().filter_map(|minute| minute.lag_seconds).max();
                             tr {
                                 th scope="row" { (now.time(hour[0].at)) }
-                                td .number { (lag.map_or("not known".to_owned(), |lag| span(TimeDelta::seconds(lag)))) }
+                                td .number { (lag.map_or("unknown".to_owned(), |lag| span(TimeDelta::seconds(lag)))) }
                                 td .number { (number(hour.iter().map(|minute| minute.upserted).sum::<i64>())) }
                                 td .number { (number(hour.iter().map(|minute| minute.deleted).sum::<i64>())) }
                                 td .number { (number(hour.iter().map(|minute| minute.calls).sum::<i64>())) }
@@ -261,7 +260,7 @@ fn halves(top: f64) -> Vec<(f64, String)> {
     lines
 }
 
-/// `100 %` only where it is all of them.
+/// Rounds down, so that `100 %` means all.
 fn percent(part: usize, of: usize) -> String {
     let tenths = part * 1_000 / of.max(1);
     match (tenths / 10, tenths % 10) {

@@ -1,4 +1,4 @@
-//! Times as a person reads them.
+//! Times as the page shows them.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -6,17 +6,16 @@ use maud::{Markup, html};
 
 use crate::model::words::span;
 
-/// What time it is, and where.
+/// The current time, and the zone of the people who read the page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
-    /// The source's time.
+    /// VDAB's time.
     pub at: DateTime<Utc>,
-    /// Where the people are.
     pub zone: Tz,
 }
 
 impl Now {
-    /// `14:03:09`, with the day where it is another one.
+    /// `14:03:09` today, otherwise with the day.
     pub(super) fn clock(self, at: DateTime<Utc>) -> String {
         let (local, today) = (
             at.with_timezone(&self.zone),
@@ -37,7 +36,7 @@ impl Now {
         at.with_timezone(&self.zone).format("%H:%M").to_string()
     }
 
-    /// When that was as an element.
+    /// The time as an HTML element.
     pub(super) fn time(self, at: DateTime<Utc>) -> Markup {
         let exact = at.to_rfc3339_opts(SecondsFormat::Secs, true);
         html! { time datetime=(exact) title=(exact) { (self.clock(at)) } }

@@ -1,4 +1,4 @@
-//! The facts that cvsync is judged by: plain values. A daemon takes them from its memory and a sample of the database, a command from
+//! The facts for the verdict, as plain values. A daemon takes them from its memory and a sample of the database, a command from
 //! the database alone.
 
 use std::collections::BTreeMap;
@@ -8,24 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Job;
 
-/// Everything that the verdict depends on.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The source's time now.
     pub now: DateTime<Utc>,
-    /// No stored time of the source can be later than this.
+    /// The latest time that a stored time of the source may have.
     pub latest: DateTime<Utc>,
-    /// The part of the process that asks.
     pub role: Role,
-    /// Beyond these, something is late.
     pub limits: Limits,
     /// The error that keeps this process from using the database.
     pub database: Option<Trouble>,
-    /// The content of the database; `None` until it was read.
+    /// `None` until the database was read.
     pub stored: Option<Stored>,
-    /// The pause that holds.
     pub pause: Option<Pause>,
-    /// The facts that only the leader knows.
     pub leader: Memory,
 }
 
@@ -34,11 +29,9 @@ pub struct Facts {
 pub enum Role {
     /// A daemon that prepares the database.
     Starting,
-    /// The daemon that leads.
     Leading,
-    /// A daemon beside the leader.
+    /// A daemon that does not lead.
     Standby,
-    /// A daemon that ends.
     Stopping,
     Command,
 }
@@ -48,105 +41,91 @@ pub enum Role {
 pub struct Limits {
     /// How far the watermark may be behind; see [`super::limits::lag`].
     pub lag: TimeDelta,
-    /// From one comparison of the whole source to the next; `None` where that is off.
+    /// Time between two comparisons of the whole source; `None` if they are off.
     pub reconcile_every: Option<TimeDelta>,
-    /// Whether there is a daily second listing.
+    /// Whether the daily second listing is on.
     pub relists: bool,
     /// `CVSYNC_WINDOW_OVERLAP`.
     pub overlap: TimeDelta,
 }
 
-/// An error of the database.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trouble {
-    /// Its cause, and where it is known the remedy.
+    /// The cause, and the remedy if it is known.
     pub message: String,
-    /// Whether only one statement failed: the database itself works.
+    /// Whether a single statement failed and the database itself works.
     pub one_statement: bool,
-    /// When it began, where that is known.
+    /// When it began, if known.
     pub since: Option<DateTime<Utc>>,
 }
 
-/// A pause.
 #[derive(Clone, Debug)]
 pub struct Pause {
-    /// In a person's words.
+    /// As given by the person who paused.
     pub reason: String,
-    /// How it was begun, where that is known.
+    /// How it was started, such as "over HTTP", if known.
     pub begun_by: Option<String>,
-    /// When it began.
     pub since: DateTime<Utc>,
-    /// When it ends by itself.
+    /// When it ends by itself; `None` if somebody must resume.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// The content of the database.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
-    /// Every change before it is applied or parked.
     pub watermark: Option<DateTime<Utc>>,
-    /// The instance that leads, and since when it runs.
+    /// Name of the leader, and when it started.
     pub leader: Option<(String, Option<DateTime<Utc>>)>,
-    /// Since when nobody leads, where an instance was seen in the last day.
+    /// When the last lease ran out, if nobody leads and an instance was seen within a day.
     pub leaderless_since: Option<DateTime<Utc>>,
-    /// Another instance that says that it leads.
+    /// A second instance that acts as the leader.
     pub rival: Option<String>,
-    /// When each job last succeeded.
     pub last_success: BTreeMap<Job, DateTime<Utc>>,
-    /// Parked CVs.
     pub parked: i64,
-    /// How long the oldest of them has been parked.
+    /// How long the oldest parked CV has been parked.
     pub parked_for: TimeDelta,
-    /// Deletes that wait for a person.
+    /// Deletes that nobody has approved.
     pub held_deletes: i64,
-    /// Since when the oldest of them waits.
+    /// When the oldest of them was held.
     pub held_since: Option<DateTime<Utc>>,
-    /// The consumers of the change feed.
     pub consumers: Vec<Consumer>,
     /// CVs that PostgreSQL cannot index.
     pub unsearchable: i64,
-    /// Changes of the last hours, and how many are usual.
+    /// Changes in the last six hours, and the usual number if known.
     pub changes: Option<(i64, Option<i64>)>,
     /// Whether CVs were fetched while clocks disagreed.
     pub clock_doubt: bool,
 }
 
-/// A consumer of the change feed.
 #[derive(Clone, Debug)]
 pub struct Consumer {
     pub name: String,
     /// Whether it is part of cvsync.
     pub is_own: bool,
-    /// Changes that it has not processed.
+    /// Changes that it has not processed yet.
     pub behind: i64,
-    /// The age of the oldest of these.
+    /// Age of the oldest of these.
     pub waiting: TimeDelta,
 }
 
-/// The facts that only the process that leads knows. It writes them into its row in `instance` for the others.
+/// Facts that only this process knows. The leader writes them into its row in `instance` for the others.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// For how long it has led; `None` where it does not.
+    /// How long it has led; `None` if it does not.
     pub leads_for_seconds: Option<u64>,
-    /// For how long it has led without handling a CV.
+    /// How long it has led without handling a CV.
     pub idle_seconds: Option<u64>,
-    /// The error that keeps it from using the database.
     pub database: Option<Trouble>,
     /// VDAB, or the token server, refuses the credentials.
     pub key_refused: Option<Gate>,
-    /// VDAB is down or fails on everything.
     pub source_down: Option<Gate>,
-    /// VDAB's quota is used up.
     pub quota_closed: Option<Gate>,
-    /// The run under way.
     pub run: Option<UnderWay>,
     /// The error of the latest sync; `None` after a success.
     pub failure: Option<String>,
-    /// When the next sync starts.
     pub next_run_at: Option<DateTime<Utc>>,
-    /// The width in minutes that VDAB limits windows to.
+    /// The widest window that VDAB accepts, in minutes, if narrower than configured.
     pub narrow_windows: Option<i64>,
     /// The errors of jobs beside the runs.
     pub side_errors: Vec<String>,
@@ -156,30 +135,26 @@ pub struct Memory {
     pub odd_clock: Option<String>,
     /// Log lines that were not written, while lines are being dropped.
     pub log_lines_dropped: Option<u64>,
-    /// Names in VDAB's responses that the contract does not have.
+    /// Number of names in VDAB's responses that the contract does not have.
     pub drift: usize,
 }
 
-/// A closed gate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Gate {
-    /// The cause, and what to do.
+    /// The cause and the remedy.
     pub message: String,
-    /// When it closed.
     pub since: DateTime<Utc>,
-    /// When VDAB is asked again.
+    /// When the next call is made.
     pub again_at: DateTime<Utc>,
 }
 
-/// How far a run is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UnderWay {
-    /// CVs that are done.
     pub done: u64,
-    /// CVs in all, as far as is known.
+    /// CVs in all, as far as known.
     pub expected: u64,
-    /// Seconds to go, where that is known.
+    /// `None` while unknown.
     pub eta_seconds: Option<u64>,
 }

@@ -1,6 +1,6 @@
-//! The verdict on cvsync: is the copy in step, and if not, why, since when, what happens next and what to do. Pure.
+//! The verdict on cvsync: whether the copy is in step, and if not, why, since when, what happens next and what to do. Pure.
 //!
-//! Page, `/api/status`, `/readyz` and `cvsync status` all show this one.
+//! The page, `/api/status`, `/readyz` and `cvsync status` show the same verdict.
 
 mod facts;
 pub mod limits;
@@ -20,20 +20,18 @@ pub(crate) use self::facts::{
 
 use super::words::{moment, span};
 
-/// How well it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Light {
-    /// As it should be.
+    /// The copy is in step.
     Green,
-    /// It works, and a person should know something, or decide.
+    /// cvsync works, and you should know something, or decide.
     Amber,
-    /// The copy is late, or will be: a person has to act.
+    /// The copy is late or will be: you must act.
     Red,
 }
 
 impl Light {
-    /// The word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,22 +42,20 @@ impl Light {
     }
 }
 
-/// One thing that a person should know.
+/// One fact that you should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// A word for it that never changes.
+    /// Stable identifier of the kind of finding.
     pub reason: &'static str,
-    /// How bad it is.
     pub light: Light,
-    /// Whether this instance cannot work because of it.
+    /// Whether it keeps this instance from working.
     pub unready: bool,
-    /// One sentence, or a part of one where the copy is in step all the same.
+    /// One sentence; part of one if it follows "In step with VDAB as of …, but".
     pub headline: String,
-    /// When it began.
     pub since: Option<DateTime<Utc>>,
-    /// The next step, without a person.
+    /// The next step of cvsync itself.
     pub next: Option<String>,
-    /// The step that a person should take.
+    /// The step that you should take.
     pub action: Option<String>,
 }
 
@@ -109,23 +105,21 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
-    /// The worst of all findings.
+    /// The worst light of all findings.
     pub light: Light,
     /// Whether this instance can work.
     pub ready: bool,
     /// Whether the copy is as fresh as its schedule promises, and stays so.
     pub in_step: bool,
-    /// The cause of the trouble. Where nothing is wrong: the copy is in step.
+    /// The cause of the trouble, or that the copy is in step.
     pub first: Finding,
-    /// Everything else.
+    /// All other findings.
     pub others: Vec<Finding>,
 }
 
 impl Health {
-    /// The verdict on these facts.
     #[must_use]
     pub fn judge(facts: &Facts) -> Self {
         let mut obstacles = Vec::new();
@@ -156,7 +150,7 @@ impl Health {
         }
     }
 
-    /// One line for each finding; none where all is well.
+    /// One line per finding; empty if the copy is in step without any.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         let first = Some(&self.first).filter(|first| first.reason != IN_STEP);
@@ -165,7 +159,6 @@ impl Health {
     }
 }
 
-/// The reason of the finding that nothing is wrong.
 const IN_STEP: &str = "in_step";
 
 impl Facts {
@@ -174,9 +167,9 @@ impl Facts {
         Some(self.now - self.stored.as_ref()?.watermark?)
     }
 
-    /// The headline where nothing is in the way of syncs: the first of `oddities` belongs to it.
+    /// The finding if nothing obstructs syncs; takes the most important of `oddities` into its headline.
     fn in_step(&self, lag: TimeDelta, oddities: &mut Vec<Finding>) -> Finding {
-        let upto = format!("In step with VDAB up to {} ago", span(lag));
+        let upto = format!("In step with VDAB as of {} ago", span(lag));
         let worth_telling = |finding: &Finding| finding.light > Light::Green;
         if let Some(at) = oddities.iter().position(worth_telling) {
             let odd = oddities.remove(at);
@@ -199,5 +192,4 @@ impl Facts {
     }
 }
 
-/// The reason of the finding that another instance leads.
 const STANDBY: &str = "standby";

@@ -1,6 +1,6 @@
-//! Findings that syncs do not wait for: they pass by themselves, or a person should look or decide.
+//! Findings that do not obstruct syncs: they pass by themselves, or you should look or decide.
 //!
-//! Each headline can follow "In step with VDAB, but ".
+//! Each headline can follow "In step with VDAB as of …, but ".
 
 use super::{Facts, Finding, Light, Role, STANDBY, Stored, limits};
 use crate::model::words::{count, moment, number, span};
@@ -33,7 +33,7 @@ fn amber(reason: &'static str, headline: impl Into<String>) -> Finding {
 
 fn leadership(facts: &Facts, stored: &Stored) -> Option<Finding> {
     if let (Some((leader, _)), Some(rival)) = (&stored.leader, &stored.rival) {
-        let headline = format!("two instances say that they lead: {leader} and {rival}");
+        let headline = format!("two instances act as the leader: {leader} and {rival}");
         return Some(
             amber("two_leaders", headline)
                 .next("Nothing wrong is written, but each spends the whole quota at VDAB")
@@ -42,7 +42,7 @@ fn leadership(facts: &Facts, stored: &Stored) -> Option<Finding> {
     }
     match (&stored.leader, facts.role) {
         (Some((leader, _)), Role::Standby) => {
-            let headline = format!("{leader} leads, this instance stands by");
+            let headline = format!("{leader} leads, this instance is a standby");
             Some(Finding::new(Light::Green, STANDBY, headline))
         }
         (None, _)
@@ -70,23 +70,23 @@ fn held(stored: &Stored) -> Option<Finding> {
         };
         amber("held_deletes", format!("{held} {wait} for your decision"))
             .since(stored.held_since)
-            .next("These CVs stay, and all else is synced")
-            .action("Look at them with `cvsync deletes list`; then approve or discard them")
+            .next("These CVs stay in the database; everything else keeps syncing")
+            .action("Run `cvsync deletes list`, then approve or discard them")
     })
 }
 
 fn parked(facts: &Facts, stored: &Stored) -> Option<Finding> {
     (stored.parked > 0 && stored.parked_for > limits::PARKED).then(|| {
         let headline = format!(
-            "a CV has been parked for {}, of {} in all",
+            "a CV has been parked for {} ({} in all)",
             span(stored.parked_for),
             number(stored.parked)
         );
         amber("parked", headline)
             .since(facts.now - stored.parked_for)
-            .next("It is retried at least once a day, and holds up no other CV")
+            .next("cvsync retries it at least once a day; other CVs do not wait for it")
             .action(
-                "`cvsync parked list` names the reason; docs/runbook.md says what to do about each",
+                "Run `cvsync parked list` for the reason; docs/runbook.md says what to do about each",
             )
     })
 }
@@ -105,11 +105,11 @@ fn overdue(facts: &Facts, stored: &Stored) -> Vec<Finding> {
         found.push(
             amber("reconcile_overdue", headline)
                 .since(at)
-                .next("It is tried again after 20 minutes. Until it succeeds, changes that the syncs missed stay missing")
-                .action("Remove the cause that the log names (`a run failed`), or run `cvsync reconcile`"),
+                .next("cvsync tries again after 20 minutes. Until it succeeds, changes that the syncs missed stay missing")
+                .action("Search the log for `a run failed` and remove the cause, or run `cvsync reconcile`"),
         );
     }
-    // Before the first sync has ended there is nothing to list again.
+    // Before the first sync has finished, no window needs a second listing.
     if !facts.limits.relists || last(Job::Sync).is_none() {
         return found;
     }
@@ -127,8 +127,8 @@ fn overdue(facts: &Facts, stored: &Stored) -> Vec<Finding> {
     };
     found.push(
         relist
-            .next("It is tried again after 20 minutes. Until it succeeds, changes that VDAB shows late may be missing")
-            .action("Remove the cause that the log names (`run=relist`)"),
+            .next("cvsync tries again after 20 minutes. Until it succeeds, changes that VDAB shows late may be missing")
+            .action("Search the log for `run=relist` and remove the cause"),
     );
     found
 }
@@ -137,12 +137,12 @@ fn quiet(stored: &Stored) -> Option<Finding> {
     let (lately, usual) = stored.changes?;
     let usual = usual.filter(|usual| volume::is_quiet(lately, *usual))?;
     let headline = format!(
-        "VDAB listed {lately} changes in six hours, where {usual} are usual at this time of the week"
+        "VDAB listed only {lately} changes in six hours; {usual} are usual at this time of the week"
     );
     Some(
         amber("quiet", headline)
             .next("Nothing is deleted because of a short list")
-            .action("Unless it is a holiday, ask VDAB whether the key has lost its rights"),
+            .action("Unless it is a holiday, ask VDAB whether the key has lost rights"),
     )
 }
 
@@ -177,7 +177,7 @@ fn consumers(stored: &Stored) -> Vec<Finding> {
             span(one.waiting)
         );
         amber("consumer_late", headline)
-            .next("The changes are kept until it has read them")
+            .next("The changes are kept until the consumer has read them")
             .action(if one.is_own {
                 "See docs/runbook.md under CvsyncFeedConsumerBehind".to_owned()
             } else {
@@ -197,12 +197,12 @@ fn unsearchable(stored: &Stored) -> Option<Finding> {
             count(stored.unsearchable, "CV")
         );
         amber("unsearchable", headline)
-            .next("Each is indexed again after its next change")
+            .next("cvsync indexes each again after its next change")
             .action("The table cvsync.cv_unsearchable names them and the cause")
     })
 }
 
-/// Findings from the memory of the leader.
+/// Findings that only the leader's process knows.
 fn remembered(facts: &Facts) -> Vec<Finding> {
     let memory = &facts.leader;
     let mut found = Vec::new();
@@ -211,9 +211,7 @@ fn remembered(facts: &Facts) -> Vec<Finding> {
         statement
             .filter(|trouble| trouble.one_statement)
             .take(1)
-            .map(|trouble| {
-                amber("statement", trouble.message.clone()).next("cvsync tries it again")
-            }),
+            .map(|trouble| amber("statement", trouble.message.clone()).next("cvsync retries it")),
     );
     found.extend(memory.odd_clock.iter().map(|odd| {
         amber("clock", odd.clone())
@@ -221,24 +219,26 @@ fn remembered(facts: &Facts) -> Vec<Finding> {
             .action("Check its time synchronization (NTP)")
     }));
     found.extend(memory.side_errors.iter().map(|error| {
-        amber("side_error", error.clone()).next("It is tried again, and syncs do not wait for it")
+        amber("side_error", error.clone()).next("cvsync retries it; syncs do not wait for it")
     }));
     found.extend(memory.webhook.iter().map(|trouble| {
-        amber("webhook", trouble.clone()).next("The changes are sent again until it takes them")
+        amber("webhook", trouble.clone())
+            .next("cvsync sends the changes again until the receiver accepts them")
     }));
     if let Some(minutes) = memory.narrow_windows {
         let headline = format!(
-            "VDAB refuses windows as wide as CVSYNC_WINDOW, so listing takes more calls: windows have at most {minutes} min"
+            "VDAB rejects windows as wide as CVSYNC_WINDOW, so listing takes more calls: windows have at most {minutes} min"
         );
         found.push(
-            amber("narrow_windows", headline).next("The full width is tried again after a day"),
+            amber("narrow_windows", headline).next("cvsync tries the full width again after a day"),
         );
     }
     if let Some(dropped) = memory.log_lines_dropped {
         let headline = format!("{dropped} log lines were dropped");
         found.push(
-            amber("log_lines_dropped", headline)
-                .action("The reader of the log on stderr is too slow, stuck or gone: restart it"),
+            amber("log_lines_dropped", headline).action(
+                "Restart the log collector: the reader of stderr is too slow, stuck or gone",
+            ),
         );
     }
     if memory.drift > 0 {
@@ -248,7 +248,7 @@ fn remembered(facts: &Facts) -> Vec<Finding> {
         );
         found.push(
             Finding::new(Light::Green, "schema_drift", headline)
-                .next("Nothing is lost by it: the status page lists them"),
+                .next("No data is lost; the status page lists them"),
         );
     }
     found

@@ -120,7 +120,7 @@ fn assert_judged(cases: Vec<(Facts, Expected)>) {
 
 #[test]
 fn copy_in_step_is_green() {
-    let text = "In step with VDAB up to 62 s ago.";
+    let text = "In step with VDAB as of 62 s ago.";
     let standby = with(behind_by(62), |it| it.role = Role::Standby);
     assert_judged(vec![
         (behind_by(62), (GREEN, "in_step", true, true, text)),
@@ -135,7 +135,7 @@ fn copy_in_step_is_green() {
                 "standby",
                 true,
                 true,
-                "In step with VDAB up to 62 s ago; one leads, this instance stands by.",
+                "In step with VDAB as of 62 s ago; one leads, this instance is a standby.",
             ),
         ),
     ]);
@@ -167,7 +167,7 @@ fn copy_that_is_late_is_red_and_ready() {
                 "in_step",
                 true,
                 true,
-                "In step with VDAB up to 17 min ago.",
+                "In step with VDAB as of 17 min ago.",
             ),
         ),
         (
@@ -207,7 +207,7 @@ fn copy_that_is_late_is_red_and_ready() {
                 "behind",
                 true,
                 false,
-                "Behind VDAB by 1 day 1 h. Catching up: 1,234 of about 5,000 CVs, time to go is not known yet.",
+                "Behind VDAB by 1 day 1 h. Catching up: 1,234 of about 5,000 CVs, remaining time not known yet.",
             ),
         ),
     ]);
@@ -229,7 +229,7 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
         it.stored.as_mut().unwrap().leader = None;
     });
     let progress = "First sync: 1,234 of about 5,000 CVs, 2 min to go.";
-    let listing = "First sync: listing what VDAB has.";
+    let listing = "First sync: listing the CVs at VDAB.";
     assert_judged(vec![
         (
             run(running(1_234, 5_000, Some(130))),
@@ -281,7 +281,7 @@ fn only_what_keeps_this_instance_from_working_makes_it_unready() {
     let key = || leader(|it| it.key_refused = Some(gate(refused, 60)));
     let role = |role| with(behind_by(62), |it| it.role = role);
     let here = with(behind_by(62), |it| it.database = Some(trouble(false)));
-    let text = "Waiting for the database: the database cannot be used now: connection refused.";
+    let text = "The database cannot be used now: connection refused.";
     assert_judged(vec![
         (here, (RED, "database", false, false, text)),
         (
@@ -291,7 +291,7 @@ fn only_what_keeps_this_instance_from_working_makes_it_unready() {
                 "database",
                 true,
                 false,
-                "The leader waits for the database: the database cannot be used now: connection refused.",
+                "The leader cannot work: the database cannot be used now: connection refused.",
             ),
         ),
         (
@@ -301,7 +301,7 @@ fn only_what_keeps_this_instance_from_working_makes_it_unready() {
                 "statement",
                 true,
                 true,
-                "In step with VDAB up to 62 s ago, but the database cannot be used now: connection refused",
+                "In step with VDAB as of 62 s ago, but the database cannot be used now: connection refused",
             ),
         ),
         (key(), (RED, "key", false, false, refused)),
@@ -330,7 +330,7 @@ fn only_what_keeps_this_instance_from_working_makes_it_unready() {
                 "stopping",
                 false,
                 false,
-                "Stopping: finishing the work under way.",
+                "Stopping: finishing the current work.",
             ),
         ),
         (
@@ -353,7 +353,7 @@ fn outage_and_quota_are_amber_and_red_once_the_copy_is_late() {
             it.leader.source_down = Some(gate("VDAB failed (503)", 5));
         })
     };
-    let waiting = "Waiting for VDAB, which does not answer as it should (VDAB failed (503)).";
+    let waiting = "VDAB is unavailable (VDAB failed (503)).";
     let quota = |since| leader(|it| it.quota_closed = Some(gate("429", since)));
     assert_judged(vec![
         (down(behind_by(62)), (AMBER, "source", true, true, waiting)),
@@ -367,13 +367,13 @@ fn outage_and_quota_are_amber_and_red_once_the_copy_is_late() {
         ),
         (
             quota(5),
-            (AMBER, "quota", true, true, "Waiting for quota at VDAB."),
+            (AMBER, "quota", true, true, "Waiting for VDAB's rate limit."),
         ),
     ]);
     let health = Health::judge(&down(behind_by(62)));
     assert_eq!(
         health.first.next.unwrap(),
-        "VDAB is asked again in 40 s, and cvsync catches up by itself. The copy is complete up to 2026-11-26T11:58:58Z"
+        "Retrying in 40 s. cvsync then catches up by itself. The copy is complete up to 2026-11-26T11:58:58Z"
     );
     assert_eq!(Health::judge(&quota(5)).first.action, None);
     let long = Health::judge(&quota(31 * 60)).first.action.unwrap();
@@ -382,7 +382,7 @@ fn outage_and_quota_are_amber_and_red_once_the_copy_is_late() {
 
 #[test]
 fn pause_is_told_with_its_reason_and_origin_and_hides_the_lag() {
-    let text = "Paused until somebody resumes it: moving house.";
+    let text = "Paused until somebody resumes: moving house.";
     let late = with(paused(60), |it| {
         it.stored.as_mut().unwrap().watermark = Some(ago(90_000));
     });
@@ -407,7 +407,7 @@ fn pause_is_told_with_its_reason_and_origin_and_hides_the_lag() {
     let action = |since| Health::judge(&paused(since)).first.action.unwrap();
     assert_eq!(
         action(60),
-        "It was begun over HTTP. End it with `cvsync resume`"
+        "It was started over HTTP. End it with `cvsync resume`"
     );
     assert!(action(5 * 3_600).contains("forgotten"));
 }
@@ -420,7 +420,7 @@ fn nobody_leads() {
             it.leaderless_since = since.map(ago);
         })
     };
-    let odd = "In step with VDAB up to 62 s ago, but no instance leads";
+    let odd = "In step with VDAB as of 62 s ago, but no instance leads";
     assert_judged(vec![
         (none(None), (AMBER, "no_leader", true, true, odd)),
         (none(Some(20)), (AMBER, "no_leader", true, true, odd)),
@@ -524,7 +524,7 @@ fn oddity_is_amber_and_the_copy_stays_in_step() {
             health
                 .first
                 .headline
-                .starts_with("In step with VDAB up to ")
+                .starts_with("In step with VDAB as of ")
         );
     }
 }
@@ -554,8 +554,7 @@ fn cause_comes_before_its_effects_and_nothing_is_left_out() {
     );
     let lines = health.reasons();
     assert_eq!(lines.len(), 3);
-    let wanted =
-        "VDAB refuses the key. Since 2026-11-26T11:59:00Z. VDAB is asked again in 40 s. Meanwhile";
+    let wanted = "VDAB refuses the key. Since 2026-11-26T11:59:00Z. Retrying in 40 s. Meanwhile";
     assert!(lines[0].starts_with(wanted), "{}", lines[0]);
 }
 

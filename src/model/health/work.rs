@@ -1,4 +1,4 @@
-//! Findings that are in the way of syncs, the cause before its effects.
+//! Findings that obstruct syncs, the cause before its effects.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,7 +8,7 @@ use crate::model::words::{count, moment, number, span};
 
 pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
     if facts.role == Role::Stopping {
-        let stopping = "Stopping: finishing the work under way.";
+        let stopping = "Stopping: finishing the current work.";
         found.push(Finding::new(Light::Amber, "stopping", stopping).unready(true));
     }
     found.extend(database(facts));
@@ -26,23 +26,33 @@ pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
     }
 }
 
-/// The database cannot be used, here or by the leader. An error of one statement is an oddity.
+/// This process or the leader cannot use the database. An error of a single statement is an oddity.
 fn database(facts: &Facts) -> Option<Finding> {
     let everywhere = |trouble: &&super::Trouble| !trouble.one_statement;
     let here = facts.database.as_ref().filter(everywhere);
     let of_leader = facts.leader.database.as_ref().filter(everywhere);
-    let (whose, trouble) = match (here, of_leader) {
-        (Some(here), _) => ("Waiting for the database", here),
-        (None, leader) => ("The leader waits for the database", leader?),
+    let (headline, trouble) = match (here, of_leader) {
+        (Some(here), _) => (sentence(&here.message), here),
+        (None, leader) => {
+            let leader = leader?;
+            let message = leader.message.trim_end_matches('.');
+            (format!("The leader cannot work: {message}."), leader)
+        }
     };
-    let headline = format!("{whose}: {}.", trouble.message.trim_end_matches('.'));
     Some(
         Finding::new(Light::Red, "database", headline)
             .since(trouble.since)
-            .next("Nothing is lost, and cvsync goes on by itself once the database works")
-            .action("Run `cvsync check`: its line `database` names what is wrong and what to do")
+            .next("No data is lost, and syncing resumes by itself once the database works")
+            .action("Run `cvsync check`: its line `database` says what is wrong and what to do")
             .unready(here.is_some()),
     )
+}
+
+/// An error message as a sentence.
+fn sentence(message: &str) -> String {
+    let mut rest = message.trim_end_matches('.').chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(rest).chain(['.']).collect()
 }
 
 fn key(facts: &Facts) -> Option<Finding> {
@@ -56,9 +66,9 @@ fn key(facts: &Facts) -> Option<Finding> {
                 complete_up_to(facts)
             ))
             .action(if gate.message.contains("CVSYNC_OAUTH_") {
-                "Correct the client id and secret of OAuth. A secret in a file is read again by itself; any other change needs a restart"
+                "Correct CVSYNC_OAUTH_CLIENT_ID and CVSYNC_OAUTH_CLIENT_SECRET. cvsync reads the file of a secret again by itself; any other change needs a restart"
             } else {
-                "Ask VDAB for a new key or subscription. Put the key into the file that CVSYNC_API_KEY_FILE names, or set CVSYNC_API_KEY and restart"
+                "Ask VDAB for a new key, or to renew the subscription. Put the key into the file that CVSYNC_API_KEY_FILE names, or set CVSYNC_API_KEY and restart"
             })
             .unready(facts.role == Role::Leading),
     )
@@ -67,11 +77,11 @@ fn key(facts: &Facts) -> Option<Finding> {
 fn pause(facts: &Facts) -> Option<Finding> {
     let pause = facts.pause.as_ref()?;
     let until = pause.until.map_or_else(
-        || "until somebody resumes it".to_owned(),
+        || "until somebody resumes".to_owned(),
         |until| format!("until {}", moment(until)),
     );
     let begun = pause.begun_by.as_ref();
-    let begun = begun.map_or_else(String::new, |by| format!("It was begun {by}. "));
+    let begun = begun.map_or_else(String::new, |by| format!("It was started {by}. "));
     let reason = pause.reason.trim_end_matches('.');
     let forgotten = if facts.now - pause.since > limits::PAUSE {
         "Was it forgotten? End it with `cvsync resume`"
@@ -89,24 +99,24 @@ fn pause(facts: &Facts) -> Option<Finding> {
 fn source(facts: &Facts) -> Option<Finding> {
     let gate = facts.leader.source_down.as_ref()?;
     let headline = format!(
-        "Waiting for VDAB, which does not answer as it should ({}).",
+        "VDAB is unavailable ({}).",
         gate.message.trim_end_matches('.')
     );
     Some(
         Finding::new(Light::Amber, "source", headline)
             .since(gate.since)
             .next(format!(
-                "{}, and cvsync catches up by itself{}",
+                "{}. cvsync then catches up by itself{}",
                 again(gate, facts.now),
                 complete_up_to(facts)
             ))
-            .action("Wait. If VDAB works elsewhere, run `cvsync check` to test the way from here"),
+            .action("Wait. If VDAB works from elsewhere, run `cvsync check` to test the connection from here"),
     )
 }
 
 fn quota(facts: &Facts) -> Option<Finding> {
     let gate = facts.leader.quota_closed.as_ref()?;
-    let quota = Finding::new(Light::Amber, "quota", "Waiting for quota at VDAB.")
+    let quota = Finding::new(Light::Amber, "quota", "Waiting for VDAB's rate limit.")
         .since(gate.since)
         .next(format!(
             "{}{}",
@@ -115,17 +125,17 @@ fn quota(facts: &Facts) -> Option<Finding> {
         ));
     let is_long = facts.now - gate.since > limits::QUOTA;
     Some(if is_long {
-        quota.action("Set CVSYNC_API_RATE_PER_MINUTE to what VDAB grants, or stop the other program that uses this key")
+        quota.action("Set CVSYNC_API_RATE_PER_MINUTE to the quota that VDAB grants, or stop the other program that uses this key")
     } else {
         quota
     })
 }
 
-/// VDAB is asked again.
+/// When the gate lets the next call pass.
 fn again(gate: &Gate, now: DateTime<Utc>) -> String {
     match gate.again_at - now {
-        wait if wait >= TimeDelta::seconds(1) => format!("VDAB is asked again in {}", span(wait)),
-        _ => "VDAB is being asked again".to_owned(),
+        wait if wait >= TimeDelta::seconds(1) => format!("Retrying in {}", span(wait)),
+        _ => "Retrying now".to_owned(),
     }
 }
 
@@ -136,7 +146,7 @@ fn complete_up_to(facts: &Facts) -> String {
     })
 }
 
-/// Instances run, and none leads. Without any instance, somebody may sync by hand: that is an oddity.
+/// Instances run, and none leads. If none runs, somebody may sync by hand: that is an oddity.
 fn leaderless(facts: &Facts, stored: &Stored) -> Option<Finding> {
     let since = stored.leaderless_since?;
     (facts.now - since > limits::NO_LEADER).then(|| {
@@ -146,9 +156,7 @@ fn leaderless(facts: &Facts, stored: &Stored) -> Option<Finding> {
             "No instance leads, so nothing is synced.",
         )
         .since(since)
-        .action(
-            "Start the daemon. If one runs, its log says why it cannot lead (`cannot try to lead`)",
-        )
+        .action("Start the daemon. If one runs, search its log for `cannot try to lead`")
     })
 }
 
@@ -157,7 +165,7 @@ fn late(facts: &Facts, stored: &Stored) -> Option<Finding> {
     if lag <= facts.limits.lag {
         return None;
     }
-    // A pause was asked for, and with it the lag.
+    // During a pause the lag is expected.
     if facts.pause.is_some() {
         return None;
     }
@@ -197,21 +205,21 @@ fn first_sync(facts: &Facts, stored: &Stored) -> Finding {
     };
     let finding = Finding::new(light, "first_sync", headline);
     if light == Light::Red {
-        finding.action("Run `cvsync check`, and then `cvsync conformance`: they name what is wrong")
+        finding.action("Run `cvsync check`, then `cvsync conformance`: they name the cause")
     } else {
-        finding.next("The copy is complete once the first sync ends")
+        finding.next("The copy is complete once the first sync has finished")
     }
 }
 
 /// `1,234 of about 5,000 CVs, 2 min to go`
 fn progress(run: &UnderWay) -> String {
     if run.expected == 0 {
-        return "listing what VDAB has".to_owned();
+        return "listing the CVs at VDAB".to_owned();
     }
     let eta = run.eta_seconds.and_then(|eta| i64::try_from(eta).ok());
     let eta = eta.and_then(TimeDelta::try_seconds);
     let eta = eta.map_or_else(
-        || "time to go is not known yet".to_owned(),
+        || "remaining time not known yet".to_owned(),
         |eta| format!("{} to go", span(eta)),
     );
     let done = number(run.done);
@@ -225,7 +233,7 @@ fn why(facts: &Facts, stored: &Stored) -> String {
     }
     match (&stored.leader, facts.role) {
         (None, _) => "no instance leads".to_owned(),
-        (Some((leader, _)), Role::Standby) => format!("{leader} leads and does the work"),
+        (Some((leader, _)), Role::Standby) => format!("{leader} leads and syncs"),
         (Some(_), _) => match facts.leader.next_run_at {
             Some(at) if at > facts.now => {
                 format!("the next sync starts in {}", span(at - facts.now))
