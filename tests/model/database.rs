@@ -1,4 +1,4 @@
-//! The database: what is held of each CV, what is parked, the watermark, and who leads.
+//! The database: what is held of each CV, what is parked, the watermark, and what was lost. And who reads of its changes.
 
 use super::rules::{Rule, Rules};
 use super::source::{CVS, Source, Time, Version};
@@ -33,40 +33,89 @@ pub(crate) struct Held {
 pub(crate) struct Database {
     pub held: [Held; CVS],
     pub watermark: Time,
+    /// The server whose commits these are, as far as a run has noticed.
+    pub home: u8,
+    /// When the last loss was noticed. A CV that was last confirmed before is announced when it is confirmed next.
+    pub lost: Option<Time>,
     /// Whether `as_of` of any CV ever went back. The real database does not know.
     pub went_back: bool,
 }
 
+/// One who reads each change as soon as it is committed, and keeps the number of the last.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Reader {
+    /// Which state it has of each CV.
+    pub has: [Version; CVS],
+    /// How many changes it has seen of those that a failover would take back now.
+    pub ahead: u8,
+    /// How many changes have a number that it has passed already, since numbers come back.
+    pub deaf: u8,
+}
+
+impl Reader {
+    fn hear(&mut self, cv: usize, version: Version) {
+        if self.deaf > 0 {
+            self.deaf -= 1;
+        } else {
+            self.has[cv] = version;
+        }
+    }
+}
+
 impl Database {
-    /// One answer, in one transaction.
-    pub(crate) fn write(&mut self, rules: Rules, source: &Source, cv: usize, answer: Answer) {
+    /// One answer, in one transaction; true if it leaves a row in the feed.
+    pub(crate) fn write(
+        &mut self,
+        rules: Rules,
+        source: &Source,
+        reader: &mut Reader,
+        cv: usize,
+        answer: Answer,
+    ) -> bool {
         let held = &mut self.held[cv];
         let version = match answer.learnt {
             Learnt::State(version) => version,
             Learnt::Unreadable => {
                 held.parked = held.parked.max(Some(answer.as_of));
-                return;
+                return false;
             }
         };
         let newer = held.as_of > Some(answer.as_of);
         if newer && rules.keep(Rule::GuardByAsOf) {
-            return;
+            return false;
         }
         if held.parked <= Some(answer.as_of) || !rules.keep(Rule::ParkedIsOrderedToo) {
             held.parked = None;
         }
-        let unchanged =
-            held.as_of.is_some() && source.content(cv, held.version) == source.content(cv, version);
+        let same = source.content(cv, held.version) == source.content(cv, version);
+        let unchanged = held.as_of.is_some() && same;
         held.version = version;
         if unchanged && !rules.keep(Rule::UnchangedMovesAsOf) {
-            return;
+            return false;
         }
         self.went_back |= newer;
+        let before_loss = self.lost.is_some() && held.as_of <= self.lost;
         held.as_of = Some(answer.as_of);
+        let announced = !same || (before_loss && rules.keep(Rule::AnnouncedAfterALoss));
+        if announced {
+            reader.hear(cv, version);
+        }
+        announced
     }
 
     /// The watermark moves; never back.
-    pub(crate) fn settle(&mut self, tot: Time) {
+    pub(crate) fn settle(&mut self, rules: Rules, tot: Time) {
         self.watermark = self.watermark.max(tot);
+        if self.lost < Some(self.watermark) && !rules.keep(Rule::AnnouncedHoweverLate) {
+            self.lost = None;
+        }
+    }
+
+    /// A run finds that another server's commits are here than before.
+    pub(crate) fn notice(&mut self, server: u8, now: Time) {
+        if self.home != server {
+            self.home = server;
+            self.lost = Some(now);
+        }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Instance {
 pub(crate) struct Run {
     van: Time,
     tot: Time,
+    /// The server that it began with.
+    pub server: u8,
     pub listing: Listing,
     pub tasks: [Task; CVS],
 }
@@ -45,7 +47,12 @@ pub(crate) enum Task {
 
 impl Run {
     /// Plans the window from the watermark on, and takes up what is parked.
-    pub(crate) fn plan(rules: Rules, source: &Source, database: &Database) -> Option<Self> {
+    pub(crate) fn plan(
+        rules: Rules,
+        source: &Source,
+        database: &Database,
+        server: u8,
+    ) -> Option<Self> {
         let lag = if rules.keep(Rule::EndsBehindNow) {
             LAG
         } else {
@@ -55,6 +62,7 @@ impl Run {
         (database.watermark < tot).then(|| Self {
             van: database.watermark,
             tot,
+            server,
             listing: Listing::First,
             tasks: database.held.map(|held| match held.parked {
                 Some(_) => Task::Fetch,

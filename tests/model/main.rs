@@ -30,6 +30,7 @@ const ONE_CV: World = World {
     end: 3,
     unreadable: 0,
     instances: 2,
+    failovers: 0,
 };
 
 /// Two instances, and an answer that cannot be read.
@@ -54,6 +55,33 @@ const TWO_BY_TWO: World = World {
     ..ONE_CV
 };
 
+/// One instance, and a standby that lags and takes over.
+const FAILOVER: World = World {
+    changes: 2,
+    instances: 1,
+    end: 4,
+    failovers: 1,
+    ..ONE_CV
+};
+
+/// The same with a second CV, and with a second instance.
+const FAILOVER_WITH_TWO_CVS: World = World {
+    cvs: 2,
+    end: 3,
+    ..FAILOVER
+};
+const FAILOVER_WITH_TWO_INSTANCES: World = World {
+    instances: 2,
+    end: 3,
+    ..FAILOVER
+};
+
+/// Two failovers.
+const FAILOVERS: World = World {
+    failovers: 2,
+    ..FAILOVER
+};
+
 /// Everything at once, for those who have minutes.
 const LARGE: World = World {
     unreadable: 1,
@@ -63,6 +91,7 @@ const LARGE: World = World {
 
 const HELD: &str = "what changed last before the watermark is held, or parked";
 const AT_REST: &str = "once all is at rest, the database equals the source";
+const READER: &str = "once all is at rest, a reader of the feed has what the source has";
 
 fn holds(world: World) {
     let begun = Instant::now();
@@ -124,9 +153,22 @@ fn the_lease_takes_nothing_away() {
 }
 
 #[test]
+fn lost_commits_are_made_good() {
+    holds(FAILOVER);
+    holds(FAILOVER_WITH_TWO_CVS);
+    holds(FAILOVER_WITH_TWO_INSTANCES);
+    holds(FAILOVERS);
+}
+
+#[test]
 #[ignore = "takes minutes and gigabytes"]
 fn the_design_holds_in_a_large_world() {
     holds(LARGE);
+    holds(World {
+        changes: 3,
+        failovers: 2,
+        ..FAILOVER
+    });
 }
 
 #[test]
@@ -167,4 +209,24 @@ fn a_detail_call_is_needed_while_the_source_is_unsettled() {
 #[test]
 fn the_watermark_must_not_run_ahead_of_the_writes() {
     assert_eq!(without(Rule::DurableFirst, TWO_CVS), HELD);
+}
+
+#[test]
+fn a_run_must_not_go_on_after_the_database_lost_commits() {
+    assert_eq!(without(Rule::LostHistoryIsNoticed, FAILOVER), HELD);
+}
+
+#[test]
+fn a_reader_that_saw_lost_changes_hears_of_what_is_confirmed() {
+    assert_eq!(without(Rule::AnnouncedAfterALoss, FAILOVER), READER);
+}
+
+#[test]
+fn a_cv_that_changes_meanwhile_is_confirmed_after_the_watermark_has_passed_the_loss() {
+    assert_eq!(without(Rule::AnnouncedHoweverLate, FAILOVER), READER);
+}
+
+#[test]
+fn a_number_that_comes_back_is_not_read() {
+    assert_eq!(without(Rule::NumbersNeverComeBack, FAILOVER), READER);
 }

@@ -19,6 +19,14 @@ pub(crate) enum Rule {
     SkipBehindLag,
     /// The watermark moves when what lies before it is durable.
     DurableFirst,
+    /// A run ends if the database has lost commits since it began.
+    LostHistoryIsNoticed,
+    /// A CV that was last confirmed before a loss is announced when it is confirmed next, changed or not.
+    AnnouncedAfterALoss,
+    /// However late that is: not only until the watermark has passed the moment at which the loss was noticed.
+    AnnouncedHoweverLate,
+    /// Changes after a loss have higher numbers than the lost ones.
+    NumbersNeverComeBack,
 }
 
 /// The design, less one rule at most; with the lease or without.

@@ -1,7 +1,7 @@
 //! A source, a database and two instances: what can happen to them in which order, and what must never be.
 
 use super::check::Model;
-use super::database::{Answer, Database, Learnt};
+use super::database::{Answer, Database, Learnt, Reader};
 use super::instance::{Instance, Listing, Run, Task};
 use super::rules::{Rule, Rules};
 use super::source::{CVS, Content, LAG, Source, Time};
@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub unreadable: u8,
     /// Instances that take part.
     pub instances: usize,
+    /// How often a standby that lags may take over.
+    pub failovers: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +30,11 @@ pub(crate) struct State {
     database: Database,
     instances: [Instance; 2],
     unreadable: u8,
+    /// The state of a standby that receives nothing more.
+    standby: Option<Database>,
+    /// How many servers there were before this one.
+    server: u8,
+    reader: Reader,
 }
 
 /// Something happens. The instances are told apart by their order in the state, and that changes.
@@ -45,6 +52,8 @@ pub(crate) enum Step {
     Writes(usize, usize, Answer),
     Settles(usize, Time),
     Dies(usize),
+    StandbyStopsReceiving,
+    StandbyTakesOver,
 }
 
 impl Model for World {
@@ -57,11 +66,15 @@ impl Model for World {
             database: Database::default(),
             instances: Default::default(),
             unreadable: 0,
+            standby: None,
+            server: 0,
+            reader: Reader::default(),
         }
     }
 
     fn steps(&self, state: &State, mut to: impl FnMut(Step, State)) {
         self.source_steps(state, &mut to);
+        self.failover_steps(state, &mut to);
         for at in 0..self.instances {
             self.instance_steps(state, at, &mut |step, mut next| {
                 // They are the same program: it does not matter which of them is in which state.
@@ -96,8 +109,12 @@ impl Model for World {
         let rest = self.at_rest(*state);
         for (cv, held) in rest.database.held.iter().enumerate() {
             let held = rest.source.content(cv, held.version);
-            if held != rest.source.content(cv, rest.source.visible(cv)) {
+            let visible = rest.source.content(cv, rest.source.visible(cv));
+            if held != visible {
                 return Some("once all is at rest, the database equals the source");
+            }
+            if rest.source.content(cv, rest.reader.has[cv]) != visible {
+                return Some("once all is at rest, a reader of the feed has what the source has");
             }
         }
         None
@@ -126,6 +143,28 @@ impl World {
         }
     }
 
+    /// The database loses every commit since the standby has stopped receiving.
+    fn failover_steps(&self, state: &State, to: &mut impl FnMut(Step, State)) {
+        if state.server == self.failovers {
+            return;
+        }
+        let mut next = *state;
+        match state.standby {
+            None => {
+                next.standby = Some(state.database);
+                to(Step::StandbyStopsReceiving, next);
+            }
+            Some(database) => {
+                next.standby = None;
+                next.database = database;
+                next.server += 1;
+                next.reader.deaf = next.reader.ahead;
+                next.reader.ahead = 0;
+                to(Step::StandbyTakesOver, next);
+            }
+        }
+    }
+
     fn instance_steps(&self, state: &State, at: usize, to: &mut impl FnMut(Step, State)) {
         let instance = state.instances[at];
         let with = |run| {
@@ -143,8 +182,12 @@ impl World {
                 });
                 next.instances[at].leads = true;
                 to(Step::TakesLease(at), next);
-            } else if let Some(run) = Run::plan(self.rules, &state.source, &state.database) {
-                to(Step::Plans(at), with(Some(run)));
+            } else if let Some(run) =
+                Run::plan(self.rules, &state.source, &state.database, state.server)
+            {
+                let mut next = with(Some(run));
+                notice(&mut next);
+                to(Step::Plans(at), next);
             }
             return;
         };
@@ -181,10 +224,11 @@ impl World {
                 Task::Write(answer) => {
                     let mut next = does(Task::Nothing);
                     let answer = self.stamped(answer, &state.source);
-                    if self.fenced_off(instance) {
+                    if self.steps_down(state, instance) {
                         next.instances[at].run = None;
+                        notice(&mut next);
                     } else {
-                        next.database.write(self.rules, &state.source, cv, answer);
+                        self.write(&mut next, cv, answer);
                     }
                     to(Step::Writes(at, cv, answer), next);
                 }
@@ -194,18 +238,38 @@ impl World {
             && (state.database.watermark < tot || run.tasks == [Task::Nothing; CVS])
         {
             let mut next = *state;
-            if self.fenced_off(instance) || run.tasks == [Task::Nothing; CVS] {
+            let steps_down = self.steps_down(state, instance);
+            if steps_down || run.tasks == [Task::Nothing; CVS] {
                 next.instances[at].run = None;
             }
-            if !self.fenced_off(instance) {
-                next.database.settle(tot);
+            if steps_down {
+                notice(&mut next);
+            } else {
+                next.database.settle(self.rules, tot);
             }
             to(Step::Settles(at, tot), next);
         }
     }
 
-    fn fenced_off(&self, instance: Instance) -> bool {
-        self.rules.fenced && !instance.leads
+    /// Whether the database refuses what this instance writes: another one leads, or commits were lost since its run began.
+    fn steps_down(&self, state: &State, instance: Instance) -> bool {
+        let fenced_off = self.rules.fenced && !instance.leads;
+        let lost = instance.run.is_some_and(|run| run.server != state.server);
+        fenced_off || (lost && self.rules.keep(Rule::LostHistoryIsNoticed))
+    }
+
+    fn write(&self, state: &mut State, cv: usize, answer: Answer) {
+        let State {
+            source,
+            database,
+            reader,
+            ..
+        } = state;
+        let announced = database.write(self.rules, source, reader, cv, answer);
+        // Without the rule, the numbers of these come back.
+        if announced && state.standby.is_some() && !self.rules.keep(Rule::NumbersNeverComeBack) {
+            state.reader.ahead += 1;
+        }
     }
 
     fn stamped(&self, answer: Answer, source: &Source) -> Answer {
@@ -223,10 +287,12 @@ impl World {
     /// responses that they still hold.
     fn at_rest(&self, mut state: State) -> State {
         state.source = state.source.at_rest();
-        let (source, database) = (&state.source, &mut state.database);
-        if let Some(mut run) = Run::plan(self.rules, source, database) {
+        let source = state.source;
+        notice(&mut state);
+        let plan = Run::plan(self.rules, &source, &state.database, state.server);
+        if let Some(mut run) = plan {
             while run.listing != Listing::Done {
-                run.list(self.rules, source, database);
+                run.list(self.rules, &source, &state.database);
             }
             for (cv, task) in run.tasks.into_iter().enumerate() {
                 let answer = match task {
@@ -237,24 +303,30 @@ impl World {
                         learnt: Learnt::State(source.visible(cv)),
                     },
                 };
-                database.write(self.rules, source, cv, answer);
+                self.write(&mut state, cv, answer);
             }
-            database.settle(source.now - LAG);
+            state.database.settle(self.rules, source.now - LAG);
         }
         for instance in state.instances {
+            if self.rules.fenced || self.steps_down(&state, instance) {
+                continue;
+            }
             for (cv, task) in instance
                 .run
                 .iter()
                 .flat_map(|run| run.tasks.into_iter().enumerate())
             {
-                if let Task::Write(answer) = task
-                    && !self.rules.fenced
-                {
-                    let answer = self.stamped(answer, source);
-                    database.write(self.rules, source, cv, answer);
+                if let Task::Write(answer) = task {
+                    let answer = self.stamped(answer, &source);
+                    self.write(&mut state, cv, answer);
                 }
             }
         }
         state
     }
+}
+
+/// Whoever meets a server that the database does not name as its own records a loss.
+fn notice(state: &mut State) {
+    state.database.notice(state.server, state.source.now);
 }
