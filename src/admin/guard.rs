@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_token_opens() {
+    fn only_the_admin_token_is_accepted() {
         let guard = guard("127.0.0.1:8080", Some("sesame"));
         let knows = |value| guard.knows(&headers(&[(AUTHORIZATION, value)]));
         assert!(knows("Bearer sesame"));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_nothing_opens() {
+    fn without_a_configured_token_nothing_is_accepted() {
         let guard = guard("127.0.0.1:8080", None);
         for value in ["Bearer ", "Bearer x", ""] {
             assert!(!guard.knows(&headers(&[(AUTHORIZATION, value)])));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_only_this_machine_s_names() {
+    fn loopback_accepts_only_names_of_this_machine() {
         let guard = guard("127.0.0.1:8080", None);
         let ours = |host| guard.is_host_ours(&headers(&[(HOST, host)]));
         for host in [
@@ -234,14 +234,14 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_any_name_but_one() {
+    fn other_addresses_accept_any_single_host() {
         let guard = guard("0.0.0.0:8080", None);
         assert!(guard.is_host_ours(&headers(&[(HOST, "cvsync.example:8080")])));
         assert!(!guard.is_host_ours(&HeaderMap::new()));
     }
 
     #[test]
-    fn another_site_is_told_by_its_origin_or_by_the_browser() {
+    fn another_site_is_recognised_by_origin_or_fetch_metadata() {
         let cross = |pairs: &[(HeaderName, &str)]| {
             let mut all = vec![(HOST, "127.0.0.1:8080")];
             all.extend_from_slice(pairs);

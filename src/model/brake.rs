@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_and_a_floor() {
+    fn brake_holds_deletes_above_the_share_and_the_floor() {
         assert!(!holds(50, 0, 0, 60), "few rows never need a person");
         assert!(!holds(25, 25, 0, 25));
         assert!(holds(26, 25, 0, 200));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_waits_too_until_a_person_decides() {
+    fn once_a_delete_is_held_all_further_ones_are() {
         assert!(holds(1, 0, 1, 1_000_000));
     }
 }

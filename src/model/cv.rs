@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_field_order_is_no_change() {
+    fn field_order_does_not_change_the_hash() {
         let one = read(r#"{"cvId":"x","a":{"b":1,"c":[{}]}}"#).unwrap().1;
         let other = read(r#"{ "a": {"c":[{}], "b":1}, "cvId":"x"}"#).unwrap().1;
         assert_eq!(one, other);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_jsonb_refuses_is_refused_here() {
+    fn documents_that_jsonb_rejects_are_rejected() {
         for (body, why) in [
             (r#"{"cvId":"x","a":"\u0000"}"#, Unreadable::Unstorable),
             (r#"{"cvId":"x","\u0000":1}"#, Unreadable::Unstorable),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_canonical_form_is_no_longer_than_the_answer() {
+    fn canonical_form_is_at_most_as_long_as_the_response() {
         for text in [
             r"\u00e9\u0041\ud83d\ude00",
             r"\u0001\u001f\n",
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn status_and_date_that_are_none_stay_in_the_document_alone() {
+    fn invalid_status_and_date_stay_in_the_document_only() {
         let long = "X".repeat(101);
         for (status, date) in [
             ("7", r#""0000-01-01""#),
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn excluded_places_are_gone_and_status_and_date_are_still_known() {
+    fn exclusions_remove_parts_but_keep_status_and_date() {
         let pointers = [
             "/status",
             "/p/e~1mail",
@@ -331,14 +331,14 @@ mod tests {
     }
 
     #[test]
-    fn pointers_that_are_none_are_refused() {
+    fn invalid_pointers_are_rejected() {
         for text in ["", "a/b", "/a~2", "/a~"] {
             assert_eq!(JsonPointer::parse(text), None, "{text:?}");
         }
     }
 
     #[test]
-    fn ids_that_are_no_uuid_are_refused() {
+    fn ids_other_than_uuids_are_rejected() {
         for text in [
             "",
             "NOT_FOUND",

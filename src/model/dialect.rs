@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_ours_until_it_is_told() {
+    fn names_are_the_contracts_unless_set() {
         let mut names = Names::default();
         assert_eq!(names.of("document.cvId"), "cvId");
         names.set("van", "van");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_contracts_instant_is_the_default() {
+    fn default_time_format_is_the_contracts() {
         let (dialect, window) = (
             Dialect::default(),
             window(1_700_000_000_123, 1_700_000_001_000),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_counted_from_what_is_known() {
+    fn page_numbers_follow_the_paging_setting() {
         let numbers = |offset| {
             let of = |(_, paging): &(_, Paging)| paging.number(offset, 100);
             Paging::ALL.iter().map(of).collect::<Vec<_>>()

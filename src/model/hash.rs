@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hash_is_the_one_that_databases_hold() {
+    fn hash_matches_those_in_existing_databases() {
         assert_eq!(
             hex(&sha256(b"")),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn vdabs_own_documents_are_as_the_contract_has_them() {
+    fn documents_of_vdab_match_the_contract() {
         for text in [
             include_str!("../../tests/it/seed/cv.json"),
             include_str!("../../tests/it/seed/cv-in-part.json"),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn each_place_is_told_once_and_at_most_a_hundred_are() {
+    fn each_place_is_reported_once_and_at_most_a_hundred_are() {
         let same: Vec<_> = (0..5_000).map(|n| json!({"loon": n})).collect();
         assert_eq!(found(&json!({"ervaringen": same})).len(), 1);
         let fields = (0..5_000_u32).map(|n| {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_named_and_what_could_be_somebodys_name_is_not() {
+    fn new_fields_are_named_unless_they_could_be_personal_data() {
         let document = json!({
             "cvId": 7,
             "status": null,

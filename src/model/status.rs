@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_configured_words_say_something() {
+    fn only_configured_words_have_a_meaning() {
         let words = StatusWords {
             live: vec!["OPEN".into()],
             gone: vec!["VERWIJDERD".into(), "GESLOTEN".into()],

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn far_below_the_usual() {
+    fn less_than_a_tenth_of_the_usual_is_quiet() {
         assert_eq!(usual(&[300, 320, 280, 310]), Some(300));
         assert!(is_quiet(0, 300) && is_quiet(29, 300));
         assert!(!is_quiet(31, 300));
@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_is_known() {
+    fn few_weeks_or_changes_give_no_verdict() {
         assert_eq!(usual(&[]), None);
         assert_eq!(usual(&[500, 0, 0, 0]), None, "one week is no custom");
         assert!(!is_quiet(0, 12), "a quiet hour is quiet");

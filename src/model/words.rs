@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_a_person_reads_them() {
+    fn numbers_and_spans_have_units_and_separators() {
         for (n, text) in [
             (0, "0"),
             (999, "999"),

@@ -53,7 +53,7 @@ mod tests {
     use crate::telemetry::Metrics;
 
     #[test]
-    fn the_page_about_metrics_lists_them_all_and_no_others() {
+    fn docs_list_exactly_the_metrics_that_exist() {
         let metrics = Metrics::with_one_of_each();
         for gauge in gauges() {
             metrics.watch(gauge.name, gauge.unit, gauge.help, || one(1.0));

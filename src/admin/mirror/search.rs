@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_that_is_served_has_the_parameters_that_are_read() {
+    fn openapi_has_exactly_the_parameters_that_are_read() {
         let document: Value = serde_json::from_str(super::super::OPENAPI).unwrap();
         let parameters = document["paths"]["/kandidaten"]["get"]["parameters"]
             .as_array()

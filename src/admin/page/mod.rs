@@ -176,10 +176,10 @@ fn main(view: &View) -> Markup {
                 @if let Some(since) = first.since {
                     p { "Since " (view.now.time(since)) ", " (view.now.ago(since)) "." }
                 }
-                @if let Some(next) = &first.next { p { "Next: " (next) "." } }
-                @if let Some(action) = &first.action { p { strong { "Do: " } (action) "." } }
+                @if let Some(next) = &first.next { p { "Next: " (words::marked(next)) "." } }
+                @if let Some(action) = &first.action { p { strong { "Do: " } (words::marked(action)) "." } }
                 @if !others.is_empty() {
-                    ul #reasons { @for finding in others { li { (finding) } } }
+                    ul #reasons { @for finding in others { li { (words::marked(&finding.to_string())) "." } } }
                 }
             }
             (sections::figures(view))

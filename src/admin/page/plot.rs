@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_a_gap_and_what_is_the_same_is_one_step() {
+    fn missing_values_are_a_gap_and_equal_values_are_one_step() {
         let plot = plot(
             vec![Some(0.0), Some(0.0), None, Some(10.0)],
             Scale::Linear(10.0),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn scales() {
+    fn scales_map_values_to_shares_of_the_height() {
         let log = Scale::Log(10.0, 1_000.0);
         assert!((log.share(100.0) - 0.5).abs() < 1e-9);
         assert!(log.share(0.0).abs() < 1e-9);

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_run_for_a_day_gets_a_shorter_plot() {
+    fn history_of_less_than_a_day_gets_a_shorter_plot() {
         for (known, hours) in [(30, 1), (90, 6), (1_440, 24)] {
             let history = minutes(0..known);
             let steps = Steps::new(&history, now());
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_alone_that_is_missing_is_no_gap_and_two_are() {
+    fn one_missing_minute_is_filled_and_two_are_a_gap() {
         let mut history = minutes(0..60);
         history.retain(|minute| ![10, 20, 21].contains(&minute.calls));
         let steps = Steps::new(&history, now());
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn in_words_too() {
+    fn plots_are_also_described_in_words() {
         let plots = plots(&minutes(0..1_440), now(), TimeDelta::minutes(16), 2_000).into_string();
         assert!(plots.contains("at most 24 min, at 13:01"), "{plots}");
         assert!(

@@ -1,4 +1,4 @@
-//! Times as the page shows them.
+//! Times and text as the page shows them.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -12,6 +12,15 @@ pub(super) struct Now {
     /// VDAB's time.
     pub at: DateTime<Utc>,
     pub zone: Tz,
+}
+
+/// Text in which `code` between backticks becomes an element.
+pub(super) fn marked(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 impl Now {

@@ -177,7 +177,7 @@ impl Facts {
             return Finding { headline, ..odd };
         }
         let next = self.leader.next_run_at.filter(|at| *at > self.now);
-        let next = next.map(|at| format!("The next sync starts in {}", span(at - self.now)));
+        let next = next.map(|at| format!("Sync in {}", span(at - self.now)));
         let standby = oddities
             .iter()
             .position(|finding| finding.reason == STANDBY);

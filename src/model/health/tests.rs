@@ -381,7 +381,7 @@ fn outage_and_quota_are_amber_and_red_once_the_copy_is_late() {
 }
 
 #[test]
-fn pause_is_told_with_its_reason_and_origin_and_hides_the_lag() {
+fn pause_shows_its_reason_and_origin_and_hides_the_lag() {
     let text = "Paused until somebody resumes: moving house.";
     let late = with(paused(60), |it| {
         it.stored.as_mut().unwrap().watermark = Some(ago(90_000));
@@ -413,7 +413,7 @@ fn pause_is_told_with_its_reason_and_origin_and_hides_the_lag() {
 }
 
 #[test]
-fn nobody_leads() {
+fn missing_leader_is_red_once_a_standby_should_have_taken_over() {
     let none = |since: Option<i64>| {
         stored(|it| {
             it.leader = None;
@@ -530,7 +530,7 @@ fn oddity_is_amber_and_the_copy_stays_in_step() {
 }
 
 #[test]
-fn new_field_at_vdab_is_told_and_stays_green() {
+fn new_field_at_vdab_is_reported_and_stays_green() {
     let health = Health::judge(&leader(|it| it.drift = 2));
     assert_eq!((health.light, health.first.reason), (GREEN, "in_step"));
     let told = health.reasons().join("\n");
@@ -559,7 +559,7 @@ fn cause_comes_before_its_effects_and_nothing_is_left_out() {
 }
 
 #[test]
-fn memory_of_another_version_is_read_as_far_as_it_is_known() {
+fn unknown_fields_in_the_memory_of_another_version_are_ignored() {
     let json = r#"{"webhook": "413", "of_a_later_version": {"x": 1}}"#;
     let memory: Memory = serde_json::from_str(json).unwrap();
     assert_eq!(memory.webhook.as_deref(), Some("413"));
