@@ -152,7 +152,7 @@ async fn every_panel_of_the_dashboard_has_data() {
     assert!(unanswered.len() > 40);
     let begun = Instant::now();
     for look in 0.. {
-        // Now and then the database goes away, for longer than the lease goes without being renewed.
+        // From time to time the database is unreachable, for longer than a lease holds without renewal.
         proxy.set(if look % 30 >= 24 {
             Trouble::Down
         } else {
@@ -335,7 +335,7 @@ async fn a_mass_of_deletes_is_cvsync_deletes_held() {
         let ids: Vec<_> = w.live_ids().take(1_200).collect();
         assert!(ids.into_iter().all(|id| w.remove(id)));
     });
-    // On a slow machine so many deletes take longer than one may, as time runs here.
+    // On a slow machine, this many deletes take longer than one delete may take at this test's pace.
     let held = &["CvsyncDeletesHeld"];
     until_firing(
         &watched.prometheus,
@@ -488,7 +488,6 @@ async fn a_log_that_cannot_be_written_and_a_wrong_clock_alert() {
     assert_eq!(watched.daemon.get("/livez").await.unwrap().0, 200);
 }
 
-/// A rule that nobody proves is a wish.
 #[test]
 fn each_rule_has_a_test_here() {
     let tests = include_str!("alerts.rs");

@@ -249,7 +249,7 @@ fn imports(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The parts between those commas that stand in no inner braces.
+/// The parts between commas outside of inner braces.
 fn outside_braces(list: &str) -> Vec<&str> {
     let mut depth = 0;
     list.split(|c| {

@@ -369,7 +369,7 @@ async fn a_detail_that_fails_in_passing_is_asked_for_again() {
 
 #[tokio::test]
 async fn quirks_can_come_together() {
-    // Without a status only the detail tells what is gone, and without the name of its message an error proves nothing.
+    // Without a status only the detail call shows that a CV is gone, and without the name of its message an error proves nothing.
     let mut world = world(vec![
         Quirk::NoStatus,
         Quirk::ErrorFields,

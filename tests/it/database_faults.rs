@@ -191,7 +191,7 @@ async fn a_read_only_replica_is_not_taken_for_the_database() {
     end_sessions(&world).await;
     run.until_trouble("25006").await;
     world.assert_watermark_is_honest().await;
-    // A fail-over: whoever connects now reaches the primary, and old connections still lead to the replica.
+    // A failover: new connections reach the primary, old ones still lead to the replica.
     set_for_database(&world, "reset default_transaction_read_only").await;
     run.ended().await.unwrap();
     assert_nothing_lost_or_done_twice(&world).await;
@@ -240,7 +240,7 @@ async fn rows_that_somebody_else_holds_for_too_long_are_tried_again() {
 #[tokio::test]
 async fn a_deadlock_with_another_writer_is_tried_again() {
     let world = World::new(60).await;
-    // PostgreSQL looks once in each wait, after this time: the circle has to be closed by then.
+    // PostgreSQL checks for a deadlock once per wait, after this time: both locks must be taken by then.
     set_for_database(&world, "set deadlock_timeout = '5s'").await;
     for _ in 0..10 {
         if meets_a_deadlock(&world).await {
@@ -341,7 +341,7 @@ async fn as_ordinary_user(mut world: World) -> World {
     world
 }
 
-/// A mistake by hand: the sync says what is wrong, tries seldom, parks nothing, and goes on once it is put right.
+/// A mistake by hand: the sync reports it, retries with growing pauses, parks nothing, and continues once it is corrected.
 async fn is_waited_for(world: &World, mistake: &str, says: [&str; 2], remedy: &str) {
     some_changes(world, 10).await;
     sqlx::raw_sql(AssertSqlSafe(mistake.to_owned()))

@@ -13,7 +13,7 @@ use crate::running::until;
 use crate::tls::Authority;
 use crate::world::open_folder;
 
-/// A server with a certificate, and whoever issued it.
+/// A server with a certificate, and the certificate of its issuer.
 struct Server {
     authority: Authority,
     cluster: Cluster,
@@ -147,7 +147,7 @@ async fn server_is_verified_as_libpq_would_and_a_refusal_says_why() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("no root certificates"), "{stderr}");
 
-    // A weaker mode for a remote host is told, once.
+    // A weaker mode for a remote host is logged once.
     let url = leak(server.url("0.0.0.0", "sslmode=require"));
     let (code, _, stderr) = output(&["status"], [("CVSYNC_DATABASE_URL", url)]).await;
     let warned = stderr.matches("certificate is not verified").count();
@@ -158,7 +158,7 @@ async fn server_is_verified_as_libpq_would_and_a_refusal_says_why() {
     server.authority.issue("localhost", -1);
     server.install().await;
     server.run("select pg_reload_conf()").await;
-    until("the expired certificate is told", async || {
+    until("the expired certificate is reported", async || {
         let said = server.said("localhost", &right).await;
         said.is_err_and(|refusal| refusal.contains("has expired; renew it"))
     })

@@ -186,7 +186,7 @@ async fn a_file_appears_whole_or_not_at_all() {
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(left(), 1);
 
-    // Another one is at it: neither publishes what the other has not finished. What a killed one left is in nobody's way.
+    // A second export runs: neither publishes the other's unfinished file. The file of a killed export does not disturb.
     let partial = folder.path().join(".regio.csv.partial");
     let other = std::fs::File::create(&partial).unwrap();
     other.lock().unwrap();

@@ -1,4 +1,4 @@
-//! The change feed: nobody who reads it in order misses a row, whoever writes at the same time.
+//! The change feed: a consumer that reads it in order misses no row, however many writers there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -355,7 +355,7 @@ async fn what_is_stored_can_be_searched_for_soon_and_what_is_gone_at_once() {
     );
     world.until_searchable().await;
     assert_eq!(world.count(wrong).await, 0);
-    // Dropped by somebody, it begins anew.
+    // After somebody has dropped it, it registers again.
     let drop = "delete from cvsync.feed_consumer; update cvsync.cv_search set codes = '{}'";
     sqlx::raw_sql(drop).execute(&world.database).await.unwrap();
     until("all is taken up once more", async || {

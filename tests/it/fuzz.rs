@@ -1,4 +1,4 @@
-//! The fuzz targets of `fuzz/`, for some seconds: each on its corpus, on pieces of it put together anew, and on noise.
+//! The fuzz targets of `fuzz/`, for some seconds: each on its corpus, on recombined pieces of it, and on noise.
 
 #[path = "../../fuzz/fuzz_targets/targets.rs"]
 mod targets;

@@ -14,7 +14,7 @@ use crate::proxy::{Proxy, Trouble};
 use crate::running::Running;
 use crate::world::World;
 
-/// How many histories are played where nobody says otherwise.
+/// Number of histories, unless `CVSYNC_TEST_HISTORIES` gives another.
 const HISTORIES: u64 = 32;
 
 /// As many at once as a small machine bears.
@@ -151,7 +151,7 @@ impl History {
                     (0..=4, Some(id)) => assert!(world.update(id)),
                     (5 | 6, Some(id)) => assert!(world.remove(id)),
                     (7, Some(id)) => {
-                        // Touched: listed anew, as it was.
+                        // Touched: listed again without a change.
                         let (document, now) = (world.document(id).unwrap(), world.now());
                         world.put(id, document, now);
                     }

@@ -151,7 +151,7 @@ async fn a_leader_that_dies_is_replaced_within_15_seconds() {
     let died = Instant::now();
     first.kill().await;
     let (mut late, tick) = (Duration::ZERO, Duration::from_millis(50));
-    // By as much as this machine stands still, the daemon may be late as well.
+    // The daemon may be late by the time for which this machine stalls.
     let stands_still = async {
         loop {
             let begun = Instant::now();
@@ -345,7 +345,7 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
         stdout.starts_with("paused until `cvsync resume`: b"),
         "{stdout}"
     );
-    // One that has ended stands in nobody's way.
+    // A pause that has ended does not matter.
     let mut tx = transaction(&url).await.unwrap();
     let ended = "update cvsync.pause set until = now() - interval '1 second'";
     sqlx::raw_sql(ended).execute(&mut *tx).await.unwrap();

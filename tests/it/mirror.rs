@@ -1,4 +1,4 @@
-//! The mirror: what a system that was written for VDAB's API gets from it, and what nobody gets.
+//! The mirror: the responses to a system that was written for VDAB's API, and its limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -403,7 +403,7 @@ async fn a_window_holds_each_cv_once_at_its_latest_change() {
     let batch: Vec<_> = (1..=5).map(|n| fate(id(n), 1, Some("a"))).collect();
     let first = apply(&batch).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
-    // 1 and 2 go, 3 changes, 4 goes and comes back, 5 stays.
+    // 1 and 2 are removed, 3 changes, 4 is removed and comes back, 5 stays.
     let gone = apply(&[
         fate(id(1), 2, None),
         fate(id(2), 2, None),

@@ -20,7 +20,7 @@ use crate::process::Process;
 use crate::views::{holding, hostile, rows, shown_by_vdab};
 use crate::world::{World, new_database, store, transaction};
 
-/// One in so many places has another value than it should.
+/// One in this many places has another value than it should.
 const ODD: u32 = 3;
 
 /// CVs in the test of random documents.

@@ -88,7 +88,7 @@ impl Process {
         &self.address
     }
 
-    /// Status and body of a path; `None` while nobody listens.
+    /// Status and body of a path; `None` while the port is closed.
     pub(crate) async fn get(&self, path: &str) -> Option<(u16, String)> {
         let url = format!("http://{}{path}", self.address);
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -169,7 +169,7 @@ fn keep(
     })
 }
 
-/// An address that is free now. Nothing else on the machine asks for one in the meantime, as far as a test can tell.
+/// An address that is free now. Another program could take it before the test does, but that is unlikely.
 pub(crate) fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()

@@ -109,7 +109,7 @@ async fn connections_that_went_silent_for_good_are_replaced() {
     }
 }
 
-/// A daemon that logs all there is, into pipes that nobody reads as yet, and where it listens.
+/// A daemon that logs everything into pipes that nobody reads yet, and its address.
 fn talkative(world: &World) -> (Child, String) {
     let address = free_address();
     let env = world.environment();
@@ -204,7 +204,7 @@ async fn commands_whose_reader_stalls_end() {
     let ended = tokio::time::timeout(limit, failed.wait()).await.unwrap();
     assert_eq!(ended.unwrap().code(), Some(2));
     world.assert_database_equals_source().await;
-    // It has a result, and nobody reads it.
+    // The result is printed, but nobody reads it.
     terminate(&blocked);
     let ended = tokio::time::timeout(Duration::from_secs(15), blocked.wait()).await;
     let _ = ended.expect("it ends in time").unwrap();
@@ -319,7 +319,7 @@ async fn two_at_once_are_one_in_the_end() {
         phases == ["leading", "standby"]
     })
     .await;
-    // Whichever goes, the other follows on.
+    // Whichever instance ends, the other continues.
     one.kill().await;
     let id = world.any_live_id();
     world.source.world(|w| assert!(w.remove(id)));

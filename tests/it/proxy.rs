@@ -46,7 +46,7 @@ struct Shared {
     trouble: watch::Sender<Trouble>,
     accepted: AtomicUsize,
     struck: AtomicUsize,
-    /// Connections up to this number are silent for good.
+    /// Connections up to this number pass nothing any more.
     forsaken: AtomicUsize,
 }
 
@@ -77,7 +77,7 @@ impl Proxy {
         self.shared.trouble.send_replace(trouble);
     }
 
-    /// Nothing passes any more on the connections that there are, for good, and nobody is told; new ones work.
+    /// Open connections pass nothing any more, without an error; new ones work.
     pub(crate) fn forsake(&self) {
         self.shared
             .forsaken

@@ -1,4 +1,4 @@
-//! The questions of docs/data.md: each runs as it stands there, by an index, and finds what a walk over the documents finds.
+//! The questions of docs/data.md: each runs as written there, uses an index, and finds the same as a scan of the documents.
 
 use std::collections::BTreeSet;
 

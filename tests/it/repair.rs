@@ -1,4 +1,4 @@
-//! Repair: comparing, listing again, fetching by hand; and what a person is told, and asked.
+//! Repair: comparisons, second listings and fetches by hand, and the decisions that a person must make.
 
 use std::time::Duration;
 
@@ -253,7 +253,7 @@ async fn the_second_listing_starts_where_the_last_one_ended_whoever_made_it() {
                   join cvsync.watermark using (stream)
                  where relisted.position = watermark.position - interval '1 hour'";
     assert_eq!(world.count(mark).await, 1);
-    // Five days in which syncs went on and no second listing was made.
+    // Five days with syncs and without a second listing.
     for _ in 0..5 {
         world.pass(TimeDelta::days(1));
         world.sync_again().await;
@@ -308,7 +308,7 @@ async fn what_the_source_merely_stopped_listing_is_kept() {
 async fn what_the_next_sync_would_bring_is_brought_and_is_no_difference() {
     let mut world = World::new(200).await;
     world.sync_again().await;
-    // `Date` has whole seconds: within one, a run cannot tell that its answers are later than those of the run before.
+    // `Date` has whole seconds: within one second, a run cannot know that its responses are later than those of the run before.
     world.pass(TimeDelta::seconds(2));
     let gone = world.any_live_id();
     world.source.world(|w| {
@@ -720,7 +720,7 @@ async fn a_resync_of_an_id_that_exists_nowhere_fails_and_names_it() {
         (code, &said["nowhere"][0]),
         (Some(1), &Value::from(nowhere.clone()))
     );
-    // A CV that goes now, or went before, was here.
+    // A CV that is removed now, or was removed before, had been stored.
     let gone: Uuid = ids[2].parse().unwrap();
     world.source.world(|w| assert!(w.remove(gone)));
     let said = done(&world, &["resync", &ids[2]]).await;
@@ -841,7 +841,7 @@ async fn more_deletes_than_usual_wait_for_a_person() {
     world.assert_database_equals_source().await;
 }
 
-/// Removes so many CVs at the source, more than may go in a day.
+/// Removes this many CVs at the source, more than the brake allows per day.
 async fn remove(world: &World, cvs: usize) -> Vec<Uuid> {
     let ids: Vec<Uuid> = world.documents().await.into_keys().take(cvs).collect();
     world
@@ -856,7 +856,7 @@ async fn held_deletes_are_counted_apart_from_parked_cvs_wherever_runs_are_counte
     let mut world = World::new(200).await;
     world.sync_again().await;
     remove(&world, 100).await;
-    // A dry run tells what the brake would hold, and holds nothing.
+    // A dry run reports the deletes that the brake would hold, and holds none.
     let dry = done(&world, &["reconcile", "--dry-run"]).await;
     assert!(dry.contains("a run that writes would hold back "), "{dry}");
     let dry = done(&world, &["reconcile", "--dry-run", "--json"]).await;

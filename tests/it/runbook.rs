@@ -154,7 +154,7 @@ async fn a_command_stores_nothing_that_the_daemon_leaves_out() {
     assert_eq!(world.count(persons).await, 0);
     let log = daemon.log();
     assert!(!log.contains("natuurlijkPersoon"), "{log}");
-    // A leader with other settings records them anew: here none, set to the default on purpose or not set at all.
+    // The next leader records its own settings: here no exclusions, and the default statuses, set explicitly.
     drop(daemon);
     let daemon = Process::run(&world, &[never, ("CVSYNC_API_LIVE_STATUSES", "open")]);
     daemon.until_synced().await;

@@ -67,7 +67,7 @@ impl Running {
         self.run.is_finished()
     }
 
-    /// Waits until the pipeline has met a database error that says this.
+    /// Waits until the pipeline has had a database error with these words.
     pub(crate) async fn until_trouble(&self, words: &str) {
         until(words, async || {
             assert!(!self.is_over(), "it ended; {:?}", self.troubles());

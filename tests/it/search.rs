@@ -275,7 +275,7 @@ async fn what_vdab_says_is_shown_on_one_line() {
         "{stderr}"
     );
     assert!(!stderr.contains('\u{1b}'), "{stderr:?}");
-    // A page of what stands before the API is asked for again, and is no result.
+    // A gateway's error page is not a result; the request is retried.
     world.source.script(Operation::Search, [Fault::Html200]);
     let (code, stdout, _) = search(&world, false, &["--json", "--limit", "3"]).await;
     assert_eq!((code, ids(&stdout).len()), (Some(0), 3));

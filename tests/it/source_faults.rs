@@ -148,7 +148,7 @@ async fn a_host_that_does_not_exist_is_said_so() {
     );
 }
 
-/// Counts who connects, and answers nobody.
+/// Counts connections and never responds.
 async fn trap() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

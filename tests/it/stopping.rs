@@ -92,7 +92,7 @@ async fn a_command_that_waits_for_a_lock_stops_on_any_signal() {
         let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(1), "{args:?} {stop}: {stderr}");
         assert!(stderr.contains("interrupted"), "{args:?}: {stderr}");
-        // PostgreSQL notices only at its own pace that the client went.
+        // PostgreSQL takes a while to notice that the client has disconnected.
         until("the statement of the command has ended", async || {
             let end = "select count(*) from pg_stat_activity,
                               lateral pg_terminate_backend(pid)

@@ -56,7 +56,7 @@ impl Authority {
         assert!(done.status.success(), "{arguments:?}: {done:?}");
     }
 
-    /// A certificate for `host` that is valid from now on for so many days; none is one that ended yesterday.
+    /// A certificate for `host` that is valid for this many days from now; -1 for one that has expired.
     pub(crate) fn issue(&self, host: &str, days: i32) {
         std::fs::write(
             self.folder().join("san"),

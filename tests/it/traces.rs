@@ -67,7 +67,7 @@ impl Received {
             .collect()
     }
 
-    /// The values of a counter, as they were last told, together.
+    /// The sum of the latest values of a counter.
     fn counted(&self, name: &str) -> f64 {
         let received = self.0.lock().unwrap();
         let told = received.1.iter().rev().find_map(|request| {
@@ -161,7 +161,7 @@ fn attribute(span: &Span, name: &str) -> Option<String> {
     Some(format!("{:?}", found.value))
 }
 
-/// The traces of one sync, as they should be: one trace, its parts in their places, and nobody's id anywhere.
+/// Checks the spans of one sync: one trace, each span under its parent, and no id of a CV.
 async fn assert_a_run_is_one_trace(world: &World, received: &Received) {
     let spans = received.spans();
     let named =
@@ -302,7 +302,7 @@ async fn where_nobody_scrapes_closed_gates_are_counted_all_the_same() {
             ("OTEL_METRIC_EXPORT_INTERVAL", "300"),
         ],
     );
-    until("the time is told", async || {
+    until("the time is reported", async || {
         received.counted("cvsync.gate.closed") > 2.0
     })
     .await;

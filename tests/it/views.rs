@@ -125,7 +125,7 @@ fn boolean(text: Option<&String>) -> Option<bool> {
     text?.parse().ok()
 }
 
-/// The elements of an array, or what stands in its place, with their places, but for empty ones.
+/// The elements of an array, or the single value in its place, each with its position, without empty ones.
 fn elements<'a>(document: &'a Value, pointer: &str) -> Vec<(usize, &'a Value)> {
     let elements = match document.pointer(pointer) {
         Some(Value::Array(elements)) => elements.iter().collect(),

@@ -1,4 +1,4 @@
-//! The webhook, with a real daemon and a real receiver: in order, at least once, signed, and nobody waits for it.
+//! The webhook, with a real daemon and a real receiver: in order, at least once and signed; syncs do not wait for it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};

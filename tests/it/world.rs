@@ -81,7 +81,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A source with so many CVs, and an empty database with the schema.
+    /// A source with this many CVs, and an empty database with the schema.
     pub(crate) async fn new(candidates: u32) -> Self {
         Self::with(Options {
             candidates,
@@ -152,7 +152,7 @@ impl World {
         self.config = Config::load(&Env::new(self.environment.clone())).unwrap();
     }
 
-    /// Puts a proxy in front of what this variable points to, the source or the database. The test's own look goes past.
+    /// Puts a proxy in front of what this variable points to, the source or the database. The test's own connections bypass it.
     pub(crate) async fn through_proxy(&mut self, variable: &'static str) -> Proxy {
         let (_, value) = self
             .environment

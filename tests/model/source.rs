@@ -44,7 +44,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Changes a CV; nobody can see it yet. `None` if it is so already, or enough has changed. The first document is
+    /// Changes a CV; the change is not visible yet. `None` if the CV is so already, or enough has changed. The first document is
     /// called A: it does not matter what it is called.
     pub(crate) fn change(mut self, cv: usize, content: Content) -> Option<Self> {
         let version = self.log[cv].iter().flatten().count();
@@ -80,7 +80,7 @@ impl Source {
         })
     }
 
-    /// A tick later. `None` while a change is hidden that has to be visible by the end of this tick.
+    /// One tick later; `None` while a change is hidden that must be visible by the end of this tick.
     pub(crate) fn tick(mut self) -> Option<Self> {
         let overdue = |change: &Change| !change.visible && change.at + LAG <= self.now;
         if self.log.iter().flatten().flatten().any(overdue) {

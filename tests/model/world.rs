@@ -37,7 +37,7 @@ pub(crate) struct State {
     reader: Reader,
 }
 
-/// Something happens. The instances are told apart by their order in the state, and that changes.
+/// A step. Instances are identified by their order in the state, which changes.
 #[derive(Clone, Copy, Debug)]
 #[expect(dead_code, reason = "shown in a counterexample")]
 pub(crate) enum Step {
