@@ -92,8 +92,8 @@ pub(super) fn memory(admin: &Admin) -> Memory {
     let now = admin.view.now();
     let gates = admin.view.closed_gates();
     let gate = |reason| {
-        let closed = gates.iter().map(|(_, gate)| gate);
-        let longest = closed
+        let longest = gates
+            .values()
             .filter(|gate| gate.reason == reason)
             .max_by_key(|gate| gate.closed_for_seconds);
         longest.map(|gate| as_fact(gate, now))

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Admin, LastRun, Phase, facts};
 use crate::model::{Health, Job, Light, Tally};
 use crate::store::pause::Pause;
-use crate::sync::{ClosedGate, Seen, Snapshot};
+use crate::sync::{ClosedGate, Drifts, Snapshot};
 
 /// The response; docs/operations.md describes it.
 #[derive(Clone, Debug, Serialize)]
@@ -53,7 +53,7 @@ pub(crate) struct Status {
     /// The value that CVSYNC_WINDOW_OVERLAP should have, judged by late changes.
     pub better_overlap_hours: Option<u64>,
     /// Paths and status words that the contract does not have, seen since the process started.
-    pub schema_drift: Seen,
+    pub schema_drift: Drifts,
     /// How far this machine's clock is ahead of VDAB's.
     pub clock_ahead_seconds: Option<i64>,
 }
@@ -100,7 +100,7 @@ pub(crate) fn status(admin: &Admin) -> Status {
             .map(|numbers| numbers.last_success)
             .unwrap_or_default(),
         quota_per_minute: admin.view.per_minute(),
-        closed_gates: admin.view.closed_gates().into_iter().collect(),
+        closed_gates: admin.view.closed_gates(),
         better_overlap_hours: admin.view.better_overlap_hours(),
         schema_drift: admin.view.drift(),
         clock_ahead_seconds: admin

@@ -21,7 +21,7 @@ pub enum SourceClock<T> {
     /// Responses come, but without a time.
     Silent,
     /// Its time according to the responses.
-    Told(T),
+    Reading(T),
 }
 
 /// The readings of all clocks at the same moment, each as a distance from one common reference.
@@ -82,9 +82,9 @@ impl Clocks {
         match self.source {
             SourceClock::NotAsked => late,
             SourceClock::Silent => early - SILENCE_MARGIN,
-            SourceClock::Told(source) if self.database.is_none() => source,
+            SourceClock::Reading(source) if self.database.is_none() => source,
             // The same as the smaller of the source's estimate and the median of the three.
-            SourceClock::Told(source) => source.min(late),
+            SourceClock::Reading(source) => source.min(late),
         }
     }
 
@@ -94,7 +94,7 @@ impl Clocks {
         let mut known = self.witnesses();
         known.sort_unstable();
         match self.source {
-            SourceClock::Told(_) => known[known.len() / 2],
+            SourceClock::Reading(_) => known[known.len() / 2],
             SourceClock::NotAsked | SourceClock::Silent => known[known.len() - 1],
         }
     }
@@ -157,7 +157,7 @@ impl Clocks {
 
     fn told(&self) -> Option<TimeDelta> {
         match self.source {
-            SourceClock::Told(source) => Some(source),
+            SourceClock::Reading(source) => Some(source),
             SourceClock::NotAsked | SourceClock::Silent => None,
         }
     }
@@ -169,7 +169,7 @@ mod tests {
 
     fn clocks(source: i64, local: i64, database: i64) -> Clocks {
         Clocks {
-            source: SourceClock::Told(TimeDelta::seconds(source)),
+            source: SourceClock::Reading(TimeDelta::seconds(source)),
             local: TimeDelta::seconds(local),
             database: Some(TimeDelta::seconds(database)),
             stray: None,

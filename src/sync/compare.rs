@@ -12,7 +12,7 @@ use super::plan::Plan;
 use super::request::{Compare, Comparison, Stage, Task};
 use super::settle::Listed;
 use super::{Pipeline, SyncError};
-use crate::model::{CvId, Difference, Standing, Tally};
+use crate::model::{Difference, Standing, Tally};
 use crate::store::reconcile::{self, Noted, Part};
 use crate::store::{Store, StoreError, cv};
 use crate::vdab::{Answer, BulkPage};
@@ -120,10 +120,9 @@ impl Lister<'_> {
         listed.ids += items.len() as u64;
         listed.skipped += items.len() as u64;
         self.pipeline.progress.taken(items.len() as u64);
-        let ids = items.iter().filter_map(|item| {
-            let id = CvId::parse(item.cv_id.as_deref()?)?;
-            Some((id.0, words.standing(item.status.as_deref())))
-        });
+        let ids = items
+            .iter()
+            .filter_map(|item| Some((item.id.valid()?.0, words.standing(item.status.as_deref()))));
         let ids: Vec<_> = ids.collect();
         let window = listed.planned.window;
         let noted = Noted {

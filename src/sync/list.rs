@@ -21,7 +21,7 @@ use crate::model::window::instant;
 use crate::model::{CvId, Standing, Window};
 use crate::store::{cv_seen, first_listed, held_delete, parked_cv, sync_window};
 use crate::telemetry::{self, Horizon, PageDrift, Throttle};
-use crate::vdab::{Answer, ApiError, BulkItem, BulkPage};
+use crate::vdab::{Answer, ApiError, BulkItem, BulkPage, ListedId};
 
 static LATE: Throttle = Throttle::new();
 
@@ -210,8 +210,7 @@ impl Lister<'_> {
         self.pipeline.progress.taken(page.value.items.len() as u64);
         for item in &page.value.items {
             listed.ids += 1;
-            let id = item.cv_id.as_deref().and_then(CvId::parse);
-            let standing = match id.map(|id| standings.remove(&id.0)) {
+            let standing = match item.id.valid().map(|id| standings.remove(&id.0)) {
                 Some(Some(standing)) => standing,
                 // This page had it already.
                 Some(None) => {
@@ -221,7 +220,7 @@ impl Lister<'_> {
                 }
                 None => Standing::Unknown,
             };
-            let decision = sift(item, listed.seq, page.as_of, &knowledge, standing);
+            let decision = sift(&item.id, listed.seq, page.as_of, &knowledge, standing);
             if let Decision::Fetch(id) = decision {
                 news.push(id.0);
             }
@@ -234,7 +233,7 @@ impl Lister<'_> {
                     first_listed: now,
                     span: traced(),
                 })),
-                Decision::Known(outcome) => work.push(Work::Known(outcome, now)),
+                Decision::Resolve(outcome) => work.push(Work::Known(outcome, now)),
             }
         }
         if let Some(horizon) = self.late
@@ -304,9 +303,10 @@ impl Lister<'_> {
         planned: Planned,
         items: &[BulkItem],
     ) -> Result<Knowledge, SyncError> {
-        let texts = || items.iter().filter_map(|item| item.cv_id.as_deref());
-        let ids: Vec<_> = texts().filter_map(CvId::parse).map(|id| id.0).collect();
-        let keys: Vec<_> = texts().map(sift::parked_key).collect();
+        let ids = items.iter().filter_map(|item| item.id.valid());
+        let ids: Vec<_> = ids.map(|id| id.0).collect();
+        let with_id = items.iter().filter(|item| item.id != ListedId::Missing);
+        let keys: Vec<_> = with_id.map(|item| sift::parked_key(&item.id)).collect();
         if keys.is_empty() {
             return Ok(Knowledge::default());
         }

@@ -48,7 +48,7 @@ pub use self::request::Request;
 pub(crate) use self::run::Run;
 pub use self::run::Summary;
 pub(crate) use self::view::View;
-pub(crate) use crate::vdab::{ClosedGate, Reason, Seen};
+pub(crate) use crate::vdab::{ClosedGate, Drifts, Reason};
 
 use self::compare::Listing;
 use self::hand::{Hand, Place};

@@ -1,4 +1,4 @@
-//! Which listed ids need a detail call, and what is known of the others; pure.
+//! Decides which listed ids need a detail call, and the outcome of the others; pure.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -9,89 +9,95 @@ use uuid::Uuid;
 use crate::model::{CvId, Fate, Outcome, ParkClass, Standing, StatusWords};
 use crate::store::parked_cv;
 use crate::telemetry::ListedStatus;
-use crate::vdab::BulkItem;
+use crate::vdab::{BulkItem, ListedId};
 
-/// What to do about one listed id.
+/// The decision about one listed id.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Its detail has to be asked for.
     Fetch(CvId),
-    /// Its fate is known without asking.
-    Known(Outcome),
-    /// What we hold already reflects this window, or it waits among the parked for its next attempt.
+    /// The outcome is known without a call.
+    Resolve(Outcome),
+    /// The state at the end of the window is stored, or the CV is parked and not due.
     Skip,
 }
 
-/// What the database knows of the ids on a page.
+/// The state in the database of the ids on a page.
 #[derive(Debug, Default)]
 pub(super) struct Knowledge {
     /// Ids whose state is known as of the window's settled end or later, and whether they are gone.
     pub confirmed: HashMap<Uuid, bool>,
-    /// Ids that are parked and not due, where such are to be left alone.
+    /// Keys of ids that are parked and not due, if such ids are to be skipped.
     pub waiting: HashSet<String>,
-    /// Ids whose delete is held back until a person decides.
+    /// Ids whose delete is held until a person decides.
     pub held: HashSet<Uuid>,
 }
 
-/// Decides about one listed id of window `seq`, listed at `as_of`.
+/// Decides about one listed id of window `seq`, listed at `as_of`. Its status word on this page means `standing`.
 ///
-/// `standing` is the meaning of its status word on this page, see [`standings`]. A detail call that is not needed is not made. But where what we hold contradicts the listing (we hold it as gone, the
-/// listing says it is there), the later answer decides.
+/// A detail call that is not needed is not made. If the stored state contradicts the listing (it is stored as gone and listed
+/// as live), the response to a later call decides.
 #[must_use]
 pub(super) fn sift(
-    item: &BulkItem,
+    id: &ListedId,
     seq: u64,
     as_of: DateTime<Utc>,
     knowledge: &Knowledge,
     standing: Standing,
 ) -> Decision {
-    let known = |fate| {
-        Decision::Known(Outcome {
+    let resolve = |fate| {
+        Decision::Resolve(Outcome {
             window: Some(seq),
             as_of,
             fate,
         })
     };
-    let text = item.cv_id.as_deref().unwrap_or_default();
-    if knowledge.waiting.contains(&parked_key(text)) {
+    if !knowledge.waiting.is_empty() && knowledge.waiting.contains(&parked_key(id)) {
         return Decision::Skip;
     }
-    let Some(id) = CvId::parse(text) else {
-        return known(Fate::Parked(
-            text.to_owned(),
-            ParkClass::BadId,
-            Duration::ZERO,
-        ));
+    let id = match id {
+        ListedId::Valid(id) => *id,
+        ListedId::Garbage(text) => {
+            let fate = Fate::Parked(text.clone(), ParkClass::BadId, Duration::ZERO);
+            return resolve(fate);
+        }
+        ListedId::Missing => {
+            let fate = Fate::Parked(String::new(), ParkClass::BadId, Duration::ZERO);
+            return resolve(fate);
+        }
     };
-    let held = knowledge.confirmed.get(&id.0);
-    match (standing, held) {
+    let stored_as_gone = knowledge.confirmed.get(&id.0);
+    match (standing, stored_as_gone) {
         (Standing::Gone, _) if knowledge.held.contains(&id.0) => Decision::Skip,
         (Standing::Gone, Some(true))
         | (Standing::Live, Some(false))
         | (Standing::Unknown, Some(_)) => Decision::Skip,
-        (Standing::Gone, _) => known(Fate::Gone(id)),
+        (Standing::Gone, _) => resolve(Fate::Gone(id)),
         (Standing::Live | Standing::Unknown, _) => Decision::Fetch(id),
     }
 }
 
-/// Under what a listed id is parked: a UUID in its usual spelling, or garbage made short and printable.
+/// The key under which a listed id is parked: a UUID in its usual form, or garbage made short and printable.
 #[must_use]
-pub(super) fn parked_key(text: &str) -> String {
-    CvId::parse(text).map_or_else(|| parked_cv::key(text), |id| id.to_string())
+pub(super) fn parked_key(id: &ListedId) -> String {
+    match id {
+        ListedId::Valid(id) => id.to_string(),
+        ListedId::Garbage(text) => parked_cv::key(text),
+        ListedId::Missing => parked_cv::key(""),
+    }
 }
 
-/// Each CV on a page with the meaning of its status word. If a CV stands twice with different words, its detail decides.
+/// Each CV on a page with the meaning of its status word. If a CV occurs twice with different words, its detail decides.
 #[must_use]
 pub(super) fn standings(items: &[BulkItem], words: &StatusWords) -> HashMap<Uuid, Standing> {
-    let mut standings = HashMap::new();
+    let mut standings = HashMap::with_capacity(items.len());
     for item in items {
-        if let Some(id) = item.cv_id.as_deref().and_then(CvId::parse) {
+        if let ListedId::Valid(id) = item.id {
             let standing = words.standing(item.status.as_deref());
             standings
                 .entry(id.0)
-                .and_modify(|known| {
-                    if *known != standing {
-                        *known = Standing::Unknown;
+                .and_modify(|earlier| {
+                    if *earlier != standing {
+                        *earlier = Standing::Unknown;
                     }
                 })
                 .or_insert(standing);
@@ -100,7 +106,7 @@ pub(super) fn standings(items: &[BulkItem], words: &StatusWords) -> HashMap<Uuid
     standings
 }
 
-/// Listed ids by what they say about themselves, for metrics.
+/// Listed ids by status, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Labels {
     live: u64,
@@ -110,12 +116,11 @@ pub(super) struct Labels {
 }
 
 impl Labels {
-    /// Counts the items of a page.
+    /// Adds the items of a page.
     pub(super) fn count(&mut self, items: &[BulkItem], words: &StatusWords) {
         for item in items {
-            let valid = item.cv_id.as_deref().and_then(CvId::parse).is_some();
             *match words.standing(item.status.as_deref()) {
-                _ if !valid => &mut self.invalid_id,
+                _ if item.id.valid().is_none() => &mut self.invalid_id,
                 Standing::Live => &mut self.live,
                 Standing::Gone => &mut self.gone,
                 Standing::Unknown => &mut self.unknown,
@@ -123,7 +128,6 @@ impl Labels {
         }
     }
 
-    /// Each status with its count.
     #[must_use]
     pub(super) fn counts(self) -> [(ListedStatus, u64); 4] {
         [
@@ -142,14 +146,14 @@ mod tests {
     const HELD: &str = "cb60cf85-1380-4a5a-adae-0b7bc6160661";
     const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
 
-    fn decide(cv_id: Option<&str>, status: Option<&str>, held_gone: Option<bool>) -> &'static str {
-        let item = BulkItem {
-            cv_id: cv_id.map(str::to_owned),
-            status: status.map(str::to_owned),
-        };
-        let id = CvId::parse(ID).unwrap();
+    fn listed(id: &str) -> ListedId {
+        CvId::parse(id).map_or_else(|| ListedId::Garbage(id.to_owned()), ListedId::Valid)
+    }
+
+    fn decide(id: &ListedId, status: Option<&str>, stored_as_gone: Option<bool>) -> &'static str {
+        let confirmed = stored_as_gone.map(|gone| (CvId::parse(ID).unwrap().0, gone));
         let knowledge = Knowledge {
-            confirmed: held_gone.into_iter().map(|gone| (id.0, gone)).collect(),
+            confirmed: confirmed.into_iter().collect(),
             waiting: HashSet::from(["WAITING".to_owned()]),
             held: HashSet::from([CvId::parse(HELD).unwrap().0]),
         };
@@ -158,10 +162,10 @@ mod tests {
             gone: vec!["VERWIJDERD".into()],
         };
         let standing = words.standing(status);
-        match sift(&item, 0, DateTime::UNIX_EPOCH, &knowledge, standing) {
+        match sift(id, 0, DateTime::UNIX_EPOCH, &knowledge, standing) {
             Decision::Fetch(_) => "fetch",
             Decision::Skip => "skip",
-            Decision::Known(outcome) => match outcome.fate {
+            Decision::Resolve(outcome) => match outcome.fate {
                 Fate::Gone(_) => "delete",
                 Fate::Parked(_, ParkClass::BadId, _) => "park",
                 other => panic!("{other:?}"),
@@ -171,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_case() {
-        for (status, held_gone, decision) in [
+        for (status, stored_as_gone, decision) in [
             (Some("OPEN"), None, "fetch"),
             (Some("OPEN"), Some(false), "skip"),
             (Some("OPEN"), Some(true), "fetch"),
@@ -185,23 +189,23 @@ mod tests {
             (None, Some(true), "skip"),
         ] {
             assert_eq!(
-                decide(Some(ID), status, held_gone),
+                decide(&listed(ID), status, stored_as_gone),
                 decision,
-                "{status:?} {held_gone:?}"
+                "{status:?} {stored_as_gone:?}"
             );
         }
     }
 
     #[test]
-    fn a_delete_that_is_held_back_is_not_asked_for_again_but_a_cv_that_is_back_is_fetched() {
-        assert_eq!(decide(Some(HELD), Some("VERWIJDERD"), None), "skip");
-        assert_eq!(decide(Some(HELD), Some("OPEN"), None), "fetch");
+    fn a_held_delete_is_skipped_but_a_cv_that_is_live_again_is_fetched() {
+        assert_eq!(decide(&listed(HELD), Some("VERWIJDERD"), None), "skip");
+        assert_eq!(decide(&listed(HELD), Some("OPEN"), None), "fetch");
     }
 
     #[test]
-    fn a_cv_that_stands_twice_with_different_words_is_unknown() {
+    fn a_cv_that_occurs_twice_with_different_words_is_unknown() {
         let item = |id: &str, status: &str| BulkItem {
-            cv_id: Some(id.to_owned()),
+            id: listed(id),
             status: Some(status.to_owned()),
         };
         let words = StatusWords {
@@ -228,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_parked_whatever_its_status() {
-        for (cv_id, status) in [
-            (Some("NOT_FOUND"), Some("OPEN")),
-            (Some("../x"), Some("VERWIJDERD")),
-            (None, None),
+    fn garbage_is_parked_for_any_status() {
+        for (id, status) in [
+            (listed("NOT_FOUND"), Some("OPEN")),
+            (listed("../x"), Some("VERWIJDERD")),
+            (ListedId::Missing, None),
         ] {
-            assert_eq!(decide(cv_id, status, None), "park");
+            assert_eq!(decide(&id, status, None), "park");
         }
-        assert_eq!(decide(Some("WAITING"), Some("OPEN"), None), "skip");
+        assert_eq!(decide(&listed("WAITING"), Some("OPEN"), None), "skip");
     }
 }

@@ -1,5 +1,6 @@
 //! The state of a pipeline, for others to see: its holder can neither start a run nor reach the source.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,7 +10,7 @@ use crate::config;
 use crate::model::Clocks;
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
-use crate::vdab::{ClosedGate, Seen};
+use crate::vdab::{ClosedGate, Drifts};
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -127,7 +128,7 @@ impl View {
 
     /// The closed gates of what syncs need, by operation.
     #[must_use]
-    pub fn closed_gates(&self) -> Vec<(&'static str, ClosedGate)> {
+    pub fn closed_gates(&self) -> BTreeMap<&'static str, ClosedGate> {
         self.0.vdab.closed_gates()
     }
 
@@ -138,7 +139,7 @@ impl View {
 
     /// How the source's answers depart from the contract.
     #[must_use]
-    pub fn drift(&self) -> Seen {
+    pub fn drift(&self) -> Drifts {
         self.0.vdab.drift()
     }
 

@@ -1,25 +1,23 @@
-//! What kind of answer came back, for every operation alike; a plain function over status, headers and body.
+//! The kind of a response, for every operation alike: a plain function over status, headers and body.
 
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
 use super::error::ApiError;
-use super::{headers, wire};
+use super::{failure, headers, json};
 
-/// One answer as it came over the wire, its body whole and within its limit.
+/// A response as it was received. Its body is whole and within its limit.
 #[derive(Clone, Debug)]
 pub struct Raw {
-    /// The status line's.
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// The decoded body.
+    /// Decompressed.
     pub body: Vec<u8>,
 }
 
 impl Raw {
-    /// An answer as a test has it.
     #[cfg(test)]
-    pub(super) fn told(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+    pub(super) fn of(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
         let headers = headers.iter();
         Self {
             status: StatusCode::from_u16(status).unwrap(),
@@ -30,13 +28,13 @@ impl Raw {
         }
     }
 
-    /// The body of a 200 that claims to be JSON, without a byte order mark, or what else the answer proves (docs/contract.md, "Quota" and "Errors").
+    /// The body of a 200 that claims to be JSON, without a byte order mark (docs/contract.md, "Quota" and "Errors").
     ///
-    /// What a 404 or another 4xx means is up to the operation: they come back as [`ApiError::Refused`].
+    /// The operation decides what a 404 or another 4xx means. They are returned as [`ApiError::Refused`].
     pub fn json(&self) -> Result<&[u8], ApiError> {
         match self.status.as_u16() {
-            200 if headers::is_json(&self.headers) => Ok(wire::without_mark(&self.body)),
-            200 => Err(ApiError::NotAnAnswer("status 200, but it is no JSON")),
+            200 if headers::is_json(&self.headers) => Ok(json::without_mark(&self.body)),
+            200 => Err(ApiError::NotAnAnswer("status 200, but it is not JSON")),
             status @ (401 | 403) => Err(ApiError::KeyRefused {
                 status,
                 message: self.message(),
@@ -59,19 +57,19 @@ impl Raw {
                 wait: headers::retry_after(&self.headers),
             }),
             300..=399 => Err(ApiError::NotAnAnswer("a redirect, which is not followed")),
-            _ => Err(ApiError::NotAnAnswer("a status that is no answer")),
+            _ => Err(ApiError::NotAnAnswer("a status that is not expected")),
         }
     }
 
-    /// Whether the body is an error object in the API's shape, and not a page of what stands before it.
+    /// Whether the body is an error object of the API, and not a page of a proxy before it.
     #[must_use]
     pub fn is_api_error(&self) -> bool {
-        headers::is_json(&self.headers) && wire::is_gateway_error(&self.body)
+        headers::is_json(&self.headers) && failure::is_gateway_error(&self.body)
     }
 
-    /// The gateway's words, short and printable.
+    /// The message of the gateway, short and printable.
     pub(super) fn message(&self) -> String {
-        wire::failure_message(&self.body)
+        failure::failure_message(&self.body)
             .filter(|message| !message.is_empty())
             .map_or_else(
                 || "no reason given".to_owned(),
@@ -80,7 +78,7 @@ impl Raw {
     }
 }
 
-/// A message without what may be somebody's: words with a digit or an `@` in them, such as ids and addresses.
+/// A message without personal data: words with a digit or an `@` in them, such as ids and addresses, are left out.
 fn words_alone(message: &str) -> String {
     let words = message.split_whitespace().map(|word| {
         let foreign = |c: char| c.is_ascii_digit() || c == '@' || c.is_control();
@@ -90,8 +88,8 @@ fn words_alone(message: &str) -> String {
     message.chars().take(120).collect()
 }
 
-/// A text from outside for a person's screen: one line, nothing that moves the cursor or turns the direction, at most so many
-/// characters.
+/// A text from outside for a person's screen: one line of at most `most` characters, without those that move the cursor or
+/// change the direction of the text.
 #[must_use]
 pub fn one_line(text: &str, most: usize) -> String {
     let visible = |c: &char| {

@@ -1,4 +1,4 @@
-//! Who we are to VDAB: the key on every request and, where configured, a cached OAuth token next to it.
+//! Credentials for VDAB: the key on every request and, if configured, a cached OAuth token.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -13,22 +13,21 @@ use tokio::sync::Mutex;
 
 use super::answer::Raw;
 use super::error::ApiError;
+use super::json;
 use super::request::{Http, TOKEN_SERVER};
-use super::wire;
 use crate::config;
 
-/// The most that is read of a token answer.
+/// The largest response of the token server that is read, in bytes.
 const LARGEST_TOKEN: usize = 64 << 10;
 
-/// A token is renewed so long before it ends.
+/// How long before its end a token is renewed.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// The key, and the token if there is one.
 #[derive(Debug)]
 pub(super) struct Auth {
     key: RwLock<HeaderValue>,
     key_file: Option<config::SecretFile>,
-    /// What we show was refused: it is read or asked for anew before the next request.
+    /// VDAB refused the credentials: they are read or requested anew before the next request.
     doubted: AtomicBool,
     oauth: Option<OAuth>,
 }
@@ -48,17 +47,17 @@ struct Token {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: SecretString,
-    /// Some servers write it as text.
+    /// In seconds; some servers write it as text.
     #[serde(default)]
     expires_in: Value,
 }
 
-/// The life of a token in seconds if the answer does not tell it, and the longest one that is believed.
+/// The life of a token in seconds if the response does not have it, and the longest one that is believed.
 const DEFAULT_LIFE: u64 = 900;
 const LONGEST_LIFE: u64 = 86_400;
 
 impl Auth {
-    /// `None` if the key holds characters that no header can.
+    /// `None` if the key holds a character that no HTTP header can carry.
     #[must_use]
     pub(super) fn new(api: &config::Api) -> Option<Self> {
         Some(Self {
@@ -75,7 +74,7 @@ impl Auth {
     /// Adds the headers (docs/contract.md, "Transport and authentication").
     ///
     /// # Errors
-    /// Whatever the token server answers instead of a token.
+    /// [`ApiError::Token`] if the token server sends no token.
     pub(super) async fn sign(
         &self,
         http: &Http,
@@ -98,7 +97,7 @@ impl Auth {
         }
     }
 
-    /// Key or token were refused: the next request shows the key that is in its file by then, and a new token.
+    /// Reads the key from its file again, and requests a new token, before the next request.
     pub(super) fn doubt(&self) {
         self.doubted.store(true, Ordering::Relaxed);
     }
@@ -115,18 +114,17 @@ impl Auth {
         let renewed = file.read().as_ref().and_then(header);
         if renewed.is_none() {
             tracing::warn!(
-                "CVSYNC_API_KEY_FILE holds no key that can be sent: the one read before is kept"
+                "CVSYNC_API_KEY_FILE must hold a key that an HTTP header can carry; still using the key that was read before"
             );
         }
         let mut key = self.key.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(renewed) = renewed.filter(|renewed| *renewed != *key) {
-            tracing::info!("the file of CVSYNC_API_KEY holds another key: it is used from now on");
+            tracing::info!("using the new key in CVSYNC_API_KEY_FILE");
             *key = renewed;
         }
     }
 }
 
-/// `None` if it holds characters that no header can.
 fn header(key: &SecretString) -> Option<HeaderValue> {
     let mut key = HeaderValue::from_str(key.expose_secret()).ok()?;
     key.set_sensitive(true);
@@ -134,7 +132,7 @@ fn header(key: &SecretString) -> Option<HeaderValue> {
 }
 
 impl OAuth {
-    /// The cached token, or a new one. One caller asks while the others wait for it.
+    /// The cached token, or a new one. One caller requests it, and the others wait.
     async fn token(&self, http: &Http) -> Result<SecretString, ApiError> {
         let mut cached = self.token.lock().await;
         if let Some(token) = cached
@@ -154,7 +152,7 @@ impl OAuth {
             .send(TOKEN_SERVER, post, LARGEST_TOKEN, async || true)
             .await;
         let answer = answer.map_err(|error| match error {
-            // A proxy's page, say. It says nothing about the CV for which the token is needed.
+            // Perhaps a proxy's page. It says nothing about the CV for which the token is needed.
             ApiError::TooLarge { .. } => {
                 ApiError::NotAnAnswer("the response is too large for a token")
             }
@@ -170,7 +168,7 @@ impl OAuth {
     }
 }
 
-/// The token and its life.
+/// Reads the token and its life.
 fn read(answer: &Raw) -> Result<(SecretString, Duration), ApiError> {
     let token: TokenAnswer = match answer.json() {
         Ok(body) => serde_json::from_slice(body)
@@ -180,7 +178,7 @@ fn read(answer: &Raw) -> Result<(SecretString, Duration), ApiError> {
         }
         Err(error) => return Err(error),
     };
-    let life = wire::count(&token.expires_in).unwrap_or(DEFAULT_LIFE);
+    let life = json::count(&token.expires_in).unwrap_or(DEFAULT_LIFE);
     let life = Duration::from_secs(life.min(LONGEST_LIFE));
     Ok((token.access_token, life))
 }
@@ -200,13 +198,13 @@ mod tests {
             ("99999999999999", LONGEST_LIFE),
         ] {
             let body = format!("\u{feff}{{\"access_token\":\"t\",\"expires_in\":{life}}}");
-            let answer = Raw::told(200, &[("content-type", "application/json")], &body);
+            let answer = Raw::of(200, &[("content-type", "application/json")], &body);
             let (token, found) = read(&answer).unwrap();
             assert_eq!(token.expose_secret(), "t");
             assert_eq!(found, Duration::from_secs(seconds), "{life}");
         }
         for body in ["", "{}", r#"{"access_token":null}"#] {
-            let answer = Raw::told(200, &[("content-type", "application/json")], body);
+            let answer = Raw::of(200, &[("content-type", "application/json")], body);
             assert_eq!(read(&answer).unwrap_err().class(), "not_an_answer");
         }
     }

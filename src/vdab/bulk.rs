@@ -1,16 +1,16 @@
-//! A window and an offset, to a page of ids (docs/contract.md, "GET /kandidaten/bulk").
+//! Reads a page of ids (docs/contract.md, "GET /kandidaten/bulk").
 
 use super::answer::Raw;
 use super::error::ApiError;
-use super::wire::{self, BulkItem, BulkPage};
+use super::page::{self, BulkItem, BulkPage};
 use crate::model::Names;
 
-/// The most that is read of a page: 2,000 ids take about 150 kB.
+/// The largest page that is read, in bytes: 2,000 ids take about 150 kB.
 pub const LARGEST_PAGE: usize = 8 << 20;
 
-/// Reads the answer to a bulk call from `offset` on. `wire::page` says what it proves.
+/// Reads the response to a bulk call from `offset` on. `page::page` says what it proves.
 pub fn classify(answer: &Raw, offset: u64, names: &Names) -> Result<BulkPage, ApiError> {
-    let page = wire::page(answer.json()?, offset, names).map_err(ApiError::NotAnAnswer)?;
+    let page = page::page(answer.json()?, offset, names).map_err(ApiError::NotAnAnswer)?;
     let items = page.items.iter();
     Ok(BulkPage {
         total: page.total,
@@ -27,7 +27,7 @@ mod tests {
         content_type: &'static str,
         body: &str,
     ) -> Result<BulkPage, ApiError> {
-        let answer = Raw::told(status, &[("content-type", content_type)], body);
+        let answer = Raw::of(status, &[("content-type", content_type)], body);
         classify(&answer, 0, &Names::default())
     }
 

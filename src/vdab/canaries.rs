@@ -1,10 +1,10 @@
-//! CVs that are known to be there: their details tell whether the source answers.
+//! CVs that are known to be live: their details show whether VDAB answers.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::CvId;
 
-/// So many are remembered: any one of them may fail by itself, and many may be gone after a mass of removals.
+/// The most canaries. Any one of them may fail by itself, and many may be gone after a mass of removals.
 const MOST: usize = 10;
 
 /// The latest answer first.
@@ -12,35 +12,34 @@ const MOST: usize = 10;
 pub(super) struct Canaries(Mutex<Vec<CvId>>);
 
 impl Canaries {
-    /// The one to ask for.
     pub(super) fn first(&self) -> Option<CvId> {
         self.lock().first().copied()
     }
 
-    /// The one to ask for where `id` itself proves nothing.
+    /// A canary that is not `id` itself.
     pub(super) fn other_than(&self, id: CvId) -> Option<CvId> {
         self.lock().iter().copied().find(|canary| *canary != id)
     }
 
-    /// It is there: an answer has just said so.
+    /// A response has just shown that this CV is live.
     pub(super) fn answered(&self, id: CvId) {
-        let mut known = self.lock();
-        known.retain(|canary| *canary != id);
-        known.insert(0, id);
-        known.truncate(MOST);
+        let mut canaries = self.lock();
+        canaries.retain(|canary| *canary != id);
+        canaries.insert(0, id);
+        canaries.truncate(MOST);
     }
 
-    /// Those that somebody else knows of, as far as there is room for them.
+    /// Adds CVs that are probably live, while there is room.
     pub(super) fn suggest(&self, ids: impl IntoIterator<Item = CvId>) {
-        let mut known = self.lock();
+        let mut canaries = self.lock();
         for id in ids {
-            if known.len() < MOST && !known.contains(&id) {
-                known.push(id);
+            if canaries.len() < MOST && !canaries.contains(&id) {
+                canaries.push(id);
             }
         }
     }
 
-    /// It is gone, or may fail by itself: the next one is asked for from now on.
+    /// Removes a CV that is gone, or that may fail by itself.
     pub(super) fn drop(&self, id: CvId) {
         self.lock().retain(|canary| *canary != id);
     }

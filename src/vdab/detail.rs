@@ -1,25 +1,24 @@
-//! An id, to its document or the news that it is gone (docs/contract.md, "GET /kandidaten/{id}").
+//! Reads the document of a CV, or that it is gone (docs/contract.md, "GET /kandidaten/{id}").
 
 use super::answer::Raw;
 use super::error::ApiError;
 use super::headers;
 use crate::model::{CvId, Document, JsonPointer, Names, Standing, StatusWords, Unreadable};
 
-/// The most that is read of a document: a typical one has 4 to 20 kB.
+/// The largest document that is read, in bytes: a typical one has 4 to 20 kB.
 pub const LARGEST_DOCUMENT: usize = 2 << 20;
 
-/// What a detail answer says about a CV.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Detail {
     Live(Document),
-    /// It is gone: an answer, not an error.
+    /// A response, not an error.
     Gone,
 }
 
-/// What a detail answer proves about `asked`.
+/// Reads the response to a detail call for `asked`.
 ///
-/// Gone needs proof: an answer in the API's own shape. A page of what stands before the API, or the gateway's word that
-/// it knows no such path, is none. A document with an unknown status word is a document.
+/// An absence needs proof: a response in the API's own form. A page of a proxy before the API proves nothing, nor does the
+/// gateway's message that it does not know the path. A document with an unknown status word is a document.
 pub fn classify(
     answer: &Raw,
     asked: CvId,
@@ -34,7 +33,7 @@ pub fn classify(
     };
     let (cv_id, document) =
         Document::read_as(body, exclude, names).map_err(|error| match error {
-            Unreadable::NotJson => ApiError::NotAnAnswer("it is no complete JSON"),
+            Unreadable::NotJson => ApiError::NotAnAnswer("it is not complete JSON"),
             Unreadable::NoCvId => ApiError::NotAnAnswer("it has no cvId"),
             Unreadable::Unstorable => ApiError::Unstorable,
         })?;
@@ -81,7 +80,7 @@ mod tests {
             live: vec!["OPEN".into()],
             gone: vec!["VERWIJDERD".into(), "GESLOTEN".into(), "AFGESLOTEN".into()],
         };
-        let answer = Raw::told(status, headers, body);
+        let answer = Raw::of(status, headers, body);
         classify(
             &answer,
             CvId::parse(ID).unwrap(),
@@ -95,7 +94,6 @@ mod tests {
         format!(r#"{{"httpCode":"{code}","httpMessage":"x","moreInformation":"{message}"}}"#)
     }
 
-    /// What an answer proves, in a word.
     fn proof(status: u16, content_type: &str, body: &str) -> &'static str {
         match classified(status, &[("content-type", content_type)], body) {
             Ok(Detail::Live(_)) => "document",

@@ -1,44 +1,44 @@
-//! How VDAB's answers depart from the contract, as far as this process has seen: nothing is lost by it, and people should know.
+//! How VDAB's responses differ from the contract, as far as this process has seen. Nothing is lost, but people should know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::DriftKind;
 
-/// More of a kind are not remembered: then it is another API.
+/// The most names of a kind that are remembered: with more, it is another API.
 const MOST: usize = 100;
 
-/// What was seen, by kind: paths of fields, and status words.
-pub(crate) type Seen = BTreeMap<DriftKind, BTreeSet<String>>;
+/// By kind, the paths of fields and the status words that the contract does not have.
+pub(crate) type Drifts = BTreeMap<DriftKind, BTreeSet<String>>;
 
 #[derive(Debug, Default)]
-pub(super) struct Drift(Mutex<Seen>);
+pub(super) struct DriftLog(Mutex<Drifts>);
 
-impl Drift {
+impl DriftLog {
     pub(super) fn note(&self, found: impl IntoIterator<Item = (DriftKind, String)>) {
         for (kind, name) in found {
-            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let names = seen.entry(kind).or_default();
+            let mut drifts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let names = drifts.entry(kind).or_default();
             if names.len() < MOST && !names.contains(&name) {
                 tracing::info!(
                     kind = kind.as_str(),
                     name,
-                    "VDAB's answers have something new"
+                    "VDAB's responses have something new"
                 );
                 names.insert(name);
             }
         }
     }
 
-    pub(super) fn seen(&self) -> Seen {
-        let mut seen = self
+    pub(super) fn all(&self) -> Drifts {
+        let mut drifts = self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         for kind in DriftKind::ALL {
-            seen.entry(kind).or_default();
+            drifts.entry(kind).or_default();
         }
-        seen
+        drifts
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with one request to VDAB, and what to do about it; decided here and nowhere else.
+//! The errors of one request to VDAB. Only this file decides what to do about each of them.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use super::headers::LONGEST_WAIT;
 use crate::model::ParkClass;
 use crate::telemetry::ClosedBy;
 
-/// A request that brought no usable answer. Holds no id, URL, header or body.
+/// A request without a usable response. Holds no id, URL, header or body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// No connection: refused, no such host, TLS failed.
     #[error("VDAB cannot be reached ({0})")]
     Unreachable(String),
-    /// A connection, but no whole answer: time-out, reset, cut short.
-    #[error("VDAB's answer did not arrive whole ({0})")]
+    /// A connection, but no whole response: timeout, reset, cut short.
+    #[error("incomplete response from VDAB: {0}")]
     Incomplete(&'static str),
     /// The connection ended before the response began.
     #[error("VDAB closed the connection without a response")]
     Dropped,
-    /// The server of OAuth tokens failed in this way, and the API was not asked.
+    /// The OAuth token server failed in this way, and no request was sent to the API.
     #[error("{}", of_token_server(.0))]
     Token(Box<ApiError>),
-    /// 429; how long to wait, where the answer said so.
+    /// 429.
     #[error("VDAB's quota is used up (429)")]
     OverQuota {
-        /// From `Retry-After` or `X-RateLimit-Reset`.
+        /// How long to wait, from `Retry-After` or `X-RateLimit-Reset`.
         wait: Option<Duration>,
     },
     /// 401 or 403.
@@ -36,26 +36,26 @@ pub enum ApiError {
     KeyRefused {
         /// 401 or 403.
         status: u16,
-        /// The gateway's own words.
+        /// From the gateway.
         message: String,
     },
-    /// 5xx; how long to wait, where the answer said so.
+    /// 5xx.
     #[error("VDAB failed ({status})")]
     Server {
         /// 500 to 599.
         status: u16,
-        /// From `Retry-After`.
+        /// How long to wait, from `Retry-After`.
         wait: Option<Duration>,
     },
-    /// An answer that is not what it claims to be, such as an HTML page with status 200.
-    #[error("VDAB's answer is none ({0})")]
+    /// A response that is not what it claims to be, such as an HTML page with status 200.
+    #[error("unusable response from VDAB: {0}")]
     NotAnAnswer(&'static str),
-    /// Another 4xx: this request will not be answered however often it is sent.
+    /// Another 4xx: sending the same request again does not help.
     #[error("VDAB refuses the request ({status}: {message})")]
     Refused {
         /// 400 to 499.
         status: u16,
-        /// The gateway's own words.
+        /// From the gateway.
         message: String,
     },
     /// VDAB calls the id malformed.
@@ -64,21 +64,20 @@ pub enum ApiError {
     /// The body is larger than allowed.
     #[error("VDAB's response is larger than {} MiB", limit >> 20)]
     TooLarge {
-        /// The most that is read of such an answer.
+        /// In bytes.
         limit: usize,
     },
-    /// The document holds what `jsonb` cannot.
+    /// The document holds a value that `jsonb` cannot.
     #[error("the document holds a character or number that PostgreSQL cannot store")]
     Unstorable,
-    /// VDAB answers for other CVs, but not for this one.
     #[error("VDAB answers for other CVs, but not for this one ({})", .0.class())]
     Alone(Box<ApiError>),
-    /// The gate stayed closed for longer than the caller is ready to wait.
+    /// The gate stays closed for longer than the caller waits.
     #[error("{why}; gave up after {} s", waited.as_secs())]
     GaveUp {
         /// How long the gate has been closed.
         waited: Duration,
-        /// What closed it.
+        /// The failure that closed it.
         why: Box<ApiError>,
     },
 }
@@ -93,8 +92,8 @@ fn of_token_server(why: &ApiError) -> String {
         ApiError::Unreachable(why) => {
             return format!("the OAuth token server cannot be reached ({why})");
         }
-        ApiError::OverQuota { .. } => "it asks for fewer requests (429)".to_owned(),
-        ApiError::Server { status, .. } => format!("it answers {status}"),
+        ApiError::OverQuota { .. } => "its rate limit is reached, status 429".to_owned(),
+        ApiError::Server { status, .. } => format!("status {status}"),
         ApiError::Incomplete(why) | ApiError::NotAnAnswer(why) => (*why).to_owned(),
         ApiError::Dropped => "it closed the connection without a response".to_owned(),
         other => other.class().to_owned(),
@@ -102,16 +101,15 @@ fn of_token_server(why: &ApiError) -> String {
     format!("the OAuth token server gives no token ({what}); check CVSYNC_OAUTH_TOKEN_URL")
 }
 
-/// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Ask again once the gate is open; it is not this CV's fault.
+    /// Retry once the gate is open. This CV is not the cause.
     WaitForGate,
-    /// Ask again after a pause; if this CV fails while others succeed, park it under this class.
+    /// Retry after a pause. If this CV fails while others succeed, park it under this class.
     Retry(ParkClass),
-    /// Asking again is useless: park it.
+    /// Park it, since a retry does not help.
     Park(ParkClass),
-    /// Tell the caller.
+    /// End the run with this error.
     Stop,
 }
 
@@ -119,16 +117,14 @@ pub enum Remedy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The quota is used up.
     RateLimit,
-    /// The key is refused.
     Auth,
-    /// The source is down, or fails on everything.
+    /// The source is down, or every call fails.
     Outage,
 }
 
 impl Reason {
-    /// The word for it in metrics and logs.
+    /// The label in metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         ClosedBy::from(self).as_str()
@@ -145,19 +141,17 @@ impl From<Reason> for ClosedBy {
     }
 }
 
-/// What an answer says about the source as a whole.
+/// The state of the source as a whole, as one response shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It answers.
-    Healthy,
+pub(super) enum SourceHealth {
+    Up,
     /// It may be down, or it may be this one request.
     Suspect,
-    /// No worker is to ask for a while.
-    Close(Reason, Option<Duration>),
+    /// No worker may ask for a while: why, and for how long if the response said so.
+    Unusable(Reason, Option<Duration>),
 }
 
 impl ApiError {
-    /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
@@ -182,7 +176,7 @@ impl ApiError {
         }
     }
 
-    /// Whether key, client id or client secret were refused.
+    /// Whether VDAB or the token server refuses the credentials.
     #[must_use]
     pub fn is_of_credentials(&self) -> bool {
         match self {
@@ -192,42 +186,41 @@ impl ApiError {
         }
     }
 
-    /// For how long an answer about one CV alone asks to wait for it, where the source answers for others.
+    /// If VDAB fails for this CV alone, how long its response asks to wait.
     #[must_use]
     pub fn wait_alone(&self) -> Option<Duration> {
         let Self::Alone(why) = self else {
             return None;
         };
-        match why.verdict() {
-            Verdict::Close(_, Some(asked)) => Some(asked.min(LONGEST_WAIT)),
+        match why.source_health() {
+            SourceHealth::Unusable(_, Some(asked)) => Some(asked.min(LONGEST_WAIT)),
             _ => Some(Duration::ZERO),
         }
     }
 
-    /// What it says about the source as a whole.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub(super) fn source_health(&self) -> SourceHealth {
         match self {
-            Self::Unreachable(_) => Verdict::Close(Reason::Outage, None),
-            Self::OverQuota { wait } => Verdict::Close(Reason::RateLimit, *wait),
-            Self::KeyRefused { .. } => Verdict::Close(Reason::Auth, None),
+            Self::Unreachable(_) => SourceHealth::Unusable(Reason::Outage, None),
+            Self::OverQuota { wait } => SourceHealth::Unusable(Reason::RateLimit, *wait),
+            Self::KeyRefused { .. } => SourceHealth::Unusable(Reason::Auth, None),
             Self::Server {
                 wait: Some(wait), ..
-            } => Verdict::Close(Reason::Outage, Some(*wait)),
+            } => SourceHealth::Unusable(Reason::Outage, Some(*wait)),
             Self::Server { .. } | Self::Incomplete(_) | Self::Dropped | Self::NotAnAnswer(_) => {
-                Verdict::Suspect
+                SourceHealth::Suspect
             }
-            Self::Token(why) => why.verdict(),
+            Self::Token(why) => why.source_health(),
             Self::Refused { .. }
             | Self::BadId
             | Self::TooLarge { .. }
             | Self::Unstorable
             | Self::Alone(_)
-            | Self::GaveUp { .. } => Verdict::Healthy,
+            | Self::GaveUp { .. } => SourceHealth::Up,
         }
     }
 
-    /// The word for it in logs and metrics.
+    /// The label in logs and metrics.
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {

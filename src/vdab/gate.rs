@@ -1,80 +1,21 @@
-//! A gate in front of all workers: closed while the source cannot or must not be asked, reopened by one probe.
+//! A gate in front of all workers. It is closed while VDAB cannot or must not be called, and one probe reopens it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use tokio::sync::Notify;
 
-use super::error::{ApiError, Reason, Verdict};
-use super::headers::LONGEST_WAIT;
-use crate::pauses::Pauses;
-use crate::telemetry::Throttle;
+use super::error::{ApiError, Reason};
+use super::gate_state::{ClosedGate, State};
 
-static CLOSED: Throttle = Throttle::new();
-
-/// How long a closed gate waits between two probes.
-fn pauses(reason: Reason) -> Pauses {
-    let (first, longest) = match reason {
-        Reason::RateLimit | Reason::Outage => (1, 60),
-        Reason::Auth => (30, 300),
-    };
-    Pauses::new(Duration::from_secs(first), Duration::from_secs(longest))
-}
-
-/// So many failures with no success between them are the source's fault, not that of so many CVs.
-const SUSPECTS: u32 = 10;
-
-/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     state: Mutex<State>,
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    closed: Option<Closed>,
-    /// Failures since the last success.
-    suspects: u32,
-    last_healthy: Option<Instant>,
-    /// One caller asks whether the source fails, or one CV: nobody else passes until it is told.
-    checking: bool,
-    /// Callers that wait before it.
-    waiting: usize,
-    /// Time spent closed that nobody has counted yet.
-    uncounted: HashMap<Reason, Duration>,
-}
-
-#[derive(Debug)]
-struct Closed {
-    reason: Reason,
-    why: ApiError,
-    /// When it closed for the first time without opening since.
-    since: Instant,
-    counted_to: Instant,
-    until: Instant,
-    pauses: Pauses,
-    probing: bool,
-    /// Whether the log has a line about it. Then it gets another one when the gate opens.
-    logged: bool,
-}
-
-/// What an operator sees of a closed gate.
-#[derive(Clone, Debug, Serialize)]
-pub struct ClosedGate {
-    /// What kind of trouble.
-    pub reason: Reason,
-    /// One sentence: what is wrong and what to do.
-    pub message: String,
-    /// Whole seconds since it closed.
-    pub closed_for_seconds: u64,
-    /// Whole seconds until the next probe.
-    pub probe_in_seconds: u64,
-}
-
-/// Leave to send one request. Its answer must be reported; dropping it without a report lets another one try.
+/// Permission to send one request, whose outcome must be reported. If this is dropped without a report, another caller may try.
 #[derive(Debug)]
 pub(super) struct Pass<'a> {
     gate: &'a Gate,
@@ -92,11 +33,11 @@ enum Kind {
 }
 
 impl Gate {
-    /// Waits until the gate is open, or this caller is the one that probes.
+    /// Waits until the gate is open, or until this caller is the one that probes. Without `patience` it waits without a limit.
     ///
     /// # Errors
-    /// [`ApiError::GaveUp`] as soon as it is clear that the gate stays closed for longer than `patience`; a refused key
-    /// does so at once. Without `patience` it waits for as long as it takes.
+    /// [`ApiError::GaveUp`] as soon as it is clear that the gate stays closed for longer than `patience`; at once if the key is
+    /// refused.
     pub(super) async fn pass(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
         let mut waiter = None;
         loop {
@@ -111,7 +52,7 @@ impl Gate {
                     None => return pass(Kind::Ordinary),
                     Some(closed) => {
                         if let Some(patience) = patience {
-                            closed.check(patience)?;
+                            closed.check_patience(patience)?;
                         }
                         if !closed.probing && closed.until <= Instant::now() {
                             closed.probing = true;
@@ -140,36 +81,21 @@ impl Gate {
         self.lock().last_healthy.is_some_and(|at| at > instant)
     }
 
-    /// Whether calls make sense now.
     #[must_use]
     pub(super) fn is_open(&self) -> bool {
         self.lock().closed.is_none()
     }
 
-    /// The gate as an operator sees it; `None` while it is open, and where its time is over and nobody wants to pass: it is the
-    /// next caller that finds out.
+    /// See [`State::show`].
     #[must_use]
     pub(super) fn closed(&self) -> Option<ClosedGate> {
-        let state = self.lock();
-        let closed = state.closed.as_ref()?;
-        let now = Instant::now();
-        if state.is_forgotten(closed, now) {
-            return None;
-        }
-        Some(ClosedGate {
-            reason: closed.reason,
-            message: closed.why.to_string(),
-            closed_for_seconds: now.saturating_duration_since(closed.since).as_secs(),
-            probe_in_seconds: closed.until.saturating_duration_since(now).as_secs(),
-        })
+        self.lock().show(Instant::now())
     }
 
     /// Time spent closed since the last call, by reason.
     #[must_use]
     pub(super) fn take_closed_time(&self) -> HashMap<Reason, Duration> {
-        let mut state = self.lock();
-        state.count(Instant::now());
-        std::mem::take(&mut state.uncounted)
+        self.lock().take_closed_time(Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -178,33 +104,29 @@ impl Gate {
 }
 
 impl<'a> Pass<'a> {
-    /// Whether it is still good: the gate is open and nobody checks it, or this is the probe.
+    /// Whether it still allows a request: the gate is open and nobody checks it, or this is the probe or the check.
     #[must_use]
     pub(super) fn holds(&self) -> bool {
         let state = self.gate.lock();
         self.kind != Kind::Ordinary || (state.closed.is_none() && !state.checking)
     }
 
-    /// Whether this one is to show that the source answers again.
+    /// Whether this request is to show that VDAB answers again.
     #[must_use]
     pub(super) fn is_probe(&self) -> bool {
         self.kind == Kind::Probe
     }
 
-    /// Tells the gate of a failure that may be the fault of one CV. Where it would close an open gate, nobody passes until
-    /// the pass that this returns is reported: the caller asks for other CVs with it.
+    /// Reports a failure that may be the fault of one CV. If it would close an open gate, it returns a pass with which the
+    /// caller asks for other CVs. Nobody else passes until that one is reported.
     #[must_use]
     pub(super) fn report_doubtful(self, error: &ApiError) -> Option<Pass<'a>> {
         let gate = self.gate;
         {
             let mut state = gate.lock();
-            let closes = match error.verdict() {
-                Verdict::Healthy => false,
-                Verdict::Suspect => state.suspects + 1 >= SUSPECTS,
-                Verdict::Close(..) => true,
-            };
-            if closes && self.kind == Kind::Ordinary && state.closed.is_none() {
-                // While another one checks, its answer decides.
+            let is_open = self.kind == Kind::Ordinary && state.closed.is_none();
+            if is_open && state.would_close(error) {
+                // While another caller checks, the outcome of that check decides.
                 let first = !std::mem::replace(&mut state.checking, true);
                 return first.then(|| Pass {
                     gate,
@@ -216,40 +138,20 @@ impl<'a> Pass<'a> {
         None
     }
 
-    /// Tells the gate how the request ended: `None` for an answer, else the error.
-    ///
-    /// Answers to requests that were under way when the gate closed do not open it: only the probe does.
+    /// Reports how the request ended: `None` for a response, else the error.
     pub(super) fn report(mut self, error: Option<&ApiError>) {
         let mut state = self.gate.lock();
-        let probe = self.is_probe();
-        let checked = self.kind == Kind::Check;
-        if checked {
+        let is_check = self.kind == Kind::Check;
+        if is_check {
             state.checking = false;
         }
-        match error.map(|error| (error, error.verdict())) {
-            None | Some((_, Verdict::Healthy)) => {
-                state.suspects = 0;
-                state.last_healthy = Some(Instant::now());
-                if probe {
-                    state.open();
-                }
-            }
-            Some((error, Verdict::Suspect)) => {
-                state.suspects += 1;
-                if probe || checked || state.suspects >= SUSPECTS {
-                    state.close(Reason::Outage, None, error, probe);
-                }
-            }
-            Some((error, Verdict::Close(reason, asked))) => {
-                state.close(reason, asked, error, probe);
-            }
-        }
+        state.report(error, self.is_probe(), is_check);
         drop(state);
         self.kind = Kind::Ordinary;
         self.gate.changed.notify_waiters();
     }
 
-    /// Closes the gate although the answer was good, since it said that there will be no more for `wait`.
+    /// Reports a good response that says that the quota is used up for `wait`: the gate closes.
     pub(super) fn report_last(self, wait: Duration) {
         let error = ApiError::OverQuota { wait: Some(wait) };
         self.report(Some(&error));
@@ -272,7 +174,7 @@ impl Drop for Pass<'_> {
     }
 }
 
-/// A caller that waits, until it passes or is dropped.
+/// A caller that waits. It stops waiting when this is dropped.
 struct Waiter<'a>(&'a Gate);
 
 impl Drop for Waiter<'_> {
@@ -281,106 +183,9 @@ impl Drop for Waiter<'_> {
     }
 }
 
-impl State {
-    /// Whether its time is over and nobody wants to know what is behind it.
-    fn is_forgotten(&self, closed: &Closed, now: Instant) -> bool {
-        closed.until <= now && !closed.probing && self.waiting == 0
-    }
-
-    fn close(&mut self, reason: Reason, asked: Option<Duration>, why: &ApiError, probe: bool) {
-        let now = Instant::now();
-        self.count(now);
-        // Several requests under way fail together: they are one failure, and only a failed probe makes the pause grow.
-        if let Some(closed) = &mut self.closed
-            && closed.reason == reason
-            && !probe
-        {
-            if let Some(asked) = asked {
-                closed.until = closed.until.max(now + asked.min(LONGEST_WAIT));
-            }
-            return;
-        }
-        // What was under way when the gate closed may fail in other ways, and shortens no wait.
-        let (not_before, probing) = match &self.closed {
-            Some(closed) if !probe => (closed.until, closed.probing),
-            _ => (now, false),
-        };
-        let (since, mut pauses, mut logged) = match self.closed.take() {
-            Some(closed) if closed.reason == reason => (closed.since, closed.pauses, closed.logged),
-            Some(closed) => (closed.since, pauses(reason), closed.logged),
-            None => (now, pauses(reason), false),
-        };
-        let pause = pauses.next_pause();
-        let wait = asked.map_or(pause, |asked| {
-            asked.clamp(Duration::from_secs(1), LONGEST_WAIT)
-        });
-        if let Some(total) = CLOSED.due(reason.as_str(), 1) {
-            logged = true;
-            tracing::warn!(
-                reason = reason.as_str(),
-                error.class = why.class(),
-                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                total,
-                "no calls to VDAB for a while: {why}"
-            );
-        }
-        self.closed = Some(Closed {
-            reason,
-            why: why.clone(),
-            since,
-            counted_to: now,
-            until: not_before.max(now + wait),
-            pauses,
-            probing,
-            logged,
-        });
-    }
-
-    fn open(&mut self) {
-        let now = Instant::now();
-        self.count(now);
-        if let Some(closed) = self.closed.take()
-            && closed.logged
-        {
-            tracing::info!(
-                reason = closed.reason.as_str(),
-                closed_for_ms = u64::try_from((now - closed.since).as_millis()).unwrap_or(u64::MAX),
-                "VDAB answers again"
-            );
-        }
-    }
-
-    fn count(&mut self, now: Instant) {
-        let forgotten = self
-            .closed
-            .as_ref()
-            .is_some_and(|closed| self.is_forgotten(closed, now));
-        if let Some(closed) = &mut self.closed {
-            let end = if forgotten { closed.until } else { now };
-            *self.uncounted.entry(closed.reason).or_default() +=
-                end.saturating_duration_since(closed.counted_to);
-            closed.counted_to = now;
-        }
-    }
-}
-
-impl Closed {
-    fn check(&self, patience: Duration) -> Result<(), ApiError> {
-        let now = Instant::now();
-        let waited = now.saturating_duration_since(self.since);
-        let over = self.until.saturating_duration_since(self.since) > patience || waited > patience;
-        if over || self.reason == Reason::Auth {
-            return Err(ApiError::GaveUp {
-                waited,
-                why: Box::new(self.why.clone()),
-            });
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::gate_state::SUSPECTS;
     use super::*;
 
     const DOWN: ApiError = ApiError::Unreachable(String::new());

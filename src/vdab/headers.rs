@@ -1,4 +1,4 @@
-//! What the headers of an answer tell: the source's time, how long to wait, what is left of the quota.
+//! The headers of a response: the source's time, how long to wait, the quota and how much of it is left.
 
 use std::time::Duration;
 
@@ -7,15 +7,14 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICA
 
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
-/// No header makes anybody wait for longer than this.
+/// The longest wait that a header can cause.
 pub const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
-/// A number from here on is a Unix time in seconds, or in milliseconds, and no number of seconds to wait.
+/// From these numbers on, a value is a Unix time in seconds, or in milliseconds, and not a number of seconds to wait.
 const UNIX_SECONDS: f64 = 1e9;
 const UNIX_MILLIS: f64 = 1e12;
 
-/// What tells when the quota is whole again, how much of it is left, and how large it is: the header's names, and how the
-/// `RateLimit` header of the IETF draft calls the same.
+/// A property of the quota: the names of its headers, and its names in the `RateLimit` header of the IETF draft.
 struct Field {
     headers: &'static [&'static str],
     draft: &'static [&'static str],
@@ -38,7 +37,7 @@ const LIMIT: Field = Field {
     draft: &["limit", "q"],
 };
 
-/// The headers of the IETF draft that hold several of these at once.
+/// The headers of the IETF draft, which hold several properties at once.
 const DRAFT: &[&str] = &["ratelimit", "ratelimit-policy"];
 
 /// The `Date` header: the source's time in whole seconds, rounded down.
@@ -47,8 +46,9 @@ pub fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     http_date(text(headers, DATE.as_str())?)
 }
 
-/// `Retry-After` as a number, a duration or a date (RFC 9110, 10.2.3), between 1 s and 15 min. A date is compared with the
-/// response's own `Date`. Of several values the longest counts; nonsense is `None`.
+/// `Retry-After` as a number, a duration or a date (RFC 9110, 10.2.3), between 1 s and 15 min.
+///
+/// A date is compared with the response's own `Date`. The longest of several values counts. Nonsense is `None`.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now = date(headers);
@@ -58,8 +58,10 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .max()
 }
 
-/// How long until the quota is whole again, between 1 s and 15 min: of the limits that are used up, or of all where none is
-/// known to be used up, the longest.
+/// How long until the quota is whole again, between 1 s and 15 min.
+///
+/// If there are several limits, the longest wait of those that are used up counts. If none is known to be used up, it is the
+/// longest of all.
 #[must_use]
 pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     let now = date(headers);
@@ -75,7 +77,7 @@ pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     longest.or_else(|| resets.iter().map(|(_, wait)| *wait).max())
 }
 
-/// Calls left, of the limit that has fewest left.
+/// Calls left; the smallest of several limits.
 #[must_use]
 pub fn rate_limit_remaining(headers: &HeaderMap) -> Option<u64> {
     let left = REMAINING.read(headers, count);
@@ -89,7 +91,7 @@ pub fn rate_limit(headers: &HeaderMap) -> Option<u64> {
     limits.into_iter().map(|(_, limit)| limit).min()
 }
 
-/// Whether a refusal asks for a Bearer token.
+/// Whether a 401 asks for a Bearer token.
 #[must_use]
 pub fn asks_for_token(headers: &HeaderMap) -> bool {
     text(headers, WWW_AUTHENTICATE.as_str())
@@ -115,8 +117,10 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 }
 
 impl Field {
-    /// Each value with the name of its limit, empty where it has none: `22`, `name=a,1;name=b,2`, `rate-limit=22`, doubled
-    /// headers and lists, and `limit=100, remaining=0, reset=5` or `"a";r=0;t=5` of the IETF draft.
+    /// Each value with the name of its limit, which may be empty.
+    ///
+    /// These forms are read: `22`, `name=a,1;name=b,2`, `rate-limit=22`, headers that occur twice, lists, and
+    /// `limit=100, remaining=0, reset=5` or `"a";r=0;t=5` of the IETF draft.
     fn read<T>(&self, headers: &HeaderMap, parse: impl Fn(&str) -> Option<T>) -> Vec<(String, T)> {
         let mut found = Vec::new();
         for value in self.headers.iter().flat_map(|name| texts(headers, name)) {
@@ -132,7 +136,7 @@ impl Field {
                     Some((key, value)) if key.eq_ignore_ascii_case("name") => {
                         value.clone_into(&mut name);
                     }
-                    // Parameters of the limit before them, such as its window.
+                    // Parameters of the limit before, such as its window.
                     Some(("w" | "window" | "burst" | "policy" | "comment", _)) => {}
                     Some((key, value)) => {
                         found.extend(parse(value).map(|value| (key.to_owned(), value)));
@@ -160,7 +164,6 @@ impl Field {
     }
 }
 
-/// The parts of a list, whatever separates them.
 fn parts(value: &str) -> impl Iterator<Item = &str> {
     let parts = value.split([',', ';']).map(str::trim);
     parts.filter(|part| !part.is_empty())
@@ -170,7 +173,6 @@ fn unquoted(value: &str) -> &str {
     value.trim().trim_matches(['"', '\'']).trim()
 }
 
-/// A number of calls.
 fn count(value: &str) -> Option<u64> {
     let value = number(unquoted(value))?;
     #[expect(
@@ -181,13 +183,13 @@ fn count(value: &str) -> Option<u64> {
     Some(value as u64)
 }
 
-/// The longest wait of a list.
 fn longest(value: &str, now: Option<DateTime<Utc>>) -> Option<Duration> {
     parts(value).filter_map(|part| wait(part, now)).max()
 }
 
-/// How long to wait: a number of seconds, a Unix time in seconds or milliseconds, a duration such as `6m0s`, or a date. What has
-/// to be compared with `now`, the response's own time, means nothing without it.
+/// How long to wait: a number of seconds, a Unix time in seconds or milliseconds, a duration such as `6m0s`, or a date.
+///
+/// A time needs `now`, the response's own time, to compare with.
 fn wait(value: &str, now: Option<DateTime<Utc>>) -> Option<Duration> {
     let value = unquoted(value);
     let until = |unix: f64| Some(unix - as_f64(now?.timestamp()));
@@ -206,7 +208,7 @@ fn wait(value: &str, now: Option<DateTime<Utc>>) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds.clamp(shortest, longest)))
 }
 
-/// Exact for any date that can be written.
+/// Exact for any date.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a timestamp has far fewer than 52 bits"
@@ -215,7 +217,7 @@ fn as_f64(timestamp: i64) -> f64 {
     timestamp as f64
 }
 
-/// A decimal number, with a sign perhaps, and never infinite.
+/// A finite decimal number, with or without a sign.
 fn number(value: &str) -> Option<f64> {
     let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
     let is_plain = |c: char| c.is_ascii_digit() || c == '.';
@@ -231,12 +233,12 @@ fn duration(value: &str) -> Option<f64> {
     duration.ok().map(|duration| duration.as_secs_f64())
 }
 
-/// The three forms of RFC 9110.
+/// A date in one of the three forms of RFC 9110.
 fn http_date(value: &str) -> Option<DateTime<Utc>> {
     httpdate::parse_http_date(value).ok().map(Into::into)
 }
 
-/// Those, and what else gateways write.
+/// A date in any form that gateways write.
 fn any_date(value: &str) -> Option<DateTime<Utc>> {
     http_date(value).or_else(|| {
         let date = DateTime::parse_from_rfc3339(value);

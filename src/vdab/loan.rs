@@ -1,6 +1,6 @@
-//! Calls that come out of the quota of the daemon beside which a tool works, and not out of one of its own.
+//! Calls that a tool borrows from the quota of the leader, instead of a quota of its own.
 //!
-//! This side knows only that somebody can be asked. Who that is, and how, is known to `sync`, where source and database meet.
+//! This side knows only a channel to the lender. `sync`, where source and database meet, knows how to ask the leader.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::operation::Operation;
 
-/// A caller that got calls and could not make them for so long has lost them: later they would be too many in some minute.
+/// Borrowed calls expire after this time: if they were made later, some minute would hold too many calls.
 const FRESH: Duration = Duration::from_secs(2);
 
-/// Somebody wants to make calls.
 #[derive(Debug)]
 pub struct Ask {
     pub operation: Operation,
     pub calls: u32,
-    /// Waits for the answer.
     pub answer: oneshot::Sender<Loan>,
 }
 
@@ -25,11 +23,11 @@ pub struct Ask {
 pub enum Loan {
     /// The calls may be made now.
     Granted,
-    /// There is nobody to share with: go at your own pace, and ask again after so long.
+    /// Nobody shares the quota: go at your own pace, and ask again after this time.
     Alone(Duration),
 }
 
-/// What one operation has borrowed. One caller at a time works with it.
+/// The borrowed calls of one operation. One caller at a time uses it.
 #[derive(Debug, Default)]
 pub(super) struct Borrowed {
     calls: u32,
@@ -38,7 +36,7 @@ pub(super) struct Borrowed {
 }
 
 impl Borrowed {
-    /// A call out of what is there, or out of a new loan of up to `calls`; false where this caller is to go at its own pace.
+    /// Takes one call, from a new loan of up to `calls` if none is left. False if this caller must go at its own pace.
     pub(super) async fn take(
         &mut self,
         asks: &mpsc::Sender<Ask>,
@@ -65,7 +63,7 @@ impl Borrowed {
             calls,
             answer,
         };
-        // Whoever is asked may be gone: at the end of a command.
+        // The lender may be gone at the end of a command.
         let loan = match asks.send(ask).await {
             Ok(()) => answered.await.unwrap_or(Loan::Alone(FRESH)),
             Err(_) => Loan::Alone(FRESH),

@@ -1,17 +1,17 @@
-//! Errors in the contract's names, where the source has names of its own. Lists and documents are read with their names.
+//! Renames the fields of an error to the contract's names, if VDAB uses others. Lists and documents are read under VDAB's names.
 
 use serde_json::{Map, Value};
 
 use super::answer::Raw;
-use super::wire;
+use super::json;
 use crate::model::Names;
 
-/// The field of an error that holds its message.
+/// The contract's name for the message of an error.
 const MESSAGE: &str = "moreInformation";
 
-/// The same error in our names. What is no object of JSON stays as it is.
-pub(super) fn in_ours(raw: Raw, names: &Names) -> Raw {
-    let Some(mut body) = wire::object::<Map<String, Value>>(&raw.body) else {
+/// The same error under the contract's names. A body that is not a JSON object stays as it is.
+pub(super) fn in_contracts(raw: Raw, names: &Names) -> Raw {
+    let Some(mut body) = json::object::<Map<String, Value>>(&raw.body) else {
         return raw;
     };
     let theirs = names.of(MESSAGE);
@@ -32,12 +32,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_has_our_name_and_the_rest_stays() {
+    fn a_message_gets_the_name_of_the_contract_and_the_rest_stays() {
         let mut names = Names::default();
         names.set(MESSAGE, "error");
         let renamed = |body: &str| {
-            let raw = Raw::told(404, &[], body);
-            String::from_utf8(in_ours(raw, &names).body).unwrap()
+            let raw = Raw::of(404, &[], body);
+            String::from_utf8(in_contracts(raw, &names).body).unwrap()
         };
         assert_eq!(
             renamed(r#"{"code":1,"error":"x"}"#),

@@ -1,34 +1,30 @@
-//! The operations of the API in one table. VDAB counts the calls of each apart.
+//! The operations of the API in one table. VDAB counts the calls of each operation separately.
 
 use super::{bulk, detail, reference, search};
 
-/// An operation of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// The ids whose latest change lies in a window.
     Bulk,
-    /// One CV.
+    /// The document of one CV.
     Detail,
     /// CVs that match a filter.
     Search,
-    /// A code list.
     Reference,
     /// The diplomas that match a keyword.
     Diplomas,
 }
 
-/// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Properties {
     /// In metrics, status and quota loans.
     pub name: &'static str,
-    /// Its path without ids, in metrics and traces.
+    /// The path without ids, in metrics and traces.
     pub template: &'static str,
-    /// The content of a good response.
     pub content: Content,
-    /// The most bytes that are read of a response.
+    /// The largest response that is read, in bytes.
     pub limit: usize,
-    /// Whether syncs need it, so that its quota and its gate are theirs.
+    /// Whether syncs depend on it: on its quota and its gate.
     pub for_syncs: bool,
 }
 
@@ -44,7 +40,6 @@ pub enum Content {
 }
 
 impl Operation {
-    /// All of them.
     pub const ALL: [Self; 5] = [
         Self::Bulk,
         Self::Detail,
@@ -53,7 +48,6 @@ impl Operation {
         Self::Diplomas,
     ];
 
-    /// The row of the table.
     #[must_use]
     pub const fn properties(self) -> Properties {
         match self {
@@ -95,19 +89,16 @@ impl Operation {
         }
     }
 
-    /// Its name in metrics, status and quota loans.
     #[must_use]
     pub const fn name(self) -> &'static str {
         self.properties().name
     }
 
-    /// Those that syncs need.
     pub fn for_syncs() -> impl Iterator<Item = Self> {
         let all = Self::ALL.into_iter();
         all.filter(|operation| operation.properties().for_syncs)
     }
 
-    /// The operation of this name, if there is one.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         let mut all = Self::ALL.into_iter();
@@ -120,9 +111,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_operation_has_its_place_and_its_name() {
-        for (place, operation) in Operation::ALL.into_iter().enumerate() {
-            assert_eq!(operation as usize, place);
+    fn each_operation_has_its_index_and_its_name() {
+        for (index, operation) in Operation::ALL.into_iter().enumerate() {
+            assert_eq!(operation as usize, index);
             assert_eq!(Operation::of(operation.name()), Some(operation));
         }
         assert_eq!(Operation::of("dance"), None);

@@ -1,69 +1,67 @@
-//! Looks at how the source answers, for `cvsync conformance`.
+//! Examines how the source responds, for `cvsync conformance`.
 //!
-//! Invariant: nobody's data leaves here. An id becomes a number, text is told to be text and nothing more; what is told
-//! as it is are statuses, headers, counts, names of fields, words in capitals such as `OPEN`, and messages without
-//! whatever may be somebody's.
+//! Invariant: no personal data leaves here. An id becomes a number, and text is only reported to be text. Statuses, headers,
+//! counts, names of fields, words in capitals such as `OPEN`, and messages without personal data stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
 use super::answer::Raw;
+use super::client::Client;
 use super::error::ApiError;
 use super::operation::{Content, Operation};
 use super::traffic::Traffic;
-use super::{Client, headers, wire};
+use super::{failure, headers, json, page, usual_form};
 use crate::model::CvId;
 
-/// What an answer looks like.
+/// A response without personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sight {
-    /// The HTTP status.
     pub status: u16,
-    /// The content type, without parameters.
+    /// Without parameters.
     pub content_type: Option<String>,
-    /// Whether it claims to be JSON.
+    /// By its content type.
     pub is_json: bool,
-    /// Whether a refusal asks for a Bearer token.
+    /// Whether a 401 asks for a Bearer token.
     pub asks_for_token: bool,
-    /// Whether it tells the source's time.
+    /// Whether it has a `Date`.
     pub is_dated: bool,
     /// `X-RateLimit-Limit`
     pub limit: Option<u64>,
     /// `X-RateLimit-Remaining`
     pub remaining: Option<u64>,
-    /// What an error says; empty for anything else.
+    /// The message of an error; empty for anything else.
     pub message: String,
-    /// The body. A list has the contract's form, whatever form it came in.
-    pub body: Shape,
-    /// The forms of a list that are not the contract's.
+    /// The body. A list is rewritten in the contract's form.
+    pub body: Outline,
+    /// The forms of the list that the contract does not have.
     pub forms: BTreeSet<&'static str>,
-    /// Why a good answer to a bulk call proves nothing.
+    /// Why a response with status 200 to a bulk call proves nothing.
     pub unproven: Option<&'static str>,
 }
 
-/// A value of JSON, without anything that may be somebody's.
+/// A JSON value without personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// An object; a name that may be somebody's is `…`.
-    Fields(BTreeMap<String, Shape>),
-    List(Vec<Shape>),
-    /// An id, as a number that stands for it here.
+pub(crate) enum Outline {
+    /// An object. A name that may be personal data is `…`.
+    Fields(BTreeMap<String, Outline>),
+    List(Vec<Outline>),
+    /// An id, as the number that replaces it here.
     Id(usize),
-    /// A word in capitals: of a list, or of a document if a list or the configuration has it too.
+    /// A word in capitals: of a list, or of a document if the configuration or a list has it too.
     Word(String),
-    /// A date, with a time or without.
+    /// With or without a time.
     Date,
     /// A whole number beside a list.
     Number(u64),
     /// Any other text.
     Text,
-    /// Anything else, or nested too deep to be looked at.
+    /// Any other value, or one that is nested too deep.
     Other,
 }
 
-impl Shape {
-    /// The fields of an object.
+impl Outline {
     #[must_use]
     pub(crate) fn fields(&self) -> Option<&BTreeMap<String, Self>> {
         match self {
@@ -72,7 +70,6 @@ impl Shape {
         }
     }
 
-    /// The items of a list.
     #[must_use]
     pub(crate) fn items(&self) -> Option<&[Self]> {
         match self {
@@ -82,11 +79,11 @@ impl Shape {
     }
 }
 
-/// How deep a list is looked at, and where its counts are.
+/// The levels of a list that are examined, and the level of its counts.
 const LIST: u8 = 3;
 const COUNTS: u8 = LIST - 1;
 
-/// Asks one thing after the other, each within the quota of its operation.
+/// Makes one call after the other, each within the quota of its operation.
 #[derive(Debug)]
 pub(crate) struct Probe {
     client: Client,
@@ -96,7 +93,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// `client` has to speak as the contract does: what differs is what is looked for.
+    /// `client` must follow the contract, so that each difference shows.
     #[must_use]
     pub(crate) fn new(client: Client) -> Self {
         let words = client.words.live.iter().chain(&client.words.gone);
@@ -108,22 +105,21 @@ impl Probe {
         }
     }
 
-    /// Attempts that have come to an end, well or not.
+    /// Attempts that have ended, whether they succeeded or failed.
     #[must_use]
     pub(crate) fn answers_received(&self) -> u64 {
-        self.client.traffic.iter().map(Traffic::received).sum()
+        self.client.all_traffic.iter().map(Traffic::received).sum()
     }
 
-    /// The client's own knowledge: the source's time.
     #[must_use]
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The answer to one GET, whatever it is.
+    /// The response to one GET, with any status.
     ///
     /// # Errors
-    /// If there is none, or the source does not want to be asked for now.
+    /// If no response arrives, or the gate is closed.
     pub(crate) async fn get(
         &mut self,
         operation: Operation,
@@ -131,7 +127,7 @@ impl Probe {
         query: &[(&str, String)],
     ) -> Result<Sight, ApiError> {
         let client = &self.client;
-        let request = client.http.get(client.url(path)).query(query);
+        let request = client.transport.get(path).query(query);
         let mut raw = None;
         let classify = |answer: &Raw| {
             raw = Some(answer.clone());
@@ -141,11 +137,11 @@ impl Probe {
         match (raw, outcome) {
             (Some(raw), _) => Ok(self.sight(operation, &raw)),
             (None, Err(error)) => Err(error),
-            (None, Ok(_)) => Err(ApiError::NotAnAnswer("it was not looked at")),
+            (None, Ok(_)) => Err(ApiError::NotAnAnswer("it was not examined")),
         }
     }
 
-    /// The document of the CV that a number stands for.
+    /// The document of the CV with this number.
     pub(crate) async fn detail(&mut self, id: usize) -> Result<Sight, ApiError> {
         let id = self.ids.get(id).map(ToString::to_string);
         let id = id.ok_or(ApiError::BadId)?;
@@ -156,17 +152,17 @@ impl Probe {
         let content = operation.properties().content;
         let headers = &raw.headers;
         let is_error = raw.status.as_u16() >= 400;
-        let value = std::str::from_utf8(wire::without_mark(&raw.body)).ok();
+        let value = std::str::from_utf8(json::without_mark(&raw.body)).ok();
         let value = value.and_then(|text| serde_json::from_str(text).ok());
         let is_list = content == Content::Page && raw.status == 200;
         let (value, forms) = match value {
             Some(value) if is_list => {
-                let (value, forms) = wire::in_usual_form(&raw.body, value);
+                let (value, forms) = usual_form::in_usual_form(&raw.body, value);
                 (Some(value), forms)
             }
             value => (value, BTreeSet::new()),
         };
-        // A document is looked at no deeper than its own fields.
+        // Of a document, only its own fields are examined.
         let depth = if content == Content::Document {
             1
         } else {
@@ -180,80 +176,80 @@ impl Probe {
             is_dated: headers::date(headers).is_some(),
             limit: headers::rate_limit(headers),
             remaining: headers::rate_limit_remaining(headers),
-            message: if is_error && wire::failure_message(&raw.body).is_some() {
+            message: if is_error && failure::failure_message(&raw.body).is_some() {
                 raw.message()
             } else {
                 String::new()
             },
-            body: value.map_or(Shape::Other, |value| {
-                self.shape(&value, depth, operation == Operation::Bulk)
+            body: value.map_or(Outline::Other, |value| {
+                self.outline(&value, depth, operation == Operation::Bulk)
             }),
             forms,
             unproven: match raw.status.as_u16() {
                 200 if operation == Operation::Bulk && headers::is_json(headers) => {
-                    wire::page(&raw.body, 0, &self.client.dialect.names).err()
+                    page::page(&raw.body, 0, &self.client.dialect.names).err()
                 }
-                204 if operation == Operation::Bulk => Some("it has status 204 and no body"),
+                204 if operation == Operation::Bulk => Some("it has status 204 and an empty body"),
                 _ => None,
             },
         }
     }
 
-    fn shape(&mut self, value: &Value, depth: u8, new_words: bool) -> Shape {
+    fn outline(&mut self, value: &Value, depth: u8, new_words: bool) -> Outline {
         match value {
             Value::Object(fields) if depth > 0 => self.fields(fields, depth - 1, new_words),
             Value::Array(items) if depth > 0 => {
                 let items = items.iter();
-                Shape::List(
+                Outline::List(
                     items
-                        .map(|item| self.shape(item, depth - 1, new_words))
+                        .map(|item| self.outline(item, depth - 1, new_words))
                         .collect(),
                 )
             }
             Value::String(text) => self.text(text.trim(), new_words),
-            // At the top of a list it is a count; a document's may be somebody's.
+            // At the top of a list it is a count. In a document it may be personal data.
             Value::Number(number) if depth == COUNTS => {
-                number.as_u64().map_or(Shape::Other, Shape::Number)
+                number.as_u64().map_or(Outline::Other, Outline::Number)
             }
-            _ => Shape::Other,
+            _ => Outline::Other,
         }
     }
 
-    fn fields(&mut self, fields: &Map<String, Value>, depth: u8, new_words: bool) -> Shape {
+    fn fields(&mut self, fields: &Map<String, Value>, depth: u8, new_words: bool) -> Outline {
         let name = |name: &str| {
             let plain = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | '.');
             let is_name = name.len() <= 40 && name.chars().all(plain);
             if is_name { name } else { "…" }.to_owned()
         };
         let fields = fields.iter();
-        Shape::Fields(
+        Outline::Fields(
             fields
-                .map(|(field, value)| (name(field), self.shape(value, depth, new_words)))
+                .map(|(field, value)| (name(field), self.outline(value, depth, new_words)))
                 .collect(),
         )
     }
 
-    fn text(&mut self, text: &str, new_words: bool) -> Shape {
+    fn text(&mut self, text: &str, new_words: bool) -> Outline {
         if let Some(id) = CvId::parse(text) {
             let ids = &mut self.ids;
-            return Shape::Id(*self.numbers.entry(id).or_insert_with(|| {
+            return Outline::Id(*self.numbers.entry(id).or_insert_with(|| {
                 ids.push(id);
                 ids.len() - 1
             }));
         }
         let is_known = |word: &String| word.eq_ignore_ascii_case(text);
         if self.words.iter().any(is_known) {
-            return Shape::Word(text.to_owned());
+            return Outline::Word(text.to_owned());
         }
         if new_words && is_word(text) {
             self.words.push(text.to_owned());
-            return Shape::Word(text.to_owned());
+            return Outline::Word(text.to_owned());
         }
         let date = text.get(..10).unwrap_or_default();
         if date.parse::<chrono::NaiveDate>().is_ok() {
-            return Shape::Date;
+            return Outline::Date;
         }
-        Shape::Text
+        Outline::Text
     }
 }
 
@@ -276,12 +272,12 @@ mod tests {
         let (clock, metrics) = (Clock::default(), Metrics::new().unwrap());
         let patience = Some(Duration::ZERO);
         let client = Client::new(&source.api, Vec::new(), patience, clock, metrics).unwrap();
-        let raw = Raw::told(status, &[], body);
+        let raw = Raw::of(status, &[], body);
         Probe::new(client).sight(operation, &raw)
     }
 
     #[tokio::test]
-    async fn nothing_of_a_person_leaves() {
+    async fn no_personal_data_leaves() {
         let id = "30dbfef1-59df-4521-a111-964bf0208e68";
         let body = format!(
             r#"{{"cvId":"{id}","status":"OPEN","naam":"PEETERS","gsm":470123456,"x":{{"straat":"Dorp"}},
@@ -295,7 +291,7 @@ mod tests {
         let error = format!(r#"{{"moreInformation":"{id} is geen bestaande kandidaat"}}"#);
         let error = sight(Operation::Detail, 404, &error);
         assert_eq!(error.message, "… is geen bestaande kandidaat");
-        assert_eq!(sight(Operation::Bulk, 200, "<html>").body, Shape::Other);
+        assert_eq!(sight(Operation::Bulk, 200, "<html>").body, Outline::Other);
     }
 
     #[tokio::test]
@@ -309,8 +305,8 @@ mod tests {
         );
         let rows = page.body.fields().unwrap()["results"].items().unwrap();
         let row = rows[0].fields().unwrap();
-        assert_eq!(row["id"], Shape::Id(0));
+        assert_eq!(row["id"], Outline::Id(0));
         assert_eq!(rows[0], rows[1]);
-        assert_eq!(row["state"], Shape::Word("ACTIEF".into()));
+        assert_eq!(row["state"], Outline::Word("ACTIEF".into()));
     }
 }

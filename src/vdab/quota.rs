@@ -1,4 +1,4 @@
-//! The pace of calls to one operation, such that no sliding minute holds more of them than the quota.
+//! The pace of calls to one operation: no sliding minute holds more calls than the quota.
 //!
 //! Two rules hold together:
 //! - Calls are spread evenly: a pace with a small burst, a little below the quota. A governor with period T and burst B grants at
@@ -28,37 +28,37 @@ use super::operation::Operation;
 /// The most calls that are lent at once.
 pub(crate) const LARGEST_LOAN: u32 = 50;
 
-/// The source counts calls over this time.
+/// The time over which the source counts calls.
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// A tool starts its borrowed calls within this time.
 const LENT: Duration = Duration::from_secs(5);
 
-/// Ends of calls are rounded up to this, so that few of them have to be remembered.
+/// Ends of calls are rounded up to this, so that few of them must be remembered.
 const TICK_MS: u64 = 100;
 
-/// Hands out permits, one for every attempt, in the order in which they were asked for.
+/// Grants permits, one for each attempt, in the order in which callers asked for them.
 #[derive(Debug)]
 pub(super) struct Quota {
     operation: Operation,
     calls: State<Calls>,
-    /// A call ended, which may make room for another.
+    /// Notified when a call ends, which may make room for another.
     ended: Notify,
-    /// How long a call that nobody waits for any more may still be on its way.
+    /// How long an abandoned call may take to arrive at the source.
     timeout: Duration,
     turn: Mutex<Borrowed>,
-    /// Whoever holds it gets the next permits. Of all workers only the one whose turn it is waits for it, so that a loan
-    /// waits for one permit at most, however many workers there are.
+    /// Its holder gets the next permits. Of all workers, only the one whose turn it is waits for it. So a loan waits for one
+    /// permit at most, however many workers there are.
     next: Mutex<()>,
-    /// Callers without a permit as yet.
+    /// Callers that wait for a permit.
     waiting: AtomicU32,
-    /// The most that is borrowed at once.
+    /// The most calls that are borrowed at once.
     slice: u32,
-    /// Who is asked for calls, where this quota is not the only one for this key.
+    /// Lends calls, if another process uses the same key.
     lender: Option<mpsc::Sender<Ask>>,
 }
 
-/// Leave to make one call. Keep it until the call has ended.
+/// Permission to make one call. It must be kept until the call has ended.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     quota: &'a Quota,
@@ -87,12 +87,11 @@ impl Quota {
         }
     }
 
-    /// From now on calls are borrowed, as long as there is somebody who lends.
+    /// From now on, calls are borrowed from `lender` while it lends.
     pub(super) fn borrow_from(&mut self, lender: mpsc::Sender<Ask>) {
         self.lender = Some(lender);
     }
 
-    /// Waits for this caller's turn.
     pub(super) async fn permit(&self) -> Permit<'_> {
         let waits = Waits::new(&self.waiting);
         let mut borrowed = self.turn.lock().await;
@@ -109,7 +108,7 @@ impl Quota {
         Permit::new(self)
     }
 
-    /// A permit before all callers that wait for theirs, for a call that decides whether theirs make sense.
+    /// A permit before all callers that wait, for a call that decides whether the gate stays open.
     pub(super) async fn urgent_permit(&self) -> Permit<'_> {
         if self.lender.is_some() {
             return self.permit().await;
@@ -119,7 +118,7 @@ impl Quota {
         Permit::new(self)
     }
 
-    /// Takes so many permits before all callers that wait for theirs, for somebody else to use at once.
+    /// Takes permits before all callers that wait, for a tool to use at once.
     pub(super) async fn lend(&self, calls: u32) {
         let _next = self.next.lock().await;
         for _ in 0..calls {
@@ -141,7 +140,7 @@ impl Quota {
         }
     }
 
-    /// How many more borrowed calls may be under way; waits until there is room for one.
+    /// Waits until there is room for a borrowed call, and returns how many more may be under way.
     async fn room_for_borrowed(&self) -> u32 {
         loop {
             let room = self.slice.saturating_sub(self.lock().under_way);
@@ -166,18 +165,17 @@ impl<'a> Permit<'a> {
         }
     }
 
-    /// The call has ended, well or not.
     pub(super) fn end(mut self) {
         self.over(|calls| calls.end(Instant::now()));
     }
 
-    /// The call has ended, and this is the permit of another one, as soon as its turn has come.
+    /// Ends the call, and waits for the permit of another one.
     pub(super) async fn renew(&mut self) {
         self.over(|calls| calls.end(Instant::now()));
         *self = self.quota.permit().await;
     }
 
-    /// The call was not made.
+    /// Returns the permit of a call that was not made.
     pub(super) fn give_back(mut self) {
         self.over(Calls::give_back);
     }
@@ -189,7 +187,7 @@ impl<'a> Permit<'a> {
     }
 }
 
-/// A call that was abandoned may still be on its way to the source.
+/// An abandoned call may still arrive at the source.
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if !self.is_over {
@@ -204,18 +202,18 @@ impl Drop for Permit<'_> {
 struct Calls<C: Clock = DefaultClock> {
     quota: u32,
     pace: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
-    /// Calls that have a permit and have not ended.
+    /// Calls with a permit that have not ended.
     under_way: u32,
-    /// Calls that have ended and still count, by the tick at which they stop counting.
+    /// Calls that have ended and still count, by the tick at which they no longer count.
     ended: BTreeMap<u64, u32>,
     counted: u32,
-    /// Tick 0.
+    /// The time of tick 0.
     origin: Instant,
 }
 
 impl<C: Clock> Calls<C> {
-    /// All of the burst but one call is spent at the start, so that a restart cannot add a burst to the calls that the process
-    /// before it made. The burst makes up for late timers, whose lateness would be lost for good.
+    /// All of the burst but one call is spent at the start, so that a restart cannot add a burst to the calls of the process
+    /// before. The burst makes up for late timers, whose delay would otherwise be lost.
     fn new(per_minute: NonZeroU32, now: Instant, clock: C) -> Self {
         let (steady, burst) = split(per_minute);
         let pace = Pace::with_period(MINUTE / steady.get())
@@ -236,7 +234,7 @@ impl<C: Clock> Calls<C> {
         }
     }
 
-    /// Counts a call that begins now, or tells when to try again at the latest.
+    /// Counts a call that begins now. The error is the latest time to try again.
     fn take(&mut self, now: Instant) -> Result<(), Instant> {
         let tick = self.tick(now);
         while let Some(first) = self.ended.first_entry()
@@ -256,7 +254,7 @@ impl<C: Clock> Calls<C> {
         Ok(())
     }
 
-    /// A call ended, or arrives at the source by then.
+    /// Ends a call that arrives at the source no later than `by`.
     fn end(&mut self, by: Instant) {
         self.give_back();
         let tick = self.tick(by + MINUTE) + 1;
@@ -268,14 +266,13 @@ impl<C: Clock> Calls<C> {
         self.under_way -= 1;
     }
 
-    /// Whole ticks since the beginning.
     fn tick(&self, at: Instant) -> u64 {
         let ms = at.saturating_duration_since(self.origin).as_millis();
         u64::try_from(ms).unwrap_or(u64::MAX) / TICK_MS
     }
 }
 
-/// A caller that waits, until it is served or dropped.
+/// A caller that waits for a permit. It stops waiting when this is dropped.
 struct Waits<'a>(&'a AtomicU32);
 
 impl<'a> Waits<'a> {
@@ -295,12 +292,12 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// Half of the room that [`split`] leaves for late calls of tools: so two tools can be served at once.
+/// Half of the room that [`split`] leaves for late calls of tools, so that two tools can borrow at once.
 fn slice(per_minute: NonZeroU32) -> u32 {
     (per_minute.get() / 400).clamp(1, LARGEST_LOAN)
 }
 
-/// Cuts the quota into a steady rate and a burst with `steady + burst - 1 < per_minute`, where that is possible.
+/// Splits the quota into a steady rate and a burst with `steady + burst - 1 < per_minute`, if that is possible.
 fn split(per_minute: NonZeroU32) -> (NonZeroU32, NonZeroU32) {
     let burst = (per_minute.get() / 120).clamp(1, 10);
     let late = (per_minute.get() / 200).max(1);
@@ -326,9 +323,9 @@ mod tests {
         workers: usize,
         /// From one end of a call to the other, in milliseconds.
         latency: u64,
-        /// From when to when nothing gets through, in milliseconds: what is under way arrives at the end.
+        /// When no call gets through, from and to in milliseconds. Calls under way arrive at the end.
         stalls: Vec<(u64, u64)>,
-        /// Each so many calls, one is abandoned halfway and arrives all the same, as late as a call may.
+        /// One in this many calls is abandoned halfway. It arrives all the same, as late as a call may.
         abandoned: usize,
     }
 

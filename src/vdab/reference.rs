@@ -1,31 +1,30 @@
-//! Codes and what people call them (docs/contract.md, "Referentie API").
+//! Reads a list of codes and their labels (docs/contract.md, "Referentie API").
 
 use serde_json::Value;
 
 use super::answer::{Raw, one_line};
 use super::error::ApiError;
-use super::wire;
+use super::page;
 use crate::model::Names;
 
-/// The most that is read of a list.
+/// The largest list that is read, in bytes.
 pub const LARGEST_LIST: usize = 8 << 20;
 
-/// Longer is no code.
+/// In characters; a longer text is not a code.
 const LONGEST_CODE: usize = 100;
 
-/// More of a label nobody reads.
+/// In characters; a longer label is cut.
 const LONGEST_LABEL: usize = 500;
 
-/// An entry of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What documents hold.
+    /// As documents have it.
     pub code: String,
-    /// What people read, where the entry has it.
+    /// The text that people read, if the entry has one.
     pub label: Option<String>,
 }
 
-/// Reads a list: an array, or a page as `wire::page` reads it. Entries without a code are left out.
+/// Reads a list: an array, or a page as `page::page` reads it. Entries without a code are left out.
 ///
 /// `label_field` is the field of an entry that people read. An empty array is a list here: it deletes no code.
 pub fn classify(answer: &Raw, label_field: &str, names: &Names) -> Result<Vec<Entry>, ApiError> {
@@ -33,7 +32,7 @@ pub fn classify(answer: &Raw, label_field: &str, names: &Names) -> Result<Vec<En
     let entries = if let Ok(Value::Array(entries)) = serde_json::from_slice(body) {
         entries
     } else {
-        let page = wire::page(body, 0, names);
+        let page = page::page(body, 0, names);
         page.map_err(ApiError::NotAnAnswer)?.items
     };
     let entries = entries.iter();
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     fn classified(status: u16, content_type: &str, body: &str) -> Result<Vec<Entry>, ApiError> {
-        let answer = Raw::told(status, &[("content-type", content_type)], body);
+        let answer = Raw::of(status, &[("content-type", content_type)], body);
         classify(&answer, "omschrijving", &Names::default())
     }
 

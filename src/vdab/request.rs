@@ -1,4 +1,4 @@
-//! One attempt over HTTP: a client with every door shut that VDAB does not need, and a body that is read within a limit.
+//! One request over HTTP: a client without any feature that VDAB does not need, and a body that is read up to a limit.
 
 use std::time::Duration;
 
@@ -10,39 +10,36 @@ use super::error::ApiError;
 use crate::config::{self, Proxies};
 use crate::outbound::{self, Peer};
 
-/// A kept connection that was idle for longer is not used again: firewalls and load balancers forget it without a word.
+/// How long an idle connection is kept: firewalls and load balancers drop it without a notice.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Data that the other side's host has not acknowledged for so long will never arrive.
+/// After this time, data that the peer has not acknowledged counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
-/// Clients for one base URL.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// Keeps connections.
-    kept: Client,
+    /// Reuses connections.
+    pooled: Client,
     /// Opens a connection for each request.
     fresh: Client,
     proxies: Proxies,
 }
 
-/// VDAB's API, for the words of errors.
+/// VDAB's API, as errors name it.
 pub(super) const API: Peer = Peer {
     url: "CVSYNC_API_BASE_URL",
     roots: "CVSYNC_API_CA_FILE",
 };
 
-/// The server of OAuth tokens, likewise.
 pub(super) const TOKEN_SERVER: Peer = Peer {
     url: "CVSYNC_OAUTH_TOKEN_URL",
     roots: "CVSYNC_API_CA_FILE",
 };
 
 impl Http {
-    /// Has connected to nothing yet.
     pub(super) fn new(api: &config::Api) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            kept: client(api)?.build()?,
+            pooled: client(api)?.build()?,
             fresh: client(api)?.pool_max_idle_per_host(0).build()?,
             proxies: api.proxies.clone(),
         })
@@ -50,18 +47,17 @@ impl Http {
 
     /// A request to send by [`send`](Self::send).
     pub(super) fn get(&self, url: Url) -> RequestBuilder {
-        self.kept.get(url)
+        self.pooled.get(url)
     }
 
-    /// The same with a method that has a body.
     pub(super) fn post(&self, url: Url) -> RequestBuilder {
-        self.kept.post(url)
+        self.pooled.post(url)
     }
 
-    /// Sends `request` to `peer` and reads the whole answer, up to `limit` decoded bytes.
+    /// Sends `request` to `peer` and reads the whole response, up to `limit` decompressed bytes.
     ///
-    /// A kept connection may have ended between two requests without a sign of it. So a request that is dropped before the
-    /// response begins is sent once more, over a fresh connection, if `again` allows that. It waits for another permit.
+    /// A pooled connection may have ended without a notice. So a request that is dropped before the response begins is sent
+    /// once more, over a fresh connection, if `again` allows that. It waits for another permit.
     pub(super) async fn send(
         &self,
         peer: Peer,
@@ -105,8 +101,8 @@ impl Http {
         })
     }
 
-    /// reqwest's errors name the URL, and with it the id; ours do not. A time-out within the body is also a decoding error:
-    /// hence the order.
+    /// reqwest's errors name the URL, and with it the id; ours do not. The order matters, since a timeout within the body is also
+    /// a decoding error.
     fn transport(&self, peer: Peer, error: &reqwest::Error) -> ApiError {
         if error.is_connect() {
             let proxy = error.url().and_then(|url| self.proxies.of(url));
@@ -116,14 +112,14 @@ impl Http {
         } else if error.is_builder() {
             ApiError::Unreachable(format!("the address in {} is not allowed", peer.url))
         } else if error.is_decode() || error.is_body() {
-            ApiError::Incomplete("it broke off")
+            ApiError::Incomplete("it was cut short")
         } else {
             ApiError::Dropped
         }
     }
 }
 
-/// How to connect: by nothing but HTTPS, except on loopback, where the configuration allows HTTP.
+/// A client that uses HTTPS only, unless the configuration allows HTTP on loopback.
 fn client(api: &config::Api) -> Result<ClientBuilder, reqwest::Error> {
     let token_url = api.oauth.as_ref().map(|oauth| &oauth.token_url);
     let mut urls = [Some(&api.base_url), token_url].into_iter().flatten();

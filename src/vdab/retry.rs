@@ -1,16 +1,17 @@
-//! A request that is sent again after growing pauses.
+//! Retries a request after growing pauses.
 
 use super::error::{ApiError, Remedy};
 use crate::pauses::Pauses;
 
-/// A request that fails by itself is sent so often.
+/// How often a request that fails by itself is sent.
 const ATTEMPTS: usize = 3;
 
-/// The answer to a request for which somebody waits: sent again where that may help, a few times. A closed gate is waited for
-/// as long as the client's patience lasts; a refused key and a refused request are told at once.
+/// Makes a call for which a person waits, and retries it a few times if that may help.
+///
+/// It waits for a closed gate while the client's patience lasts. It returns at once if VDAB refuses the key or the request.
 ///
 /// # Errors
-/// The last one.
+/// The error of the last attempt.
 pub(crate) async fn persevere<T, F>(mut call: impl FnMut() -> F) -> Result<T, ApiError>
 where
     F: Future<Output = Result<T, ApiError>>,

@@ -1,28 +1,28 @@
-//! Filters, to a page of what matches (docs/contract.md, "GET /kandidaten").
+//! Searches by filters, and reads a page of results (docs/contract.md, "GET /kandidaten").
 
 use super::answer::{Raw, one_line};
 use super::error::ApiError;
-use super::wire::{self, SearchPage};
+use super::failure;
+use super::page::{self, SearchPage};
 use crate::model::{Dialect, Names};
 
-/// The most that is read of a page: 200 results, each with five fields, of which one may be a list of all jobs.
+/// The largest page that is read, in bytes: 200 results of five fields each, one of which may be a list of all jobs.
 pub const LARGEST_RESULT: usize = 16 << 20;
 
-/// The most results on a page.
 pub const LARGEST_PAGE: u16 = 200;
 
 /// The most fields that may be selected.
 pub const MOST_VELDEN: usize = 5;
 
-/// The most that is shown of VDAB's words to whoever searches.
+/// The longest message of VDAB that is shown, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
-/// What is searched for. VDAB judges names and values, nobody else.
+/// A search. Only VDAB checks its names and values.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
-    /// Names and values; a name that comes again has several values.
+    /// Names and values. A name that occurs twice has two values.
     pub filters: Vec<(String, String)>,
-    /// The fields that each result is to have besides its id; at most [`MOST_VELDEN`].
+    /// The fields of each result besides its id; at most [`MOST_VELDEN`].
     pub velden: Vec<String>,
 }
 
@@ -45,22 +45,21 @@ impl Search {
     }
 }
 
-/// What an answer to a search proves.
+/// Reads the response to a search, page by page as bulk responses are read (`page::page`).
 ///
-/// Pages are read as bulk pages are (`wire::page`). VDAB's words about a filter it does not take are for the person who
-/// typed it: they are kept, on one line.
+/// If VDAB does not accept a filter, its message is kept on one line, for the person who typed the filter.
 pub fn classify(answer: &Raw, offset: u64, names: &Names) -> Result<SearchPage, ApiError> {
     match answer.json() {
         Ok(body) => {
-            let page = wire::page(body, offset, names).map_err(ApiError::NotAnAnswer)?;
+            let page = page::page(body, offset, names).map_err(ApiError::NotAnAnswer)?;
             let items = page.items.into_iter();
             Ok(SearchPage {
                 total: page.total,
-                items: items.map(|item| wire::result(item, names)).collect(),
+                items: items.map(|item| page::result(item, names)).collect(),
             })
         }
         Err(ApiError::Refused { status, message }) => {
-            let words = wire::failure_message(&answer.body).unwrap_or_default();
+            let words = failure::failure_message(&answer.body).unwrap_or_default();
             let words = one_line(&words, LONGEST_MESSAGE);
             let message = if words.is_empty() { message } else { words };
             Err(ApiError::Refused { status, message })
@@ -74,7 +73,7 @@ mod tests {
     use super::*;
 
     fn classified(status: u16, content_type: &str, body: &str) -> Result<SearchPage, ApiError> {
-        let answer = Raw::told(status, &[("content-type", content_type)], body);
+        let answer = Raw::of(status, &[("content-type", content_type)], body);
         classify(&answer, 0, &Names::default())
     }
 

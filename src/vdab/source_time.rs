@@ -1,7 +1,7 @@
-//! The source's time, learnt from the `Date` headers of its answers and checked against two other clocks.
+//! The source's time, learnt from the `Date` headers of its responses and checked against two other clocks.
 //!
 //! Invariant: no single wrong clock makes it later than the source's own. A window that ended in the source's future would
-//! lose what changes there after the listing. How three clocks make one time is in [`Clocks`].
+//! lose the changes after its listing. [`Clocks`] makes one time of three clocks.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,53 +11,51 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::clock::Clock;
 use crate::model::{Clocks, SourceClock};
 
-/// Source time as a distance from the monotonic clock, so that jumps of the local wall clock do not matter.
+/// Source time as an offset from the monotonic clock, so that jumps of the local wall clock do not matter.
 #[derive(Debug)]
 pub struct SourceTime {
     clock: Clock,
     anchor: Instant,
-    known: Mutex<Known>,
+    readings: Mutex<Readings>,
 }
 
 /// The readings so far. Times are milliseconds since the epoch, as of `anchor`.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct Readings {
     source: SourceClock<Bounds>,
-    /// PostgreSQL's time: its lower bound.
+    /// The lower bound of PostgreSQL's time.
     database: Option<i64>,
-    /// Answers in a row that contradicted `source` and were not believed.
+    /// Responses in a row that contradicted `source` and were not believed.
     contradictions: u8,
-    /// The latest of them: the time that it showed, and when it came.
+    /// The time in the latest of them, and when it arrived.
     stray: Option<(i64, Instant)>,
-    /// The latest time that was agreed on while it may have been too late.
+    /// The latest agreed time that may have been too late.
     doubted: Option<i64>,
 }
 
-/// The source's time lies between these.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     earliest: i64,
     latest: i64,
 }
 
-/// So many answers in a row that contradict the estimate are believed, though no other clock supports them. With several
-/// gateway nodes and kept connections, one wrong node often answers several times in a row.
+/// This many responses in a row that contradict the estimate are believed, though no other clock supports them. With several
+/// gateway nodes and pooled connections, one wrong node often answers several times in a row.
 const BELIEVED: u8 = 9;
 
 /// Clocks that differ by less show the same time.
 const SAME_TIME: i64 = 5_000;
 
-/// For so long an answer that contradicted the others is worth a word.
+/// How long a response that contradicted the others is reported.
 const STRAY: Duration = Duration::from_mins(10);
 
 impl SourceTime {
-    /// Knows nothing yet.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
             clock,
             anchor: Instant::now(),
-            known: Mutex::new(Known {
+            readings: Mutex::new(Readings {
                 source: SourceClock::NotAsked,
                 database: None,
                 contradictions: 0,
@@ -67,18 +65,18 @@ impl SourceTime {
         }
     }
 
-    /// Learns from an answer with this `Date` header, requested at `asked` and received at `received`; `None` is an answer
-    /// without one.
+    /// Learns from the `Date` header of a response, requested at `asked` and received at `received`. `date` is `None` if the
+    /// response has no such header.
     ///
-    /// Each answer bounds the source's time from both sides. One that contradicts the earlier ones is believed at once where
-    /// this machine's or the database's clock shows the same time (the machine slept, or the source's clock was corrected),
-    /// and else once `BELIEVED` of them have come in a row: one gateway node with a wrong clock is not enough.
+    /// Each response bounds the source's time from both sides. One that contradicts the earlier ones is believed at once if
+    /// this machine's or the database's clock shows the same time (the machine slept, or the source's clock was corrected).
+    /// Otherwise it takes `BELIEVED` of them in a row: one gateway node with a wrong clock is not enough.
     pub fn learn(&self, date: Option<DateTime<Utc>>, asked: Instant, received: Instant) {
         let local = self.local();
-        let mut known = self.lock();
+        let mut readings = self.lock();
         let Some(date) = date else {
-            if matches!(known.source, SourceClock::NotAsked) {
-                known.source = SourceClock::Silent;
+            if matches!(readings.source, SourceClock::NotAsked) {
+                readings.source = SourceClock::Silent;
             }
             return;
         };
@@ -86,29 +84,29 @@ impl SourceTime {
             earliest: date.timestamp_millis() - self.since_anchor(received),
             latest: date.timestamp_millis() + 1_000 - self.since_anchor(asked),
         };
-        let SourceClock::Told(before) = known.source else {
-            known.source = SourceClock::Told(shown);
+        let SourceClock::Reading(before) = readings.source else {
+            readings.source = SourceClock::Reading(shown);
             return;
         };
         let narrowed = Bounds {
             earliest: before.earliest.max(shown.earliest),
             latest: before.latest.min(shown.latest),
         };
-        let supported = [Some(local), known.database];
+        let supported = [Some(local), readings.database];
         let supported = supported.into_iter().flatten();
         let believed = shown.distance(before) <= SAME_TIME
             || supported
                 .into_iter()
                 .any(|clock| shown.distance_to(clock) <= SAME_TIME)
-            || known.contradictions + 1 >= BELIEVED;
+            || readings.contradictions + 1 >= BELIEVED;
         if !believed {
-            known.contradictions += 1;
-            known.stray = Some((shown.earliest, received));
+            readings.contradictions += 1;
+            readings.stray = Some((shown.earliest, received));
             return;
         }
-        known.contradictions = 0;
+        readings.contradictions = 0;
         let agrees = narrowed.earliest <= narrowed.latest;
-        known.source = SourceClock::Told(if agrees { narrowed } else { shown });
+        readings.source = SourceClock::Reading(if agrees { narrowed } else { shown });
     }
 
     /// Learns from a reading of PostgreSQL's clock that arrived at `received`.
@@ -117,25 +115,24 @@ impl SourceTime {
         self.lock().database = Some(reading - self.since_anchor(received));
     }
 
-    /// The source's time at `instant`: too early rather than too late.
+    /// The source's time at `instant`, too early rather than too late.
     #[must_use]
     pub fn at(&self, instant: Instant) -> DateTime<Utc> {
         self.time(self.clocks().agreed(), instant)
     }
 
-    /// The source's time now.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.at(Instant::now())
     }
 
-    /// The latest time that a right clock can show now. A stored `as_of` behind it was written under a wrong clock.
+    /// The latest time that a right clock can show now. A stored `as_of` that is later was written under a wrong clock.
     #[must_use]
     pub fn latest_now(&self) -> DateTime<Utc> {
         self.time(self.clocks().latest(), Instant::now())
     }
 
-    /// The time by which a date is judged that must have come.
+    /// The time with which a date is compared that must not lie in the future.
     #[must_use]
     pub fn judge(&self) -> DateTime<Utc> {
         self.time(self.clocks().judge(), Instant::now())
@@ -144,25 +141,25 @@ impl SourceTime {
     /// The reading of each clock, as of the start of this process.
     #[must_use]
     pub fn clocks(&self) -> Clocks {
-        let known = *self.lock();
+        let readings = *self.lock();
         let delta = |ms: i64| TimeDelta::milliseconds(ms);
-        let stray = known.stray.filter(|(_, at)| at.elapsed() < STRAY);
+        let stray = readings.stray.filter(|(_, at)| at.elapsed() < STRAY);
         Clocks {
-            source: match known.source {
-                SourceClock::Told(bounds) => SourceClock::Told(delta(bounds.earliest)),
+            source: match readings.source {
+                SourceClock::Reading(bounds) => SourceClock::Reading(delta(bounds.earliest)),
                 SourceClock::Silent => SourceClock::Silent,
                 SourceClock::NotAsked => SourceClock::NotAsked,
             },
             local: delta(self.local()),
-            database: known.database.map(delta),
+            database: readings.database.map(delta),
             stray: stray.map(|(shown, _)| delta(shown)),
         }
     }
 
-    /// How far the local clock is ahead of the source's; `None` while no answer has come. Good to a second.
+    /// How far the local clock is ahead of the source's, to a second; `None` before the first response.
     #[must_use]
     pub fn local_clock_ahead(&self) -> Option<TimeDelta> {
-        let SourceClock::Told(Bounds { earliest, latest }) = self.lock().source else {
+        let SourceClock::Reading(Bounds { earliest, latest }) = self.lock().source else {
             return None;
         };
         Some(TimeDelta::milliseconds(
@@ -170,21 +167,21 @@ impl SourceTime {
         ))
     }
 
-    /// Whether the time that is agreed on may be too late; remembers the latest that was.
+    /// Whether the agreed time may be too late. It remembers the latest time that was in doubt.
     #[must_use]
     pub fn doubt(&self) -> bool {
         let clocks = self.clocks();
         let doubtful = clocks.may_be_late();
         if doubtful {
             let agreed = clocks.agreed().num_milliseconds();
-            let mut known = self.lock();
-            known.doubted = known.doubted.max(Some(agreed));
+            let mut readings = self.lock();
+            readings.doubted = readings.doubted.max(Some(agreed));
         }
         doubtful
     }
 
-    /// Whether time has gone back since it was doubted: then it was too late indeed. `None` where this process has not
-    /// doubted it.
+    /// Whether time has gone back since it was in doubt: then it was too late indeed. `None` if it never was in doubt in this
+    /// process.
     #[must_use]
     pub fn was_late(&self) -> Option<bool> {
         let agreed = self.clocks().agreed().num_milliseconds();
@@ -192,7 +189,7 @@ impl SourceTime {
         Some(doubted - agreed > SAME_TIME)
     }
 
-    /// The local clock's time at `anchor`, had it always gone as it does now.
+    /// The local clock's time at `anchor`, if it had never been corrected since.
     fn local(&self) -> i64 {
         self.clock.now().timestamp_millis() - self.since_anchor(Instant::now())
     }
@@ -206,18 +203,18 @@ impl SourceTime {
         millis_between(self.anchor, instant)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Readings> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Bounds {
-    /// How far `instant` lies outside; 0 within.
+    /// How far `instant` lies outside the bounds; 0 within.
     fn distance_to(self, instant: i64) -> i64 {
         (self.earliest - instant).max(instant - self.latest).max(0)
     }
 
-    /// The gap to `other`; 0 where they overlap.
+    /// The gap to `other`; 0 if they overlap.
     fn distance(self, other: Self) -> i64 {
         (self.earliest - other.latest)
             .max(other.earliest - self.latest)

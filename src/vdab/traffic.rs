@@ -9,27 +9,25 @@ use super::gate::{Gate, Pass};
 use super::operation::Operation;
 use super::quota::{Permit, Quota};
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Traffic {
-    /// How many calls are left.
+    pub operation: Operation,
     pub quota: Quota,
-    /// Whether calls make sense now.
     pub gate: Gate,
     under_way: AtomicUsize,
     received: AtomicU64,
 }
 
-/// Leave and a permit for one request.
+/// Permission of the gate and of the quota to send one request.
 #[derive(Debug)]
 pub(super) struct Admission<'a> {
-    /// To tell the gate how the request ended.
+    /// Reports to the gate how the request ended.
     pub pass: Pass<'a>,
-    /// To be kept until then.
+    /// Must be kept until the request has ended.
     pub permit: Permit<'a>,
 }
 
-/// A call that has no answer yet; over when this is dropped, whatever drops it.
+/// A call without a response so far. It ends when this is dropped.
 pub(super) struct UnderWay<'a>(&'a Traffic);
 
 impl Drop for UnderWay<'_> {
@@ -39,9 +37,9 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Traffic {
-    /// One of which nothing was asked yet.
     pub(super) fn new(operation: Operation, per_minute: NonZeroU32, timeout: Duration) -> Self {
         Self {
+            operation,
             quota: Quota::new(operation, per_minute, timeout),
             gate: Gate::default(),
             under_way: AtomicUsize::new(0),
@@ -49,13 +47,12 @@ impl Traffic {
         }
     }
 
-    /// A call begins.
     pub(super) fn begin(&self) -> UnderWay<'_> {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(self)
     }
 
-    /// Leave and a permit for one request. The gate may have closed while this caller waited for its permit.
+    /// Waits for the gate and the quota. If the gate closed while this caller waited for the quota, it waits again.
     pub(super) async fn admit(
         &self,
         patience: Option<Duration>,
@@ -70,18 +67,16 @@ impl Traffic {
         }
     }
 
-    /// An attempt ended, well or not.
     pub(super) fn end(&self, under_way: UnderWay<'_>) {
         drop(under_way);
         self.received.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Calls that have no answer yet.
     pub(super) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// Attempts that ended.
+    /// Attempts that have ended, whether they succeeded or failed.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }

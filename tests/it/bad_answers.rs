@@ -173,7 +173,7 @@ async fn a_wrong_key_stops_the_calls_and_loses_nothing() {
     .await;
     assert!(!run.is_finished(), "the run waits for a person");
     assert!(world.bulk_calls() + world.detail_calls() <= calls + 1);
-    let (_, gate) = pipeline.vdab.closed_gates().pop().unwrap();
+    let (_, gate) = pipeline.vdab.closed_gates().pop_first().unwrap();
     assert_eq!(gate.reason, Reason::Auth);
     assert!(gate.probe_in_seconds >= 10, "{gate:?}");
     assert!(gate.message.contains("CVSYNC_API_KEY"), "{}", gate.message);
@@ -382,7 +382,10 @@ async fn an_error_of_every_detail_closes_the_gate_at_once() {
             !pipeline.vdab.closed_gates().is_empty()
         })
         .await;
-        assert_eq!(pipeline.vdab.closed_gates()[0].1.reason, reason);
+        assert_eq!(
+            pipeline.vdab.closed_gates().pop_first().unwrap().1.reason,
+            reason
+        );
         let calls = world.detail_calls() - calls;
         let most = u64::try_from(world.config.sync.workers).unwrap() + 2;
         assert!(calls <= most, "{calls} calls");

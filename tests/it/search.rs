@@ -282,7 +282,7 @@ async fn what_vdab_says_is_shown_on_one_line() {
     world.source.rule(Operation::Search, Fault::Html200);
     let (code, stdout, stderr) = search(&world, false, &["--json"]).await;
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
-    assert!(stderr.contains("it is no JSON"), "{stderr}");
+    assert!(stderr.contains("it is not JSON"), "{stderr}");
     world.source.clear_faults();
     world
         .source

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Looker, Row, is_text, said, word};
 use crate::conformance::seen::{Kind, Leading, Told};
-use crate::vdab::probe::{Shape, Sight};
+use crate::vdab::probe::{Outline, Sight};
 use crate::vdab::{ApiError, Operation};
 
 /// So many CVs of each status are asked for, and so many where lists have none.
@@ -60,7 +60,7 @@ impl Looker<'_> {
         let names = &mut self.seen.dialect.names;
         match (sight.status, sight.body.fields()) {
             (200, Some(fields)) if sight.is_json => {
-                let find = |ours: &str, is: &dyn Fn(&Shape) -> bool| {
+                let find = |ours: &str, is: &dyn Fn(&Outline) -> bool| {
                     let contracts = ours.strip_prefix("document.").unwrap_or(ours);
                     let known = [names.of(ours), contracts];
                     let known = known
@@ -72,9 +72,11 @@ impl Looker<'_> {
                         .map(str::to_owned)
                 };
                 let leading = Leading {
-                    id: find("document.cvId", &|value| *value == Shape::Id(id)),
-                    status: find("document.status", &|value| matches!(value, Shape::Word(_))),
-                    date: find("document.wijzigingsDatum", &|value| *value == Shape::Date),
+                    id: find("document.cvId", &|value| *value == Outline::Id(id)),
+                    status: find("document.status", &|value| {
+                        matches!(value, Outline::Word(_))
+                    }),
+                    date: find("document.wijzigingsDatum", &|value| *value == Outline::Date),
                 };
                 if leading.id.is_none() {
                     return Kind::Other("a document without its id".to_owned());

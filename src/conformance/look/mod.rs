@@ -17,7 +17,7 @@ use super::seen::{Seen, Trouble};
 use crate::config::Source;
 use crate::model::Window;
 use crate::pauses::Pauses;
-use crate::vdab::probe::{Probe, Shape, Sight};
+use crate::vdab::probe::{Outline, Probe, Sight};
 use crate::vdab::{ApiError, Operation};
 
 /// What `moreInformation` may be called.
@@ -37,7 +37,7 @@ const ATTEMPTS: u32 = 4;
 /// Windows end so long ago, so that what is counted twice is the same.
 const SETTLED: TimeDelta = TimeDelta::minutes(10);
 
-type Row = BTreeMap<String, Shape>;
+type Row = BTreeMap<String, Outline>;
 
 /// Looks at a source.
 pub(super) struct Looker<'a> {
@@ -225,7 +225,7 @@ fn lasting(sight: Sight) -> Result<Sight, ApiError> {
         429 => Err(ApiError::OverQuota { wait: None }),
         408 => Err(ApiError::Incomplete("status 408")),
         status @ 500..=599 => Err(ApiError::Server { status, wait: None }),
-        200 if !sight.is_json => Err(ApiError::NotAnAnswer("status 200, but it is no JSON")),
+        200 if !sight.is_json => Err(ApiError::NotAnAnswer("status 200, but it is not JSON")),
         _ => Ok(sight),
     }
 }
@@ -246,21 +246,21 @@ fn total(sight: &Sight) -> Option<(String, u64)> {
     ["aantal", "totaalAantalResultaten"]
         .iter()
         .filter_map(|name| match fields.get(*name) {
-            Some(Shape::Number(total)) => Some(((*name).to_owned(), *total)),
+            Some(Outline::Number(total)) => Some(((*name).to_owned(), *total)),
             _ => None,
         })
         .max_by_key(|(_, total)| *total)
 }
 
-fn word(shape: Option<&Shape>) -> Option<String> {
+fn word(shape: Option<&Outline>) -> Option<String> {
     match shape {
-        Some(Shape::Word(word)) => Some(word.clone()),
+        Some(Outline::Word(word)) => Some(word.clone()),
         _ => None,
     }
 }
 
-fn is_text(shape: Option<&Shape>) -> bool {
-    matches!(shape, Some(Shape::Text | Shape::Word(_)))
+fn is_text(shape: Option<&Outline>) -> bool {
+    matches!(shape, Some(Outline::Text | Outline::Word(_)))
 }
 
 /// What an error says.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Looker, Row, word};
 use crate::model::{Standing, StatusWords};
-use crate::vdab::probe::{Shape, Sight};
+use crate::vdab::probe::{Outline, Sight};
 
 /// No source has more status words; what has is none.
 const MOST_WORDS: usize = 8;
@@ -30,7 +30,7 @@ impl Looker<'_> {
         })?;
         names.set("resultaten", name);
         let rows = fields[name].items()?.iter();
-        Some(rows.filter_map(Shape::fields).cloned().collect())
+        Some(rows.filter_map(Outline::fields).cloned().collect())
     }
 
     /// Finds the fields of id and status.
@@ -46,7 +46,7 @@ impl Looker<'_> {
 
     pub(super) fn id(&self, row: &Row) -> Option<usize> {
         match row.get(self.seen.dialect.names.of("cvId")) {
-            Some(Shape::Id(id)) => Some(*id),
+            Some(Outline::Id(id)) => Some(*id),
             _ => None,
         }
     }
@@ -59,9 +59,9 @@ impl Looker<'_> {
 /// What `ours`, which is `cvId` or `status` and is taken to be called `usual`, is called in these rows.
 fn field(ours: &str, usual: &str, rows: &[Row], statuses: &StatusWords) -> Option<String> {
     let is_status = ours == "status";
-    let is = |shape: &Shape| match shape {
-        Shape::Id(_) => !is_status,
-        Shape::Word(_) => is_status,
+    let is = |shape: &Outline| match shape {
+        Outline::Id(_) => !is_status,
+        Outline::Word(_) => is_status,
         _ => false,
     };
     let words =
@@ -89,8 +89,8 @@ mod tests {
 
     fn rows(name: &str, words: &[&str]) -> Vec<Row> {
         let row = |(at, word): (usize, &&str)| {
-            let id = ("nummer".to_owned(), Shape::Id(at));
-            let word = (name.to_owned(), Shape::Word((*word).to_owned()));
+            let id = ("nummer".to_owned(), Outline::Id(at));
+            let word = (name.to_owned(), Outline::Word((*word).to_owned()));
             Row::from([id, word])
         };
         words.iter().enumerate().map(row).collect()

@@ -3,7 +3,7 @@
 use super::{Looker, total};
 use crate::config::DIPLOMAS;
 use crate::conformance::seen::Filtered;
-use crate::vdab::probe::{Shape, Sight};
+use crate::vdab::probe::{Outline, Sight};
 use crate::vdab::{ApiError, Operation};
 
 /// Regions that many want to work in.
@@ -84,7 +84,7 @@ impl Looker<'_> {
             if is_diplomas {
                 reference.diplomas = Some(entries.len());
             } else {
-                let first = entries.first().and_then(Shape::fields);
+                let first = entries.first().and_then(Outline::fields);
                 let names = first.into_iter().flat_map(|entry| entry.keys().cloned());
                 reference.fields.extend(names);
             }
@@ -95,10 +95,10 @@ impl Looker<'_> {
 }
 
 /// The entries of a reference list: the answer, or the only list in it.
-fn entries(sight: &Sight) -> Option<&[Shape]> {
+fn entries(sight: &Sight) -> Option<&[Outline]> {
     if sight.status != 200 {
         return None;
     }
-    let inside = || sight.body.fields()?.values().find_map(Shape::items);
+    let inside = || sight.body.fields()?.values().find_map(Outline::items);
     sight.body.items().or_else(inside)
 }

@@ -1,54 +1,47 @@
-//! VDAB's answers, read as tolerantly as services in Java, .NET and PHP write JSON, and no more tolerantly than is safe.
+//! A page of a list, read as tolerantly as services in Java, .NET and PHP write JSON, and no more tolerantly than is safe.
 //!
 //! A page without items settles a window, so it needs proof. [`page`] says which forms are a list, and which of them prove
 //! that there is nothing.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::json::{count, field, field_name, is_called, text};
 use crate::model::{CvId, Names};
 
-/// The byte order mark in UTF-8. RFC 8259 allows a reader to ignore it.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
-/// A page of an answer that is paged.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// The total on all pages: the larger one where the answer has two.
+    /// The total on all pages: the larger one where the response has two.
     pub total: Option<u64>,
-    /// What is on this page.
     pub items: Vec<T>,
 }
 
 /// A page of the ids in a window.
 pub(crate) type BulkPage = Page<BulkItem>;
 
-/// A page of what a search found: each result with its `cvId` and the fields that were selected.
+/// A page of search results: each with its `cvId` and the fields that were selected.
 pub(crate) type SearchPage = Page<Map<String, Value>>;
 
-/// One listed CV.
 #[derive(Debug)]
 pub struct BulkItem {
-    /// An id, or garbage; `None` where the item has none.
-    pub cv_id: Option<String>,
-    /// A status word, if the answer has one.
+    pub id: ListedId,
+    /// The status word, as VDAB wrote it.
     pub status: Option<String>,
 }
 
-/// A body without its byte order mark.
-#[must_use]
-pub(super) fn without_mark(mut body: &[u8]) -> &[u8] {
-    while let Some(rest) = body.strip_prefix(BYTE_ORDER_MARK) {
-        body = rest;
-    }
-    body
+/// The id of a list item, read once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListedId {
+    Valid(CvId),
+    /// Text or a number that is not a UUID. It is kept, so that two of them can be told apart.
+    Garbage(String),
+    Missing,
 }
 
-/// Reads a page. The error says why the answer is not a page.
+/// Reads a page. The error says why the response is not a page.
 ///
 /// The list stands under `resultaten` and the total under `aantal` or `totaalAantalResultaten`; upper and lower case do
 /// not matter. These forms are a list:
@@ -57,14 +50,14 @@ pub(super) fn without_mark(mut body: &[u8]) -> &[u8] {
 /// - one CV, as an object or as the text of its id: converters from XML write a list of one element so;
 /// - an array without an object around it, if at least one item has an id.
 ///
-/// An item can be of any type. Whoever reads the items counts each of them.
+/// An item can be of any type, and each counts.
 ///
 /// These forms prove that there is nothing from `offset` on:
 /// - an empty array or an empty object under `resultaten`;
-/// - null, an empty text or nothing at all in place of the list, if the answer has a total and it is not above `offset`.
+/// - null, an empty text or nothing at all in place of the list, if the response has a total and it is not above `offset`.
 ///
-/// All else proves nothing: no body, HTML, `{}`, `[]`, an error object, `false`, a list of null without a total. A gateway
-/// or a broken backend can write each of them, and a window must not be settled for it.
+/// Anything else proves nothing: no body, HTML, `{}`, `[]`, an error object, `false`, a list of null without a total. A
+/// gateway or a broken backend can write each of them, and a window must not be settled for it.
 pub(super) fn page(body: &[u8], offset: u64, names: &Names) -> Result<Page<Value>, &'static str> {
     let Some(text) = text(body) else {
         return Err("its body is not UTF-8");
@@ -97,28 +90,46 @@ pub(super) fn page(body: &[u8], offset: u64, names: &Names) -> Result<Page<Value
 const NOT_JSON: &str = "its body is not JSON, or not whole";
 
 impl BulkItem {
-    /// Reads an item of any type. A number in place of an id is garbage, and is kept so that it can be told from others.
+    /// Reads an item of any type.
     #[must_use]
     pub fn read(item: &Value, names: &Names) -> Self {
-        let (id, status) = match item {
-            Value::Object(fields) => (
-                field(fields, names.of("cvId")),
-                field(fields, names.of("status")),
-            ),
-            _ => (Some(item), None),
-        };
-        Self {
-            cv_id: match id {
-                Some(Value::String(text)) => Some(text.trim().to_owned()),
-                Some(Value::Number(number)) => Some(number.to_string()),
-                _ => None,
+        match item {
+            Value::Object(fields) => Self {
+                id: ListedId::read(field(fields, names.of("cvId"))),
+                status: field(fields, names.of("status"))
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
             },
-            status: status.and_then(Value::as_str).map(str::to_owned),
+            _ => Self {
+                id: ListedId::read(Some(item)),
+                status: None,
+            },
         }
     }
 }
 
-/// Reads a search result of any type: its fields, with id and status under our names; empty where it has none.
+impl ListedId {
+    fn read(id: Option<&Value>) -> Self {
+        match id {
+            Some(Value::String(text)) => {
+                let text = text.trim();
+                CvId::parse(text).map_or_else(|| Self::Garbage(text.to_owned()), Self::Valid)
+            }
+            Some(Value::Number(number)) => Self::Garbage(number.to_string()),
+            _ => Self::Missing,
+        }
+    }
+
+    #[must_use]
+    pub fn valid(&self) -> Option<CvId> {
+        match self {
+            Self::Valid(id) => Some(*id),
+            Self::Garbage(_) | Self::Missing => None,
+        }
+    }
+}
+
+/// The fields of a search result of any type, with id and status under the contract's names; empty if it has no fields.
 #[must_use]
 pub(super) fn result(item: Value, names: &Names) -> Map<String, Value> {
     match item {
@@ -151,7 +162,7 @@ pub(super) fn result(item: Value, names: &Names) -> Map<String, Value> {
     }
 }
 
-/// The items of what stands in place of a list; see [`page`].
+/// The items of a value in the place of a list; see [`page`].
 pub(super) fn list(value: Value, names: &Names) -> Option<Vec<Value>> {
     match value {
         Value::Array(items) => Some(items),
@@ -169,118 +180,20 @@ pub(super) fn list(value: Value, names: &Names) -> Option<Vec<Value>> {
     }
 }
 
-/// Whether it stands for a list without items, in a place where a total says that there are none.
+/// Whether a value means an empty list, if a total says that the list is empty.
 pub(super) fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-/// A whole number from 0 on, also as text or with `.0`; anything else is no total at all.
-#[must_use]
-pub(super) fn count(value: &Value) -> Option<u64> {
-    match value {
-        Value::Number(number) => {
-            let is_whole = |number: &f64| number.fract() == 0.0 && (0.0..1e15).contains(number);
-            number.as_u64().or_else(|| {
-                let number = number.as_f64().filter(is_whole)?;
-                format!("{number:.0}").parse().ok()
-            })
-        }
-        Value::String(text) => {
-            let text = text.trim();
-            text.strip_suffix(".0").unwrap_or(text).parse().ok()
-        }
-        _ => None,
-    }
-}
-
-/// A list answer as the contract writes it, and the other forms that it had. For those who look at answers; [`page`] says what
-/// an answer proves.
-pub(super) fn in_usual_form(body: &[u8], value: Value) -> (Value, BTreeSet<&'static str>) {
-    let names = Names::default();
-    let mut forms = BTreeSet::new();
-    if without_mark(body).len() < body.len() {
-        forms.insert("a byte order mark");
-    }
-    let mut fields = match value {
-        Value::Object(fields) => fields,
-        Value::Array(items) if items.iter().any(|item| has_id(item, &names)) => {
-            forms.insert("an array without an object around it");
-            Map::from_iter([("resultaten".to_owned(), Value::Array(items))])
-        }
-        other => return (other, forms),
-    };
-    let mut is_nothing_left = false;
-    for (name, value) in &mut fields {
-        if is_called(name, "aantal") || is_called(name, "totaalAantalResultaten") {
-            let total = count(value);
-            is_nothing_left |= total == Some(0);
-            if let Some(total) =
-                total.filter(|_| !matches!(value, Value::Number(number) if number.is_u64()))
-            {
-                forms.insert("a total that is text, or has a point");
-                *value = total.into();
-            }
-        }
-    }
-    let is_list =
-        |(name, value): (&String, &Value)| value.is_array() || is_called(name, "resultaten");
-    if is_nothing_left && !fields.iter().any(is_list) {
-        fields.insert("resultaten".to_owned(), Value::Null);
-    }
-    for (name, value) in &mut fields {
-        let is_results = is_called(name, "resultaten");
-        let is_keyed = value
-            .as_object()
-            .is_some_and(|items| is_results || !items.is_empty());
-        if is_results && is_nothing_left && is_nothing(value) {
-            forms.insert("no array where there is nothing");
-            *value = Value::Array(Vec::new());
-        } else if is_keyed && let Some(items) = list(value.clone(), &names) {
-            if is_results || items.iter().any(|item| has_id(item, &names)) {
-                forms.insert("an object in place of an array");
-                *value = Value::Array(items);
-            }
-        } else if is_results && value.is_string() && has_id(value, &names) {
-            forms.insert("an id in place of an array");
-            *value = Value::Array(vec![value.take()]);
-        }
-        for item in value.as_array_mut().into_iter().flatten() {
-            if item.is_string() && has_id(item, &names) {
-                forms.insert("ids in place of objects");
-                *item = Value::Object(result(item.take(), &names));
-            }
-        }
-    }
-    (Value::Object(fields), forms)
-}
-
-fn has_id(item: &Value, names: &Names) -> bool {
-    let id = BulkItem::read(item, names).cv_id;
-    id.as_deref().and_then(CvId::parse).is_some()
+pub(crate) fn has_id(item: &Value, names: &Names) -> bool {
+    BulkItem::read(item, names).id.valid().is_some()
 }
 
 fn is_number(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// .NET writes names in upper or lower case, depending on its settings.
-fn is_called(name: &str, wanted: &str) -> bool {
-    name.eq_ignore_ascii_case(wanted)
-}
-
-fn field<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    fields.get(field_name(fields, name)?)
-}
-
-/// A field of exactly this name goes first.
-fn field_name<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
-    let exact = fields.get_key_value(name).map(|(name, _)| name);
-    exact
-        .or_else(|| fields.keys().find(|key| is_called(key, name)))
-        .map(String::as_str)
-}
-
-/// The fields of an object in their order. A name that comes twice is there twice.
+/// The fields of an object in their order. A name that occurs twice is kept twice.
 struct Fields(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Fields {
@@ -307,74 +220,6 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// An error of the gateway or of the API behind it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Failure {
-    #[serde(rename = "moreInformation", deserialize_with = "words")]
-    more_information: Option<String>,
-    #[serde(rename = "httpMessage", deserialize_with = "words")]
-    http_message: Option<String>,
-    #[serde(deserialize_with = "words")]
-    message: Option<String>,
-    /// Of a server of OAuth tokens (RFC 6749).
-    #[serde(deserialize_with = "words")]
-    error: Option<String>,
-    #[serde(deserialize_with = "words")]
-    error_description: Option<String>,
-}
-
-/// The message of an error answer, whole; `None` if the body is no JSON object.
-#[must_use]
-pub(super) fn failure_message(body: &[u8]) -> Option<String> {
-    let failure: Failure = object(body)?;
-    Some(
-        [
-            failure.more_information,
-            failure.message,
-            failure.http_message,
-            failure.error,
-            failure.error_description,
-        ]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("; "),
-    )
-}
-
-/// Whether an error answer is an object with the words of the gateway or the API (docs/contract.md, "Errors"), and not just any JSON
-/// of whatever stands before them.
-#[must_use]
-pub(super) fn is_gateway_error(body: &[u8]) -> bool {
-    object(body).is_some_and(|failure: Failure| {
-        let says = |words: Option<String>| words.is_some_and(|words| !words.is_empty());
-        says(failure.more_information) || says(failure.http_message)
-    })
-}
-
-/// A whole object of JSON, in UTF-8 throughout. serde alone would also read a list, as the fields in their order, and would
-/// not look at the bytes of fields that it does not know.
-pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    let text = text(body)?;
-    text.trim_ascii_start()
-        .starts_with('{')
-        .then(|| serde_json::from_str(text).ok())?
-}
-
-/// UTF-8 without its byte order mark.
-fn text(body: &[u8]) -> Option<&str> {
-    std::str::from_utf8(without_mark(body)).ok()
-}
-
-/// A string; anything else is none.
-fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,13 +231,17 @@ mod tests {
         page(body.as_bytes(), offset, &Names::default())
     }
 
-    fn read(body: &str) -> Option<Vec<(Option<String>, Option<String>)>> {
+    fn read(body: &str) -> Option<Vec<(ListedId, Option<String>)>> {
         let items = at(0, body).ok()?.items;
         let items = items.iter().map(|item| {
-            let BulkItem { cv_id, status } = BulkItem::read(item, &Names::default());
-            (cv_id, status)
+            let BulkItem { id, status } = BulkItem::read(item, &Names::default());
+            (id, status)
         });
         Some(items.collect())
+    }
+
+    fn valid(id: &str) -> ListedId {
+        ListedId::Valid(CvId::parse(id).unwrap())
     }
 
     #[test]
@@ -425,8 +274,8 @@ mod tests {
     #[test]
     fn every_form_of_a_list_is_read() {
         let item = format!(r#"{{"cvId":"{ID}","status":"OPEN"}}"#);
-        let open = (Some(ID.to_owned()), Some("OPEN".to_owned()));
-        let bare = (Some(ID.to_owned()), None);
+        let open = (valid(ID), Some("OPEN".to_owned()));
+        let bare = (valid(ID), None);
         for (body, expected) in [
             (format!(r#"{{"aantal":1,"resultaten":[{item}]}}"#), &open),
             (format!(r#"{{"aantal":1,"resultaten":{item}}}"#), &open),
@@ -467,19 +316,20 @@ mod tests {
             r#"{{"resultaten":[{{"cvId":"{ID}"}},null,7,"x",true,[],{{}},{{"cvId":null}},{{"cvId":7}},{{"cvId":{{"id":"{OTHER}"}}}}]}}"#
         );
         let ids: Vec<_> = read(&body).unwrap().into_iter().map(|(id, _)| id).collect();
-        let texts = [
-            Some(ID),
-            None,
-            Some("7"),
-            Some("x"),
-            None,
-            None,
-            None,
-            None,
-            Some("7"),
-            None,
+        let garbage = |text: &str| ListedId::Garbage(text.to_owned());
+        let expected = [
+            valid(ID),
+            ListedId::Missing,
+            garbage("7"),
+            garbage("x"),
+            ListedId::Missing,
+            ListedId::Missing,
+            ListedId::Missing,
+            ListedId::Missing,
+            garbage("7"),
+            ListedId::Missing,
         ];
-        assert_eq!(ids, texts.map(|text| text.map(str::to_owned)));
+        assert_eq!(ids, expected);
     }
 
     #[test]
@@ -548,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_the_source_replace_ours() {
+    fn names_of_the_source_replace_those_of_the_contract() {
         let mut names = Names::default();
         for (ours, theirs) in [
             ("resultaten", "results"),
@@ -561,27 +411,12 @@ mod tests {
             format!(r#"{{"resultaten":[1,2],"results":[{{"status":"{ID}","cvId":"OPEN"}}]}}"#);
         let page = page(body.as_bytes(), 0, &names).unwrap();
         let item = BulkItem::read(&page.items[0], &names);
-        assert_eq!(
-            (item.cv_id.as_deref(), item.status.as_deref()),
-            (Some(ID), Some("OPEN"))
-        );
+        assert_eq!((item.id, item.status.as_deref()), (valid(ID), Some("OPEN")));
         assert_eq!(page.items.len(), 1);
         let result = result(page.items[0].clone(), &names);
         assert_eq!(
             (&result["cvId"], &result["status"]),
             (&ID.into(), &"OPEN".into())
         );
-    }
-
-    #[test]
-    fn messages_of_errors() {
-        let gateway = br#"{"httpCode":"401","httpMessage":"Unauthorized","moreInformation":"Invalid client id or secret."}"#;
-        assert_eq!(
-            failure_message(gateway).unwrap(),
-            "Invalid client id or secret.; Unauthorized"
-        );
-        assert_eq!(failure_message(b"{}").unwrap(), "");
-        assert_eq!(failure_message(b"<html>"), None);
-        assert_eq!(failure_message(b"[]"), None);
     }
 }
