@@ -63,6 +63,17 @@ pub enum Fate {
     Parked(String, ParkClass, Duration),
 }
 
+impl Fate {
+    /// The CV; `None` if it is parked, since its id may be garbage.
+    #[must_use]
+    pub(crate) fn cv(&self) -> Option<CvId> {
+        match self {
+            Self::Live(id, _) | Self::Gone(id) | Self::Unproven { id, .. } => Some(*id),
+            Self::Parked(..) => None,
+        }
+    }
+}
+
 /// The fate of one id as of `as_of`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {

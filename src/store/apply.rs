@@ -81,12 +81,13 @@ impl Store {
 
 /// Writes a batch; the result has the batch's order. If PostgreSQL refuses a value, nothing of it is written. A batch that is
 /// written again changes nothing. A stored `as_of` later than both `latest` and the database's clock is not believed.
-pub async fn apply(
+pub async fn apply<'a>(
     tx: &mut PgConnection,
-    batch: &[Outcome],
+    batch: impl IntoIterator<Item = &'a Outcome>,
     brake: Brake,
     latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
+    let batch: &[&Outcome] = &batch.into_iter().collect::<Vec<_>>();
     believe_until(tx, latest).await?;
     let mut newest = newest_by_id(batch);
     let Deletes {
@@ -158,7 +159,7 @@ pub async fn apply(
 }
 
 /// The place in the batch of the newest outcome for each CV, ordered by id.
-fn newest_by_id(batch: &[Outcome]) -> Vec<(Uuid, usize)> {
+fn newest_by_id(batch: &[&Outcome]) -> Vec<(Uuid, usize)> {
     let mut newest = HashMap::<Uuid, usize>::new();
     for (at, outcome) in batch.iter().enumerate() {
         if let Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. } = &outcome.fate {
@@ -188,7 +189,7 @@ struct Deletes {
 /// move for them: the document stays.
 async fn hold_back(
     tx: &mut PgConnection,
-    batch: &[Outcome],
+    batch: &[&Outcome],
     newest: &[(Uuid, usize)],
     brake: Brake,
 ) -> Result<Deletes, StoreError> {
@@ -255,7 +256,7 @@ fn is_gone(fate: &Fate) -> bool {
 /// Moves `as_of`; returns the places in the batch of those outcomes that may be written.
 async fn confirm(
     tx: &mut PgConnection,
-    batch: &[Outcome],
+    batch: &[&Outcome],
     newest: &[(Uuid, usize)],
 ) -> Result<HashSet<usize>, StoreError> {
     if newest.is_empty() {
@@ -275,7 +276,7 @@ async fn confirm(
         .collect())
 }
 
-fn live_ids(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
+fn live_ids(batch: &[&Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
     accepted
         .iter()
         .filter_map(|at| match &batch[*at].fate {
@@ -287,7 +288,7 @@ fn live_ids(batch: &[Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
 
 async fn delete(
     tx: &mut PgConnection,
-    batch: &[Outcome],
+    batch: &[&Outcome],
     accepted: &HashSet<usize>,
 ) -> Result<HashSet<Uuid>, StoreError> {
     let gone: Vec<_> = accepted
@@ -313,7 +314,7 @@ fn compare(known: Option<&Vec<u8>>, document: &Document) -> Applied {
 
 async fn set_aside(
     tx: &mut PgConnection,
-    batch: &[Outcome],
+    batch: &[&Outcome],
     accepted: &HashSet<usize>,
     held: &HashSet<usize>,
     parked: BTreeMap<String, Park>,

@@ -1,7 +1,7 @@
-//! Wrong clocks: what was written while clocks disagreed is noted, and fetched anew once they agree.
+//! Wrong clocks: CVs that were written while clocks disagreed are noted, and fetched again once the clocks agree.
 //!
-//! `SourceTime` keeps a single wrong clock from doing harm. Two of them may agree on a time that is too late, and then an `as_of`
-//! says more than the answer proved. Such rows are put back to "never confirmed" before the next relist or reconcile.
+//! `SourceTime` protects against a single wrong clock. But two of them may agree on a time that is too late. Then an `as_of` is
+//! later than the response proves. Such rows are set to "never confirmed" before the next relist or reconcile.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,20 +10,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Pipeline, SyncError};
-use crate::model::Outcome;
 use crate::model::clocks::TOLERANCE;
 use crate::model::window::instant;
 use crate::store::cv_seen::{self, Distrusted};
 use crate::store::{clock_doubt, watermark};
 use crate::vdab::SourceTime;
 
-/// From the earliest to the latest `as_of`.
+/// The earliest and the latest `as_of`.
 pub(super) type Span = (DateTime<Utc>, DateTime<Utc>);
 
-/// Estimates of the same clock differ by less.
+/// Two estimates of the same clock differ by less.
 const SAME_TIME: TimeDelta = TimeDelta::seconds(5);
 
-/// A date that must have come, and has not.
+/// A date that must not lie in the future.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{name} must not lie in the future, got {}, while it is {}; set an earlier date, or correct the clock of this machine or of the database server if that is wrong",
@@ -33,17 +32,13 @@ const SAME_TIME: TimeDelta = TimeDelta::seconds(5);
 pub struct InFuture {
     /// The variable or the argument.
     pub name: &'static str,
-    /// Its value.
     pub at: DateTime<Utc>,
-    /// The time now.
     pub now: DateTime<Utc>,
 }
 
 impl InFuture {
-    /// Refuses a date later than the clocks of the source and the database show.
-    ///
     /// # Errors
-    /// The date.
+    /// If the date is later than the clocks of the source and the database show.
     pub fn refuse(name: &'static str, at: DateTime<Utc>, time: &SourceTime) -> Result<(), Self> {
         let now = time.judge();
         if at > now + TOLERANCE {
@@ -54,11 +49,10 @@ impl InFuture {
 }
 
 impl Pipeline {
-    /// Reads the database's clock, and refuses a first sync that begins in the future: it would find nothing, and look
-    /// as if it were in step.
+    /// Reads the database's clock, and refuses a first sync that begins in the future: it would find nothing and seem complete.
     ///
     /// # Errors
-    /// [`InFuture`], or why the clock cannot be read.
+    /// [`InFuture`], or the error of the database.
     pub async fn refuse_future_start(&self) -> anyhow::Result<()> {
         let (reading, watermark) = self
             .read("reading the database's clock", async |tx| {
@@ -69,21 +63,23 @@ impl Pipeline {
         let time = self.vdab.time();
         time.database_says(reading, Instant::now());
         if watermark.is_some() {
-            // The first sync has begun long ago: the clock is wrong, and that delays nothing.
+            // The first sync began long ago. The clock is wrong, but delays nothing.
             return Ok(());
         }
         InFuture::refuse("CVSYNC_SYNC_FROM", self.settings.from, time)?;
         Ok(())
     }
 
-    /// Takes note of the outcomes' `as_of`, before they are written, where it may be too late.
-    pub(super) async fn note_doubt(&self, outcomes: &[Outcome]) -> Result<(), SyncError> {
-        let as_of = || outcomes.iter().map(|outcome| outcome.as_of);
-        let (Some(van), Some(tot)) = (as_of().min(), as_of().max()) else {
+    /// Notes the `as_of` of outcomes, before they are written, if it may be too late.
+    pub(super) async fn note_doubt(
+        &self,
+        as_of: impl Iterator<Item = DateTime<Utc>> + Clone,
+    ) -> Result<(), SyncError> {
+        let (Some(van), Some(tot)) = (as_of.clone().min(), as_of.max()) else {
             return Ok(());
         };
         let time = self.vdab.time();
-        // The clock may have been corrected since the request; then its `as_of` lies in the future.
+        // The clock may have been corrected since the request. Then the `as_of` lies in the future.
         let doubtful = time.doubt() || tot > time.latest_now() + SAME_TIME;
         if !doubtful {
             return Ok(());
@@ -97,12 +93,12 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The span that this process has noted itself.
+    /// The span that this process has noted.
     fn own_doubt(&self) -> MutexGuard<'_, Option<Span>> {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts rows whose `as_of` lies in the future, or was written while clocks disagreed, back to "never confirmed".
+    /// Sets rows to "never confirmed" whose `as_of` lies in the future, or was written while clocks disagreed.
     pub(super) async fn distrust(&self) -> Result<(), SyncError> {
         let doubt = self.doubt_to_resolve().await?;
         let distrusted = Distrusted {
@@ -133,8 +129,10 @@ impl Pipeline {
         }
     }
 
-    /// The span of `as_of` to distrust: none while clocks still disagree. Where this process has noted all of it, and has seen the
-    /// disagreement end without its time going back, the odd clock was slow, and nothing is wrong.
+    /// The span of `as_of` to distrust; `None` while clocks still disagree.
+    ///
+    /// If this process noted the whole span, and its time did not go back when the disagreement ended, one clock was slow, and no
+    /// `as_of` is wrong.
     async fn doubt_to_resolve(&self) -> Result<Option<Span>, SyncError> {
         let doubt = self
             .read("reading whether clocks disagreed", clock_doubt::read)

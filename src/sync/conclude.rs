@@ -1,4 +1,4 @@
-//! The end of a run: it is recorded, and once a day old rows are forgotten.
+//! The end of a run: its success is recorded, and once a day old rows are removed.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -6,11 +6,11 @@ use super::{Pipeline, Summary, SyncError, delta};
 use crate::model::Job;
 use crate::store::{cv_seen, feed, job_success, reconcile, relisted, sync_window};
 
-/// How long the record of windows that were listed a second time is kept.
+/// How long windows that were listed a second time are kept.
 const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
 
 impl Pipeline {
-    /// Writes down that the job is done; once a day it also forgets what need not be remembered any longer.
+    /// Records the success of the job. Once a day, it also removes old rows.
     pub(super) async fn conclude(
         &self,
         job: Job,
@@ -35,7 +35,7 @@ impl Pipeline {
                     .is_some_and(|at| is_recent(*at)))
             })
             .await?;
-        // A dry run would remove the same rows again and again.
+        // A dry run would roll the removal back, and remove the same rows without an end.
         if housekept || self.store.is_dry() {
             return Ok(());
         }
@@ -47,13 +47,13 @@ impl Pipeline {
         .await
     }
 
-    /// Forgets old tombstones and repeated windows, some of them at a time, so that nobody waits for it.
+    /// Removes old tombstones and repeated windows, a limited number at a time, so that no other transaction waits for long.
     async fn forget_old(&self, now: DateTime<Utc>) -> Result<(), SyncError> {
         let before = now - delta(self.settings.tombstone_retention);
         let mut after = None;
         loop {
             after = self
-                .write("forgetting tombstones", async |tx| {
+                .write("removing old tombstones", async |tx| {
                     cv_seen::forget_tombstones(tx, after, before).await
                 })
                 .await?;
@@ -62,7 +62,7 @@ impl Pipeline {
             }
         }
         while self
-            .write("forgetting windows", async |tx| {
+            .write("removing old windows", async |tx| {
                 sync_window::forget_repeats(tx, now - REPEATS_KEPT).await
             })
             .await?
@@ -71,7 +71,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Removes what is old from the feed, some of it at a time, so that nobody waits for it.
+    /// Removes old changes from the feed, a limited number at a time, so that no other transaction waits for long.
     async fn trim_feed(&self) -> Result<(), SyncError> {
         while self
             .write("trimming the feed", async |tx| {

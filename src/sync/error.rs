@@ -1,22 +1,19 @@
-//! Why there is no run, or why it ended before its time: which stage, which window, what is wrong.
+//! The errors that prevent or end a run: in which stage, for which window, and why.
 
 use crate::model::Window;
 use crate::store::StoreError;
 use crate::vdab::{ApiError, ClientError};
 
-/// A configuration that is formally right, and yet nothing can be built from it.
+/// A configuration that is formally right, but from which no pipeline can be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// No client.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// No store.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl SyncError {
-    /// An error of the database at this stage.
     pub(super) fn at(stage: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |error| match error {
             StoreError::Stopped => Self::Stopped,
@@ -24,7 +21,7 @@ impl SyncError {
         }
     }
 
-    /// A word for it, for traces.
+    /// The label in traces.
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {
@@ -41,70 +38,55 @@ impl SyncError {
     }
 }
 
-/// A run that did not come to its end. Nothing is lost by it: the watermark stands before what is missing.
+/// The error that ended a run. No data is lost: the next run starts at the watermark.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The source does not list a window.
     #[error("listing {window}: {error}{}", remedy(error))]
-    List {
-        window: Window,
-        /// What the source answered last.
-        error: ApiError,
-    },
-    /// The source refuses a window repeatedly, although it is narrow.
+    List { window: Window, error: ApiError },
+    /// VDAB refuses a window repeatedly, although it is narrow.
     #[error(
         "VDAB refuses to list {window}, although that is at most an hour: {error}{}",
         remedy(error)
     )]
-    Refused {
-        window: Window,
-        /// The last response.
-        error: ApiError,
-    },
-    /// The source fails on every CV, not on some.
+    Refused { window: Window, error: ApiError },
+    /// VDAB fails for every CV, not for some.
     #[error("fetching CVs: {0}")]
     Fetch(ApiError),
-    /// The database fails.
     #[error("{stage}: {error}")]
     Store {
-        /// What was being done.
         stage: &'static str,
-        /// What the database said last.
         error: StoreError,
     },
-    /// The source lists nothing at all, though there is much: its word is not taken for it.
+    /// VDAB lists no CV at all, although many are stored. That is not believed.
     #[error(
-        "VDAB lists no CV at all, while {stored} are stored; has the key lost its rights? Nothing was deleted"
+        "VDAB lists no CV at all, while {stored} are stored. No CV was deleted. Check whether your key has lost its rights"
     )]
-    Empty {
-        /// CVs in the database.
-        stored: i64,
-    },
-    /// The database restarted, or this process stood still and another one took it for dead.
+    Empty { stored: i64 },
+    /// The database restarted, or this process stood still and another one removed the listing.
     #[error(
-        "the database does not hold any longer what VDAB listed; nothing was deleted, and the comparison begins anew"
+        "the database no longer has the listing of this comparison. No CV was deleted, and the comparison starts again"
     )]
     ListingLost,
-    /// Nothing moved for too long, though neither source nor database was known to be away.
-    #[error("nothing moved for {} s; the run was ended, and the next one goes on where it was", .0.as_secs())]
+    /// The run stood still for too long, while neither VDAB nor the database was known to be down.
+    #[error("no progress for {} s, so this run was ended; the next run continues from the watermark", .0.as_secs())]
     Stalled(std::time::Duration),
-    /// It moved, but far slower than the quota lets it.
+    /// The run made progress, but far slower than the quota allows.
     #[error(
-        "{what} took {} minutes of work, far more than its calls take; the run was ended, and the next one goes on where it was",
+        "{what} took {} minutes, far more than its calls need, so this run was ended; the next run continues from the watermark",
         after.as_secs() / 60
     )]
     Overdue {
         /// A window, or the run.
         what: &'static str,
-        /// Time in which neither source nor database was away.
+        /// Without the time in which VDAB or the database was down.
         after: std::time::Duration,
     },
-    /// Somebody asked to stop while the database was away.
+    /// The process was asked to stop while the database was down.
     #[error("stopped")]
     Stopped,
 }
 
-/// What to set so that VDAB's response can be read.
+/// The setting with which VDAB's response can be read.
 fn remedy(error: &ApiError) -> &'static str {
     match error {
         ApiError::TooLarge { .. } => "; set CVSYNC_PAGE_SIZE to a smaller number",

@@ -1,7 +1,7 @@
-//! One quota for all who use this key: what a tool calls is taken out of the quota of the daemon that leads.
+//! One quota for all processes with this key: the calls of a tool are taken out of the leader's quota.
 //!
-//! The tool asks by a row in `quota_loan` for a few calls at a time, the leader takes these out of its own quota ahead of its
-//! workers and grants them. Without a leader, or without a database, the tool goes at its own pace.
+//! With a row in `quota_loan`, the tool asks for a few calls at a time. The leader takes them out of its own quota, before its
+//! workers, and grants them. Without a leader or a database, the tool goes at its own pace.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -14,28 +14,27 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::store::{Store, StoreError, lease, quota_loan};
 use crate::vdab::{Ask, Client, LARGEST_LOAN, Loan};
 
-/// How often a tool looks whether it has what it asked for, and the leader for the next to ask: a tool comes again at once.
+/// How often a tool looks for its calls, and the leader for the next request: a tool asks again at once.
 const OFTEN: Duration = Duration::from_millis(50);
 
-/// How often the leader looks while nobody has asked for a while.
+/// How often the leader looks if no tool has asked for [`A_WHILE`].
 const SELDOM: Duration = Duration::from_millis(500);
 
-/// How long that is.
 const A_WHILE: Duration = Duration::from_secs(2);
 
-/// A database that answers later counts as away.
+/// A database that takes longer counts as down.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long an instance that says that it leads may take to see a row, besides what its quota takes.
+/// How long a leader may take to see a row, besides the time that its quota takes.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// Who found nobody to share with looks again after so long.
+/// After this time, a tool that found no leader looks again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// And whom a leader did not answer: it is of a version without loans.
+/// After this time, a tool looks again if a leader did not lend: it may be of a version without loans.
 const TRY_AGAIN: Duration = Duration::from_mins(1);
 
-/// From now on `client` calls out of the quota of the daemon that leads, while one does and until what this returns is dropped.
+/// From now on, `client` borrows its calls from the leader, while there is one and until the returned value is dropped.
 pub(crate) fn borrow(client: &mut Client, store: &Store) -> AbortOnDropHandle<()> {
     let (asks, asked) = mpsc::channel(1);
     client.borrow_from(&asks);
@@ -49,7 +48,7 @@ async fn answer_all(store: Store, mut asked: Receiver<Ask>, period: Duration) {
     // Each operation asks once at a time.
     stream::poll_fn(move |context| asked.poll_recv(context))
         .for_each_concurrent(None, |mut ask| async move {
-            // Before this caller comes one worker, and the loans of others.
+            // One worker and the loans of other tools go first.
             let limit = SEEN_WITHIN + period * (3 * ask.calls + 3);
             let gone = ask.answer.closed();
             let loan = answer(store, ask.operation.name(), ask.calls, limit, gone).await;
@@ -58,7 +57,7 @@ async fn answer_all(store: Store, mut asked: Receiver<Ask>, period: Duration) {
         .await;
 }
 
-/// What becomes of the wish for these calls; `gone` ends when nobody wants them any more.
+/// The answer to a request for these calls; `gone` ends once the caller has given up.
 async fn answer(
     store: &Store,
     operation: &str,
@@ -71,11 +70,11 @@ async fn answer(
             tokio::select! {
                 () = collect(store, id) => return Loan::Granted,
                 () = tokio::time::sleep(limit) => tracing::warn!(
-                    "the daemon that leads lends no calls: this command goes at its own pace, and both together may use up VDAB's quota"
+                    "the leader lends no calls: this command goes at its own pace, and both together may exceed VDAB's quota"
                 ),
                 () = gone => {}
             }
-            // What cannot be withdrawn is forgotten in a minute, and costs the daemon a few calls.
+            // A request that cannot be withdrawn expires in a minute, and costs the leader a few calls.
             let _ = withdraw(store, id).await;
             Loan::Alone(TRY_AGAIN)
         }
@@ -87,7 +86,7 @@ async fn answer(
     }
 }
 
-/// The number of the loan; `None` where nobody leads.
+/// The number of the loan; `None` without a leader.
 async fn ask(store: &Store, operation: &str, calls: u32) -> Result<Option<i64>, StoreError> {
     let ask = async |tx: &mut PgConnection| match lease::leader(tx).await? {
         Some(leader) if leader.alive => Ok(Some(quota_loan::ask(tx, operation, calls).await?)),
@@ -96,14 +95,14 @@ async fn ask(store: &Store, operation: &str, calls: u32) -> Result<Option<i64>, 
     store.write("asking for a loan", ask).await
 }
 
-/// Waits for the calls. That the database was away for a moment says nothing of the daemon.
+/// Waits for the calls, also while the database is down.
 async fn collect(store: &Store, id: i64) {
     loop {
         tokio::time::sleep(OFTEN).await;
         match is_granted(store, id).await {
             Ok(true) => return,
             Ok(false) => {}
-            Err(error) => tracing::debug!("cannot see whether calls are granted: {error}"),
+            Err(error) => tracing::debug!("cannot read whether calls are granted: {error}"),
         }
     }
 }
@@ -118,7 +117,7 @@ async fn withdraw(store: &Store, id: i64) -> Result<(), StoreError> {
     store.write("withdrawing a loan", withdraw).await
 }
 
-/// The leader's side: lends to whoever asks, until it is dropped.
+/// Lends calls, as the leader, until it is dropped.
 pub(crate) async fn lend(client: &Client, store: &Store) -> Infallible {
     let store = &store.within(PATIENCE);
     let mut last_asked: Option<Instant> = None;
@@ -136,7 +135,7 @@ pub(crate) async fn lend(client: &Client, store: &Store) -> Infallible {
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::debug!("cannot look for whoever wants to borrow calls: {error}"),
+            Err(error) => tracing::debug!("cannot read requests for loans: {error}"),
         }
     }
 }
@@ -145,7 +144,7 @@ async fn next(store: &Store) -> Result<Option<quota_loan::QuotaLoan>, StoreError
     store.read("looking for loans", quota_loan::waiting).await
 }
 
-/// Under this instance's epoch: one that leads no longer has nothing to grant.
+/// Fenced by this instance's epoch: an instance that no longer leads grants nothing.
 async fn grant(store: &Store, id: i64, lent: bool) -> Result<(), StoreError> {
     let grant = async |tx: &mut PgConnection| {
         if lent {

@@ -1,11 +1,12 @@
-//! The pages of a window: whether one holds all of it, and else each of them, from the last one down to the first.
+//! Reads the pages of a window: one page if it holds the whole window, else all of them, from the last one down to the first.
 
 use std::time::Instant;
 
 use tokio::sync::mpsc::Sender;
 use tracing::{Instrument, field};
 
-use super::{Pipeline, SyncError, Work};
+use super::work::Work;
+use super::{Pipeline, SyncError};
 use crate::model::{ParkClass, Window};
 use crate::pauses::Pauses;
 use crate::telemetry::{self, PageDrift, RetriedStage, Throttle};
@@ -13,40 +14,39 @@ use crate::vdab::{Answer, ApiError, BulkPage, Operation, Remedy};
 
 static DRIFT: Throttle = Throttle::new();
 
-/// A page that is refused so often is not asked for again.
+/// The most times that a page is requested that VDAB refuses.
 const REFUSALS: u32 = 3;
 
-/// More pages in one instant than all CVs would fill.
+/// The most pages in one instant: all CVs would fill fewer.
 const MOST_PAGES: u64 = 1_000;
 
-/// How the first answer covers its window.
+/// How the first page covers its window.
 pub(super) enum Cover {
     Whole,
-    /// There is more, and the window can be cut.
+    /// There are more ids, and the window can be cut.
     Halves(Window, Window),
-    /// There is more in an instant that cannot be cut.
+    /// There are more ids, and the window cannot be cut.
     Pages,
 }
 
-/// Reads the pages of a window.
 pub(super) struct Pages<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) window: Window,
-    /// Closed once the run stops.
+    /// Is closed once the run stops.
     pub(super) work: &'a Sender<Work>,
 }
 
 impl<'a> Pages<'a> {
-    /// Whether one answer holds the whole window.
+    /// Whether one page holds the whole window.
     ///
-    /// A page that is shorter than asked for and yet claims more is either cut by the server or lies about its total:
-    /// what lies behind it tells.
+    /// If a page is shorter than requested and yet claims a larger total, the server cut it, or its total is wrong. The next page
+    /// shows which.
     pub(super) async fn cover(&self, page: &BulkPage) -> Result<Cover, SyncError> {
         let (size, got) = (
             u64::from(self.pipeline.settings.page_size),
             page.items.len() as u64,
         );
-        // A total no larger than the page may be the page's own, or a lie: it proves nothing about what lies behind.
+        // A total no larger than the page may be the page's own, or wrong: it proves nothing about further pages.
         let whole = match page.total.filter(|total| *total > got) {
             None => got < size,
             Some(total) if got == 0 => self.is_empty(total).await?,
@@ -62,8 +62,8 @@ impl<'a> Pages<'a> {
 
     /// Whether a window is empty whose response counts `total` CVs and lists none.
     ///
-    /// Some totals are not about the window at all, and those do not add up: each half claims as much as the whole. A
-    /// total that does add up is right, and then the list is wrong: the window must not be settled.
+    /// Some totals are not about the window at all. Those do not add up: each half claims as much as the whole. A total that does
+    /// add up is right, and then the list is wrong: the window must not be settled.
     async fn is_empty(&self, total: u64) -> Result<bool, SyncError> {
         if !self.page(0).await?.value.items.is_empty() {
             return Ok(false);
@@ -91,10 +91,10 @@ impl<'a> Pages<'a> {
         Ok(true)
     }
 
-    /// Every page, from the last one down to the first, which has to be read anew: what left the window since has moved rows
-    /// into it. All of them again if the window grew meanwhile.
+    /// Reads each page, from the last one down to the first, and all of them again if the window grew meanwhile.
     ///
-    /// How many there are is counted, whatever the answers claim: it is rare enough.
+    /// The first page is read anew, since CVs that left the window have moved rows into it. The number of pages is counted, and
+    /// not taken from totals: such windows are rare.
     pub(super) async fn down(self, first: &BulkPage) -> Result<Down<'a>, SyncError> {
         let step = (first.items.len() as u64).max(1);
         let total = self.count(step, step).await?;
@@ -106,7 +106,7 @@ impl<'a> Pages<'a> {
         })
     }
 
-    /// How many ids lie in a window that has `known` of them at least: read on until a page is empty.
+    /// Counts the ids of a window that has at least `known` of them: it reads on until a page is empty.
     async fn count(&self, known: u64, step: u64) -> Result<u64, SyncError> {
         let mut count = known;
         loop {
@@ -116,13 +116,13 @@ impl<'a> Pages<'a> {
                 return Ok(count);
             }
             if count > MOST_PAGES * step {
-                let error = ApiError::NotAnAnswer("its pages have no end");
+                let error = ApiError::NotAnAnswer("its pages do not end");
                 return Err(self.failed(error));
             }
         }
     }
 
-    /// One page, asked for until it comes; a page that keeps failing or is refused repeatedly ends the run.
+    /// One page, which is retried. If it keeps failing, or is refused repeatedly, the run ends.
     pub(super) async fn page(&self, offset: u64) -> Result<Answer<BulkPage>, SyncError> {
         let mut pauses = Pauses::for_one_request();
         let begun = Instant::now();
@@ -157,10 +157,7 @@ impl<'a> Pages<'a> {
                     tokio::time::sleep(pauses.next_pause()).await;
                 }
                 Remedy::Retry(_) if begun.elapsed() < self.pipeline.settings.retry_max_elapsed => {
-                    tracing::debug!(
-                        error.class = error.class(),
-                        "a page has to be asked for again"
-                    );
+                    tracing::debug!(error.class = error.class(), "retrying a page");
                     tokio::time::sleep(pauses.next_pause()).await;
                 }
                 Remedy::Retry(_) | Remedy::Park(_) | Remedy::Stop => {
@@ -180,13 +177,11 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// See [`Pages::down`].
 pub(super) struct Down<'a> {
     pages: Pages<'a>,
-    /// Ids on a page.
     step: u64,
     total: u64,
-    /// Pages that are still to be read.
+    /// Pages still to be read.
     left: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Watermark, overlap and width, to the windows of one run; pure.
+//! Plans the windows of one run from watermark, overlap and width; pure.
 
 use std::collections::VecDeque;
 
@@ -6,39 +6,38 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::Window;
 
-/// A window to be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Planned {
-    /// The span.
     pub window: Window,
-    /// Whether it lies before the watermark, which then moves to its end; else it is listed once more.
+    /// Whether the watermark moves to its end; else it is listed again.
     pub fresh: bool,
 }
 
-/// The windows of one run, oldest first: the overlap behind the watermark, then what lies before it.
+/// The windows of one run, oldest first: the overlap before the watermark, then the time after it.
 ///
-/// The overlap is cut where earlier windows ended. Its parts are what those windows were, so a CV that was fetched after
-/// its window had settled is known to be up to date, however often it is listed again.
+/// The overlap is cut where earlier windows ended, so that its windows are the same as those. A CV that was fetched after its
+/// window had settled is then known to be up to date, however often it is listed again.
 ///
-/// Windows are planned one by one, since only the first answer tells the source's time.
+/// Windows are planned one by one, since only the first response shows the source's time.
 #[derive(Debug)]
 pub(super) struct Plan {
     next: VecDeque<Planned>,
     cursor: DateTime<Utc>,
-    /// Where windows ended that lie ahead: those of before the watermark was moved back.
+    /// The ends of windows after the watermark: these were listed before it was moved back.
     ends: VecDeque<DateTime<Utc>>,
     goal: Option<DateTime<Utc>>,
     width: TimeDelta,
 }
 
-/// Into about so many pieces the overlap is cut at most, however often syncs run: each costs a call.
+/// The overlap is cut into at most about this many windows, however often syncs run: each costs a call.
 const PIECES: i32 = 30;
 
-/// Leaves out ends that are closer together than `cell`, but for those within a cell of the watermark and all that lie ahead of
-/// it: after a rewind, what was fetched for these is known to be up to date only window by window.
+/// Leaves out ends that are closer together than `cell`, except those within a cell of the watermark and those after it.
 ///
-/// Which one stays does not depend on when it is asked, so pieces are the same from run to run. A CV of a piece that is
-/// wider than its window was is fetched once more, and then known to be up to date.
+/// After a rewind, CVs of windows after the watermark are known to be up to date only window by window.
+///
+/// The choice of ends does not depend on the time, so windows are the same from run to run. If a window is wider than it was, its
+/// CVs are fetched once more, and are then known to be up to date.
 fn thin(ends: &[DateTime<Utc>], watermark: DateTime<Utc>, cell: TimeDelta) -> Vec<DateTime<Utc>> {
     let cell = cell.num_milliseconds().max(1);
     let number = |at: &DateTime<Utc>| at.timestamp_millis().div_euclid(cell);
@@ -51,7 +50,7 @@ fn thin(ends: &[DateTime<Utc>], watermark: DateTime<Utc>, cell: TimeDelta) -> Ve
 }
 
 impl Plan {
-    /// A run from `watermark` on, or from `from` where there is none yet. `ends` are those of earlier windows, in order.
+    /// A run from `watermark` on, or from `from` without a watermark. `ends` are the ends of earlier windows, in order.
     #[must_use]
     pub(super) fn new(
         watermark: Option<DateTime<Utc>>,
@@ -74,7 +73,7 @@ impl Plan {
         plan
     }
 
-    /// Listed once more from `van` to `tot`, cut where earlier windows ended; the watermark stays.
+    /// A second listing from `van` to `tot`, cut where earlier windows ended. The watermark does not move.
     #[must_use]
     pub(super) fn again(
         van: DateTime<Utc>,
@@ -108,7 +107,7 @@ impl Plan {
         }
     }
 
-    /// The next window; none of them ends behind `horizon`, up to where the source is settled by now.
+    /// The next window. None ends after `horizon`, the time up to which the source is settled now.
     pub(super) fn next(&mut self, horizon: DateTime<Utc>) -> Option<Planned> {
         if let Some(planned) = self.next.pop_front() {
             let Planned { window, fresh } = planned;
@@ -148,34 +147,34 @@ impl Plan {
         })
     }
 
-    /// Lists `first` and then `second` before anything else: a window too full to be read in one answer.
+    /// Lists `first` and then `second` before all others: the halves of a window that one page does not hold.
     pub(super) fn cut(&mut self, first: Planned, second: Planned) {
         self.next.push_front(second);
         self.next.push_front(first);
     }
 
-    /// Lists `planned` before anything else.
+    /// Lists `planned` before all others.
     pub(super) fn again_first(&mut self, planned: Planned) {
         self.next.push_front(planned);
     }
 
-    /// No window is wider than this from now on.
+    /// Sets the greatest width of windows from now on.
     pub(super) fn limit(&mut self, width: TimeDelta) {
         self.width = width;
     }
 
-    /// Takes note of where the source is settled, as the first answer shows: the run goes there and no further.
+    /// Sets the end of the run: the time up to which the source is settled, as the first response shows.
     pub(super) fn set_goal(&mut self, settled: DateTime<Utc>) {
         self.goal.get_or_insert(settled);
     }
 
-    /// Where the run goes, once that is known.
+    /// The end of the run, once it is known.
     #[must_use]
     pub(super) fn goal(&self) -> Option<DateTime<Utc>> {
         self.goal
     }
 
-    /// No more windows in this run: what lies ahead cannot be proven yet.
+    /// Plans no more windows in this run.
     pub(super) fn stop(&mut self) {
         self.next.clear();
         self.goal = Some(self.cursor);
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_listed_once_more_leaves_the_watermark_alone() {
+    fn a_second_listing_does_not_move_the_watermark() {
         let mut plan = Plan::again(at(100), at(250), minutes(60), &[at(130)], minutes(100));
         assert_eq!(
             all(&mut plan, at(900)),
@@ -297,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_planned_becomes_narrower_too() {
+    fn a_planned_window_becomes_narrower_too() {
         let mut plan = Plan::new(Some(at(500)), at(0), minutes(60), &[], minutes(100));
         let wide = plan.next(at(600)).unwrap();
         plan.limit(minutes(40));

@@ -1,4 +1,4 @@
-//! How far a run is: counts, rate and time to go, for the terminal and the status page.
+//! The progress of a run: counts, rate and time left, for the terminal and the status page.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,52 +8,51 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Tally, Window};
 
-/// Shared by the stages of a run and whoever watches them.
+/// Shared by the stages of a run, the terminal and the status page.
 #[derive(Debug, Default)]
 pub struct Progress(Mutex<State>);
 
 #[derive(Clone, Debug, Default)]
 struct State {
     started: Option<Instant>,
-    /// From where the run started to where it goes.
+    /// The start and the end of the run.
     span: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    /// Up to where windows have been listed, and the first of them that held anything.
+    /// The end of the last listed window.
     listed_to: Option<DateTime<Utc>>,
+    /// The start of the first window with an id.
     first_ids_at: Option<DateTime<Utc>>,
     windows_listed: u64,
     windows: u64,
     tally: Tally,
 }
 
-/// What can be told about a run under way.
+/// The state of a run under way.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Windows settled.
+    /// Settled windows.
     pub windows: u64,
     /// Counts so far; `listed` runs ahead of the rest.
     pub tally: Tally,
-    /// Ids done in a second, since the start.
+    /// Average number of processed ids per second.
     pub per_second: f64,
-    /// Ids in all, as far as the listing so far lets one guess.
+    /// Estimated number of ids in all.
     pub expected: u64,
-    /// Seconds to go, as far as one can tell.
+    /// Estimated number of seconds left.
     pub eta_seconds: Option<u64>,
-    /// Up to where the source has been listed.
+    /// The end of the last listed window.
     pub listed_to: Option<DateTime<Utc>>,
 }
 
 /// Windows that are not settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
-    /// Not asked for yet; fewer than it will be where they have to be halved.
+    /// Not listed. They may become more, if some are halved.
     pub planned: u64,
-    /// Being listed.
     pub listing: u64,
-    /// Listed, with ids that wait to be fetched or written.
+    /// Listed, with ids that are not committed.
     pub applying: u64,
 }
 
-/// A run under way.
 #[derive(Debug)]
 pub struct Running<'a>(&'a Progress);
 
@@ -64,7 +63,7 @@ impl Drop for Running<'_> {
 }
 
 impl Progress {
-    /// A run starts; it is over when what this returns is dropped.
+    /// Starts a run. It ends when the returned value is dropped.
     #[must_use]
     pub fn start(&self) -> Running<'_> {
         *self.lock() = State {
@@ -74,24 +73,23 @@ impl Progress {
         Running(self)
     }
 
-    /// Windows settled, and what became of ids, so far.
+    /// Settled windows, and the counts so far.
     #[must_use]
     pub fn counts(&self) -> (u64, Tally) {
         let state = self.lock();
         (state.windows, state.tally)
     }
 
-    /// Where the run goes is known.
+    /// The end of the run is known.
     pub fn goal(&self, from: DateTime<Utc>, to: DateTime<Utc>) {
         self.lock().span.get_or_insert((from, to));
     }
 
-    /// So many ids are about to be passed on.
+    /// These ids are about to be sent to the workers.
     pub fn taken(&self, ids: u64) {
         self.lock().tally.listed += ids;
     }
 
-    /// A window was listed: so many ids, of which some need nothing.
     pub fn listed(&self, window: Window, ids: u64, skipped: u64) {
         let mut state = self.lock();
         state.listed_to = Some(window.tot());
@@ -102,17 +100,16 @@ impl Progress {
         }
     }
 
-    /// Ids met their end.
+    /// Ids were committed with these counts.
     pub fn done(&self, tally: Tally) {
         self.lock().tally += tally;
     }
 
-    /// Windows settled.
     pub fn settled(&self, windows: u64) {
         self.lock().windows += windows;
     }
 
-    /// Windows of the run under way that are not settled, those ahead being `width` wide.
+    /// Windows of the run under way that are not settled, if each planned one is `width` wide.
     #[must_use]
     pub fn pending(&self, width: Duration) -> Pending {
         let state = self.lock();
@@ -133,7 +130,7 @@ impl Progress {
         }
     }
 
-    /// What can be told now; `None` while no run is under way.
+    /// `None` while no run is under way.
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
         let state = self.lock().clone();
@@ -156,7 +153,7 @@ impl Progress {
 }
 
 impl State {
-    /// Ids listed so far, and as many again for the time still to be listed as there were in the time behind.
+    /// The listed ids, and an estimate of the rest: as many ids per unit of time as so far.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -182,7 +179,7 @@ fn per_second(done: u64, elapsed: Duration) -> f64 {
     (rate * 10.0).round() / 10.0
 }
 
-/// Time to go at the average rate so far; `None` while there is no rate.
+/// Time left at the average rate so far; `None` without a rate.
 fn eta(done: u64, expected: u64, elapsed: Duration) -> Option<Duration> {
     let left = expected.saturating_sub(done);
     let millis = u128::from(left) * elapsed.as_millis() / u128::from(done.max(1));
@@ -199,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_guess_leaves_out_the_empty_years_before_the_first_cv() {
+    fn the_estimate_leaves_out_the_empty_years_before_the_first_cv() {
         let progress = Progress::default();
         assert!(progress.snapshot().is_none());
         let running = progress.start();

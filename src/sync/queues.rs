@@ -1,14 +1,14 @@
-//! How full the channels of a run are and what its workers are at, for those who watch from outside.
+//! How full the channels of a run are and how its workers are occupied, for metrics and the status page.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Sender, WeakSender};
 
-use super::hand::Hand;
-use super::{Done, Work};
+use super::in_flight::InFlight;
+use super::work::{Done, Work};
 
-/// Looks at the channels and workers of the run under way without keeping them.
+/// Weak references to the channels and workers of the run under way.
 #[derive(Debug, Default)]
 pub struct Queues(Mutex<Option<Watched>>);
 
@@ -17,30 +17,24 @@ struct Watched {
     ids: WeakSender<Work>,
     outcomes: WeakSender<Done>,
     workers: Weak<Semaphore>,
-    hand: Weak<Hand>,
+    in_flight: Weak<InFlight>,
 }
 
-/// One channel: its name, what waits in it, and the most that can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     /// `ids` between lister and workers, `outcomes` between workers and writer.
     pub name: &'static str,
-    /// Items that wait.
     pub depth: usize,
-    /// The bound.
     pub capacity: usize,
 }
 
-/// Workers by what they are at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workers {
-    /// Nothing.
     pub idle: usize,
-    /// They wait for the quota, or before a closed gate.
+    /// Waiting for the quota or a closed gate.
     pub quota: usize,
-    /// A call is under way.
     pub fetching: usize,
-    /// What they fetched waits to be written.
+    /// Their response waits to be committed.
     pub writing: usize,
 }
 
@@ -50,17 +44,17 @@ impl Queues {
         ids: &Sender<Work>,
         outcomes: &Sender<Done>,
         workers: &Arc<Semaphore>,
-        hand: &Arc<Hand>,
+        in_flight: &Arc<InFlight>,
     ) {
         *self.lock() = Some(Watched {
             ids: ids.downgrade(),
             outcomes: outcomes.downgrade(),
             workers: Arc::downgrade(workers),
-            hand: Arc::downgrade(hand),
+            in_flight: Arc::downgrade(in_flight),
         });
     }
 
-    /// The channels as they are now; none while no run is under way.
+    /// The channels of the run under way.
     #[must_use]
     pub fn look(&self) -> Vec<Queue> {
         let watched = self.lock();
@@ -76,22 +70,22 @@ impl Queues {
         .collect()
     }
 
-    /// What `all` workers are at, while so many calls are under way.
+    /// The occupation of `all` workers, of whose calls `under_way` are under way.
     #[must_use]
     pub fn workers(&self, all: usize, under_way: usize) -> Workers {
         let watched = self.lock();
-        let under_way_of_run = watched.as_ref().and_then(|watched| {
+        let of_run = watched.as_ref().and_then(|watched| {
             let busy = all - watched.workers.upgrade()?.available_permits().min(all);
-            Some((busy, watched.hand.upgrade()?.taken()))
+            Some((busy, watched.in_flight.upgrade()?.taken()))
         });
-        let Some((busy, in_hand)) = under_way_of_run else {
+        let Some((busy, slots)) = of_run else {
             return Workers {
                 idle: all,
                 ..Workers::default()
             };
         };
         let fetching = under_way.min(busy);
-        let writing = in_hand.saturating_sub(busy).min(all - busy);
+        let writing = slots.saturating_sub(busy).min(all - busy);
         Workers {
             idle: all - busy - writing,
             quota: busy - fetching,

@@ -1,7 +1,7 @@
-//! Reference data, from the source into `reference_code`: lists whole, diploma's one by one.
+//! Fetches reference data into `reference_code`: whole lists, and diplomas one by one.
 //!
-//! Invariant: no sync waits for it, and none fails with it. Each list stands by itself. Nothing is deleted: what VDAB lists no
-//! longer is in old CVs all the same.
+//! Invariant: no sync waits for it or fails with it. Each list succeeds or fails separately. No code is deleted, since old CVs may
+//! still hold codes that VDAB no longer lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,62 +17,58 @@ use crate::store::{Remedy, job_success, reference_code};
 use crate::vdab::reference::Entry;
 use crate::vdab::{ApiError, persevere};
 
-/// An answer that takes longer counts as none, whatever keeps it.
+/// How long one call may take, with its retries and waits, before it counts as failed.
 const CALL: Duration = Duration::from_mins(3);
 
-/// Between two look-ups of diploma's: there is no hurry, and VDAB's quota is not all for us.
+/// The pause between two look-ups of diplomas. They are not urgent, and leave VDAB's quota to other calls.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Look-ups that fail one after the other are the source's fault.
+/// The look-ups that may fail in a row before the run gives up.
 const FAILURES: usize = 3;
 
-/// CVs that are searched for codes in one transaction.
+/// The CVs that one transaction searches for codes.
 const CVS: i64 = 5_000;
 
-/// More different codes there are not: what is beyond is no code.
+/// The most different codes that are looked up. VDAB has fewer diplomas.
 const MOST_CODES: usize = 50_000;
 
-/// What came of it.
 #[derive(Debug, Default, Serialize)]
 pub struct Refreshed {
-    /// Each list that is fetched whole.
     pub lists: Vec<RefreshedList>,
-    /// The codes in CVs; `None` where diploma's are not among the lists.
+    /// `None` if diplomas are not among the configured lists.
     pub diplomas: Option<RefreshedDiplomas>,
 }
 
-/// A list that is fetched whole.
+/// The result for a list that is fetched as a whole.
 #[derive(Debug, Serialize)]
 pub struct RefreshedList {
-    /// Its name.
     pub list: String,
-    /// Codes that VDAB lists.
+    /// The number of codes that VDAB lists.
     pub codes: usize,
-    /// Why it is as it was.
+    /// Why the list was not refreshed.
     pub error: Option<String>,
 }
 
-/// Diploma's, looked up one by one.
+/// The result for diplomas, which are looked up one by one.
 #[derive(Debug, Default, Serialize)]
 pub struct RefreshedDiplomas {
     /// Codes that have a label now.
     pub found: usize,
-    /// Codes that VDAB does not know; asked for again in a month.
+    /// Codes that VDAB does not know; looked up again in a month.
     pub unknown: usize,
     /// Codes that wait for the next run.
     pub left: usize,
-    /// Why some could not be looked up.
+    /// Why some were not looked up.
     pub error: Option<String>,
 }
 
 impl Refreshed {
-    /// Whether anything failed.
     #[must_use]
     pub fn failed(&self) -> bool {
         self.error().is_some()
     }
 
-    /// The first error, and the list that it is about.
+    /// The first error, with the name of its list.
     #[must_use]
     pub fn error(&self) -> Option<String> {
         let lists = self
@@ -88,7 +84,6 @@ impl Refreshed {
             .find_map(|(list, error)| Some(format!("{list}: {}", error?)))
     }
 
-    /// Whether there is nothing left to do.
     #[must_use]
     pub fn complete(&self) -> bool {
         !self.failed()
@@ -100,10 +95,10 @@ impl Refreshed {
 }
 
 impl Pipeline {
-    /// Fetches all lists, and looks up to `most` diploma's up, at a slow pace. May be dropped at any time.
+    /// Fetches all lists, and looks up at most `most` diplomas, at a slow pace. May be dropped at any time.
     ///
     /// # Errors
-    /// Only those of the database, each at once. What the source does is in the result.
+    /// Only errors of the database. Errors of VDAB are in the result.
     pub async fn refresh_reference(&self, most: usize) -> Result<Refreshed, SyncError> {
         let mut refreshed = Refreshed::default();
         for list in &self.settings.reference.lists {
@@ -146,7 +141,7 @@ impl Pipeline {
             .collect();
         let codes: Vec<_> = codes.into_iter().collect();
         match self.write_codes(&list.name, &codes).await {
-            // This list alone: the others go on.
+            // Only this list fails: the others continue.
             Err(SyncError::Store { error, .. }) if error.remedy() == Remedy::Isolate => {
                 Ok(result(0, Some(error.to_string())))
             }
@@ -165,7 +160,7 @@ impl Pipeline {
             ..RefreshedDiplomas::default()
         };
         codes.truncate(most);
-        // A few codes that VDAB fails on must not come first in every run: a row of failures ends it.
+        // A few codes for which VDAB fails must not come first in every run: failures in a row end it.
         fastrand::shuffle(&mut codes);
         let mut failures = 0;
         for (at, code) in codes.iter().enumerate() {
@@ -200,7 +195,7 @@ impl Pipeline {
     async fn look_up(&self, list: &List, code: &str) -> Result<Option<String>, String> {
         let label_field = &self.settings.reference.label_field;
         let found = match patiently(|| self.vdab.diplomas(&list.path, code, label_field)).await {
-            // This keyword alone: others may do, and it comes again with those that found nothing.
+            // Only this keyword fails. It is looked up again together with unknown codes.
             Err(Some(ApiError::Refused {
                 status: 400 | 422, ..
             })) => return Ok(None),
@@ -255,13 +250,13 @@ fn explained(error: Option<ApiError>) -> String {
     match error {
         None => "VDAB did not answer in time".to_owned(),
         Some(error @ ApiError::Refused { status: 404, .. }) => {
-            format!("{error}; is its path in CVSYNC_REFERENCE_LISTS right?")
+            format!("{error}; check its path in CVSYNC_REFERENCE_LISTS")
         }
         Some(error) => error.to_string(),
     }
 }
 
-/// `None`: no answer in time.
+/// The error is `None` if no response arrived in time.
 async fn patiently<F>(call: impl FnMut() -> F) -> Result<Vec<Entry>, Option<ApiError>>
 where
     F: Future<Output = Result<crate::vdab::Answer<Vec<Entry>>, ApiError>>,

@@ -1,4 +1,4 @@
-//! What a run may be asked for, and what that means for its first stage; pure.
+//! The kinds of runs, and the task of each; pure.
 
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -9,26 +9,26 @@ use crate::config;
 use crate::model::{CvId, Job, Window};
 use crate::telemetry::Horizon;
 
-/// From one second listing to the next.
+/// The time from one second listing to the next.
 pub(crate) const RELIST_EVERY: TimeDelta = TimeDelta::days(1);
 
-/// A second listing costs a call for each piece that a sync listed: a month of them is some minutes of quota. The comparison at night
-/// covers what is older.
+/// A second listing costs a call for each window that a sync listed: a month of them takes some minutes of quota. The
+/// nightly comparison covers older changes.
 const MOST_RELISTED: TimeDelta = TimeDelta::days(31);
 
-/// A comparison lists the last days one by one.
+/// The number of days that a comparison lists one by one.
 const DAYS_APART: i64 = 5;
 
-/// What a run is to do. Only [`UpToNow`](Self::UpToNow) moves the watermark.
+/// A request for a run. Only [`UpToNow`](Self::UpToNow) moves the watermark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// From the watermark to where the source is settled: the incremental sync.
+    /// The incremental sync, from the watermark to the time up to which the source is settled.
     UpToNow,
-    /// What lies behind the overlap, once more, to catch what became visible late.
+    /// A second listing of the time before the overlap, for changes that became visible late.
     Relist,
-    /// A span of the source's time.
+    /// A span of VDAB's time.
     Range(Window),
-    /// These CVs, whatever is known of them.
+    /// These CVs, even if they are known to be up to date.
     These(Vec<CvId>),
     /// The held deletes that a person approved.
     Approved,
@@ -36,40 +36,45 @@ pub enum Request {
     Reconcile,
 }
 
-/// What a run begins with.
+/// The work of a run.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// List these windows and fetch what is needed. What windows that were settled before still show as new became
-    /// visible late, and is counted under this horizon.
+    /// List windows, and fetch the CVs that need it. Changes that became visible late are counted under the horizon.
     List(Plan, Option<Horizon>),
-    /// Fetch these.
     Fetch(Vec<CvId>),
-    /// List the whole source, then fetch what differs.
+    /// List the whole source, then fetch the CVs that differ.
     Compare(Compare),
 }
 
 impl Task {
-    /// Whether the CVs that it writes differed, and will not be brought by the next sync.
+    /// Whether the CVs that it writes are differences that no sync would have fixed.
     pub(super) fn is_difference(&self) -> bool {
         matches!(self, Self::Compare(compare) if !compare.is_pending())
     }
 }
 
-/// How far a comparison is.
+/// A span of VDAB's time, which may be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub van: DateTime<Utc>,
+    pub tot: DateTime<Utc>,
+}
+
+/// The progress of a comparison.
 #[derive(Debug)]
 pub(super) struct Compare {
     pub comparison: Comparison,
     pub stage: Stage,
-    /// The end of the first window that held anything: the source may tell nothing of what lies before it.
+    /// The end of the first window that listed any id: the source may not list older changes.
     pub horizon: Option<DateTime<Utc>>,
-    /// Ids that the source listed, as far as they were compared.
+    /// Listed ids that have been compared.
     pub listed: u64,
-    /// Ids that differ and were not fetched yet.
+    /// Ids that differ and are still to be fetched.
     pub left: Vec<CvId>,
 }
 
 impl Compare {
-    /// Whether it has come to what is no difference.
+    /// Whether only pending changes are left, which are not differences.
     pub(super) fn is_pending(&self) -> bool {
         matches!(self.stage, Stage::Pending(_))
     }
@@ -78,51 +83,48 @@ impl Compare {
 /// The stages of a comparison, in order.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// List everything.
     Whole(Plan),
-    /// List what changed meanwhile, and has left the windows that were listed last.
+    /// List the CVs that changed meanwhile, and may have left windows before these were listed.
     Since(Plan),
-    /// Fetch what the source lists otherwise than it is here, behind this id.
+    /// Fetch the listed CVs after this id that are missing or outdated here.
     Listed(Option<Uuid>),
-    /// Fetch what is here and was not listed, behind this id.
+    /// Fetch the stored CVs after this id that were not listed.
     Unlisted(Option<Uuid>),
-    /// Fetch what changed behind the watermark, behind this id: no difference, since the next sync brings it.
+    /// Fetch the CVs after this id that changed after the watermark. The next sync would fetch them too.
     Pending(Option<Uuid>),
 }
 
 /// A comparison of the whole source with the database.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Comparison {
-    /// When it began, in the source's time: tells comparisons apart.
+    /// When it began, in VDAB's time. It also identifies the comparison.
     pub began: DateTime<Utc>,
-    /// What changed behind it is the next sync's, and no difference.
+    /// Later changes are left to the next sync, and are not differences.
     pub watermark: Option<DateTime<Utc>>,
 }
 
-/// What the database knows of earlier runs.
+/// The marks of earlier runs in the database.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks {
-    /// Where the watermark stands.
     pub watermark: Option<DateTime<Utc>>,
-    /// Where the last second listing ended.
+    /// The end of the last second listing.
     pub relisted: Option<DateTime<Utc>>,
-    /// Where earlier windows ended, in order.
+    /// The ends of earlier windows, in order.
     pub ends: Vec<DateTime<Utc>>,
-    /// CVs that should be there.
+    /// Stored CVs.
     pub canaries: Vec<CvId>,
-    /// For [`Request::Approved`].
     pub approved: Vec<CvId>,
 }
 
 impl Comparison {
-    /// Its number in the database.
+    /// The number of the comparison in the database.
     pub(super) fn run(self) -> i64 {
         self.began.timestamp_millis()
     }
 }
 
 impl Request {
-    /// A word for it, for people.
+    /// For logs and the status page.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -135,7 +137,7 @@ impl Request {
         }
     }
 
-    /// The job that has succeeded once this has; none for what only a person asks for.
+    /// The job that succeeds with it; `None` for a run that only a person requests.
     pub(super) fn job(&self) -> Option<Job> {
         match self {
             Self::UpToNow => Some(Job::Sync),
@@ -145,7 +147,7 @@ impl Request {
         }
     }
 
-    /// From where on it has to know where earlier windows ended.
+    /// The time from which it needs the ends of earlier windows.
     pub(super) fn looks_back_to(
         &self,
         settings: &config::Sync,
@@ -156,12 +158,12 @@ impl Request {
             Self::UpToNow | Self::Reconcile => {
                 Some(watermark.unwrap_or(settings.from) - delta(settings.window_overlap))
             }
-            Self::Relist => Some(to_relist(settings, watermark?, relisted).0),
+            Self::Relist => Some(to_relist(settings, watermark?, relisted).van),
             Self::Range(_) | Self::These(_) | Self::Approved => None,
         }
     }
 
-    /// The first stage of the run, in windows of at most `width`.
+    /// The task of the run, in windows of at most `width`.
     pub(super) fn task(
         self,
         settings: &config::Sync,
@@ -178,17 +180,17 @@ impl Request {
                 Task::List(plan, Some(Horizon::Overlap))
             }
             Self::Relist => {
-                let span = marks
-                    .watermark
-                    .map(|watermark| to_relist(settings, watermark, marks.relisted));
-                let (van, tot) = span.unwrap_or((now, now));
-                Task::List(again(van, tot), Some(Horizon::Relist))
+                let nothing = Span { van: now, tot: now };
+                let span = marks.watermark.map_or(nothing, |watermark| {
+                    to_relist(settings, watermark, marks.relisted)
+                });
+                Task::List(again(span.van, span.tot), Some(Horizon::Relist))
             }
             Self::Range(window) => Task::List(again(window.van(), window.tot()), None),
             Self::These(ids) => Task::Fetch(ids),
             Self::Approved => Task::Fetch(marks.approved.clone()),
             Self::Reconcile => {
-                // Up to now: what the source does not list although it has it would be asked for in vain.
+                // Up to now: a stored CV that is not listed, although VDAB has it, would cost a useless call.
                 let cut = cuts(marks, overlap, now);
                 let plan = Plan::again(settings.from.min(now), now, overlap, &cut, width);
                 let comparison = Comparison {
@@ -207,13 +209,15 @@ impl Request {
     }
 }
 
-/// What a second listing covers: CVSYNC_RELIST back from the watermark, and all since the last one, but no more than
-/// [`MOST_RELISTED`]. A mark ahead of the watermark proves nothing: a clock was wrong, or the watermark was moved back.
+/// The span of a second listing: CVSYNC_RELIST back from the watermark, and all the time since the last one, but at most
+/// [`MOST_RELISTED`].
+///
+/// A mark after the watermark proves nothing: a clock was wrong, or the watermark was moved back.
 pub(super) fn to_relist(
     settings: &config::Sync,
     watermark: DateTime<Utc>,
     mark: Option<DateTime<Utc>>,
-) -> (DateTime<Utc>, DateTime<Utc>) {
+) -> Span {
     let overlap = delta(settings.window_overlap);
     let tot = watermark - overlap;
     let reach = watermark - settings.relist.map_or(overlap, delta);
@@ -223,18 +227,21 @@ pub(super) fn to_relist(
         Some(mark) if mark > watermark => furthest,
         Some(mark) => mark.clamp(furthest, reach.max(furthest)),
     };
-    (since.max(settings.from).min(tot), tot)
+    Span {
+        van: since.max(settings.from).min(tot),
+        tot,
+    }
 }
 
-/// Where the windows of a comparison are cut: at the watermark, since what lies behind it is the next sync's; where syncs ended lately
-/// and at the last days' midnights, so that more of them lie before what is known of a CV.
+/// The times at which the windows of a comparison are cut: at the watermark, since later changes are left to the next sync; at
+/// the ends of recent syncs and at the last midnights, so that more windows end before the `as_of` of a CV.
 fn cuts(marks: &Marks, overlap: TimeDelta, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     let Some(watermark) = marks.watermark else {
         return Vec::new();
     };
     let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
     let days = (0..DAYS_APART).map(|days| midnight - TimeDelta::days(days));
-    // Ends that are closer together than this are one: it must not be the watermark that is left out.
+    // Of ends that are closer together than this, one is left out. It must not be the watermark.
     let before = watermark - overlap / 15;
     let ends = marks.ends.iter().copied().chain(days);
     let mut cuts: Vec<_> = ends
@@ -254,7 +261,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn relists(mark: Option<&str>, relist: &str) -> (DateTime<Utc>, DateTime<Utc>) {
+    fn relists(mark: Option<&str>, relist: &str) -> Span {
         let config = Config::load(&Env::new([
             ("CVSYNC_API_KEY", "k"),
             ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
@@ -269,7 +276,7 @@ mod tests {
     fn a_second_listing_starts_where_the_last_one_ended() {
         let tot = at("2026-11-24T01:00:00Z");
         for (mark, van) in [
-            // The first one, and those of each day: as far back as is set.
+            // The first one, and the daily ones: as far back as is set.
             (None, "2026-11-23T01:00:00Z"),
             (Some("2026-11-23T00:58:00Z"), "2026-11-23T00:58:00Z"),
             (Some("2026-11-23T05:00:00Z"), "2026-11-23T01:00:00Z"),
@@ -281,13 +288,14 @@ mod tests {
             (Some("2026-11-24T02:00:01Z"), "2026-10-24T02:00:00Z"),
             (Some("2031-01-01T00:00:00Z"), "2026-10-24T02:00:00Z"),
         ] {
-            assert_eq!(relists(mark, "25h"), (at(van), tot), "{mark:?}");
+            let span = Span { van: at(van), tot };
+            assert_eq!(relists(mark, "25h"), span, "{mark:?}");
         }
         let far = relists(Some("2026-11-23T00:58:00Z"), "60d");
-        assert_eq!(far.0, at("2026-09-25T02:00:00Z"), "as far back as is set");
+        assert_eq!(far.van, at("2026-09-25T02:00:00Z"), "as far back as is set");
         let all = relists(None, "3650d");
         assert_eq!(
-            all.0,
+            all.van,
             at("2026-01-01T00:00:00Z"),
             "where the first sync began"
         );

@@ -1,41 +1,39 @@
-//! A run, made in one go or in parts, and its result.
+//! A run, made as a whole or in parts.
 
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
-use super::compare::{self, Listing};
+use super::dispatch::Yields;
+use super::listing::{self, Listing};
+use super::pipe::{self, Piped};
 use super::request::Task;
-use super::{Pipeline, SyncError};
-use crate::model::{Difference, Job, Tally};
+use super::summary::Summary;
+use super::{Pipeline, SyncError, compare};
+use crate::model::Job;
 
-/// A run goes on for this long before it lets another one go first.
+/// How long a run continues before it lets another one go first.
 const PART: Duration = Duration::from_secs(2);
 
-/// Says when a run is to stop for a while; `None` for one that does not.
-pub(super) type Yields<'a> = Option<&'a (dyn Fn() -> bool + Send + Sync)>;
-
-/// A run, which is made in one go, or in parts between which others are made.
+/// A run. Between its parts, other runs may be made.
 #[derive(Debug)]
 pub struct Run<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) job: Option<Job>,
     pub(super) began: DateTime<Utc>,
     /// The end of a second listing.
-    pub(super) relisted: Option<DateTime<Utc>>,
-    /// The work that is left.
+    pub(super) relisted_to: Option<DateTime<Utc>>,
+    /// The rest of the task.
     pub(super) task: Option<Task>,
-    /// For a comparison.
     pub(super) listing: Option<Listing>,
     pub(super) summary: Summary,
 }
 
 impl Run<'_> {
-    /// Goes on with it: to its end, or for a few seconds and then until `yields` says that something else is to go first. True at its end.
+    /// Continues to the end, or for a few seconds and then until `yields` returns true. True at the end.
     ///
     /// # Errors
-    /// See [`SyncError`]. What was settled until then is kept.
+    /// See [`SyncError`]. Windows that are settled by then stay settled.
     pub async fn go_on(&mut self, yields: Yields<'_>) -> Result<bool, SyncError> {
         let _running = self.pipeline.progress.start();
         let begun = Instant::now();
@@ -44,12 +42,12 @@ impl Run<'_> {
             let differs = task.is_difference();
             let calls = self.pipeline.vdab.answers_received();
             let yields = yields.map(|_| &and_long_enough as _);
-            let piped = self.pipeline.pipe_watched(task, yields).await;
+            let piped = pipe::run(self.pipeline, task, yields).await;
             self.summary.calls += self.pipeline.vdab.answers_received() - calls;
-            let (rest, summary) = match piped {
+            let Piped { rest, summary } = match piped {
                 Ok(piped) => piped,
                 Err(error) => {
-                    self.let_listing_go().await;
+                    self.end_listing().await;
                     return Err(error);
                 }
             };
@@ -68,42 +66,23 @@ impl Run<'_> {
         Ok(self.task.is_none())
     }
 
-    /// Ends it, and writes down that it was done.
+    /// Ends the run, and records its success.
     pub async fn end(mut self) -> Result<Summary, SyncError> {
-        self.let_listing_go().await;
+        self.end_listing().await;
         self.summary.interrupted = self.pipeline.token.is_cancelled();
         if let (Some(job), false) = (self.job, self.summary.interrupted) {
             self.pipeline
-                .conclude(job, self.began, self.relisted, &self.summary)
+                .conclude(job, self.began, self.relisted_to, &self.summary)
                 .await?;
-            compare::sweep(&self.pipeline.store).await;
+            listing::sweep(&self.pipeline.store).await;
         }
         Ok(self.summary)
     }
 
-    async fn let_listing_go(&mut self) {
+    async fn end_listing(&mut self) {
         if let Some(listing) = self.listing.take() {
             listing.end(&self.pipeline.store).await;
-            compare::sweep(&self.pipeline.store).await;
+            listing::sweep(&self.pipeline.store).await;
         }
     }
-}
-
-/// The result of a run.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Summary {
-    /// Windows settled.
-    pub windows: u64,
-    /// The results of their ids.
-    #[serde(flatten)]
-    pub tally: Tally,
-    /// The watermark, if it moved.
-    pub watermark: Option<DateTime<Utc>>,
-    /// The differences that a comparison of the whole source with the database found.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub difference: Option<Difference>,
-    /// Calls made to VDAB.
-    pub calls: u64,
-    /// Whether the run was asked to stop before it was finished.
-    pub interrupted: bool,
 }

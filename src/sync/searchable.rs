@@ -1,4 +1,4 @@
-//! Makes CVs searchable, beside the syncs and behind them: the change feed into `cv_search`, a slice at a time.
+//! Makes CVs searchable, after the syncs and beside them: it follows the change feed into `cv_search`, a slice at a time.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -14,20 +14,20 @@ use crate::telemetry::Throttle;
 
 static FAILED: Throttle = Throttle::new();
 
-/// Changes in one transaction: a tenth of a second's work for PostgreSQL. After an error it is one change at a time: it may
-/// be one slow document that makes the whole slice time out.
+/// Changes in one transaction, a tenth of a second's work for PostgreSQL. After an error it is one change, since one slow
+/// document may make the whole slice time out.
 const SLICE: i64 = 100;
 
 /// How often it looks for changes.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// A database that is away is asked again after longer and longer, up to this.
+/// The longest pause between two attempts while the database is down.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// While a run is under way the machine is the run's: for each moment of work, so many of rest.
+/// While a run is under way, each slice is followed by a rest that is this many times as long.
 const REST: u32 = 4;
 
-/// Follows the feed, for as long as this instance leads.
+/// Follows the feed until it is dropped.
 pub async fn follow(pipeline: &Pipeline) -> Infallible {
     let fresh = || Pauses::new(PERIOD, LONGEST_PAUSE);
     let mut pauses = fresh();
@@ -62,8 +62,9 @@ pub async fn follow(pipeline: &Pipeline) -> Infallible {
     }
 }
 
-/// Everything that the feed has, unless a daemon does it: for those who sync without one. What is cut short, by `token` or by
-/// the database, is the next one's.
+/// Follows the feed to its end, unless a daemon does: for commands that sync without one.
+///
+/// If `token` or the database stops it, the next command continues.
 pub async fn catch_up(store: &Store, token: &CancellationToken) {
     let mut rest = Ok(!is_led(store).await.unwrap_or(false));
     while let Ok(true) = rest
@@ -81,7 +82,7 @@ async fn is_led(store: &Store) -> Result<bool, StoreError> {
     Ok(leader.is_some_and(|leader| leader.alive))
 }
 
-/// True if nothing was left.
+/// True if no change is left.
 async fn slice(store: &Store, size: i64) -> Result<bool, StoreError> {
     let is_behind = store.read("looking for changes to index", cv_search::is_behind);
     if !is_behind.await? {

@@ -1,6 +1,6 @@
-//! When a window is settled: each of its ids has met its end, durably; pure.
+//! Decides when a window is settled: once each of its ids is applied, skipped or parked in a committed transaction. Pure.
 //!
-//! Invariant: windows come out in the order in which they were listed, so the watermark moves over a settled prefix only.
+//! Invariant: windows settle in the order in which they were listed, so the watermark moves over a settled prefix only.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -13,53 +13,54 @@ use crate::store::Applied;
 /// A window whose listing has ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listed {
-    /// Its place in the run, from 0 without gaps.
+    /// Its number in the run, from 0 without gaps.
     pub seq: u64,
-    /// Its row in `sync_window`; none for what is only compared.
+    /// Its row in `sync_window`; `None` in a comparison.
     pub row: Option<i64>,
-    /// The span, and whether the watermark moves.
     pub planned: Planned,
     /// Ids that the source listed.
     pub ids: u64,
-    /// Those among them that need no detail call.
+    /// Ids that need no detail call.
     pub skipped: u64,
-    /// The ids by what they say about themselves.
     pub labels: Labels,
-    /// When its listing began.
     pub started: Instant,
 }
 
-/// A window all of whose ids have met their end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settled {
-    /// The window.
     pub listed: Listed,
-    /// What became of its ids.
     pub tally: Tally,
 }
 
-/// The windows of one run that are not settled yet. Listings and ends may be told in any order.
+/// The windows of one run that are not settled. Listings and results may arrive in any order.
 #[derive(Debug, Default)]
 pub(super) struct Settlement {
     next: u64,
-    windows: BTreeMap<u64, (Option<Listed>, Tally)>,
+    windows: BTreeMap<u64, Unsettled>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Unsettled {
+    /// `None` while it is being listed.
+    listed: Option<Listed>,
+    tally: Tally,
 }
 
 impl Settlement {
     /// The listing of a window has ended.
     pub(super) fn listed(&mut self, listed: Listed) {
-        let (slot, tally) = self.windows.entry(listed.seq).or_default();
-        tally.listed = listed.ids;
-        tally.skipped = listed.skipped;
-        *slot = Some(listed);
+        let window = self.windows.entry(listed.seq).or_default();
+        window.tally.listed = listed.ids;
+        window.tally.skipped = listed.skipped;
+        window.listed = Some(listed);
     }
 
-    /// One id of window `seq` has met its end.
-    pub(super) fn done(&mut self, seq: u64, end: Applied) {
-        end.count_in(&mut self.windows.entry(seq).or_default().1);
+    /// An id of window `seq` is committed with this result.
+    pub(super) fn applied(&mut self, seq: u64, result: Applied) {
+        result.count_in(&mut self.windows.entry(seq).or_default().tally);
     }
 
-    /// Takes out the windows that are settled, with all before them.
+    /// Removes and returns the windows that are settled, together with all before them.
     pub(super) fn take_settled(&mut self) -> Vec<Settled> {
         let mut settled = Vec::new();
         while let Some(window) = self.take_next() {
@@ -69,7 +70,7 @@ impl Settlement {
     }
 
     fn take_next(&mut self) -> Option<Settled> {
-        let (listed, tally) = *self.windows.get(&self.next)?;
+        let Unsettled { listed, tally } = *self.windows.get(&self.next)?;
         let listed = listed.filter(|listed| tally.done() == listed.ids)?;
         self.windows.remove(&self.next);
         self.next += 1;
@@ -109,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_settled_when_its_last_id_is() {
+    fn a_window_is_settled_once_its_last_id_is_applied() {
         let mut settlement = Settlement::default();
-        settlement.done(0, Applied::Inserted);
+        settlement.applied(0, Applied::Inserted);
         assert!(settled(&mut settlement).is_empty(), "not yet listed");
         settlement.listed(listed(0, 3, 1));
         assert!(settled(&mut settlement).is_empty(), "one id is missing");
-        settlement.done(0, Applied::Parked);
+        settlement.applied(0, Applied::Parked);
         let window = settlement.take_settled().pop().unwrap();
         let Tally {
             listed,
@@ -129,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn none_comes_out_before_those_listed_earlier() {
+    fn a_window_settles_only_after_those_listed_earlier() {
         let mut settlement = Settlement::default();
         settlement.listed(listed(2, 0, 0));
         settlement.listed(listed(1, 0, 0));
         assert!(settled(&mut settlement).is_empty());
         settlement.listed(listed(0, 1, 0));
         assert!(settled(&mut settlement).is_empty());
-        settlement.done(0, Applied::Deleted);
+        settlement.applied(0, Applied::Deleted);
         assert_eq!(settled(&mut settlement), [0, 1, 2]);
     }
 }

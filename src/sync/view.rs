@@ -1,4 +1,4 @@
-//! The state of a pipeline, for others to see: its holder can neither start a run nor reach the source.
+//! A read-only view of a pipeline. Its holder can neither start a run nor call VDAB.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,60 +12,51 @@ use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use crate::vdab::{ClosedGate, Drifts};
 
-/// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct View(Arc<Pipeline>);
 
 impl View {
-    /// Of this pipeline.
     #[must_use]
     pub fn of(pipeline: &Arc<Pipeline>) -> Self {
         Self(Arc::clone(pipeline))
     }
 
-    /// How it goes about its work.
     #[must_use]
     pub fn settings(&self) -> &config::Sync {
         &self.0.settings
     }
 
-    /// Its counts.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// Whether it takes no new work since the process ends.
+    /// Whether it takes no new work, since the process ends.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.0.token.is_cancelled()
     }
 
-    /// How far runs are.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.0.progress
     }
 
-    /// The run under way.
     #[must_use]
     pub fn run(&self) -> Option<Snapshot> {
         self.0.progress.snapshot()
     }
 
-    /// Windows that are not settled.
     #[must_use]
     pub fn pending(&self) -> Pending {
         self.0.progress.pending(self.0.settings.window)
     }
 
-    /// How full its channels are.
     #[must_use]
     pub fn queues(&self) -> Vec<Queue> {
         self.0.queues.look()
     }
 
-    /// Its workers, by what they are at.
     #[must_use]
     pub fn workers(&self) -> Workers {
         let fetching = self.0.vdab.details_under_way();
@@ -90,66 +81,64 @@ impl View {
         self.0.side_errors.borrow().values().cloned().collect()
     }
 
-    /// The width that windows are limited to, where the source refuses wider ones.
+    /// The width that windows are limited to, if VDAB refuses wider ones.
     #[must_use]
     pub fn window_limit(&self) -> Option<TimeDelta> {
         self.0.window_limit()
     }
 
-    /// A better CVSYNC_WINDOW_OVERLAP, as far as late changes have shown.
+    /// A better CVSYNC_WINDOW_OVERLAP, if late changes have shown that it is too short.
     #[must_use]
     pub fn better_overlap_hours(&self) -> Option<u64> {
         *self.0.better_overlap_hours.borrow()
     }
 
-    /// The source's time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.0.vdab.time().now()
     }
 
-    /// The latest time that it can be at the source.
+    /// The latest time that it can be at VDAB.
     #[must_use]
     pub fn latest_now(&self) -> DateTime<Utc> {
         self.0.vdab.time().latest_now()
     }
 
-    /// This machine's clock minus the source's.
+    /// This machine's clock minus VDAB's.
     #[must_use]
     pub fn local_clock_ahead(&self) -> Option<TimeDelta> {
         self.0.vdab.time().local_clock_ahead()
     }
 
-    /// The clocks of the source, the database and this machine.
     #[must_use]
     pub fn clocks(&self) -> Clocks {
         self.0.vdab.time().clocks()
     }
 
-    /// The closed gates of what syncs need, by operation.
+    /// The closed gates of the operations that syncs need, by name.
     #[must_use]
     pub fn closed_gates(&self) -> BTreeMap<&'static str, ClosedGate> {
         self.0.vdab.closed_gates()
     }
 
-    /// Brings the time that gates were closed into the metrics.
+    /// Adds the time that gates were closed to the metrics.
     pub fn count_closed_time(&self) {
         self.0.vdab.count_closed_time();
     }
 
-    /// How the source's answers depart from the contract.
+    /// How VDAB's responses differ from the contract.
     #[must_use]
     pub fn drift(&self) -> Drifts {
         self.0.vdab.drift()
     }
 
-    /// The quota of each operation.
+    /// The quota of each operation, in calls per minute.
     #[must_use]
     pub fn per_minute(&self) -> u32 {
         self.0.vdab.per_minute()
     }
 
-    /// Answers to bulk and detail calls, each of which has the whole quota.
+    /// Attempts of bulk and of detail calls, each of which has the whole quota.
     #[must_use]
     pub fn answers_by_operation(&self) -> [u64; 2] {
         self.0.vdab.answers_by_operation()

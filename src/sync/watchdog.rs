@@ -1,34 +1,33 @@
-//! Ends a run in which nothing moves, or which crawls, though neither source nor database is known to be away.
+//! Ends a run that stands still or crawls, while neither VDAB nor the database is known to be down.
 
 use std::time::Duration;
 
-use super::fetch::WAITING;
+use super::retry::WAITING;
 use super::{Pipeline, SyncError};
 use crate::config;
 
-/// How often it looks.
+/// How often it checks the run.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Nothing of ours is silent for longer, unless a request may take so long: statements have limits far below it.
+/// How long a run may stand still, unless a request may take longer. Statements have limits far below this.
 const SILENCE: Duration = Duration::from_mins(10);
 
-/// What a window may take besides its calls.
+/// How long a window may take besides its calls.
 const WINDOW: Duration = Duration::from_mins(30);
 
-/// What a run may take besides its calls.
+/// How long a run may take besides its calls.
 const RUN: Duration = Duration::from_hours(2);
 
-/// So many times what its calls take at the full quota.
+/// Calls may take this many times as long as at the full quota.
 const FACTOR: u32 = 4;
 
-/// How long things may take.
 #[derive(Clone, Copy, Debug, Default)]
 struct Limits {
     silence: Duration,
-    /// What one id adds, at worst: its part of the quota, or of the workers when each call takes as long as it may, and of
-    /// those who retry until they give up.
+    /// The time for one id, at worst: its share of the quota, or of the workers if each call takes as long as it may, and its share
+    /// of the CVs that are retried until they are parked.
     id: Duration,
-    /// The last one may be retried until it is parked.
+    /// The last CV may be retried until it is parked.
     retries: Duration,
 }
 
@@ -46,54 +45,53 @@ impl Limits {
     }
 }
 
-/// How far the run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sight {
-    /// Whatever moves makes this another number.
+struct Counts {
+    /// Changes with every response, commit and settled window.
     moves: u64,
-    /// Windows settled.
     windows: u64,
-    /// Ids listed.
     listed: u64,
-    /// Ids that met their end.
     done: u64,
 }
 
-/// Counts time, but for that in which the source or the database is away: that is waited for without a limit.
+/// Counts the time in which neither VDAB nor the database is down. Outages are waited for without a limit.
 #[derive(Debug, Default)]
 struct Watchdog {
     limits: Limits,
-    last: Sight,
-    /// Since anything moved.
+    last: Counts,
+    /// Time without any change.
     silent: Duration,
-    /// Since a window was settled, and the ids that had met their end by then.
-    window: (Duration, u64),
+    /// Time since a window was settled.
+    window: Duration,
+    /// Ids that had been processed by then.
+    done_before: u64,
     run: Duration,
 }
 
 impl Watchdog {
-    /// `passed` went by since the last look; why the run should end, if it should.
-    fn look(&mut self, passed: Duration, away: bool, now: Sight) -> Option<SyncError> {
+    /// Checks the run again after `passed`; returns the error that must end it, if any.
+    fn look(&mut self, passed: Duration, away: bool, now: Counts) -> Option<SyncError> {
         if away || now.moves != self.last.moves {
             self.silent = Duration::ZERO;
         }
         if now.windows != self.last.windows {
-            self.window = (Duration::ZERO, now.done);
+            self.window = Duration::ZERO;
+            self.done_before = now.done;
         }
         self.last = now;
         if away {
             return None;
         }
         self.silent += passed;
-        self.window.0 += passed;
+        self.window += passed;
         self.run += passed;
-        let ahead = now.listed.saturating_sub(self.window.1);
+        let ahead = now.listed.saturating_sub(self.done_before);
         if self.silent > self.limits.silence {
             Some(SyncError::Stalled(self.silent))
-        } else if self.window.0 > self.deadline(WINDOW, ahead) {
+        } else if self.window > self.deadline(WINDOW, ahead) {
             Some(SyncError::Overdue {
                 what: "a window",
-                after: self.window.0,
+                after: self.window,
             })
         } else if self.run > self.deadline(RUN, now.listed + now.windows) {
             Some(SyncError::Overdue {
@@ -111,7 +109,7 @@ impl Watchdog {
     }
 }
 
-/// Returns when the run has to end.
+/// Returns once the run must end.
 pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {
     let mut watchdog = Watchdog {
         limits: Limits::new(
@@ -128,13 +126,13 @@ pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {
         let away = !pipeline.vdab.closed_gates().is_empty()
             || trouble.is_some_and(|error| error.is_outage());
         let (windows, tally) = pipeline.progress.counts();
-        let sight = Sight {
+        let counts = Counts {
             moves: pipeline.vdab.answers_received() + windows + tally.listed + tally.done(),
             windows,
             listed: tally.listed,
             done: tally.done(),
         };
-        if let Some(error) = watchdog.look(looked.elapsed(), away, sight) {
+        if let Some(error) = watchdog.look(looked.elapsed(), away, counts) {
             return error;
         }
         looked = tokio::time::Instant::now();
@@ -159,17 +157,17 @@ mod tests {
         }
     }
 
-    /// Minutes until it barks.
-    fn minutes(mut sight: impl FnMut(u64) -> (bool, Sight)) -> Option<(u64, SyncError)> {
+    /// Minutes until it ends the run.
+    fn minutes(mut counts: impl FnMut(u64) -> (bool, Counts)) -> Option<(u64, SyncError)> {
         let mut watchdog = watchdog();
         (1..10_000).find_map(|minute| {
-            let (away, sight) = sight(minute);
-            Some((minute, watchdog.look(MINUTE, away, sight)?))
+            let (away, counts) = counts(minute);
+            Some((minute, watchdog.look(MINUTE, away, counts)?))
         })
     }
 
     #[test]
-    fn an_id_may_take_its_part_of_whatever_is_slowest() {
+    fn an_id_may_take_its_share_of_the_slowest_part() {
         let config = config::Config::load(&config::Env::new([
             ("CVSYNC_API_KEY", "k"),
             ("CVSYNC_DATABASE_URL", "postgres://localhost/x"),
@@ -178,7 +176,7 @@ mod tests {
         let limits = |per_minute, timeout| {
             Limits::new(per_minute, Duration::from_secs(timeout), &config.sync)
         };
-        // A thousand CVs that wait for two minutes at most.
+        // A thousand CVs that wait for at most two minutes.
         let retries = Duration::from_millis(120);
         assert_eq!(limits(2_000, 30).id, Duration::from_millis(1_875) + retries);
         assert_eq!(limits(1, 30).id, Duration::from_mins(4) + retries);
@@ -187,20 +185,20 @@ mod tests {
     }
 
     #[test]
-    fn silence_ends_it_unless_something_is_known_to_be_away() {
-        let (minute, error) = minutes(|_| (false, Sight::default())).unwrap();
+    fn silence_ends_a_run_unless_an_outage_is_known() {
+        let (minute, error) = minutes(|_| (false, Counts::default())).unwrap();
         assert_eq!(minute, 11);
         assert!(matches!(error, SyncError::Stalled(_)));
-        assert!(minutes(|_| (true, Sight::default())).is_none());
-        let (minute, _) = minutes(|minute| (minute < 100, Sight::default())).unwrap();
+        assert!(minutes(|_| (true, Counts::default())).is_none());
+        let (minute, _) = minutes(|minute| (minute < 100, Counts::default())).unwrap();
         assert_eq!(minute, 110);
     }
 
     #[test]
-    fn a_window_that_crawls_is_overdue_and_one_with_much_in_it_is_not() {
-        let crawling = |minute| Sight {
+    fn a_window_that_crawls_is_overdue_and_one_with_many_ids_is_not() {
+        let crawling = |minute| Counts {
             moves: minute,
-            ..Sight::default()
+            ..Counts::default()
         };
         let (minute, error) = minutes(|minute| (false, crawling(minute))).unwrap();
         assert_eq!(minute, 31);
@@ -212,7 +210,7 @@ mod tests {
             }
         ));
         // 600 ids take ten minutes at this quota.
-        let large = |minute| Sight {
+        let large = |minute| Counts {
             listed: 600,
             ..crawling(minute)
         };
@@ -223,11 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_whose_windows_all_settle_is_overdue_too_in_the_end() {
-        let endless = |minute| Sight {
+    fn a_run_whose_windows_all_settle_becomes_overdue_too() {
+        let endless = |minute| Counts {
             moves: minute,
             windows: minute,
-            ..Sight::default()
+            ..Counts::default()
         };
         let (minute, error) = minutes(|minute| (false, endless(minute))).unwrap();
         assert_eq!(minute, 129, "each window is a call as well");
@@ -239,7 +237,7 @@ mod tests {
             }
         ));
         // At the pace of the quota it may go on for days.
-        let full = |minute| Sight {
+        let full = |minute| Counts {
             listed: 60 * minute,
             done: 60 * minute,
             ..endless(minute)

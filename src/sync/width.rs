@@ -1,43 +1,36 @@
-//! How wide windows may be where the source refuses some; pure.
+//! The widest windows that VDAB takes, if it refuses some; pure.
 //!
-//! A refusal has many reasons. That a window is too wide is proven only if a narrower one is accepted and the refused width is
-//! refused again after that.
+//! A refusal may have many reasons. A window is proven to be too wide only if VDAB takes a narrower one, and then refuses the
+//! first width again.
 
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 
-/// The source takes windows of this width, whatever else it refuses.
+/// VDAB takes windows of this width, whatever else it refuses.
 pub(super) const NARROWEST: TimeDelta = TimeDelta::hours(1);
 
-/// After this time the full width is tried again.
+/// After this time, the full width is tried again.
 const REMEMBERED: Duration = Duration::from_hours(24);
 
 /// Windows are cut at whole milliseconds, so halves may be a little narrower than half.
 const ROUNDING: TimeDelta = TimeDelta::milliseconds(2);
 
-/// The widths that the source takes.
+/// The widths that VDAB takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Widths {
-    /// It takes windows as wide as configured.
+    /// VDAB takes the configured width.
     #[default]
     Full,
-    /// It refused one of this width. Half of it is tried.
+    /// VDAB refused a window of this width. Half of it is tried.
     Refused(TimeDelta),
-    /// It accepted a narrower one after that. The refused width is tried again.
+    /// VDAB took a narrower window after that. The refused width is tried again.
     Doubted {
-        /// The width it refused.
         refused: TimeDelta,
-        /// The width it accepted.
         accepted: TimeDelta,
     },
-    /// It takes windows up to this width.
-    Limited {
-        /// The widest that it accepted.
-        width: TimeDelta,
-        /// When it was found out.
-        since: Instant,
-    },
+    /// VDAB takes windows up to this width.
+    Limited { width: TimeDelta, since: Instant },
 }
 
 impl Widths {
@@ -61,7 +54,7 @@ impl Widths {
         }
     }
 
-    /// The state after a refused window of `width`; `None` where its width cannot be the reason.
+    /// The state after a refused window of `width`; `None` if its width cannot be the reason.
     #[must_use]
     pub(super) fn refused(self, width: TimeDelta, now: Instant) -> Option<Self> {
         if width <= NARROWEST {

@@ -1,15 +1,17 @@
-//! Batches, to PostgreSQL: one transaction each, then the windows that are settled by it, and the watermark.
+//! Writes batches to PostgreSQL: one transaction for each, then the windows that it settles, and the watermark.
 
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
 use tokio::sync::mpsc::Receiver;
-use tracing::{Instrument, Span, field};
+use tracing::{Instrument, field};
 
-use super::hand::Hand;
+use super::in_flight::InFlight;
+use super::plan::Planned;
 use super::settle::{Settled, Settlement};
-use super::{Done, End, Pipeline, Summary, SyncError};
-use crate::model::{Fate, Outcome, ParkClass, Tally};
+use super::work::{Done, Resolved};
+use super::{Pipeline, Summary, SyncError};
+use crate::model::{Fate, ParkClass, Tally};
 use crate::store::apply::apply;
 use crate::store::{Applied, Remedy, StoreError, held_delete, sync_window, watermark};
 use crate::telemetry::{self, ChangeKind, Throttle, WindowOutcome};
@@ -20,45 +22,32 @@ static HELD: Throttle = Throttle::new();
 /// Writes until the last batch has come.
 pub(super) async fn run(
     pipeline: &Pipeline,
-    hand: &Hand,
+    in_flight: &InFlight,
     mut batches: Receiver<Vec<Done>>,
 ) -> Result<Summary, SyncError> {
     let mut settlement = Settlement::default();
     let mut summary = Summary::default();
     while let Some(batch) = batches.recv().await {
-        let (mut outcomes, mut first_listed) = (Vec::new(), Vec::new());
-        let (mut places, mut spans) = (Vec::new(), Vec::new());
-        for Done { end, place, span } in batch {
-            places.extend(place);
-            spans.extend(span);
-            match end {
-                End::Listed(listed) => settlement.listed(listed),
-                End::Outcome(outcome, at) => {
-                    outcomes.push(outcome);
-                    first_listed.push(at);
-                }
-            }
-        }
-        let applied = write_traced(pipeline, &mut outcomes, &spans).await?;
-        hand.written(places.len());
-        drop(places);
-        for ((outcome, end), first_listed) in outcomes.iter().zip(&applied).zip(&first_listed) {
-            if let Some(seq) = outcome.window {
-                settlement.done(seq, *end);
+        let mut batch = resolved(batch, &mut settlement);
+        let results = write_traced(pipeline, &mut batch).await?;
+        let mut tally = Tally::default();
+        for (resolved, result) in batch.iter().zip(&results) {
+            result.count_in(&mut tally);
+            if let Some(seq) = resolved.outcome.window {
+                settlement.applied(seq, *result);
             } else {
                 summary.tally.listed += 1;
-                end.count_in(&mut summary.tally);
+                result.count_in(&mut summary.tally);
             }
-            observe_delay(pipeline, *end, *first_listed);
+            observe_delay(pipeline, *result, resolved.first_listed);
         }
-        let mut tally = Tally::default();
-        for end in &applied {
-            end.count_in(&mut tally);
-        }
+        let slots = batch.iter().filter(|resolved| resolved.slot.is_some());
+        in_flight.committed(slots.count());
+        drop(batch);
         if pipeline.store.is_dry() {
-            rehearse(pipeline, &applied);
+            rehearse(pipeline, &results);
         } else {
-            tell_of_held(pipeline, &applied).await?;
+            log_held(pipeline, &results).await?;
         }
         pipeline.progress.done(tally);
         finish(pipeline, settlement.take_settled(), &mut summary).await?;
@@ -66,98 +55,110 @@ pub(super) async fn run(
     Ok(summary)
 }
 
-fn number(applied: &[Applied], wanted: Applied) -> u64 {
-    applied.iter().filter(|end| **end == wanted).count() as u64
+/// The CVs of a batch. The settlement takes note of the windows in it.
+fn resolved(batch: Vec<Done>, settlement: &mut Settlement) -> Vec<Resolved> {
+    let mut cvs = Vec::with_capacity(batch.len());
+    for done in batch {
+        match done {
+            Done::Listed(listed) => settlement.listed(listed),
+            Done::Resolved(resolved) => cvs.push(resolved),
+        }
+    }
+    cvs
 }
 
-/// Keeps count for the brake of what a dry run rolls back.
-fn rehearse(pipeline: &Pipeline, applied: &[Applied]) {
+fn number(results: &[Applied], wanted: Applied) -> u64 {
+    results.iter().filter(|result| **result == wanted).count() as u64
+}
+
+/// Counts the deletes that a dry run rolls back, for the brake.
+fn rehearse(pipeline: &Pipeline, results: &[Applied]) {
     pipeline.rehearsed.send_modify(|load| {
-        load.done += number(applied, Applied::Deleted);
-        load.held += number(applied, Applied::Held);
+        load.done += number(results, Applied::Deleted);
+        load.held += number(results, Applied::Held);
     });
 }
 
-/// Tells once a minute at most that deletes are held.
-async fn tell_of_held(pipeline: &Pipeline, applied: &[Applied]) -> Result<(), SyncError> {
-    let braked = number(applied, Applied::Held);
+/// Logs held deletes, at most once a minute.
+async fn log_held(pipeline: &Pipeline, results: &[Applied]) -> Result<(), SyncError> {
+    let braked = number(results, Applied::Held);
     if braked > 0 {
         let is_due = HELD.due("brake", braked).is_some();
-        // A person may have decided about those that were held before. Then this is a new trouble.
+        // If a person has decided about all earlier ones, these are new and are logged at once.
         let held = pipeline
             .read("counting held deletes", held_delete::count_braked)
             .await?;
         if is_due || u64::try_from(held) == Ok(braked) {
             tracing::error!(
                 held,
-                "the delete brake holds deletes back: list them with `cvsync deletes list`, then approve or discard them"
+                "the delete brake holds deletes: list them with `cvsync deletes list`, then approve or discard them"
             );
         }
     }
-    let unproven = number(applied, Applied::Unproven);
+    let unproven = number(results, Applied::Unproven);
     if unproven > 0
         && let Some(total) = HELD.due("unproven", unproven)
     {
         tracing::warn!(
             total,
-            "VDAB calls CVs gone, but answers for none that is known to be live: cvsync holds their deletes and asks again later; \
+            "VDAB reports CVs as gone, but does not answer for any live CV: cvsync holds their deletes and retries later; \
              see `cvsync deletes list`"
         );
     }
     Ok(())
 }
 
-/// One batch has CVs of many windows: it says with which of the traced ones it has to do.
+/// A batch has CVs of many windows: its span is linked to those of the traced CVs.
 async fn write_traced(
     pipeline: &Pipeline,
-    outcomes: &mut [Outcome],
-    cvs: &[Span],
+    batch: &mut [Resolved],
 ) -> Result<Vec<Applied>, SyncError> {
     let span = tracing::debug_span!(
         "batch",
         otel.kind = "client",
-        batch.size = outcomes.len(),
+        batch.size = batch.len(),
         db.system.name = "postgresql",
         error.type = field::Empty,
         otel.status_code = field::Empty,
     );
-    for cv in cvs {
+    for cv in batch.iter().filter_map(|resolved| resolved.span.as_ref()) {
         telemetry::link(&span, cv);
     }
-    let written = write(pipeline, outcomes).instrument(span.clone()).await;
+    let written = write(pipeline, batch).instrument(span.clone()).await;
     written.inspect_err(|error| telemetry::failed(&span, error.class()))
 }
 
-/// Writes all of `outcomes`. One that PostgreSQL refuses is found by halving, and parked; the rest is written.
-async fn write(pipeline: &Pipeline, outcomes: &mut [Outcome]) -> Result<Vec<Applied>, SyncError> {
-    if outcomes.is_empty() {
+/// Writes a whole batch. An outcome that PostgreSQL refuses is found by halving, and parked; the others are written.
+async fn write(pipeline: &Pipeline, batch: &mut [Resolved]) -> Result<Vec<Applied>, SyncError> {
+    if batch.is_empty() {
         return Ok(Vec::new());
     }
-    pipeline.note_doubt(outcomes).await?;
+    let as_of = batch.iter().map(|resolved| resolved.outcome.as_of);
+    pipeline.note_doubt(as_of).await?;
     let latest = pipeline.vdab.time().latest_now();
     let brake = pipeline.brake.after(*pipeline.rehearsed.borrow());
-    let apply = async |outcomes: &[Outcome]| {
+    let apply = async |batch: &[Resolved]| {
+        let outcomes = batch.iter().map(|resolved| &resolved.outcome);
         let apply = async |tx: &mut PgConnection| apply(tx, outcomes, brake, latest).await;
         pipeline.write("writing a batch", apply).await
     };
-    let error = match apply(outcomes).await {
+    let error = match apply(batch).await {
         Err(SyncError::Store { error, .. }) if error.remedy() == Remedy::Isolate => error,
         written => return written,
     };
-    if let [outcome] = outcomes {
-        set_aside(outcome, &error);
-        return apply(std::slice::from_ref(outcome)).await;
+    if let [resolved] = batch {
+        set_aside(&mut resolved.outcome.fate, &error);
+        return apply(std::slice::from_ref(resolved)).await;
     }
-    let (first, second) = outcomes.split_at_mut(outcomes.len() / 2);
+    let (first, second) = batch.split_at_mut(batch.len() / 2);
     let mut applied = Box::pin(write(pipeline, first)).await?;
     applied.extend(Box::pin(write(pipeline, second)).await?);
     Ok(applied)
 }
 
-/// Makes of an outcome that PostgreSQL refuses one that it takes: the CV is parked. One that is parked already stays as it is, and its
-/// error is the run's.
-fn set_aside(outcome: &mut Outcome, error: &StoreError) {
-    let (Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. }) = &outcome.fate else {
+/// Parks a CV whose outcome PostgreSQL refuses. If it is parked already, it stays as it is, and its error ends the run.
+fn set_aside(fate: &mut Fate, error: &StoreError) {
+    let Some(id) = fate.cv() else {
         return;
     };
     if let Some(total) = UNSTORABLE.due("", 1) {
@@ -167,26 +168,22 @@ fn set_aside(outcome: &mut Outcome, error: &StoreError) {
             "{error}, so cvsync parked its CV; see `cvsync parked list`"
         );
     }
-    outcome.fate = Fate::Parked(id.to_string(), ParkClass::Unstorable, Duration::ZERO);
+    *fate = Fate::Parked(id.to_string(), ParkClass::Unstorable, Duration::ZERO);
 }
 
-/// Writes down which windows are settled, and moves the watermark; here, and only here.
+/// Records which windows are settled, and moves the watermark. Only this function moves it.
 async fn finish(
     pipeline: &Pipeline,
     settled: Vec<Settled>,
     summary: &mut Summary,
 ) -> Result<(), SyncError> {
-    let fresh = || {
-        let fresh = settled.iter().map(|window| window.listed.planned);
-        fresh
-            .filter(|planned| planned.fresh)
-            .map(|planned| planned.window)
-    };
-    let reached = fresh().map(|window| window.tot()).max();
-    let from = fresh().map(|window| window.van()).min();
     if settled.is_empty() {
         return Ok(());
     }
+    let planned = settled.iter().map(|window| window.listed.planned);
+    let fresh = planned.filter(|planned| planned.fresh);
+    let from = fresh.clone().map(|planned| planned.window.van()).min();
+    let reached = fresh.map(|planned| planned.window.tot()).max();
     let moved = pipeline
         .write("settling a window", async |tx| {
             for window in &settled {
@@ -200,27 +197,10 @@ async fn finish(
             }
         })
         .await?;
-    for Settled { listed, tally } in settled {
-        tracing::debug!(
-            window.van = %listed.planned.window.van(),
-            window.tot = %listed.planned.window.tot(),
-            listed = tally.listed,
-            "window settled"
-        );
-        let outcome = if listed.planned.fresh {
-            WindowOutcome::Settled
-        } else {
-            WindowOutcome::Relisted
-        };
-        pipeline.metrics.window_ended(outcome, 1);
-        pipeline.metrics.window_took(listed.started.elapsed());
-        for (status, ids) in listed.labels.counts() {
-            pipeline.metrics.listed(status, ids);
-        }
-        pipeline.metrics.tally(&tally);
-        pipeline.progress.settled(1);
+    for window in settled {
+        observe_settled(pipeline, &window);
         summary.windows += 1;
-        summary.tally += tally;
+        summary.tally += window.tally;
     }
     let reached = reached.filter(|_| moved);
     summary.watermark = reached.or(summary.watermark);
@@ -230,8 +210,30 @@ async fn finish(
     Ok(())
 }
 
-fn observe_delay(pipeline: &Pipeline, end: Applied, first_listed: Instant) {
-    match end {
+fn observe_settled(pipeline: &Pipeline, Settled { listed, tally }: &Settled) {
+    let Planned { window, fresh } = listed.planned;
+    tracing::debug!(
+        window.van = %window.van(),
+        window.tot = %window.tot(),
+        listed = tally.listed,
+        "window settled"
+    );
+    let outcome = if fresh {
+        WindowOutcome::Settled
+    } else {
+        WindowOutcome::Relisted
+    };
+    pipeline.metrics.window_ended(outcome, 1);
+    pipeline.metrics.window_took(listed.started.elapsed());
+    for (status, ids) in listed.labels.counts() {
+        pipeline.metrics.listed(status, ids);
+    }
+    pipeline.metrics.tally(tally);
+    pipeline.progress.settled(1);
+}
+
+fn observe_delay(pipeline: &Pipeline, result: Applied, first_listed: Instant) {
+    match result {
         Applied::Inserted | Applied::Updated => {
             pipeline
                 .metrics

@@ -23,8 +23,8 @@ const OVER_QUOTA: Duration = Duration::from_mins(1);
 impl Client {
     /// The document of a CV, or that it is gone.
     ///
-    /// A CV that fails by itself proves nothing. So a live CV is asked for to reopen a closed gate, and before a failure
-    /// closes it.
+    /// A CV that fails by itself proves nothing. So a live CV is asked for to reopen a closed gate, and before a failure closes
+    /// the gate.
     pub async fn detail(&self, id: CvId) -> Result<Answer<Detail>, ApiError> {
         loop {
             let Admission { pass, permit } =

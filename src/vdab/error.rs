@@ -23,26 +23,17 @@ pub enum ApiError {
     /// The OAuth token server failed in this way, and no request was sent to the API.
     #[error("{}", of_token_server(.0))]
     Token(Box<ApiError>),
-    /// 429.
     #[error("VDAB's quota is used up (429)")]
     OverQuota {
         /// How long to wait, from `Retry-After` or `X-RateLimit-Reset`.
         wait: Option<Duration>,
     },
-    /// 401 or 403.
     #[error(
         "VDAB refuses the key ({status}: {message}); check CVSYNC_API_KEY and the subscription of your key to the CV API"
     )]
-    KeyRefused {
-        /// 401 or 403.
-        status: u16,
-        /// From the gateway.
-        message: String,
-    },
-    /// 5xx.
+    KeyRefused { status: u16, message: String },
     #[error("VDAB failed ({status})")]
     Server {
-        /// 500 to 599.
         status: u16,
         /// How long to wait, from `Retry-After`.
         wait: Option<Duration>,
@@ -52,12 +43,7 @@ pub enum ApiError {
     NotAnAnswer(&'static str),
     /// Another 4xx: sending the same request again does not help.
     #[error("VDAB refuses the request ({status}: {message})")]
-    Refused {
-        /// 400 to 499.
-        status: u16,
-        /// From the gateway.
-        message: String,
-    },
+    Refused { status: u16, message: String },
     /// VDAB calls the id malformed.
     #[error("VDAB calls the id malformed")]
     BadId,

@@ -36,8 +36,8 @@ impl Gate {
     /// Waits until the gate is open, or until this caller is the one that probes. Without `patience` it waits without a limit.
     ///
     /// # Errors
-    /// [`ApiError::GaveUp`] as soon as it is clear that the gate stays closed for longer than `patience`; at once if the key is
-    /// refused.
+    /// [`ApiError::GaveUp`] as soon as it is clear that the gate stays closed for longer than `patience`, and at once if the key
+    /// is refused.
     pub(super) async fn pass(&self, patience: Option<Duration>) -> Result<Pass<'_>, ApiError> {
         let mut waiter = None;
         loop {
@@ -86,7 +86,6 @@ impl Gate {
         self.lock().closed.is_none()
     }
 
-    /// See [`State::show`].
     #[must_use]
     pub(super) fn closed(&self) -> Option<ClosedGate> {
         self.lock().show(Instant::now())

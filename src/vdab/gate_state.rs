@@ -97,8 +97,9 @@ impl State {
         }
     }
 
-    /// The gate as an operator sees it. `None` while it is open, and if its time is over and nobody wants to pass: the next
-    /// caller finds out.
+    /// The gate as an operator sees it; `None` while it is open.
+    ///
+    /// Also `None` if its time is over and nobody wants to pass: the next caller finds out.
     pub(super) fn show(&self, now: Instant) -> Option<ClosedGate> {
         let closed = self.closed.as_ref()?;
         if self.is_forgotten(closed, now) {

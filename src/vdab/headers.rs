@@ -60,8 +60,7 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// How long until the quota is whole again, between 1 s and 15 min.
 ///
-/// If there are several limits, the longest wait of those that are used up counts. If none is known to be used up, it is the
-/// longest of all.
+/// If there are several limits, the longest wait of those that are used up counts, or of all if none is known to be used up.
 #[must_use]
 pub fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
     let now = date(headers);
@@ -208,7 +207,6 @@ fn wait(value: &str, now: Option<DateTime<Utc>>) -> Option<Duration> {
     Some(Duration::from_secs_f64(seconds.clamp(shortest, longest)))
 }
 
-/// Exact for any date.
 #[expect(
     clippy::cast_precision_loss,
     reason = "a timestamp has far fewer than 52 bits"
@@ -336,8 +334,8 @@ mod tests {
         assert_eq!(retry_after(&map), Some(Duration::from_secs(8)));
     }
 
-    /// What the headers tell: the quota, what is left of it, and the seconds until it is whole again.
-    fn told(pairs: &[(&'static str, &'static str)]) -> (Option<u64>, Option<u64>, Option<f64>) {
+    /// The quota, how much of it is left, and the seconds until it is whole again.
+    fn quota(pairs: &[(&'static str, &'static str)]) -> (Option<u64>, Option<u64>, Option<f64>) {
         let mut map = HeaderMap::new();
         for (name, value) in pairs.iter().chain([&NOW]) {
             map.append(*name, value.parse().unwrap());
@@ -354,7 +352,7 @@ mod tests {
             "x-ratelimit-reset",
         );
         let spent = |seconds| (Some(100), Some(0), Some(seconds));
-        assert_eq!(told(&[]), (None, None, None));
+        assert_eq!(quota(&[]), (None, None, None));
         for value in [
             "5",
             "name=rate-limit,5",
@@ -363,7 +361,7 @@ mod tests {
             "5.0",
             "5;w=60",
         ] {
-            assert_eq!(told(&[(reset, value)]).2, Some(5.0), "{value}");
+            assert_eq!(quota(&[(reset, value)]).2, Some(5.0), "{value}");
         }
         for value in [
             "Tue, 24 Nov 2026 12:00:05 GMT",
@@ -371,19 +369,19 @@ mod tests {
             "1795521605000",
             "5s",
         ] {
-            assert_eq!(told(&[(reset, value)]).2, Some(5.0), "{value}");
+            assert_eq!(quota(&[(reset, value)]).2, Some(5.0), "{value}");
         }
         for value in ["", "name=rate-limit,", "soon", "-", "name=,;"] {
-            assert_eq!(told(&[(reset, value)]), (None, None, None), "{value}");
+            assert_eq!(quota(&[(reset, value)]), (None, None, None), "{value}");
         }
-        assert_eq!(told(&[(reset, "-7")]).2, Some(1.0));
-        assert_eq!(told(&[(reset, "999999")]).2, Some(900.0));
-        assert_eq!(told(&[(left, "-7")]).1, Some(0));
+        assert_eq!(quota(&[(reset, "-7")]).2, Some(1.0));
+        assert_eq!(quota(&[(reset, "999999")]).2, Some(900.0));
+        assert_eq!(quota(&[(left, "-7")]).1, Some(0));
         for separator in [";", ",", ", ", "; "] {
             let list = |a: &str, b: &str| -> &'static str {
                 format!("name=a,{a}{separator}name=b,{b}").leak()
             };
-            let told = told(&[
+            let told = quota(&[
                 (limit, list("100", "5000")),
                 (left, list("0", "17")),
                 (reset, list("5", "40000")),
@@ -398,7 +396,7 @@ mod tests {
             (reset, "4"),
             (reset, "5"),
         ];
-        assert_eq!(told(&doubled), spent(5.0));
+        assert_eq!(quota(&doubled), spent(5.0));
     }
 
     #[test]
@@ -427,7 +425,7 @@ mod tests {
                 ("ratelimit-reset", "5"),
             ],
         ] {
-            assert_eq!(told(pairs), spent, "{pairs:?}");
+            assert_eq!(quota(pairs), spent, "{pairs:?}");
         }
     }
 

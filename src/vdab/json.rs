@@ -22,8 +22,7 @@ pub(crate) fn text(body: &[u8]) -> Option<&str> {
 
 /// A whole object of JSON, in UTF-8 throughout.
 ///
-/// serde alone would also read a list, as the fields in their order. And it would not look at the bytes of fields that it does
-/// not know.
+/// serde alone would also read a list, as the fields in their order. And it would not check the bytes of unknown fields.
 pub(crate) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     let text = text(body)?;
     text.trim_ascii_start()

@@ -35,7 +35,6 @@ pub enum Content {
     Page,
     /// A document, which is personal data throughout.
     Document,
-    /// Codes with their labels.
     Codes,
 }
 

@@ -21,7 +21,6 @@ pub(crate) struct Sight {
     pub status: u16,
     /// Without parameters.
     pub content_type: Option<String>,
-    /// By its content type.
     pub is_json: bool,
     /// Whether a 401 asks for a Bearer token.
     pub asks_for_token: bool,

@@ -18,7 +18,6 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Http {
-    /// Reuses connections.
     pooled: Client,
     /// Opens a connection for each request.
     fresh: Client,
@@ -101,8 +100,9 @@ impl Http {
         })
     }
 
-    /// reqwest's errors name the URL, and with it the id; ours do not. The order matters, since a timeout within the body is also
-    /// a decoding error.
+    /// reqwest's errors name the URL, and with it the id; ours do not.
+    ///
+    /// The order matters, since a timeout within the body is also a decoding error.
     fn transport(&self, peer: Peer, error: &reqwest::Error) -> ApiError {
         if error.is_connect() {
             let proxy = error.url().and_then(|url| self.proxies.of(url));

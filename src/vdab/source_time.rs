@@ -180,8 +180,7 @@ impl SourceTime {
         doubtful
     }
 
-    /// Whether time has gone back since it was in doubt: then it was too late indeed. `None` if it never was in doubt in this
-    /// process.
+    /// Whether time has gone back since it was in doubt: then it was too late indeed. `None` if this process never doubted it.
     #[must_use]
     pub fn was_late(&self) -> Option<bool> {
         let agreed = self.clocks().agreed().num_milliseconds();

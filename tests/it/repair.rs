@@ -655,11 +655,7 @@ async fn the_log_has_one_line_for_many_held_deletes_and_one_for_many_parked_cvs_
     let summary: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(summary["parked"], 20, "{summary}");
     assert!(summary["held"].as_u64() > Some(1), "{summary}");
-    assert_eq!(
-        lines(&log, "the delete brake holds deletes back"),
-        1,
-        "{log}"
-    );
+    assert_eq!(lines(&log, "the delete brake holds deletes"), 1, "{log}");
     assert_eq!(lines(&log, "ERROR"), 1, "{log}");
     assert_eq!(lines(&log, "parked a CV"), 1, "{log}");
 }

@@ -1,0 +1,102 @@
+//! The stages of a run as one future: list, fetch, batch and write, connected by bounded channels.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tracing::Span;
+
+use super::compare::compare;
+use super::dispatch::{Dispatcher, Yields};
+use super::in_flight::InFlight;
+use super::list::{Lister, Purpose};
+use super::request::Task;
+use super::summary::Summary;
+use super::{Pipeline, SyncError, batch, fetch, watchdog, write};
+use crate::telemetry::{self, WindowOutcome};
+
+/// The most outcomes that wait to be batched. Batches are bounded separately.
+const OUTCOMES: usize = 16;
+
+/// The result of a part of a run.
+pub(super) struct Piped {
+    /// The rest of the task.
+    pub(super) rest: Option<Task>,
+    pub(super) summary: Summary,
+}
+
+/// Carries out `task` until it is done or `yields` stops it, under the eyes of the watchdog.
+pub(super) async fn run(
+    pipeline: &Pipeline,
+    task: Task,
+    yields: Yields<'_>,
+) -> Result<Piped, SyncError> {
+    let piped = tokio::select! {
+        piped = Box::pin(pipe(pipeline, task, yields)) => piped,
+        stalled = watchdog::watch(pipeline) => Err(stalled),
+    };
+    piped.inspect_err(|error| {
+        pipeline.metrics.window_ended(WindowOutcome::Failed, 1);
+        telemetry::failed(&Span::current(), error.class());
+    })
+}
+
+/// If a stage fails, the others are dropped with it, and the open transaction rolls back.
+async fn pipe(pipeline: &Pipeline, task: Task, yields: Yields<'_>) -> Result<Piped, SyncError> {
+    let settings = &pipeline.settings;
+    let per_minute = pipeline.vdab.per_minute();
+    let mut capacity = settings.channel_capacity;
+    if yields.is_some() {
+        // A run that yields first finishes the ids that are on their way.
+        let per_minute = usize::try_from(per_minute).unwrap_or(usize::MAX);
+        capacity = capacity.min(per_minute / 4).max(1);
+    }
+    let (work, waiting_work) = mpsc::channel(capacity);
+    let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
+    let (batches, waiting_batches) = mpsc::channel(1);
+    let workers = Arc::new(Semaphore::new(settings.workers));
+    let in_flight = Arc::new(InFlight::new(settings.workers, per_minute));
+    pipeline
+        .queues
+        .watch(&work, &outcomes, &workers, &in_flight);
+    let dispatcher = Dispatcher {
+        pipeline,
+        work,
+        yields,
+    };
+    let list = async {
+        tokio::select! {
+            listed = list(dispatcher, task) => listed,
+            () = pipeline.token.cancelled() => Ok(None),
+        }
+    };
+    let (rest, (), (), summary) = tokio::try_join!(
+        list,
+        fetch::run(pipeline, &in_flight, &workers, waiting_work, outcomes),
+        async {
+            batch::run(&in_flight, waiting_outcomes, batches).await;
+            Ok(())
+        },
+        write::run(pipeline, &in_flight, waiting_batches),
+    )?;
+    Ok(Piped { rest, summary })
+}
+
+/// The first stage; returns the rest of the task.
+async fn list(dispatcher: Dispatcher<'_>, task: Task) -> Result<Option<Task>, SyncError> {
+    match task {
+        Task::List(mut plan, horizon) => {
+            dispatcher.retry_parked().await?;
+            let mut lister = Lister::new(dispatcher, Purpose::Sync(horizon));
+            let all = lister.windows(&mut plan).await?;
+            Ok((!all).then_some(Task::List(plan, horizon)))
+        }
+        Task::Fetch(ids) => {
+            let rest = dispatcher.send_all(ids).await?;
+            Ok((!rest.is_empty()).then_some(Task::Fetch(rest)))
+        }
+        Task::Compare(task) => {
+            let lister = Lister::new(dispatcher, Purpose::Compare(task.comparison));
+            Ok(compare(lister, task).await?.map(Task::Compare))
+        }
+    }
+}
