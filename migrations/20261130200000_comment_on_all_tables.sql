@@ -50,12 +50,12 @@ comment on column cvsync.sync_window.fresh is 'False if the window was listed ag
 comment on column cvsync.sync_window.state is 'open: being listed; settled: each listed CV is in one of the counts; abandoned: not finished, its span is listed again';
 comment on column cvsync.sync_window.listed is 'CVs that VDAB listed; 0 until the window is settled, as all counts';
 comment on column cvsync.sync_window.upserted is 'CVs that were inserted or updated';
-comment on column cvsync.sync_window.unchanged is 'CVs that were fetched and had not changed';
+comment on column cvsync.sync_window.unchanged is 'CVs that were fetched with the stored content, or that are gone and were not stored';
 comment on column cvsync.sync_window.deleted is 'CVs that were deleted';
 comment on column cvsync.sync_window.held is 'CVs whose delete is held, until you decide or VDAB proves it';
 comment on column cvsync.sync_window.parked is 'CVs that could not be fetched or stored and are retried later';
-comment on column cvsync.sync_window.skipped is 'CVs that needed no call, because their current state was already stored';
-comment on column cvsync.sync_window.superseded is 'CVs of which a newer state was already stored';
+comment on column cvsync.sync_window.skipped is 'CVs that needed no call, because their current state was already stored or their id was listed twice';
+comment on column cvsync.sync_window.superseded is 'CVs of which a newer response was already stored, or in the same batch';
 comment on column cvsync.sync_window.started_at is 'When the listing started';
 comment on column cvsync.sync_window.finished_at is 'When the window was settled or abandoned; null while it is open';
 

@@ -27,7 +27,6 @@ pub enum Phase {
     /// Waits for the database, or migrates it.
     #[default]
     Starting,
-    /// Another instance leads.
     Standby,
     /// Runs syncs as they are due.
     Leading,
@@ -44,7 +43,6 @@ pub struct LastRun {
     pub error: Option<String>,
 }
 
-/// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Board {
     state: Mutex<State>,

@@ -23,7 +23,6 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub SocketAddr);
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub struct Guard {
     /// SHA-256 of the admin token, so that a comparison takes the same time for all input.
@@ -113,7 +112,6 @@ fn is_cross_site(headers: &HeaderMap) -> bool {
     foreign_origin || site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
-/// Middleware for the page.
 pub(super) async fn page_alone(
     State(admin): State<Arc<Admin>>,
     request: Request,

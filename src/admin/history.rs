@@ -129,6 +129,6 @@ fn store(admin: &Admin) -> Store {
 async fn attempt(work: impl Future<Output = Result<(), StoreError>>) {
     // Other code reports an unreachable database.
     if let Err(error) = work.await {
-        tracing::debug!("the history of a minute is lost: {error}");
+        tracing::debug!("cannot record or read the history of a minute: {error}");
     }
 }

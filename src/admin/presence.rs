@@ -36,7 +36,7 @@ pub(crate) async fn say_present_until(token: CancellationToken, admin: &Admin) {
     let name = admin.board.name();
     let gone = async |tx: &mut PgConnection| instance::gone(tx, &name).await;
     if let Err(error) = store(admin).write("saying that it is gone", gone).await {
-        tracing::debug!("cannot say that this instance is gone: {error}");
+        tracing::debug!("cannot record that this instance has stopped: {error}");
     }
 }
 
@@ -59,7 +59,7 @@ async fn say(admin: &Admin) -> bool {
     let seen = async |tx: &mut PgConnection| instance::seen(tx, &name, version, &memory).await;
     let said = store(admin).write("saying that it is here", seen).await;
     if let Err(error) = &said {
-        tracing::debug!("cannot say that this instance is here: {error}");
+        tracing::debug!("cannot record that this instance runs: {error}");
     }
     said.is_ok()
 }

@@ -83,9 +83,7 @@ pub struct Ages {
 /// Figures that only the page shows.
 #[derive(Clone, Debug, Default)]
 pub struct PageNumbers {
-    /// The latest windows.
     pub windows: Vec<SyncWindow>,
-    /// The latest comparison.
     pub reconciled: Option<ReconcileRun>,
     pub instances: Vec<Instance>,
     /// The latest runs that were requested.

@@ -29,7 +29,6 @@ pub enum SourceClock<T> {
 pub struct Clocks {
     /// VDAB's, from the `Date` headers.
     pub source: SourceClock<TimeDelta>,
-    /// This machine's.
     pub local: TimeDelta,
     /// PostgreSQL's, once it has been read.
     pub database: Option<TimeDelta>,

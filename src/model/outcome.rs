@@ -91,12 +91,12 @@ pub struct Tally {
     pub listed: u64,
     pub inserted: u64,
     pub updated: u64,
-    /// Fetched, with the stored content.
+    /// Fetched with the stored content, or gone and not stored.
     pub unchanged: u64,
     pub deleted: u64,
-    /// Not fetched, because their state was already stored.
+    /// Not fetched: the state is already stored, or the id was listed twice.
     pub skipped: u64,
-    /// Older than the stored state.
+    /// Older than the stored state, or than a response in the same batch.
     pub superseded: u64,
     pub parked: u64,
     /// Deletes that the delete brake holds, or that are not proven.

@@ -9,7 +9,6 @@ use serde_json::Value;
 pub enum DriftKind {
     /// A field that the contract does not have.
     NewField,
-    /// An unknown status word.
     NewStatus,
     /// A list, an object or a plain value where the contract has another of the three types.
     Type,

@@ -18,7 +18,6 @@ pub(super) struct Gauge {
 /// The values of a gauge, each with its labels.
 pub(super) type Values = Vec<(f64, Vec<KeyValue>)>;
 
-/// A value without labels.
 pub(super) fn one(value: f64) -> Values {
     vec![(value, Vec::new())]
 }
@@ -37,7 +36,6 @@ pub(super) fn numbers(admin: &Admin) -> Option<Numbers> {
     admin.board.sample()?.ok()
 }
 
-/// 1 for true.
 pub(super) fn flag(is_set: bool) -> f64 {
     f64::from(u8::from(is_set))
 }

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use crate::contract::GatewayError;
 use crate::store::StoreError;
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Refusal {
     error: GatewayError,

@@ -18,7 +18,6 @@ const LIFE: Duration = Duration::from_secs(2);
 /// The shortest time between two records of a key's use.
 const NOTED: Duration = Duration::from_mins(1);
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(super) struct Clients {
     store: Store,
@@ -52,14 +51,14 @@ impl Clients {
             return Ok(false);
         };
         let hash = key_hash(key.as_bytes());
-        let late = |_| StoreError::Passing("it does not answer".to_owned());
+        let late = |_| StoreError::Passing("no response in time".to_owned());
         let found = tokio::time::timeout(PATIENCE, self.find(&hash)).await;
         let Some((name, to_note)) = found.map_err(late)?? else {
             return Ok(false);
         };
         // An error here must not lock the client out.
         if to_note && let Err(error) = self.note(&name).await {
-            tracing::debug!(%error, "the use of a client's key could not be noted");
+            tracing::debug!(%error, "cannot record the use of a client's key");
         }
         Ok(true)
     }

@@ -38,7 +38,6 @@ type Answer = oneshot::Sender<Result<Option<Found>, StoreError>>;
 /// Waiting requests by id.
 type Waiting = HashMap<Uuid, Vec<Answer>>;
 
-/// See the module's documentation.
 pub(super) struct Lookup {
     store: Store,
     asks: mpsc::Sender<Ask>,
@@ -73,7 +72,7 @@ impl Lookup {
                 .map_err(|_| ended())?;
             answered.await.map_err(|_| ended())?
         };
-        let late = |_| StoreError::Passing("it does not answer".to_owned());
+        let late = |_| StoreError::Passing("no response in time".to_owned());
         tokio::time::timeout(PATIENCE, found).await.map_err(late)?
     }
 

@@ -15,7 +15,6 @@ pub(super) const LONGEST_SHOWN: usize = 40;
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Parses a query string.
     pub(super) fn read(raw: Option<String>) -> Self {
         let raw = raw.unwrap_or_default();
         Self(
@@ -76,7 +75,7 @@ impl Query {
         })
     }
 
-    /// A required time.
+    /// A parameter that must be a time.
     pub(super) fn instant(&self, name: &'static str) -> Result<DateTime<Utc>, Refusal> {
         let missing = || Refusal::wrong(format!("{name} is required"));
         let text = self.values(name).next().ok_or_else(missing)?;

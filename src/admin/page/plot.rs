@@ -48,7 +48,7 @@ pub(super) struct Plot<'a> {
     pub scale: Scale,
     /// Grid lines with their labels.
     pub lines: Vec<(f64, String)>,
-    /// A highlighted line.
+    /// A highlighted line and its label.
     pub limit: Option<(f64, String)>,
     /// Labels of times, each with its share of the width.
     pub times: Vec<(f64, String)>,

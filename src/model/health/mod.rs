@@ -115,7 +115,6 @@ pub struct Health {
     pub in_step: bool,
     /// The cause of the trouble, or that the copy is in step.
     pub first: Finding,
-    /// All other findings.
     pub others: Vec<Finding>,
 }
 
