@@ -149,7 +149,7 @@ async fn another_site_s_page_can_do_nothing_even_with_the_token() {
 }
 
 #[tokio::test]
-async fn what_an_instance_is_asked_for_the_leading_one_does() {
+async fn leader_carries_out_requests_to_any_instance() {
     let world = World::new(50).await;
     let leader = synced(&world, &[NEVER, AT_ONCE, TOKEN]).await;
     let standby = Process::run(&world, &[NEVER, AT_ONCE, TOKEN]);
@@ -199,7 +199,7 @@ async fn what_an_instance_is_asked_for_the_leading_one_does() {
 }
 
 #[tokio::test]
-async fn what_a_leader_that_died_had_taken_up_the_next_one_does() {
+async fn next_leader_finishes_a_request_of_a_leader_that_died() {
     let world = World::new(20).await;
     let id = world.any_live_id();
     world.sync().await;

@@ -280,7 +280,7 @@ groups! {
 }
 
 #[tokio::test]
-async fn where_nothing_differs_everything_holds_or_cannot_be_told() {
+async fn without_a_quirk_each_assumption_holds_or_is_unknown() {
     let world = World::with(Options {
         candidates: 300,
         history: HISTORY,
@@ -314,7 +314,7 @@ async fn where_nothing_differs_everything_holds_or_cannot_be_told() {
 }
 
 #[tokio::test]
-async fn what_it_prints_tells_of_nobody() {
+async fn report_of_conformance_holds_no_personal_data() {
     let world = world(Vec::new()).await;
     let env = world.environment();
     let env: Vec<_> = env

@@ -24,7 +24,7 @@ const ONCE: (&str, &str) = ("CVSYNC_SCHEDULE", "0 0 0 29 2 *");
 const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
 
 #[tokio::test]
-async fn it_syncs_at_start_and_then_follows() {
+async fn daemon_syncs_at_start_and_then_follows_changes() {
     let world = World::new(200).await;
     let mut daemon = Process::run(&world, &[OFTEN, AT_ONCE]);
     daemon.until_synced().await;
@@ -49,7 +49,7 @@ async fn it_syncs_at_start_and_then_follows() {
 }
 
 #[tokio::test]
-async fn it_tells_how_it_is() {
+async fn daemon_reports_its_state_over_http() {
     let world = World::with(Options {
         candidates: 120,
         rate_per_minute: Some(100_000),
@@ -113,7 +113,7 @@ async fn listed_ids_are_all_accounted_for_in_the_metrics() {
 }
 
 #[tokio::test]
-async fn what_vdab_added_is_stored_counted_and_named() {
+async fn new_fields_of_vdab_are_stored_counted_and_named() {
     let world = World::new(0).await;
     world.source.world(|w| {
         let (id, at) = (Uuid::new_v4(), w.now() - TimeDelta::days(1));
@@ -236,7 +236,7 @@ async fn a_database_that_is_down_at_start_is_waited_for() {
 }
 
 #[tokio::test]
-async fn it_ends_in_time_whatever_it_is_at() {
+async fn daemon_stops_in_time_whatever_it_does() {
     // In the middle of a sync, while every answer stalls, while the source is closed, and idle.
     let slow = Fault::Slow(Duration::from_millis(50));
     for fault in [

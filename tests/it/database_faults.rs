@@ -102,7 +102,7 @@ async fn until_fetched(world: &World, details: u64) {
 }
 
 #[tokio::test]
-async fn it_may_be_killed_and_restarted_in_mid_sync() {
+async fn database_may_be_killed_and_restarted_during_a_sync() {
     let (_folder, mut cluster) = private_cluster().await;
     let world = candidates(1_500, &cluster).await;
     let run = Running::start(&world);

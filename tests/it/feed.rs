@@ -177,7 +177,7 @@ async fn among_many_writers_a_reader_sees_each_row_once_and_in_the_order_of_time
 }
 
 #[tokio::test]
-async fn what_changes_nothing_waits_for_nobody() {
+async fn unchanged_batch_does_not_wait_for_the_feed() {
     let feed = Feed::new().await;
     feed.store
         .apply(
@@ -233,7 +233,7 @@ async fn a_clock_that_was_set_back_does_not_turn_the_order_round() {
 }
 
 #[tokio::test]
-async fn what_is_old_is_removed_but_not_before_every_consumer_has_passed_it() {
+async fn old_changes_are_removed_once_every_consumer_has_read_them() {
     let feed = Feed::new().await;
     for second in 1..=6 {
         feed.store
@@ -327,7 +327,7 @@ async fn consumers_are_listed_and_forgotten() {
 }
 
 #[tokio::test]
-async fn what_is_stored_can_be_searched_for_soon_and_what_is_gone_at_once() {
+async fn stored_cv_is_soon_searchable_and_deleted_one_vanishes_at_once() {
     let world = World::new(300).await;
     let daemon = Process::run(&world, &[OFTEN, AT_ONCE]);
     daemon.until_synced().await;

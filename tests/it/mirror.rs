@@ -695,7 +695,7 @@ async fn clients_that_hang_up_take_no_connection_from_others() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_wrongly_is_refused_in_the_gateway_s_words() {
+async fn invalid_requests_are_rejected_in_the_gateways_format() {
     let world = World::new(5).await;
     let mirror = Mirror::of(&world).await;
     let now = instant(Utc::now());
@@ -780,7 +780,7 @@ async fn what_is_asked_for_wrongly_is_refused_in_the_gateway_s_words() {
 }
 
 #[tokio::test]
-async fn what_it_serves_is_told_to_everybody() {
+async fn openapi_description_needs_no_key() {
     let world = World::new(0).await;
     let mirror = Mirror::of(&world).await;
     let (status, document) = mirror.daemon.get("/mirror/v1/openapi.json").await.unwrap();

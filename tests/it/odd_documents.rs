@@ -327,7 +327,7 @@ async fn no_text_costs_the_index_more_than_a_second() {
 }
 
 #[tokio::test]
-async fn what_is_stored_and_shown_stays_in_proportion_to_the_document() {
+async fn stored_and_shown_data_stays_in_proportion_to_the_document() {
     let languages: Vec<_> = (0..8_000)
         .map(|n| json!({"type": "talen", "code": format!("{n}{}", "x".repeat(150)), "niveau": "9"}))
         .collect();

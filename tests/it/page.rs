@@ -51,7 +51,7 @@ async fn with_history(world: &World) {
 }
 
 #[tokio::test]
-async fn it_keeps_itself_up_to_date_and_nothing_that_a_person_does_is_lost() {
+async fn page_updates_itself_and_keeps_input_focus_and_scroll_position() {
     let world = World::new(200).await;
     let daemon = Process::run(&world, &[OFTEN, AT_ONCE, TOKEN]);
     let browser = open(&daemon).await;
@@ -99,7 +99,7 @@ async fn it_keeps_itself_up_to_date_and_nothing_that_a_person_does_is_lost() {
 }
 
 #[tokio::test]
-async fn it_rests_while_nobody_looks() {
+async fn hidden_page_makes_no_requests() {
     let world = World::new(10).await;
     let daemon = Process::run(&world, &[]);
     let browser = open(&daemon).await;
@@ -135,7 +135,7 @@ async fn it_rests_while_nobody_looks() {
 }
 
 #[tokio::test]
-async fn it_says_what_it_is_at_and_what_is_in_its_way() {
+async fn page_shows_the_current_run_and_each_obstacle() {
     let mut world = World::new(1_000).await;
     let proxy = world.through_proxy("CVSYNC_DATABASE_URL").await;
     let slow = |millis| Fault::Slow(Duration::from_millis(millis));
@@ -174,7 +174,7 @@ async fn it_says_what_it_is_at_and_what_is_in_its_way() {
 }
 
 #[tokio::test]
-async fn it_says_that_the_key_is_refused() {
+async fn page_shows_that_the_key_is_refused() {
     let world = World::new(20).await;
     let daemon = Process::run(&world, &[("CVSYNC_API_KEY", "wrong-canary"), OFTEN]);
     let mut browser = open(&daemon).await;
@@ -262,7 +262,7 @@ async fn held_deletes_are_approved_after_a_question() {
 }
 
 #[tokio::test]
-async fn a_pause_and_its_end() {
+async fn page_pauses_and_resumes() {
     let world = World::new(20).await;
     let daemon = Process::run(&world, &[OFTEN, AT_ONCE, TOKEN]);
     let mut browser = open(&daemon).await;
@@ -308,7 +308,7 @@ async fn without_a_script_it_is_all_there_and_loads_itself_again() {
 }
 
 #[tokio::test]
-async fn it_is_light() {
+async fn page_is_small() {
     let world = World::new(3_000).await;
     with_history(&world).await;
     world

@@ -122,7 +122,7 @@ async fn lists_are_fetched_and_the_diplomas_of_cvs_looked_up_once() {
 }
 
 #[tokio::test]
-async fn what_is_more_than_a_run_looks_up_waits_for_the_next() {
+async fn codes_beyond_the_limit_of_a_run_wait_for_the_next_one() {
     let world = with_cvs(&[r#"[{"naam":"MAE5AHH"},{"naam":"MAN1NOO"},{"naam":"MAI5INF"}]"#]).await;
     let asked = keywords(&world);
     let (code, stdout, _) = reference(&world, &["sync", "--limit", "2", "--json"]).await;

@@ -153,7 +153,7 @@ async fn comparing(world: &World) -> tokio::task::JoinHandle<Result<Summary, Syn
 }
 
 #[tokio::test]
-async fn what_a_comparison_listed_is_removed_however_it_ends() {
+async fn listing_of_a_comparison_is_removed_however_it_ends() {
     let mut world = World::new(300).await;
     world.sync_again().await;
     world.settle();
@@ -290,7 +290,7 @@ async fn before_there_is_a_watermark_nothing_is_listed_a_second_time() {
 }
 
 #[tokio::test]
-async fn what_the_source_merely_stopped_listing_is_kept() {
+async fn cvs_that_the_source_only_stopped_listing_are_kept() {
     let mut world = World::new(200).await;
     world.sync_again().await;
     // It is there all the same: the detail says so.
@@ -305,7 +305,7 @@ async fn what_the_source_merely_stopped_listing_is_kept() {
 }
 
 #[tokio::test]
-async fn what_the_next_sync_would_bring_is_brought_and_is_no_difference() {
+async fn pending_changes_are_fetched_and_are_not_a_difference() {
     let mut world = World::new(200).await;
     world.sync_again().await;
     // `Date` has whole seconds: within one second, a run cannot know that its responses are later than those of the run before.
@@ -360,7 +360,7 @@ async fn a_source_that_lists_nothing_at_all_is_not_believed() {
 }
 
 #[tokio::test]
-async fn what_became_visible_late_is_found_by_the_second_listing() {
+async fn late_changes_are_found_by_the_second_listing() {
     let mut world = World::new(100).await;
     world.sync_again().await;
     // Once more: a first sync learns the source's time as it goes, may end in two windows of a moment each, and then nobody knows

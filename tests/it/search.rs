@@ -241,7 +241,7 @@ async fn fields_are_selected_and_shown_as_columns() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_wrong_use_and_costs_no_call() {
+async fn invalid_search_is_wrong_use_and_costs_no_call() {
     let world = World::new(10).await;
     for (args, said) in [
         (&["studies"][..], "KEY=VALUE"),
@@ -263,7 +263,7 @@ async fn what_cannot_be_asked_is_wrong_use_and_costs_no_call() {
 }
 
 #[tokio::test]
-async fn what_vdab_says_is_shown_on_one_line() {
+async fn message_of_vdab_is_shown_on_one_line() {
     let world = World::new(10).await;
     let words = r#"{"httpCode":"400","httpMessage":"Bad Request","moreInformation":"Onbekende waarde 'X1'\nvoor studies\u001b[2J"}"#;
     let refused = answer(400, "application/json", words);
@@ -317,7 +317,7 @@ async fn a_cv_that_fails_by_itself_costs_no_other() {
 }
 
 #[tokio::test]
-async fn who_has_seen_enough_costs_no_more_calls() {
+async fn search_makes_no_calls_once_its_reader_is_gone() {
     let world = World::new(400).await;
     let env = world.environment();
     let env = env

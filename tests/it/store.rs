@@ -70,7 +70,7 @@ impl Db {
 }
 
 #[tokio::test]
-async fn what_is_older_never_overwrites_what_is_newer() {
+async fn older_state_never_overwrites_a_newer_one() {
     let db = migrated().await;
     assert_eq!(db.apply(&[live(1, 10, "b")]).await, [Applied::Inserted]);
     assert_eq!(db.apply(&[live(1, 9, "a")]).await, [Applied::Superseded]);
@@ -283,7 +283,7 @@ async fn instances_that_migrate_at_once_wait_for_each_other() {
 
 /// As one who closes the status page's tab, or shuts down.
 #[tokio::test]
-async fn who_stops_waiting_for_a_transaction_leaves_none_behind() {
+async fn abandoned_transaction_is_rolled_back() {
     let db = migrated().await;
     let alone = db.store.beside(1);
     alone.read("a test", async |_| Ok(())).await.unwrap();

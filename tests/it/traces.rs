@@ -291,7 +291,7 @@ async fn a_daemon_pushes_its_metrics_and_its_log_lines_carry_the_id_of_their_tra
 }
 
 #[tokio::test]
-async fn where_nobody_scrapes_closed_gates_are_counted_all_the_same() {
+async fn closed_gates_are_counted_without_scrapes() {
     let (world, received) = (World::new(5).await, Received::default());
     let url = http_receiver(received.clone()).await;
     let _daemon = Process::run(

@@ -481,7 +481,7 @@ async fn no_document_makes_a_view_fail() {
 }
 
 #[tokio::test]
-async fn what_stands_where_an_array_is_expected_is_read_as_its_one_element() {
+async fn single_value_instead_of_an_array_is_read_as_its_only_element() {
     let id = Uuid::from_u128(1);
     let document = json!({
         "cvId": id,
