@@ -1,4 +1,4 @@
-//! The source: where VDAB's API is, who we are to it, and how fast we may ask.
+//! The source: the URL of VDAB's API, the credentials and the quota.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,48 +10,41 @@ use super::reader::Reader;
 use super::{Env, Problems, Proxies, dialect, file, load, rules, urls};
 use crate::model::{Dialect, StatusWords};
 
-/// How to reach VDAB.
 #[derive(Clone, Debug)]
 pub struct Api {
     /// `https://`, or `http://` on loopback.
     pub base_url: Url,
     /// Sent as `X-IBM-Client-Id`.
     pub key: SecretString,
-    /// The file that holds it, if it came from one: read again once the key is refused.
+    /// The file of the key, if it came from one. It is read again after VDAB refuses the key.
     pub key_file: Option<SecretFile>,
     /// An extra root certificate, in PEM.
     pub ca_pem: Option<Vec<u8>>,
-    /// The quota of each endpoint.
+    /// Calls per minute to each endpoint.
     pub rate_per_minute: NonZeroU32,
-    /// One request, from connect to the last byte.
+    /// The timeout of one request, from connect to the last byte.
     pub timeout: Duration,
-    /// Words for CVs that are there, and that are gone.
     pub statuses: StatusWords,
-    /// A Bearer token next to the key.
+    /// Credentials for a Bearer token, which is sent with the key.
     pub oauth: Option<OAuth>,
-    /// How it speaks where it differs from the contract.
     pub dialect: Dialect,
-    /// The proxies of this and of all other outgoing HTTP.
+    /// The proxies of all outgoing HTTP.
     pub proxies: Proxies,
 }
 
-/// OAuth 2 client credentials.
 #[derive(Clone, Debug)]
 pub struct OAuth {
-    /// Where a token is asked for.
     pub token_url: Url,
-    /// Who asks.
     pub client_id: String,
-    /// And proves it.
     pub client_secret: SecretString,
 }
 
-/// A file with a secret in it, which may be renewed while we run.
+/// A file with a secret, which may change while the process runs.
 #[derive(Clone, Debug)]
 pub struct SecretFile(String);
 
 impl SecretFile {
-    /// The secret as it is now; `None` if the file cannot be read.
+    /// The current secret; `None` if the file cannot be read.
     #[must_use]
     pub fn read(&self) -> Option<SecretString> {
         file::secret(&self.0).ok().map(Into::into)
@@ -59,7 +52,6 @@ impl SecretFile {
 }
 
 impl Api {
-    /// Reads this part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, Self::read)
     }
@@ -68,7 +60,7 @@ impl Api {
         let key = reader.required("CVSYNC_API_KEY", rules::header);
         let key_file = reader.file("CVSYNC_API_KEY").map(SecretFile);
         let base_url = reader.required("CVSYNC_API_BASE_URL", urls::http);
-        let ca_pem = reader.optional("CVSYNC_API_CA_FILE", file::certificates);
+        let ca_pem = reader.optional("CVSYNC_API_CA_FILE", certificates);
         let rate_per_minute =
             reader.required("CVSYNC_API_RATE_PER_MINUTE", rules::whole(1..=1_000_000));
         let timeout = reader.required(
@@ -95,7 +87,7 @@ impl Api {
 }
 
 impl OAuth {
-    /// All three, or none: a part of them would leave the requests unsigned without a word.
+    /// All three or none: with only some of them, requests would silently have no token.
     #[expect(
         clippy::option_option,
         reason = "refused, absent and there are three things"
@@ -112,7 +104,7 @@ impl OAuth {
             if !reader.is_given(name) {
                 reader.refuse(
                     name,
-                    format!("is missing, while {given} is there; OAuth needs all three"),
+                    format!("must be set, because {given} is; OAuth needs all three variables"),
                 );
             }
         }
@@ -127,6 +119,12 @@ impl OAuth {
     }
 }
 
+fn certificates(path: &str) -> Result<Vec<u8>, String> {
+    file::certificates(path).map_err(|what| {
+        format!("must be the path of a PEM file with certificates; the file {what}")
+    })
+}
+
 fn read_statuses(reader: &mut Reader) -> Option<StatusWords> {
     const GONE: &str = "CVSYNC_API_GONE_STATUSES";
     let live = reader.required("CVSYNC_API_LIVE_STATUSES", rules::list(rules::word));
@@ -139,8 +137,7 @@ fn read_statuses(reader: &mut Reader) -> Option<StatusWords> {
         reader.refuse(
             GONE,
             format!(
-                "`{}` is in CVSYNC_API_LIVE_STATUSES as well, and a CV is either there or gone",
-                word.escape_debug()
+                "must not contain {word:?}, which CVSYNC_API_LIVE_STATUSES contains too; a CV is either live or gone"
             ),
         );
         return None;

@@ -1,4 +1,4 @@
-//! The destination: where PostgreSQL is.
+//! The destination: the PostgreSQL database.
 
 use std::net::IpAddr;
 
@@ -7,34 +7,31 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{Env, Problems, Tls, load, postgres_url};
 
-/// How to reach PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// The URL as it was given.
+    /// The URL as configured.
     pub given: SecretString,
-    /// `postgres://user:password@host:port/database`, with parameters that sqlx knows and no others.
+    /// `postgres://user:password@host:port/database`, with only the parameters that sqlx knows.
     pub url: SecretString,
-    /// How its connections are protected.
     pub tls: Tls,
     /// Whether the URL has an `application_name` of its own.
     pub has_name: bool,
-    /// Parameters of the URL, and variables of libpq, that have no effect.
+    /// Parameters of the URL and variables of libpq that have no effect.
     pub without_effect: Vec<&'static str>,
 }
 
-/// The place of a server, as seen from this machine.
+/// The location of a server, as seen from this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// Behind a socket of this machine, which needs no TLS.
     Socket,
     /// On this machine, over TCP.
     ThisMachine,
-    /// Anywhere else.
     Remote,
 }
 
 impl Place {
-    /// The place of this host. Without a host, sqlx connects to a socket, or else to `localhost`.
+    /// The location of this host. Without a host, sqlx connects to a socket, or otherwise to `localhost`.
     fn of(host: Option<&str>) -> Self {
         let Some(host) = host.filter(|host| !host.is_empty()) else {
             return Self::Socket;
@@ -51,15 +48,14 @@ impl Place {
 }
 
 impl Database {
-    /// Reads the database's part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, Self::read)
     }
 
-    /// Reads a URL, and the certificates that it names.
+    /// Reads a URL and the certificates that it names.
     ///
     /// # Errors
-    /// The problem, in words that read on from the value.
+    /// The problem, as text that reads on from the name of the variable.
     pub fn at(url: &str) -> Result<Self, String> {
         let read = postgres_url::postgres(url)?;
         // sqlx takes these two in place of a host, and an address before a name.

@@ -1,4 +1,4 @@
-//! How a connection to PostgreSQL is protected: which mode of TLS holds, and which certificates count.
+//! TLS of connections to PostgreSQL: the mode and the certificates.
 
 use std::path::PathBuf;
 
@@ -10,49 +10,47 @@ use super::database::Place;
 use super::file;
 use super::postgres_url::{Postgres, SslMode};
 
-/// How connections are protected.
 #[derive(Clone, Debug)]
 pub struct Tls {
-    /// The mode in effect.
     pub mode: SslMode,
-    /// Accepted issuers of its certificate, if the mode verifies it.
+    /// Accepted issuers of the server's certificate, if the mode verifies it.
     pub roots: Roots,
-    /// A certificate of our own and its key.
+    /// The client certificate and its key.
     pub client: Option<(Pem, Pem)>,
     /// Whether the server is on another machine.
     remote: bool,
 }
 
-/// Issuers that count.
 #[derive(Clone, Debug)]
 pub enum Roots {
-    /// Those of this machine, as for the API.
+    /// The root certificates of this machine, as for the API.
     Platform,
-    /// Those of `sslrootcert`, and no others.
+    /// Only the certificates of `sslrootcert`.
     Named(Pem),
 }
 
-/// A file in PEM that was read and can be used.
+/// A PEM file that was read and can be used.
 #[derive(Clone, Debug)]
 pub enum Pem {
-    /// Its path: the file is read again for each connection, so that a renewed certificate counts.
+    /// The path. The file is read again for each connection, so that a renewed certificate is used.
     File(PathBuf),
-    /// Its text, where sqlx cannot read the file as it is: behind a byte order mark.
+    /// The text, if sqlx cannot read the file because of a byte order mark.
     Text(Vec<u8>),
 }
 
-/// As an `sslrootcert`: the root certificates of this machine.
+/// The value of `sslrootcert` for the root certificates of this machine.
 const SYSTEM: &str = "system";
 
-/// Some editors put it in front of UTF-8 text.
+/// Some editors write it before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 impl Tls {
-    /// Decides as libpq does, with two exceptions: a remote server is verified unless the URL has a weaker mode, and
-    /// naming a root certificate without a mode asks for verification.
+    /// Follows libpq, with two exceptions: a remote server is verified unless the URL has a weaker mode, and a root certificate
+    /// without a mode enables verification.
     ///
     /// # Errors
-    /// A file that cannot be used, or parts that contradict each other, in words that read on from the URL.
+    /// A file that cannot be used, or parameters that contradict each other, as text that reads on from the name of the
+    /// variable.
     pub(super) fn of(url: &Postgres, place: Place) -> Result<Self, String> {
         if place == Place::Socket {
             return Ok(Self {
@@ -91,11 +89,11 @@ impl Tls {
         }
         if mode == SslMode::VerifyFull && url.host_is_replaced {
             return Err(
-                "has a host and a hostaddr; give one of them, since cvsync verifies the certificate against the hostaddr"
+                "has a host and a hostaddr; use one of them, because cvsync verifies the certificate against the hostaddr"
                     .to_owned(),
             );
         }
-        // sqlx reads these by itself, and does not say what is wrong with them.
+        // sqlx reads these itself, but its errors do not say what is wrong.
         let or_environment = |own: &Option<String>, name| {
             let path = own.clone().or_else(|| std::env::var(name).ok());
             path.filter(|path| !path.is_empty())
@@ -119,7 +117,7 @@ impl Tls {
         })
     }
 
-    /// Tells what is not verified about a remote server; `None` if all is, or the server is on this machine.
+    /// Says what is not verified about a remote server; `None` if everything is, or if the server is on this machine.
     #[must_use]
     pub fn unverified(&self) -> Option<&'static str> {
         match self.mode {
@@ -128,7 +126,7 @@ impl Tls {
                 Some("the connection is not encrypted and the server is not verified")
             }
             SslMode::Prefer => {
-                Some("the connection may be not encrypted and the server is not verified")
+                Some("the connection may be unencrypted and the server is not verified")
             }
             SslMode::Require => Some("the server's certificate is not verified"),
             SslMode::VerifyCa => Some("the host name of the server's certificate is not verified"),
@@ -137,7 +135,7 @@ impl Tls {
     }
 }
 
-/// A file that holds what `is_usable` finds. An error shows its path, which is no secret.
+/// A file whose content passes `is_usable`. An error shows the path, which is not secret.
 fn pem(
     parameter: &str,
     path: &str,
@@ -152,7 +150,7 @@ fn pem(
         Ok(None) => Ok(Pem::File(path.into())),
         Ok(Some(text)) => Ok(Pem::Text(text)),
         Err(what) => Err(format!(
-            "has an {parameter} that cannot be used: {path:?} {what}"
+            "has an {parameter} that cannot be used: the file {path:?} {what}"
         )),
     }
 }
@@ -164,24 +162,24 @@ fn has_certificates(content: &[u8]) -> Result<(), String> {
         let certificate = certificate.map_err(|error| format!("is not valid PEM: {error}"))?;
         roots
             .add(certificate)
-            .map_err(|_| "holds a certificate that cannot be read".to_owned())?;
+            .map_err(|_| "contains a certificate that cannot be read".to_owned())?;
     }
     if !roots.is_empty() {
         return Ok(());
     }
     if content.first() == Some(&0x30) {
         return Err(format!(
-            "holds no certificate in PEM {FORM}; convert it: openssl x509 -inform der -in FILE -out FILE.pem"
+            "contains no certificate in PEM {FORM}; convert it: openssl x509 -inform der -in FILE -out FILE.pem"
         ));
     }
-    Err(format!("holds no certificate in PEM {FORM}"))
+    Err(format!("contains no certificate in PEM {FORM}"))
 }
 
 fn has_key(content: &[u8]) -> Result<(), String> {
     PrivateKeyDer::from_pem_slice(content)
         .map(drop)
         .map_err(|_| {
-            "holds no private key in PEM (-----BEGIN PRIVATE KEY-----) without a passphrase"
+            "contains no private key in PEM (-----BEGIN PRIVATE KEY-----) without a passphrase"
                 .to_owned()
         })
 }
@@ -284,7 +282,10 @@ mod tests {
         for (path, what) in [
             ("/no/such/file".to_owned(), "No such file"),
             (folder.path().to_str().unwrap().to_owned(), "cannot be read"),
-            (file(&folder, "empty", b""), "holds no certificate in PEM"),
+            (
+                file(&folder, "empty", b""),
+                "contains no certificate in PEM",
+            ),
             (file(&folder, "der", &der), "openssl x509 -inform der"),
             (file(&folder, "cut", &pem.as_bytes()[..200]), "PEM"),
             (
@@ -307,13 +308,13 @@ mod tests {
         let alone = with_files(&format!("sslcert={path}")).unwrap_err();
         assert!(alone.contains("sslcert without sslkey"), "{alone}");
         let keyless = with_files(&format!("sslcert={path}&sslkey={path}")).unwrap_err();
-        assert!(keyless.contains("holds no private key"), "{keyless}");
+        assert!(keyless.contains("contains no private key"), "{keyless}");
     }
 
     #[test]
     fn name_is_not_verified_against_another_address() {
         let url = "hostaddr=10.0.0.7";
-        assert!(with_files(url).unwrap_err().contains("give one of them"));
+        assert!(with_files(url).unwrap_err().contains("use one of them"));
         assert!(with_files(&format!("{url}&sslmode=require")).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! How the source speaks where it differs from the contract.
+//! How the source differs from the contract.
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, TimeDelta};
@@ -26,7 +26,7 @@ fn read_names(reader: &mut Reader) -> Option<Names> {
     let mut told = Vec::new();
     for (ours, theirs) in pairs.unwrap_or_default() {
         if told.contains(&ours) {
-            reader.refuse(NAMES, format!("names `{ours}` twice"));
+            reader.refuse(NAMES, format!("must contain {ours:?} once"));
             return None;
         }
         told.push(ours);
@@ -35,7 +35,9 @@ fn read_names(reader: &mut Reader) -> Option<Names> {
     if let Some((one, other)) = names.clash() {
         reader.refuse(
             NAMES,
-            format!("gives `{one}` and `{other}` the same name, and they stand side by side"),
+            format!(
+                "must give {one:?} and {other:?} different names, because VDAB uses them together"
+            ),
         );
         return None;
     }
@@ -47,26 +49,26 @@ fn pair(text: &str) -> Result<(&'static str, String), String> {
         .split_once('=')
         .map(|(ours, theirs)| (ours.trim(), theirs.trim()))
         .filter(|(_, theirs)| is_name(theirs))
-        .ok_or_else(|| "is no ours=theirs, such as van=from".to_owned())?;
+        .ok_or_else(|| "must be ours=theirs, such as van=from".to_owned())?;
     let known = Names::OURS.iter().find(|name| **name == ours);
     let ours = known.ok_or_else(|| {
         format!(
-            "renames what cannot be renamed; the nearest is {}, and there are {}",
-            rules::nearest(ours, Names::OURS.iter().copied()),
-            Names::OURS.join(", ")
+            "must rename one of {}; the nearest is {}",
+            Names::OURS.join(", "),
+            rules::nearest(ours, Names::OURS.iter().copied())
         )
     })?;
     Ok((ours, theirs.to_owned()))
 }
 
-/// What can be a parameter's or a field's name without a surprise.
+/// Whether the text is safe as the name of a parameter or field.
 fn is_name(text: &str) -> bool {
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '$' | '[' | ']');
     !text.is_empty() && text.len() <= 64 && text.chars().all(plain)
 }
 
-/// A pattern that tells two minutes apart: windows are cut down to a few of these where they are full.
+/// A pattern with minutes, because full windows are split down to a few minutes.
 fn time_format(text: &str) -> Result<String, String> {
     let items: Vec<_> = StrftimeItems::new(text).collect();
     let is_pattern = !items.iter().any(|item| matches!(item, Item::Error));
@@ -81,7 +83,7 @@ fn time_format(text: &str) -> Result<String, String> {
     {
         Ok(text.to_owned())
     } else {
-        Err("is no pattern of strftime that tells dates, hours and minutes".to_owned())
+        Err("must be a strftime pattern with date, hour and minute".to_owned())
     }
 }
 
@@ -89,6 +91,6 @@ fn paging(text: &str) -> Result<Paging, String> {
     let found = Paging::ALL.iter().find(|(word, _)| *word == text);
     found.map(|(_, paging)| *paging).ok_or_else(|| {
         let words: Vec<_> = Paging::ALL.iter().map(|(word, _)| *word).collect();
-        format!("is none of {}", words.join(", "))
+        format!("must be one of {}", words.join(", "))
     })
 }

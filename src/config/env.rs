@@ -1,4 +1,4 @@
-//! A snapshot of the environment, as far as it is ours, and the names in it that we do not know.
+//! A snapshot of the environment variables that cvsync reads, and of unknown `CVSYNC_` names.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,21 +10,21 @@ use super::rules::nearest;
 use super::text::bare;
 use super::variables::{CGI, PREFIX, PROXIES, VARIABLES};
 
-/// Names that start with this are for our tests, and no business of the daemon.
+/// Names with this prefix are for tests; the daemon ignores them.
 const FOR_TESTS: &str = "CVSYNC_TEST_";
 
-/// What OpenTelemetry's standard variables start with.
+/// The prefix of OpenTelemetry's standard variables.
 const STANDARD: &str = "OTEL_";
 
-/// The variables of the environment that start with `CVSYNC_`, and the standard ones of OpenTelemetry and of proxies. Tests make
-/// one without touching the process.
+/// The environment variables that start with `CVSYNC_`, and the standard ones of OpenTelemetry and of proxies. Tests create one
+/// without changing the process.
 ///
-/// Holds values as the system gave them: one that is no Unicode is reported with everything else.
+/// Contains raw values, so that a value that is not Unicode is reported with all other problems.
 #[derive(Clone, Default)]
 pub struct Env(BTreeMap<String, OsString>);
 
 impl Env {
-    /// What the process was started with.
+    /// The environment of the process.
     #[must_use]
     pub fn of_process() -> Self {
         Self::of_pairs(std::env::vars_os().map(|(name, value)| {
@@ -33,7 +33,7 @@ impl Env {
         }))
     }
 
-    /// These variables and no others.
+    /// Only these variables.
     pub fn new(pairs: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
         Self::of_pairs(pairs.into_iter().map(|(name, value)| {
             let value: String = value.into();
@@ -41,13 +41,13 @@ impl Env {
         }))
     }
 
-    /// Whether there is anything under this name.
+    /// Whether the variable has a value.
     #[must_use]
     pub fn sets(&self, name: &str) -> bool {
         !matches!(self.get(name), Ok(None))
     }
 
-    /// The same with these values in place of its own.
+    /// A copy with these values instead of its own.
     pub(super) fn with<'a>(&self, values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut all = self.0.clone();
         all.extend(
@@ -62,7 +62,7 @@ impl Env {
         Self(
             pairs
                 .filter(|(name, _)| {
-                    // In lower case as well: such a name does nothing, and its owner should know.
+                    // Also in lower case: such a name has no effect and is reported.
                     let name = name.to_ascii_uppercase();
                     name.starts_with(STANDARD)
                         || name.starts_with(PREFIX) && !name.starts_with(FOR_TESTS)
@@ -73,7 +73,7 @@ impl Env {
         )
     }
 
-    /// The [`bare`] value. Empty is the same as unset, since Compose files make `NAME=` of what is not there.
+    /// The [`bare`] value. Empty counts as unset, because Compose files turn a missing value into `NAME=`.
     pub(super) fn get(&self, name: &str) -> Result<Option<String>, NotUnicode> {
         let Some(value) = self.0.get(name) else {
             return Ok(None);
@@ -88,13 +88,13 @@ impl Env {
         names.filter(|name| name.starts_with(STANDARD) && !is_injected(name, self.pairs()))
     }
 
-    /// Names and values; empty for a value that is no Unicode.
+    /// Names and values; empty for a value that is not Unicode.
     fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let pairs = self.0.iter();
         pairs.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()))
     }
 
-    /// One problem for each name that we would not look at: mostly typing mistakes.
+    /// One problem for each unknown name, which is mostly a typing error.
     pub(super) fn unknown(&self) -> Vec<Problem> {
         let names = || VARIABLES.iter().map(|variable| variable.name);
         self.0
@@ -107,10 +107,10 @@ impl Env {
                     .filter(|plain| names().any(|known| known == *plain));
                 let what = match by_file {
                     Some(plain) => {
-                        format!("only a secret can be given as the path of a file; set {plain}")
+                        format!("is not supported, because only secrets can be read from files; set {plain}")
                     }
                     None => format!(
-                        "is no variable of cvsync; the nearest is {}",
+                        "is not a variable of cvsync; did you mean {}?",
                         nearest(name, names())
                     ),
                 };
@@ -127,7 +127,6 @@ impl fmt::Debug for Env {
     }
 }
 
-/// A value that is no Unicode.
 pub(super) struct NotUnicode;
 
 fn is_known(name: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Files that variables point at: read within a limit, and never quoted.
+//! Files that variables name: read up to a limit, and never quoted.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::text::{bare, fault};
 
-/// Far above any bundle of certificates. A path can lead to a device that never ends.
+/// Far larger than any bundle of certificates. A path can name an endless device.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// The content. An error reads on from the path.
+/// The content. An error reads on from the path, or from "which".
 pub(super) fn bytes(path: &str) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     File::open(path)
@@ -22,20 +22,20 @@ pub(super) fn bytes(path: &str) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-/// The [`bare`] text. An error reads on from the path.
+/// The [`bare`] text. An error reads on from the path, or from "which".
 pub(super) fn secret(path: &str) -> Result<String, String> {
     let bytes = bytes(path)?;
     refuse_utf16(&bytes)?;
-    let text = String::from_utf8(bytes).map_err(|_| "must be UTF-8 text")?;
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?;
     match bare(&text) {
         "" => Err("is empty".to_owned()),
         text => fault(text, false).map_or(Ok(text.to_owned()), Err),
     }
 }
 
-/// Whether everybody on this machine may read the file.
+/// Whether every user of this machine may read the file.
 ///
-/// Container platforms mount secrets with such a mode, where nobody else is there to read them: Docker below `/run/secrets`,
+/// Container platforms mount secrets with such a mode in containers without other users: Docker below `/run/secrets`,
 /// Kubernetes in a folder `..2026_11_30_08_15_00.123` behind a link. These do not count.
 pub(super) fn is_open(path: &str) -> bool {
     let Ok(path) = fs::canonicalize(path) else {
@@ -53,7 +53,7 @@ pub(super) fn is_open(path: &str) -> bool {
     !is_mounted && allows(&path, 0o004) && folders.all(|folder| allows(folder, 0o001))
 }
 
-/// Certificates in PEM, without a byte order mark. An error reads on from the path.
+/// Certificates in PEM, without a byte order mark. An error reads on from "the file".
 pub(super) fn certificates(path: &str) -> Result<Vec<u8>, String> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
@@ -67,14 +67,14 @@ pub(super) fn certificates(path: &str) -> Result<Vec<u8>, String> {
     match reqwest::Certificate::from_pem_bundle(&pem) {
         Ok(found) if !found.is_empty() && found.len() == begun => Ok(pem),
         Ok(found) if !found.is_empty() => Err(format!(
-            "holds {begun} certificates, of which only {} can be read; begin each on a line of its own",
+            "contains {begun} certificates, but only {} can be read; start each on its own line",
             found.len()
         )),
-        _ => Err("holds no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()),
+        _ => Err("contains no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned()),
     }
 }
 
-/// Refuses the text of some editors by name: as UTF-8 it would be garbage, or no text at all.
+/// Refuses UTF-16, which some editors write, with an error of its own.
 pub(super) fn refuse_utf16(bytes: &[u8]) -> Result<(), String> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err("is in UTF-16; save it as UTF-8".to_owned());

@@ -1,4 +1,4 @@
-//! What this daemon serves: health, metrics, status; and whom it tells that it lives.
+//! The daemon's HTTP server, and the URL that it requests after each sync.
 
 use std::net::SocketAddr;
 
@@ -7,19 +7,17 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{Env, Problems, load, rules, urls};
 
-/// Where to listen, and what opens the doors that not everybody may use.
 #[derive(Clone, Debug)]
 pub struct Http {
-    /// `None` where nothing is to be served.
+    /// `None` if nothing is served.
     pub addr: Option<SocketAddr>,
-    /// Needed for whatever changes or shows personal data; without one none of that is served.
+    /// Required for requests that change something or return personal data. Without a token, those are not served.
     pub admin_token: Option<SecretString>,
-    /// Asked for after each sync that came to its end; may hold a token.
+    /// Requested after each successful sync; may contain a token.
     pub ping_url: Option<SecretString>,
 }
 
 impl Http {
-    /// Reads this part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, Self::read)
     }
@@ -39,10 +37,10 @@ impl Http {
     }
 }
 
-/// The fewest characters of a token that nobody guesses.
+/// The minimum length of a token that cannot be guessed.
 const LONG_ENOUGH: usize = 20;
 
-/// A short token can be guessed by whoever reaches the address: off loopback that is anybody.
+/// Anyone who reaches the address can guess a short token. Off loopback that is anyone on the network.
 fn token_length(reader: &mut Reader, addr: Option<SocketAddr>, length: usize) {
     const TOKEN: &str = "CVSYNC_ADMIN_TOKEN";
     let too_short = |place: &str| {
@@ -60,11 +58,12 @@ fn token_length(reader: &mut Reader, addr: Option<SocketAddr>, length: usize) {
     }
 }
 
-/// An address and a port. `:8080` is refused: whether everybody may connect is a thing to say, not to leave out.
+/// An address and a port. `:8080` is refused, because opening the port to everyone must be explicit.
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.replacen("localhost:", "127.0.0.1:", 1)
         .parse()
         .map_err(|_| {
-            "is no address with a port; 0.0.0.0 is every interface of this machine".to_owned()
+            "must be an IP address or localhost with a port; 0.0.0.0 listens on all interfaces"
+                .to_owned()
         })
 }

@@ -1,4 +1,4 @@
-//! Variables that container platforms set beside ours: a container or service called `cvsync`, or `cvsync-db`, makes them.
+//! Variables that container platforms set because a container or service is called `cvsync` or `cvsync-db`.
 
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
@@ -6,7 +6,7 @@ const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 ///
 /// A link to `cvsync` sets `CVSYNC_NAME`, and for each port and variable of that container `CVSYNC_PORT`,
 /// `CVSYNC_PORT_8080_TCP_ADDR`, `CVSYNC_ENV_PATH` and the like. A bare `CVSYNC_PORT` could be a typing mistake. So there must
-/// be a variable of the same service whose form or value leaves no doubt.
+/// be a variable of the same service whose form or value is unambiguous.
 pub(super) fn is_injected<'a>(
     name: &str,
     mut all: impl Iterator<Item = (&'a str, &'a str)>,
@@ -20,7 +20,7 @@ pub(super) fn is_injected<'a>(
     })
 }
 
-/// The service that a variable is about, where its form and value leave no doubt.
+/// The service of a variable, if its form and value are unambiguous.
 fn service<'a>(name: &'a str, value: &str) -> Option<&'a str> {
     let is_address = PROTOCOLS.iter().any(|protocol| {
         let scheme = value.get(..protocol.len());
@@ -74,7 +74,7 @@ mod tests {
             for (name, _) in &all {
                 assert!(injected(name, &all), "{name}");
             }
-            // Each without the others, except those that could be a mistake.
+            // Each by itself, except those that could be a mistake.
             for (name, value) in &all[..7] {
                 assert!(injected(name, &[(name, value)]), "{name}");
             }

@@ -1,4 +1,4 @@
-//! What is logged, and how.
+//! The filter and format of logs.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -6,26 +6,22 @@ use tracing_subscriber::filter::LevelFilter;
 use super::reader::Reader;
 use super::{Env, Problems, load};
 
-/// Logs go to stderr.
 #[derive(Clone, Debug)]
 pub struct Log {
-    /// Directives of tracing-subscriber's `EnvFilter`, known to be valid.
+    /// Valid directives of tracing-subscriber's `EnvFilter`.
     pub filter: String,
-    /// `None`: text on a terminal, else JSON.
+    /// `None`: text on a terminal, otherwise JSON.
     pub format: Option<LogFormat>,
 }
 
-/// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
     Text,
-    /// For machines: one object a line.
+    /// For machines: one object per line.
     Json,
 }
 
 impl Log {
-    /// Reads this part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, Self::read)
     }
@@ -35,7 +31,7 @@ impl Log {
         let format = reader.optional("CVSYNC_LOG_FORMAT", |text| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
-            _ => Err("is neither text nor json".to_owned()),
+            _ => Err("must be text or json".to_owned()),
         });
         Some(Self {
             filter: filter?,
@@ -44,8 +40,8 @@ impl Log {
     }
 }
 
-/// Directives that `EnvFilter` takes, except for bare words that are no level: it takes `inof` for the name of a module
-/// to trace, and logs nothing else.
+/// Directives of `EnvFilter`, except bare words other than levels: it takes `inof` for the name of a module to trace, and logs
+/// nothing else.
 fn filter(text: &str) -> Result<String, String> {
     let is_bare = |directive: &&str| !directive.contains(['=', '[']) && !directive.is_empty();
     let levels = text
@@ -57,7 +53,7 @@ fn filter(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(
-            "is no list of tracing directives such as info or warn,cvsync=debug; levels are error, warn, info, debug, trace and off"
+            "must be a list of tracing directives such as info or warn,cvsync=debug; levels are error, warn, info, debug, trace and off"
                 .to_owned(),
         )
     }

@@ -1,4 +1,4 @@
-//! Environment variables, to one immutable [`Config`]; every problem in one report.
+//! Turns environment variables into one immutable [`Config`], and reports all problems at once.
 
 mod api;
 mod database;
@@ -48,33 +48,24 @@ pub(crate) use self::sync::Sync;
 pub use self::variables::VARIABLES;
 pub(crate) use self::webhook::Webhook;
 
-/// Everything that can be configured, valid as a whole.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The source.
     pub api: Api,
-    /// The destination.
     pub database: Database,
-    /// The pipeline between them.
     pub sync: Sync,
-    /// Health, metrics and status.
     pub http: Http,
-    /// Who is told of changes, if anybody.
     pub webhook: Option<Webhook>,
-    /// What is logged, and how.
     pub log: Log,
-    /// What is pushed by OTLP, and how.
     pub otel: Box<Otel>,
-    /// All of it as `cvsync config show` shows it.
+    /// The variables as `cvsync config show` shows them.
     pub shown: Vec<Shown>,
-    /// The settings that shape the stored data, for the commands beside the daemon.
+    /// The settings that shape the stored data, which the daemon records for commands.
     pub shaping: Vec<Shaping>,
-    /// Valid settings that should be changed, each with the remedy.
+    /// Warnings about valid settings, each with the remedy.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads everything.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         let otel = Otel::read(env);
         load(env, |reader| {
@@ -113,19 +104,15 @@ impl Config {
     }
 }
 
-/// What a look at the source alone needs.
+/// The settings of commands that need VDAB but no database.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// How to reach it.
     pub api: Api,
-    /// How wide it is asked, and how large its pages are.
     pub sync: Sync,
-    /// What is logged, and how.
     pub log: Log,
 }
 
 impl Source {
-    /// Reads these parts; no database is needed.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, |reader| {
             let api = Api::read(reader);
@@ -140,7 +127,7 @@ impl Source {
     }
 }
 
-/// Reads one part. Names that nobody knows are reported whatever the part.
+/// Reads one section. Unknown names are always reported.
 fn load<T>(env: &Env, read: impl FnOnce(&mut Reader) -> Option<T>) -> Result<T, Problems> {
     let mut reader = Reader::new(env);
     let part = read(&mut reader);

@@ -1,4 +1,4 @@
-//! The PostgreSQL URL: which forms and parameters are accepted, and how it is shown without its password.
+//! PostgreSQL URLs: the accepted forms and parameters, and masking of the password.
 
 use std::net::IpAddr;
 
@@ -6,14 +6,13 @@ use url::{ParseError, Url, form_urlencoded};
 
 use super::{MASK, rules};
 
-/// A PostgreSQL URL, split into the parts that cvsync decides about and the rest, which sqlx reads.
+/// A PostgreSQL URL, split into the parts that cvsync interprets and the rest, which sqlx reads.
 #[derive(Debug)]
 pub(super) struct Postgres {
-    /// As it was written, without the parameters of TLS and those that have no effect.
+    /// The URL without the parameters of TLS and without those that have no effect.
     pub text: String,
-    /// A host name, an address or the folder of a socket.
+    /// A host name, an address or the directory of a socket.
     pub host: Option<String>,
-    /// `sslmode`.
     pub mode: Option<SslMode>,
     /// `sslrootcert`: a path, or `system`.
     pub root_cert: Option<String>,
@@ -25,7 +24,7 @@ pub(super) struct Postgres {
     pub host_is_replaced: bool,
     /// Whether it has an `application_name` of its own.
     pub has_name: bool,
-    /// Parameters that were there and have no effect, or ask for what is so already.
+    /// Parameters that have no effect, or request the behaviour that cvsync has anyway.
     pub without_effect: Vec<&'static str>,
 }
 
@@ -34,9 +33,9 @@ pub(super) struct Postgres {
 pub enum SslMode {
     /// No TLS.
     Disable,
-    /// No TLS: cvsync does not try again with it.
+    /// No TLS, because cvsync does not retry with TLS.
     Allow,
-    /// TLS where the server has it, with any certificate.
+    /// TLS if the server supports it, with any certificate.
     Prefer,
     /// TLS with any certificate.
     Require,
@@ -56,7 +55,6 @@ impl SslMode {
         Self::VerifyFull,
     ];
 
-    /// As it is written in a URL.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -74,7 +72,7 @@ impl SslMode {
     }
 }
 
-/// Parameters that are heeded; docs/database.md explains them.
+/// Supported parameters, which docs/database.md explains.
 const HEEDED: [&str; 12] = [
     "application_name",
     "dbname",
@@ -90,7 +88,7 @@ const HEEDED: [&str; 12] = [
     "user",
 ];
 
-/// Parameters that many URLs hold, and that change nothing here.
+/// Parameters that many URLs contain, without an effect here.
 const WITHOUT_EFFECT: [&str; 7] = [
     "channel_binding",
     "connect_timeout",
@@ -101,13 +99,13 @@ const WITHOUT_EFFECT: [&str; 7] = [
     "target_session_attrs",
 ];
 
-/// Parameters that cvsync acts upon, in place of sqlx.
+/// Parameters that cvsync interprets instead of sqlx.
 const TLS: [&str; 4] = ["sslcert", "sslkey", "sslmode", "sslrootcert"];
 
-/// Values of `target_session_attrs` that hold anyway: cvsync works on a server that takes writes.
+/// Accepted values of `target_session_attrs`: cvsync needs a server that accepts writes.
 const SESSION_ATTRS: [&str; 3] = ["any", "read-write", "primary"];
 
-/// Splits and checks a PostgreSQL URL. An error reads on from the value and shows none of it.
+/// Splits and checks a PostgreSQL URL. An error reads on from the name of the variable, and shows nothing of the value.
 pub(super) fn postgres(text: &str) -> Result<Postgres, String> {
     let url = postgres_url(text)?;
     let mut read = Postgres {
@@ -125,7 +123,7 @@ pub(super) fn postgres(text: &str) -> Result<Postgres, String> {
     let mut kept: Vec<String> = Vec::new();
     let mut names: Vec<String> = Vec::new();
     for raw in url.query().unwrap_or_default().split('&') {
-        // As in libpq, a + is itself, and no space.
+        // As in libpq, a + is not a space.
         let raw = raw.replace('+', "%2B");
         let Some((name, value)) = form_urlencoded::parse(raw.as_bytes()).next() else {
             continue;
@@ -187,7 +185,7 @@ fn unsupported(name: &str, shown: &str) -> String {
 fn postgres_url(text: &str) -> Result<Url, String> {
     const ENCODE: &str = "in a password, write %2F for /, %3F for ?, %23 for # and %40 for @";
     const FORM: &str = "must be a URL such as postgres://user:password@host:5432/database";
-    const ONE_HOST: &str = "must name one host: cvsync does not choose among several, so name the address that always leads to the primary";
+    const ONE_HOST: &str = "must name one host: cvsync does not choose among several; name the address that always leads to the primary";
     let url = match Url::parse(text) {
         Ok(url) => url,
         Err(ParseError::RelativeUrlWithoutBase) => {
@@ -203,19 +201,18 @@ fn postgres_url(text: &str) -> Result<Url, String> {
         }
         Err(ParseError::EmptyHost) => {
             return Err(
-                "has a user without a host; write postgres:///database?user=NAME&host=HOST"
-                    .to_owned(),
+                "has a user but no host; write postgres:///database?user=NAME&host=HOST".to_owned(),
             );
         }
-        Err(error) => return Err(format!("is not a URL: {error}; {ENCODE}")),
+        Err(error) => return Err(format!("must be a URL; {error}; {ENCODE}")),
     };
     if !matches!(url.scheme(), "postgres" | "postgresql") || url.cannot_be_a_base() {
         return Err(format!("{FORM}; other schemes are not supported"));
     }
-    // An @ behind the host is the end of a password that was cut by a character of its own.
+    // An @ after the host ends a password with an unencoded / or ?.
     let cut = url.path().contains('@') || url.query().is_some_and(|query| query.contains('@'));
     if cut || url.fragment().is_some() {
-        return Err(format!("has an @ or # behind its host; {ENCODE}"));
+        return Err(format!("has an @ or # after its host; {ENCODE}"));
     }
     if has_hosts(text) {
         return Err(ONE_HOST.to_owned());
@@ -232,27 +229,27 @@ fn postgres_url(text: &str) -> Result<Url, String> {
     ] {
         if decoded(text).is_none() {
             return Err(format!(
-                "has a {part} with a % that does not begin an encoded character of UTF-8; write %25 for a %"
+                "has a {part} with a % that does not start an encoded UTF-8 character; write %25 for a %"
             ));
         }
     }
     if database.contains('/') {
-        return Err("has a / in its database; write %2F for it".to_owned());
+        return Err("has a / in its database name; write %2F for it".to_owned());
     }
     Ok(url)
 }
 
-/// Whether the part that names the host and port has a comma, which libpq reads as a list.
+/// Whether the host part has a comma, which libpq reads as a list of hosts.
 fn has_hosts(text: &str) -> bool {
     let behind = text.split_once("://").map_or("", |(_, rest)| rest);
     let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
     let (authority, rest) = behind.split_at(end);
     let host = authority.rsplit('@').next().unwrap_or_default();
-    // With an @ in the rest, the authority is the beginning of a password.
+    // With an @ in the rest, the authority is the start of a password.
     host.contains(',') && !rest.contains('@')
 }
 
-/// A percent-encoded text, decoded; `None` where libpq would refuse it, and where it is not UTF-8.
+/// Decodes percent-encoded text; `None` if libpq would refuse it or it is not UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut plain = Vec::with_capacity(text.len());
@@ -268,7 +265,7 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(plain).ok()
 }
 
-/// Checks a value now, since sqlx would refuse it only when it connects, and in its own words.
+/// Checks a value. sqlx would refuse it only when it connects, with an unclear error.
 fn heeded(name: &str, encoded: &str, value: &str) -> Result<(), String> {
     let (valid, must) = match name {
         _ if value.is_empty() => (false, "have a value".to_owned()),
@@ -301,7 +298,7 @@ fn heeded(name: &str, encoded: &str, value: &str) -> Result<(), String> {
     }
 }
 
-/// A parameter's name, where it surely is one: a password that holds an & or a ? is cut there, and its rest looks like a name.
+/// The name of a parameter, if it is safe to show: an & or ? in a password ends it, and the rest of it looks like a name.
 fn shown_name(name: &str, raw: &str, before: &[String]) -> Option<String> {
     let known = |known: &&&str| known.eq_ignore_ascii_case(name);
     let familiar = HEEDED
@@ -319,7 +316,7 @@ fn shown_name(name: &str, raw: &str, before: &[String]) -> Option<String> {
     (familiar || is_name).then(|| format!("`{name}`"))
 }
 
-/// Parameters of libpq that cvsync has not.
+/// Parameters of libpq that cvsync does not support.
 const LIBPQ: [&str; 22] = [
     "client_encoding",
     "fallback_application_name",
@@ -345,12 +342,12 @@ const LIBPQ: [&str; 22] = [
     "tcp_user_timeout",
 ];
 
-/// Parameters whose value may be cut as a password is.
+/// Parameters whose value can be cut like a password.
 const LIBPQ_SECRETS: [&str; 3] = ["options", "password", "sslpassword"];
 
-/// A PostgreSQL URL without its password; nothing of it where it cannot be told which part that is.
+/// A PostgreSQL URL without its password; fully masked if the password cannot be found.
 pub(super) fn masked_postgres(text: &str) -> String {
-    /// sqlx reads a password from a parameter as well, and passes on whatever `options` holds.
+    /// sqlx also reads a password from a parameter, and passes on any `options`.
     const HARMLESS: [&str; 8] = [
         "application_name",
         "dbname",

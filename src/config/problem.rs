@@ -1,10 +1,10 @@
-//! What is wrong with the configuration: all of it in one report, each line with a way out, and no secret in any.
+//! One report of all problems in the configuration. Each line names the variable and the remedy, and shows no secret.
 
 use std::fmt;
 
 use super::variables::Variable;
 
-/// One thing that is wrong.
+/// One problem of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     name: String,
@@ -13,7 +13,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `what` reads on from `NAME: `. The example is part of the message.
+    /// `what` reads on from the name, such as `must be …`. The example is part of the message.
     pub(super) fn of(variable: &Variable, what: impl Into<String>) -> Self {
         Self {
             name: variable.name.to_owned(),
@@ -22,7 +22,7 @@ impl Problem {
         }
     }
 
-    /// About a name that has no example.
+    /// A problem of a name without an example.
     pub(super) fn named(name: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -31,7 +31,7 @@ impl Problem {
         }
     }
 
-    /// About a variable that is not ours.
+    /// A problem of a standard variable, such as those of proxies.
     pub(super) fn standard(name: &str, what: impl Into<String>, example: &'static str) -> Self {
         Self {
             name: name.to_owned(),
@@ -40,7 +40,6 @@ impl Problem {
         }
     }
 
-    /// The variable it is about.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -50,7 +49,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.name.escape_debug();
-        write!(f, "{name}: {}", self.what)?;
+        write!(f, "{name} {}", self.what)?;
         match self.example {
             Some(example) => write!(f, "; for example {name}={example}"),
             None => Ok(()),
@@ -58,12 +57,11 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong.
+/// All problems of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub(super) Vec<Problem>);
 
 impl Problems {
-    /// One after the other.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }
@@ -81,7 +79,7 @@ impl<'a> IntoIterator for &'a Problems {
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            1 => f.write_str("the configuration has a problem:")?,
+            1 => f.write_str("the configuration has 1 problem:")?,
             count => write!(f, "the configuration has {count} problems:")?,
         }
         self.0

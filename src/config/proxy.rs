@@ -1,4 +1,4 @@
-//! The proxies that outgoing HTTP goes through: the variables that most programs know, as curl reads them.
+//! The proxies of outgoing HTTP, from the usual variables, read as curl reads them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -27,27 +27,27 @@ pub struct Proxies {
 /// A proxy, and the variable that names it.
 #[derive(Clone, Debug)]
 pub struct Proxy {
-    /// With the user name and the password in it, if it has any.
+    /// With user name and password, if it has any.
     url: SecretString,
-    /// The same without them.
+    /// Without user name and password.
     shown: String,
     variable: &'static str,
 }
 
 impl Proxy {
-    /// What to connect to, with credentials.
+    /// The URL with credentials.
     #[must_use]
     pub fn url(&self) -> &str {
         self.url.expose_secret()
     }
 
-    /// The variable that names it, such as `HTTPS_PROXY`.
+    /// The variable that names the proxy, such as `HTTPS_PROXY`.
     #[must_use]
     pub fn variable(&self) -> &'static str {
         self.variable
     }
 
-    /// Whether the connection to the proxy itself is by TLS.
+    /// Whether the connection to the proxy itself uses TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.url().starts_with("https:")
@@ -62,7 +62,7 @@ impl fmt::Display for Proxy {
 }
 
 impl Proxies {
-    /// Reads the variables. In small letters they go before those in capitals, and an empty one counts as unset.
+    /// Reads the variables. Lower case takes precedence over upper case, and an empty variable counts as unset.
     pub(super) fn read(env: &Env) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut proxy = |names: [&'static str; 2]| {
@@ -75,7 +75,7 @@ impl Proxies {
             proxy(["http_proxy", "all_proxy"]),
             proxy(["https_proxy", "all_proxy"]),
         );
-        // It is read where there is something to decide.
+        // NO_PROXY is only read if there is a proxy.
         let no_proxy = given(env, "no_proxy").filter(|_| http.is_some() || https.is_some());
         let direct = no_proxy.map(|(name, value)| {
             let read = value.and_then(|value| direct(&value));
@@ -94,7 +94,7 @@ impl Proxies {
         }
     }
 
-    /// The proxy for requests to `url`; `None` if they go directly, as those to this machine always do.
+    /// The proxy for requests to `url`; `None` for direct requests, which include all to this machine.
     #[must_use]
     pub fn of(&self, url: &Url) -> Option<&Proxy> {
         let proxy = match url.scheme() {
@@ -111,7 +111,7 @@ impl Proxies {
         (!is_direct).then_some(proxy)
     }
 
-    /// Whether every request goes directly.
+    /// Whether no request uses a proxy.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.http.is_none() && self.https.is_none()
@@ -123,7 +123,7 @@ fn is_local(url: &Url) -> bool {
     is_loopback(url) || name == "localhost" || name.ends_with(".localhost")
 }
 
-/// The variable that counts, and its value.
+/// The effective variable and its value.
 pub(super) fn given(env: &Env, name: &str) -> Option<(&'static str, Result<String, String>)> {
     let (small, capitals) = PROXIES.into_iter().find(|(small, _)| *small == name)?;
     let is_forged = name == "http_proxy" && env.sets(CGI);
@@ -136,12 +136,12 @@ pub(super) fn given(env: &Env, name: &str) -> Option<(&'static str, Result<Strin
     })
 }
 
-/// A proxy's URL without its credentials; nothing of it where it is not valid.
+/// The URL of a proxy without its credentials; fully masked if it is invalid.
 pub(super) fn masked(text: &str) -> String {
     parsed("", text).map_or(MASK.to_owned(), |proxy| proxy.shown)
 }
 
-/// A proxy's URL; without a scheme it is `http://`. An error reads on from the name and shows nothing of the value.
+/// Parses the URL of a proxy, whose default scheme is `http://`. An error reads on from the name and does not show the value.
 fn parsed(variable: &'static str, text: &str) -> Result<Proxy, String> {
     let text = if text.contains("://") {
         text.to_owned()
@@ -183,7 +183,7 @@ fn parsed(variable: &'static str, text: &str) -> Result<Proxy, String> {
     })
 }
 
-/// Hosts that are asked directly.
+/// Hosts that are reached directly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Direct {
     hosts: Hosts,
@@ -194,9 +194,9 @@ struct Direct {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     All,
-    /// A network: its address, and how many bits of it count. IPv4 is written as IPv6.
+    /// A network: its address and the length of its prefix. IPv4 is mapped to IPv6.
     Network(u128, u32),
-    /// A domain with all that is below it.
+    /// A domain with all its subdomains.
     Domain(String),
     /// A pattern with `*`.
     Pattern(String),
@@ -229,7 +229,7 @@ impl Direct {
     }
 }
 
-/// Items between commas or spaces. An error reads on from the name.
+/// Parses items that commas or spaces separate. An error reads on from the name.
 fn direct(text: &str) -> Result<Vec<Direct>, String> {
     let items = text.split(|c: char| c == ',' || c == ';' || c.is_whitespace());
     let items = items.filter(|item| !item.is_empty()).enumerate();
@@ -237,7 +237,7 @@ fn direct(text: &str) -> Result<Vec<Direct>, String> {
         .map(|(at, item)| {
             item_of(&item.to_ascii_lowercase()).ok_or_else(|| {
                 let at = at + 1;
-                format!("has an item {at} that must be a host name, an IP address or a network such as 10.0.0.0/8, each with a port if need be")
+                format!("has an invalid item {at}: it must be a host name, an IP address or a network such as 10.0.0.0/8, optionally with a port")
             })
         })
         .collect()
@@ -301,7 +301,7 @@ fn item_of(item: &str) -> Option<Direct> {
     Some(Direct { hosts, port })
 }
 
-/// The IPv4 address that begins with these numbers, and how many bits they make of an IPv6 address.
+/// The IPv4 address that starts with these numbers, and the length of this prefix in an IPv6 address.
 fn padded(start: &str) -> Option<(IpAddr, u32)> {
     let octets = start.split('.').map(|octet| octet.parse().ok());
     let octets: Vec<u8> = octets.collect::<Option<_>>()?;
@@ -318,7 +318,7 @@ fn unbracketed(text: &str) -> &str {
     inner.unwrap_or(text)
 }
 
-/// An IPv4 address is the IPv6 address that stands for it.
+/// The bits of an address; IPv4 is mapped to IPv6.
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -326,7 +326,7 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any characters.
+/// Whether `text` matches `pattern`, in which `*` matches any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -450,7 +450,7 @@ mod tests {
                 let problems = read(&[(name, value)]).unwrap_err();
                 assert_eq!(problems.len(), 1, "{value}: {problems:?}");
                 let text = problems[0].to_string();
-                assert!(text.starts_with(&format!("{name}: ")), "{text}");
+                assert!(text.starts_with(&format!("{name} ")), "{text}");
                 assert!(!text.contains("canary"), "{text}");
             }
         }
@@ -539,7 +539,11 @@ mod tests {
         ] {
             let used = ("https_proxy", "http://p");
             let problems = read(&[("no_proxy", list), used]).unwrap_err();
-            assert!(problems[0].to_string().starts_with("no_proxy: has an item"));
+            assert!(
+                problems[0]
+                    .to_string()
+                    .starts_with("no_proxy has an invalid item")
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Values in layers (defaults, environment, files of secrets), handed to parse rules; what these refuse is collected.
+//! Reads values in layers (defaults, environment, files of secrets), parses them, and collects the errors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,16 +14,15 @@ use super::proxy::Proxies;
 use super::text::{fault, is_filler};
 use super::variables::{PREFIX, VARIABLES, Variable, variable};
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was not set; this is what holds then.
+    /// The default of a variable that is not set.
     Default,
-    /// The variable itself.
     Environment,
     /// The file at this path, named by `NAME_FILE`.
     File(String),
-    /// It was not set, and nothing holds then.
+    /// A variable that is not set and has no default.
     Unset,
 }
 
@@ -44,14 +43,14 @@ impl Serialize for Origin {
     }
 }
 
-/// Reads one variable after the other, and remembers what was wrong.
+/// Reads variables and collects their problems.
 ///
-/// Has no `Debug`: its layers hold secrets.
+/// Has no `Debug`, because its layers contain secrets.
 pub(super) struct Reader {
     layers: Layers,
     origins: BTreeMap<&'static str, Origin>,
-    /// Variables whose value could not even be obtained. Reported once they are asked for: who needs only the database
-    /// is not told about the file of the API key.
+    /// Variables whose value could not be obtained. They are reported when they are read: a command that needs only the
+    /// database does not report the file of the API key.
     unobtained: BTreeMap<&'static str, Problem>,
     unknown: Vec<Problem>,
     proxies: Result<Proxies, Vec<Problem>>,
@@ -60,7 +59,6 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// A reader of this environment.
     pub(super) fn new(env: &Env) -> Self {
         let mut given = BTreeMap::new();
         let mut unobtained = BTreeMap::new();
@@ -89,9 +87,10 @@ impl Reader {
         }
     }
 
-    /// A value that must be there, by a default or by the operator. `None` is a problem, and it is noted.
+    /// A required value, set or by default. `None` is a problem, which is noted.
     ///
-    /// A rule says what is wrong in words that read on from the value: ``is no whole number``. It never repeats it.
+    /// A rule's error reads on from the name and does not repeat the value. After a semicolon it may name a remedy:
+    /// `must be at most 5 days; VDAB allows no more`. The reader puts the value before the semicolon.
     pub(super) fn required<T>(
         &mut self,
         name: &'static str,
@@ -99,12 +98,13 @@ impl Reader {
     ) -> Option<T> {
         let value = self.optional(name, rule)?;
         if value.is_none() {
-            self.refuse(name, format!("is missing ({})", variable(name).meaning));
+            let meaning = variable(name).meaning.trim_end_matches("; required");
+            self.refuse(name, format!("must be set: {meaning}"));
         }
         value
     }
 
-    /// A value that may be absent: `Some(None)`. `None` is a problem, and it is noted.
+    /// An optional value, which may be `Some(None)`. `None` is a problem, which is noted.
     #[expect(
         clippy::option_option,
         reason = "refused, absent and there are three things"
@@ -124,14 +124,14 @@ impl Reader {
         match rule(&value) {
             Ok(parsed) => Some(Some(parsed)),
             Err(what) => {
-                let value = quoted(variable(name), &value);
-                self.refuse(name, format!("{value} {what}"));
+                let what = with_value(&what, variable(name), &value);
+                self.refuse(name, what);
                 None
             }
         }
     }
 
-    /// Notes a problem of this variable, in words that read on from its name.
+    /// Notes a problem of this variable, as text that reads on from its name.
     pub(super) fn refuse(&mut self, name: &'static str, what: impl Into<String>) {
         self.problems.push(Problem::of(variable(name), what));
     }
@@ -141,15 +141,14 @@ impl Reader {
         self.warnings.push(what);
     }
 
-    /// The warnings so far, with one for each file of a secret that everybody on this machine may read.
+    /// The warnings so far, with one for each secret file that every user of this machine may read.
     pub(super) fn warnings(&self) -> Vec<String> {
         let files = self
             .origins
             .iter()
             .filter_map(|(name, origin)| match origin {
                 Origin::File(path) if file::is_open(path) => Some(format!(
-                    "{name}_FILE: everybody on this machine may read `{}`; run: chmod o-r on it",
-                    path.escape_debug()
+                    "{name}_FILE names {path:?}, which every user of this machine can read; make it private with: chmod o-r {path:?}"
                 )),
                 _ => None,
             });
@@ -167,12 +166,12 @@ impl Reader {
         }
     }
 
-    /// Whether the operator gave it, right or wrong.
+    /// Whether the variable is set, valid or not.
     pub(super) fn is_given(&self, name: &str) -> bool {
         self.origins.contains_key(name) || self.unobtained.contains_key(name)
     }
 
-    /// The text, unparsed. No default stands in for what could not be obtained.
+    /// The unparsed text. A value that could not be obtained is not replaced by its default.
     pub(super) fn value(&self, name: &str) -> Option<String> {
         if self.unobtained.contains_key(name) {
             return None;
@@ -180,7 +179,7 @@ impl Reader {
         self.layers.get_string(&key(name)).ok()
     }
 
-    /// The file that the text comes from, if it comes from one.
+    /// The file of the value, if it comes from one.
     pub(super) fn file(&self, name: &str) -> Option<String> {
         match self.origins.get(name) {
             Some(Origin::File(path)) => Some(path.clone()),
@@ -188,7 +187,6 @@ impl Reader {
         }
     }
 
-    /// Where the text comes from.
     pub(super) fn origin(&self, variable: &Variable) -> Origin {
         match self.origins.get(variable.name) {
             Some(origin) => origin.clone(),
@@ -197,7 +195,7 @@ impl Reader {
         }
     }
 
-    /// What was read, if nothing was wrong.
+    /// The value, or all problems that were noted.
     pub(super) fn finish<T>(mut self, read: Option<T>) -> Result<T, Problems> {
         self.problems.append(&mut self.unknown);
         match read {
@@ -207,14 +205,14 @@ impl Reader {
     }
 }
 
-/// Whether a value can stand in a message. A URL can hold a password where none belongs.
+/// Whether a message may show the value. A URL can contain a password where none belongs.
 pub(super) fn is_showable(variable: &Variable, value: &str) -> bool {
     let may_hold_secret = value.contains('@')
         || value.contains("://") && (value.contains(['?', '#']) || value.contains("%40"));
     !variable.secret && !may_hold_secret
 }
 
-/// Whether the text is a path for sure, and not a secret that was put in its place.
+/// Whether the text is certainly a path, and not a secret that was put in its place.
 fn is_path(text: &str) -> bool {
     let is_url = text.contains('@') || text.contains("://");
     !is_url
@@ -223,18 +221,22 @@ fn is_path(text: &str) -> bool {
             .any(|start| text.starts_with(start))
 }
 
-fn quoted(variable: &Variable, value: &str) -> String {
+/// A rule's error with the value in it, unless that may hold a secret.
+fn with_value(what: &str, variable: &Variable, value: &str) -> String {
     const ENOUGH: usize = 80;
     if !is_showable(variable, value) {
-        return "the value".to_owned();
+        return what.to_owned();
     }
     let mut chars = value.chars();
     let start: String = chars.by_ref().take(ENOUGH).collect();
     let more = if chars.next().is_some() { "…" } else { "" };
-    format!("`{}{more}`", start.escape_debug())
+    let (must, remedy) = what.split_once("; ").unwrap_or((what, ""));
+    let semicolon = if remedy.is_empty() { "" } else { "; " };
+    let start = start.escape_debug();
+    format!("{must}, got \"{start}{more}\"{semicolon}{remedy}")
 }
 
-/// The variables whose items may stand on lines of their own.
+/// The variables whose items may be on separate lines.
 const LISTS: [&str; 5] = [
     "CVSYNC_API_GONE_STATUSES",
     "CVSYNC_API_LIVE_STATUSES",
@@ -243,14 +245,14 @@ const LISTS: [&str; 5] = [
     "CVSYNC_REFERENCE_LISTS",
 ];
 
-/// What the operator gave, and how.
+/// The value that is set, and its origin.
 fn obtain(variable: &Variable, env: &Env) -> Result<Option<(Origin, String)>, Problem> {
     let found = given(variable, env)?;
     if let Some((_, value)) = &found
         && variable.secret
         && is_filler(value)
     {
-        let what = "must be the secret itself, not a word that stands for it";
+        let what = "must be the secret itself, not a placeholder for it";
         return Err(Problem::of(variable, what));
     }
     Ok(found)
@@ -260,7 +262,7 @@ fn given(variable: &Variable, env: &Env) -> Result<Option<(Origin, String)>, Pro
     let get = |name: &str| {
         let value = env
             .get(name)
-            .map_err(|_| Problem::named(name, "the value is no Unicode text"))?;
+            .map_err(|_| Problem::named(name, "must be Unicode text"))?;
         match value
             .as_deref()
             .and_then(|value| fault(value, LISTS.contains(&name)))
@@ -278,18 +280,18 @@ fn given(variable: &Variable, env: &Env) -> Result<Option<(Origin, String)>, Pro
     match (value, get(&name)?) {
         (Some(_), Some(_)) => Err(Problem::of(
             variable,
-            format!("is given, and {name} as well; give one of them"),
+            format!("and {name} are both set; set one of them"),
         )),
         (None, Some(path)) => match file::secret(&path) {
             Ok(value) => Ok(Some((Origin::File(path), value))),
             Err(what) if is_path(&path) => Err(Problem::named(
                 name,
-                format!("`{}` {what}", path.escape_debug()),
+                format!("names the file {path:?}, which {what}"),
             )),
-            // It may be the secret itself.
+            // The text may be the secret itself, so it is not shown.
             Err(_) => Err(Problem::named(
                 name,
-                "must be the path of a file that holds the secret, such as /run/secrets/api-key",
+                "must be the path of a file that contains the secret, such as /run/secrets/api-key",
             )),
         },
         (value, None) => Ok(value),
@@ -319,7 +321,7 @@ fn layers(given: &BTreeMap<&'static str, (Origin, String)>) -> Result<Layers, Co
         .build()
 }
 
-/// The name as the config crate knows it: in lower case, without the prefix.
+/// The name in the config crate: in lower case, without the prefix.
 fn key(name: &str) -> String {
     name.trim_start_matches(PREFIX).to_ascii_lowercase()
 }

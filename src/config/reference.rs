@@ -1,4 +1,4 @@
-//! Reference data: when it is fetched, where each list is, what people read of its entries.
+//! Reference data: its schedule, its lists and the field of labels.
 
 use std::fmt;
 
@@ -9,31 +9,28 @@ use super::rules::{self, unless_off};
 use super::schedule::{Schedule, cron};
 use super::{Env, Problems, load};
 
-/// The list that is looked up by keyword and cannot be had whole.
+/// The list that VDAB serves only by keyword.
 pub(crate) const DIPLOMAS: &str = "diplomas";
 
-/// How to keep reference data. Paths and the label's field are assumptions about VDAB, hence variables.
+/// Paths and the label's field are assumptions about VDAB, so they are configurable.
 #[derive(Clone, Debug)]
 pub struct Reference {
-    /// When it is fetched again; `None` for never.
+    /// `None` for never.
     pub schedule: Option<Schedule>,
-    /// The lists, each once.
     pub lists: Vec<List>,
-    /// The field of an entry that people read.
+    /// The field of an entry that contains the label.
     pub label_field: String,
 }
 
-/// A list of codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List {
-    /// What it is called in `reference_code`.
+    /// The value of `reference_code.list`.
     pub name: String,
-    /// Its path behind the base URL, without slashes at its ends.
+    /// The path after the base URL, without slashes at its ends.
     pub path: String,
 }
 
 impl Reference {
-    /// Reads this part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, |reader| {
             let zone = reader.required("CVSYNC_TIMEZONE", super::schedule::zone);
@@ -52,7 +49,7 @@ impl Reference {
             .enumerate()
             .find(|(at, list)| lists[..*at].iter().any(|other| other.name == list.name));
         if let Some((_, list)) = twice {
-            reader.refuse(LISTS, format!("`{}` is in it twice", list.name));
+            reader.refuse(LISTS, format!("must contain {:?} once", list.name));
             return None;
         }
         Some(Self {
@@ -62,14 +59,13 @@ impl Reference {
         })
     }
 
-    /// The list of this name.
     #[must_use]
     pub fn list(&self, name: &str) -> Option<&List> {
         self.lists.iter().find(|list| list.name == name)
     }
 }
 
-/// As the variable has it.
+/// Written as in the variable.
 impl fmt::Display for List {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
@@ -80,7 +76,7 @@ impl fmt::Display for List {
     }
 }
 
-/// `name`, or `name=path` where the path is another word.
+/// Parses `name`, or `name=path` if they differ.
 fn list(text: &str) -> Result<List, String> {
     let (name, path) = text.split_once('=').unwrap_or((text, text));
     let (name, path) = (name.trim(), path.trim().trim_matches('/'));
@@ -90,7 +86,7 @@ fn list(text: &str) -> Result<List, String> {
         !segment.is_empty() && segment.chars().all(plain) && !matches!(segment, "." | "..")
     };
     if name.is_empty() || !name.chars().all(is_name) || !path.split('/').all(is_segment) {
-        return Err("is no name such as rijbewijzen, and no name=path".to_owned());
+        return Err("must be a name such as rijbewijzen, or name=path".to_owned());
     }
     Ok(List {
         name: name.to_owned(),

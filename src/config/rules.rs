@@ -1,4 +1,4 @@
-//! Parse rules that several variables share. An error reads on from the value and does not repeat it.
+//! Parse rules that several variables share. An error reads on from the name of the variable, and does not repeat the value.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -7,39 +7,38 @@ use std::time::Duration;
 
 use super::text::{bare, unquoted};
 
-/// Longer than anybody means, and short enough for any date that we add it to.
+/// Longer than any useful duration, and short enough to be added to any date.
 pub(super) const LONGEST: Duration = days(10_000);
 
-/// Days of 24 hours.
 pub(super) const fn days(count: u64) -> Duration {
     Duration::from_hours(24 * count)
 }
 
-/// Any text.
 #[expect(clippy::unnecessary_wraps, reason = "it is a rule")]
 pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Text that can be sent in a header.
+/// Text that can be sent in an HTTP header.
 pub(super) fn header(text: &str) -> Result<String, String> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(text.to_owned())
     } else {
-        Err("holds a space, or a character that is not visible ASCII".to_owned())
+        Err("must contain only visible ASCII characters, without spaces".to_owned())
     }
 }
 
-/// One word: spaces, quotation marks or brackets come from a list in another form.
+/// One word. Spaces, quotation marks or brackets would come from a list in another form.
 pub(super) fn word(text: &str) -> Result<String, String> {
     let separates = |c: char| c.is_whitespace() || "\"'`[](){}<>;|,".contains(c);
     if text.contains(separates) {
-        return Err("must be a word without spaces, quotation marks and brackets".to_owned());
+        return Err(
+            "must be one word without spaces, quotation marks, brackets and separators".to_owned(),
+        );
     }
     Ok(text.to_owned())
 }
 
-/// A whole number within bounds.
 pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl FnOnce(&str) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display,
@@ -50,14 +49,14 @@ where
             .filter(|number| range.contains(number))
             .ok_or_else(|| {
                 let (least, most) = range.into_inner();
-                format!("is no whole number from {least} to {most}")
+                format!("must be an integer between {least} and {most}")
             })
     }
 }
 
-/// A whole number with its unit, within bounds.
+/// An integer with its unit, within bounds.
 ///
-/// One number and one of five units, not all that humantime would read: there `5M` is five months.
+/// One number and one of five units. humantime would read more: its `5M` is five months.
 pub(super) fn duration(
     range: RangeInclusive<Duration>,
 ) -> impl FnOnce(&str) -> Result<Duration, String> {
@@ -67,7 +66,7 @@ pub(super) fn duration(
             .ok_or_else(|| {
                 let (least, most) = range.into_inner();
                 format!(
-                    "is no duration from {} to {}, written as a whole number with its unit: ms, s, m, h or d",
+                    "must be a duration between {} and {} (an integer with its unit: ms, s, m, h or d)",
                     written(least),
                     written(most)
                 )
@@ -75,7 +74,7 @@ pub(super) fn duration(
     }
 }
 
-/// `off`, or what `rule` reads. YAML makes `false` of an `off` without quotation marks.
+/// `off`, or a value for `rule`. YAML turns an unquoted `off` into `false`.
 pub(super) fn unless_off<T>(
     rule: impl FnOnce(&str) -> Result<T, String>,
 ) -> impl FnOnce(&str) -> Result<Option<T>, String> {
@@ -90,13 +89,14 @@ pub(super) fn unless_off<T>(
     }
 }
 
-/// The items of a list: between commas or on lines, with or without quotation marks, or a JSON array of strings.
+/// The items of a list: separated by commas or line breaks, with or without quotation marks, or a JSON array of strings.
 pub(super) fn items(text: &str) -> Result<Vec<String>, String> {
     if text.starts_with('[') {
         let items: Result<Vec<String>, _> = serde_json::from_str(text);
-        return items.ok().filter(|items| !items.is_empty()).ok_or_else(|| {
-            "must be a comma-separated list, or a JSON array of strings".to_owned()
-        });
+        return items
+            .ok()
+            .filter(|items| !items.is_empty())
+            .ok_or_else(|| "must be a comma-separated list or a JSON array of strings".to_owned());
     }
     let mut items = Vec::new();
     for part in text.split(',') {
@@ -115,7 +115,7 @@ pub(super) fn items(text: &str) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
-/// A list of items, each read by `rule`, whose errors read on from the item.
+/// A list of items, each read by `rule`.
 pub(super) fn list<T>(
     rule: impl Fn(&str) -> Result<T, String>,
 ) -> impl FnOnce(&str) -> Result<Vec<T>, String> {
@@ -126,19 +126,19 @@ pub(super) fn list<T>(
             .enumerate()
             .map(|(at, item)| {
                 let item = if item.is_empty() {
-                    Err("is empty".to_owned())
+                    Err("must not be empty".to_owned())
                 } else {
                     rule(item)
                 };
-                item.map_err(|what| format!("is no comma-separated list: item {} {what}", at + 1))
+                item.map_err(|what| format!("has an invalid item {}: it {what}", at + 1))
             })
             .collect()
     }
 }
 
-/// The candidate that is most like `text`; empty only where there are no candidates.
+/// The candidate that is most like `text`; empty only without candidates.
 ///
-/// Common pairs of letters find `RATE` in `API_RATE_PER_MINUTE`; Jaro forgives swapped letters.
+/// Common pairs of letters find `RATE` in `API_RATE_PER_MINUTE`; Jaro finds swapped letters.
 pub(super) fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> &'a str {
     const ENOUGH: usize = 64;
     let normal = |text: &str| -> String {

@@ -1,4 +1,4 @@
-//! When something is due: a cron pattern in a time zone, through every change of that zone's clocks.
+//! Schedules: a cron pattern in a time zone, through every clock change of that zone.
 
 use chrono::{DateTime, DurationRound, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
@@ -7,22 +7,20 @@ use croner::parser::{CronParser, Seconds, Year};
 
 use super::rules;
 
-/// How far apart the search for a change of the clocks looks. Two changes that cancel out are never so close.
+/// The step of the search for a clock change. Two changes that cancel each other out are further apart.
 const STRIDE: TimeDelta = TimeDelta::hours(6);
 
 /// A cron pattern with seconds, in a time zone.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// The pattern.
     pub cron: Cron,
-    /// The time zone of its hours.
     pub zone: Tz,
 }
 
 impl Schedule {
     /// The first tick after `from`, by exact time; `None` if the pattern never matches again.
     ///
-    /// The pattern is matched against the clock on the wall. Where that clock jumps:
+    /// The pattern is matched against local time. Where local time jumps:
     ///
     /// - Ticks in skipped time become one tick right after it, unless their whole day is skipped.
     /// - In time that comes twice, a repeating schedule ticks both times. A schedule of fixed times ticks the first time only.
@@ -50,8 +48,8 @@ impl Schedule {
         }
     }
 
-    /// The time between two ticks. A pattern may be uneven (working hours, say), so this is the longest of the interval under
-    /// way and the two that follow.
+    /// The time between two ticks. A pattern can be uneven, such as working hours, so this is the longest of the current
+    /// interval and the two that follow.
     #[must_use]
     pub fn interval(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         let local = now.naive_utc() + self.offset(now);
@@ -86,19 +84,19 @@ impl Schedule {
         TimeDelta::seconds(offset.local_minus_utc().into())
     }
 
-    /// The pattern's next match, on a clock that never jumps.
+    /// The next match of the pattern in local time, without jumps.
     fn next_on_the_wall(&self, from: NaiveDateTime, including: bool) -> Option<NaiveDateTime> {
         let next = self.cron.find_next_occurrence(&from.and_utc(), including);
         Some(next.ok()?.naive_utc())
     }
 
-    /// Whether the clock has shown this time before.
+    /// Whether this local time occurs for the second time.
     fn is_second_time(&self, local: NaiveDateTime, tick: DateTime<Utc>) -> bool {
         let first = self.zone.from_local_datetime(&local).earliest();
         first.is_some_and(|first| first.to_utc() < tick)
     }
 
-    /// The first moment behind `from` and up to `until` at which the zone's offset is another one.
+    /// The first instant after `from`, up to `until`, with another offset of the zone.
     fn change(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let offset = self.offset(from);
         let mut before = from;
@@ -123,7 +121,7 @@ impl Schedule {
         Some(behind)
     }
 
-    /// Whether a match from `local` on lies in the time that is skipped, on a day that is not skipped as a whole.
+    /// Whether a match from `local` on is in skipped time, on a day that is not skipped completely.
     fn is_owed(
         &self,
         local: NaiveDateTime,
@@ -147,12 +145,11 @@ impl Schedule {
 pub(super) fn zone(text: &str) -> Result<Tz, String> {
     text.parse().map_err(|_| {
         let nearest = rules::nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()));
-        format!("is no time zone; the nearest is {nearest}")
+        format!("must be an IANA time zone; the nearest is {nearest}")
     })
 }
 
-/// Six fields, or five where the seconds are left out, as most people know cron. A year is refused: it would end the
-/// schedule, and nothing would say so.
+/// Six fields, or five without the seconds, as usual in cron. A year is refused, because the schedule would end silently.
 pub(super) fn cron(text: &str) -> Result<Cron, String> {
     let with_seconds = match text.split_whitespace().count() {
         5 => format!("0 {text}"),
@@ -164,10 +161,10 @@ pub(super) fn cron(text: &str) -> Result<Cron, String> {
         .build()
         .parse(&with_seconds)
         .map_err(|_| {
-            "is no cron pattern: second, minute, hour, day, month, day of the week".to_owned()
+            "must be a cron pattern with six fields: second, minute, hour, day, month and day of the week".to_owned()
         })?;
     cron.find_next_occurrence(&DateTime::UNIX_EPOCH, true)
-        .map_err(|_| "is a cron pattern that never comes round".to_owned())?;
+        .map_err(|_| "must be a cron pattern that matches at least one date".to_owned())?;
     Ok(cron)
 }
 
@@ -188,7 +185,7 @@ mod tests {
         Schedule { cron, zone }
     }
 
-    /// Ticks behind `from` and up to `until`; each lies behind the one before it.
+    /// Ticks after `from`, up to `until`, in ascending order.
     fn ticks(schedule: &Schedule, from: DateTime<Utc>, until: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let mut ticks = Vec::new();
         let mut last = from;
@@ -205,7 +202,7 @@ mod tests {
         ticks
     }
 
-    /// Every change of the clocks of every zone, from 2026 to 2027, with the shift. Zones that change alike are looked at once.
+    /// Every clock change of every zone in 2026 and 2027, with its shift. Zones with equal changes occur once.
     fn changes() -> Vec<(Tz, DateTime<Utc>, TimeDelta)> {
         let (start, until) = (at("2026-01-01T00:00:00Z"), at("2028-01-01T00:00:00Z"));
         let (mut count, mut alike) = (0, HashSet::new());

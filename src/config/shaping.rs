@@ -1,4 +1,4 @@
-//! The settings that the daemon that leads records, so that the commands beside it act and judge as it does.
+//! The settings that the leading daemon records, so that commands act and judge as it does.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::reader::{Origin, Reader};
 use super::{Env, rules, sync, urls};
 
-/// A command asks only this source, and never one that the database names: the API key goes there.
+/// A command never takes this URL from the database, because it sends the API key there.
 const SOURCE: &str = "CVSYNC_API_BASE_URL";
 
-/// Two writers that differ in one of these store different things.
+/// Writers with different values of one of these store different data.
 const SHAPING: [&str; 8] = [
     SOURCE,
     "CVSYNC_API_LIVE_STATUSES",
@@ -22,8 +22,7 @@ const SHAPING: [&str; 8] = [
     "CVSYNC_DOCUMENT_EXCLUDE",
 ];
 
-/// A command that leaves one of these unset uses the leader's value. With a value of its own it keeps that: the stored documents are the
-/// same.
+/// A command uses the leader's value of one of these, unless it has its own. The stored documents are the same.
 const FOLLOWED: [&str; 10] = [
     "CVSYNC_API_RATE_PER_MINUTE",
     "CVSYNC_SCHEDULE",
@@ -37,14 +36,12 @@ const FOLLOWED: [&str; 10] = [
     "CVSYNC_CHANGE_RETENTION",
 ];
 
-/// The value of one of these variables.
+/// The value of one of these variables, for the leader's record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Shaping {
-    /// `CVSYNC_…`.
     pub name: &'static str,
-    /// In its canonical form: equal meaning, equal text. `None` where nothing holds.
+    /// In canonical form: equal meaning gives equal text. `None` without a value.
     pub value: Option<String>,
-    /// The environment, the default, or nothing.
     pub origin: Origin,
 }
 
@@ -55,13 +52,13 @@ pub struct Differs(Vec<String>);
 impl fmt::Display for Differs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "this command would store other data than the daemon that leads; nothing was done:",
+            "the settings of this command differ from the daemon's, so it would store other data; nothing was changed:",
         )?;
         self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
     }
 }
 
-/// All of them, as this environment has them.
+/// The settings of this environment.
 #[must_use]
 pub(crate) fn shaping(env: &Env) -> Vec<Shaping> {
     let reader = Reader::new(env);
@@ -74,11 +71,11 @@ pub(crate) fn shaping(env: &Env) -> Vec<Shaping> {
 }
 
 impl Env {
-    /// This environment with what the leader recorded (name, value and origin) wherever it has no value of its own, except for the
-    /// address of the source. Names that this version does not know are left out.
+    /// This environment, with the leader's settings (name, value and origin) where it has no value of its own, except for the
+    /// URL of the source. Names that this version does not know are ignored.
     ///
     /// # Errors
-    /// [`Differs`] where both have a value and they are not equal, or where the source is another one.
+    /// [`Differs`] if both have a value and the values differ, or if the sources differ.
     pub fn under<'a>(
         &self,
         leader: impl IntoIterator<Item = (&'a str, Option<&'a str>, &'a str)>,
@@ -107,7 +104,7 @@ impl Env {
 }
 
 impl Env {
-    /// This environment with the leader's values (name and value) in place of its own, for commands that judge the leader by them.
+    /// This environment, with the leader's values (name and value) instead of its own, for commands that judge the leader.
     #[must_use]
     pub fn judging<'a>(
         &self,
@@ -121,29 +118,26 @@ impl Env {
 }
 
 fn line(own: &Shaping, theirs: Option<&str>, origin: &str) -> String {
-    let quoted = |value: Option<&str>| {
-        value.map_or("no value".to_owned(), |value| {
-            format!("`{}`", value.escape_debug())
-        })
-    };
+    let quoted =
+        |value: Option<&str>| value.map_or("no value".to_owned(), |value| format!("{value:?}"));
     let remedy = if own.name == SOURCE {
-        "set it for this command too, if the API key may go to the daemon's address"
+        "set it for this command too, if the API key may be sent to the daemon's address"
     } else {
         "unset it here to use the daemon's value, or restart the daemon with yours"
     };
     format!(
-        "{name} is {} here ({}) and {} there ({name} of the daemon: {origin}); {remedy}",
+        "{name} is {} here ({} of this command) and {} in the daemon ({origin}); {remedy}",
         quoted(own.value.as_deref()),
         match own.origin {
-            Origin::Environment => "from the environment of this command",
-            _ => "the default of this command",
+            Origin::Environment => "environment",
+            _ => "default",
         },
         quoted(theirs),
         name = own.name,
     )
 }
 
-/// The text that all values of the same meaning have in common.
+/// The common text of all values with the same meaning.
 fn canonical(name: &str, value: &str) -> String {
     let list = |item: fn(&str) -> String| {
         let items = rules::items(value).unwrap_or_else(|_| vec![value.to_owned()]);
@@ -245,7 +239,7 @@ mod tests {
     fn the_address_of_the_source_is_never_taken_from_the_leader() {
         let other = [(SOURCE, "http://127.0.0.1:8090/v1")];
         let said = under(&[], &other).unwrap_err();
-        assert!(said.contains("the default of this command"), "{said}");
+        assert!(said.contains("(default of this command)"), "{said}");
         assert!(under(&other, &other).is_ok());
         assert!(under(&[], &[]).is_ok());
     }
@@ -258,17 +252,14 @@ mod tests {
             ("CVSYNC_SYNC_FROM", "2015-01-01T00:00:00Z", "2020-01-01"),
         ] {
             let said = under(&[(name, ours)], &[(name, theirs)]).unwrap_err();
-            assert!(said.contains(&format!("{name} is `")), "{said}");
-            assert!(
-                said.contains("from the environment of this command"),
-                "{said}"
-            );
+            assert!(said.contains(&format!("{name} is \"")), "{said}");
+            assert!(said.contains("(environment of this command)"), "{said}");
             let origin = if theirs.is_empty() {
                 "unset"
             } else {
                 "environment"
             };
-            let told = format!("{name} of the daemon: {origin}");
+            let told = format!("in the daemon ({origin})");
             assert!(said.contains(&told), "{said}");
         }
     }

@@ -1,4 +1,4 @@
-//! What `cvsync config show` shows: each variable's value and origin, secrets masked.
+//! The output of `cvsync config show`: the value and origin of each variable, with secrets masked.
 
 use std::borrow::Cow;
 
@@ -12,23 +12,20 @@ use super::proxy::{self, Proxies, Proxy};
 use super::reader::{Origin, Reader, is_showable};
 use super::variables::{PROXIES, VARIABLES, Variable};
 
-/// Stands for a secret.
+/// Replaces a secret.
 pub(super) const MASK: &str = "********";
 
-/// One variable, as it is.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown {
-    /// `CVSYNC_…`, or a variable of proxies.
+    /// A `CVSYNC_` variable, or one of proxies.
     pub name: &'static str,
-    /// What holds, right or wrong; `None` where nothing does.
+    /// The value, valid or not; `None` without a value.
     pub value: Option<String>,
-    /// Who said so.
     pub origin: Origin,
-    /// One line for people.
     pub meaning: Cow<'static, str>,
 }
 
-/// Each variable there is, in the table's order. Takes what [`super::Config::load`] would refuse.
+/// All variables, in the order of the table. Accepts invalid values too.
 #[must_use]
 pub(crate) fn shown(env: &Env) -> Vec<Shown> {
     let reader = Reader::new(env);
@@ -47,7 +44,7 @@ pub(crate) fn shown(env: &Env) -> Vec<Shown> {
         .collect()
 }
 
-/// The variables with URLs that requests are sent to.
+/// The variables whose URLs cvsync sends requests to.
 const TARGETS: [&str; 4] = [
     "CVSYNC_API_BASE_URL",
     "CVSYNC_OAUTH_TOKEN_URL",
@@ -55,7 +52,7 @@ const TARGETS: [&str; 4] = [
     "CVSYNC_WEBHOOK_URL",
 ];
 
-/// For each target that is set, the proxy that requests to it go through. The values of the targets are not shown.
+/// The proxy of each target that is set. The URLs of the targets are not shown.
 #[must_use]
 pub(crate) fn routes(env: &Env) -> Vec<(&'static str, Option<Proxy>)> {
     let proxies = Proxies::read(env).unwrap_or_default();
@@ -75,7 +72,7 @@ pub(crate) fn routes(env: &Env) -> Vec<(&'static str, Option<Proxy>)> {
     routes
 }
 
-/// The variables of proxies that are set, with the targets that each decides about.
+/// The proxy variables that are set, with the targets that each applies to.
 fn shown_proxies(env: &Env) -> Vec<Shown> {
     let routes = routes(env);
     let given = PROXIES

@@ -1,4 +1,4 @@
-//! The pipeline: when it runs, how far it reaches, how wide it is.
+//! Settings of the pipeline.
 
 use std::time::Duration;
 
@@ -12,52 +12,46 @@ use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::JsonPointer;
 use crate::model::health::limits;
 
-/// How to sync.
 #[derive(Clone, Debug)]
 pub struct Sync {
-    /// Where the first sync begins.
+    /// The first sync fetches changes from this time on.
     pub from: DateTime<Utc>,
-    /// When incremental syncs start.
     pub schedule: Schedule,
-    /// When the whole source is compared with the database; `None` for never.
+    /// `None` for never.
     pub reconcile_schedule: Option<Schedule>,
-    /// The widest window asked for.
+    /// The widest window that is listed at once.
     pub window: Duration,
-    /// How far a sync reaches back behind the watermark.
+    /// How far before the watermark each sync lists again.
     pub window_overlap: Duration,
-    /// How far behind the source's now a window ends.
+    /// How far before VDAB's time a window ends.
     pub settle_lag: Duration,
-    /// How far back a daily second listing goes; `None` for none.
+    /// How far back windows are listed again once a day; `None` for never.
     pub relist: Option<Duration>,
-    /// Ids on a bulk page.
     pub page_size: u16,
-    /// Concurrent detail fetches.
     pub workers: usize,
-    /// Ids waiting between lister and workers.
+    /// Ids that may wait between listing and fetching.
     pub channel_capacity: usize,
     /// How long one CV is retried within a window before it is parked.
     pub retry_max_elapsed: Duration,
-    /// Places that are dropped from documents before they are stored.
+    /// Fields that are removed from documents before they are stored.
     pub document_exclude: Vec<JsonPointer>,
     /// Documents not confirmed for this long are fetched again with spare quota; `None` for never.
     pub recheck_after: Option<Duration>,
-    /// The share of the table that may go in a day before a person is asked.
+    /// The share of the table beyond which deletes of a day wait for approval.
     pub max_delete_share: f64,
     /// How long the id of a deleted CV is remembered.
     pub tombstone_retention: Duration,
-    /// Codes and their labels.
     pub reference: Reference,
     /// How long rows of the change feed are kept.
     pub change_retention: Duration,
 }
 
 impl Sync {
-    /// Reads this part alone.
     pub fn load(env: &Env) -> Result<Self, Problems> {
         load(env, Self::read)
     }
 
-    /// How far the watermark may be behind and count as in step.
+    /// The largest lag with which the copy still counts as in step.
     #[must_use]
     pub fn in_step_within(&self, now: DateTime<Utc>) -> TimeDelta {
         let interval = self.schedule.interval(now).unwrap_or_default();
@@ -92,7 +86,7 @@ impl Sync {
         let tombstone_retention =
             reader.required("CVSYNC_TOMBSTONE_RETENTION", duration(SECOND..=LONGEST));
         let reference = Reference::read(reader, zone);
-        // The delete brake counts the deletes of a day in the feed.
+        // At least a day, because the delete brake counts the deletes of a day in the feed.
         let change_retention =
             reader.required("CVSYNC_CHANGE_RETENTION", duration(days(1)..=LONGEST));
         let (zone, reconcile) = (zone?, reconcile?);
@@ -121,7 +115,7 @@ impl Sync {
     }
 }
 
-/// A moment, or a date: its first moment in UTC. Not before 1970: each window from there on costs a call.
+/// A time, or a date for its first moment in UTC. Not before 1970, because each window from there on costs a call.
 pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
     DateTime::parse_from_rfc3339(text)
         .map(|moment| moment.to_utc())
@@ -131,7 +125,7 @@ pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
         })
         .ok()
         .filter(|moment| (DateTime::UNIX_EPOCH..=DateTime::<Utc>::MAX_UTC).contains(moment))
-        .ok_or_else(|| "is no date or moment (RFC 3339) since 1970".to_owned())
+        .ok_or_else(|| "must be a date or an RFC 3339 time, in 1970 or later".to_owned())
 }
 
 fn window(text: &str) -> Result<Duration, String> {
@@ -144,16 +138,16 @@ fn share(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "is no number from 0 to 1".to_owned())
+        .ok_or_else(|| "must be a number between 0 and 1".to_owned())
 }
 
-/// A JSON pointer, but not the one to the id: what is stored must say whose it is.
+/// A JSON pointer, except the one to the id, which each stored document must have.
 fn excludable(text: &str) -> Result<JsonPointer, String> {
     rules::word(text)?;
     let pointer = JsonPointer::parse(text)
-        .ok_or_else(|| "is no JSON pointer such as /natuurlijkPersoon/email".to_owned())?;
+        .ok_or_else(|| "must be a JSON pointer such as /natuurlijkPersoon/email".to_owned())?;
     if Some(&pointer) == JsonPointer::parse("/cvId").as_ref() {
-        return Err("is /cvId, and that must stay: it says whose document it is".to_owned());
+        return Err("must not be /cvId, which identifies the CV".to_owned());
     }
     Ok(pointer)
 }

@@ -1,14 +1,14 @@
-//! Text as container tools, env files and secret stores pass it on: what they leave around it is taken off, and what would make
-//! it another value than the one a person sees is refused.
+//! Text from container tools, env files and secret stores: removes what they leave around a value, and refuses
+//! characters that a person cannot see.
 
-/// The text without a byte order mark, spaces, line ends and NUL characters around it, and without one pair of quotation marks:
+/// The text without surrounding byte order mark, spaces, line ends and NUL characters, and without one pair of quotation marks:
 /// `docker run --env-file` passes these on.
 pub(super) fn bare(text: &str) -> &str {
     let text = trimmed(text);
     unquoted(text).map_or(text, trimmed)
 }
 
-/// The text between a pair of quotation marks, if there are no more of them within.
+/// The text between a pair of quotation marks, if it contains no other.
 pub(super) fn unquoted(text: &str) -> Option<&str> {
     ['"', '\''].into_iter().find_map(|mark| {
         let inner = text.strip_prefix(mark)?.strip_suffix(mark)?;
@@ -20,8 +20,8 @@ fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\0' || is_invisible(c))
 }
 
-/// Why the text cannot be what was meant, in words that read on from the name. They show nothing of the text. Items of a list
-/// may stand on lines of their own.
+/// Why the text cannot be the intended value, as text that reads on from the name and does not show the value. Items of a list
+/// may be on separate lines.
 pub(super) fn fault(text: &str, is_list: bool) -> Option<String> {
     let is_break = |c: char| is_list && matches!(c, '\n' | '\r' | '\t');
     let odd = text.chars().find(|c| !is_break(*c) && is_odd(*c));
@@ -35,13 +35,12 @@ pub(super) fn fault(text: &str, is_list: bool) -> Option<String> {
             _ => "a curly quotation mark",
         };
         return Some(format!(
-            "must not hold {kind} (U+{:04X}); type the value again",
+            "must not contain {kind} (U+{:04X}); type the value again",
             u32::from(odd)
         ));
     }
     is_template(text).then(|| {
-        "must not hold a placeholder that nothing has replaced, such as ${NAME}; set the value itself"
-            .to_owned()
+        "must not contain a placeholder that was not replaced, such as ${NAME}; set the value itself".to_owned()
     })
 }
 
@@ -61,14 +60,14 @@ fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether shells, Compose, Kubernetes or templates were to fill it in: `${NAME}`, `${NAME:-x}`, `$(NAME)`, `{{ name }}`, `$NAME`,
-/// `<name>`. In a URL it may be a part.
+/// Whether it is a placeholder of shells, Compose, Kubernetes or templates: `${NAME}`, `${NAME:-x}`, `$(NAME)`, `{{ name }}`,
+/// `$NAME`, `<name>`. In a URL, a part can be one.
 fn is_template(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let is_name = |name: &str| {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && name.chars().all(is_word)
     };
-    // In shells a name may be followed by `:-x`, `?x` or `+x`.
+    // In shells, `:-x`, `?x` or `+x` can follow a name.
     let is_filled = |inner: &str| {
         let end = inner.find(|c| !is_word(c)).unwrap_or(inner.len());
         let (name, rest) = inner.split_at(end);
@@ -94,7 +93,7 @@ fn is_template(text: &str) -> bool {
         || text.len() > 2 && text.starts_with('<') && text.ends_with('>')
 }
 
-/// Whether a secret is a word that stands for one which nobody has set.
+/// Whether a secret is a typical placeholder, such as `changeme`.
 pub(super) fn is_filler(secret: &str) -> bool {
     let word: String = secret
         .chars()

@@ -1,50 +1,50 @@
-//! Which HTTP URLs are accepted.
+//! Rules for HTTP URLs.
 
 use url::{Host, Url};
 
-/// An HTTP URL that a secret can be sent to.
+/// A URL that secrets are sent to.
 pub(super) fn http(text: &str) -> Result<Url, String> {
     let url = encrypted(text)?;
     if url.query().is_some() {
-        return Err("must hold no ? or #".to_owned());
+        return Err("must not contain ? or #".to_owned());
     }
     Ok(url)
 }
 
-/// The same where the URL as a whole may be a secret, and have its token in the query.
+/// The same for a URL that may be a secret itself, with a token in its query.
 pub(super) fn encrypted(text: &str) -> Result<Url, String> {
     refuse_spaces(text)?;
-    let url = Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+    let url = Url::parse(text).map_err(|error| format!("must be a URL; {error}"))?;
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
         "http" => {
             return Err(
-                "must be https://, since keys and CVs cross the wire; http:// is for loopback hosts alone"
+                "must start with https://, because secrets and CVs are sent; only loopback hosts may have http://"
                     .to_owned(),
             );
         }
         _ => return Err("must start with https://".to_owned()),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("must hold no user name or password".to_owned());
+        return Err("must not contain a user name or password".to_owned());
     }
     if url.fragment().is_some() {
-        return Err("must hold no #".to_owned());
+        return Err("must not contain #".to_owned());
     }
     Ok(url)
 }
 
-/// An HTTP URL that no secret of ours is sent to.
+/// A URL that no secret is sent to.
 pub(super) fn anywhere(text: &str) -> Result<Url, String> {
     refuse_spaces(text)?;
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| "is no URL that starts with https:// or http://".to_owned())
+        .ok_or_else(|| "must be a URL that starts with https:// or http://".to_owned())
 }
 
-/// A URL with a space would be sent with `%20` in it.
+/// A space would be sent as `%20`.
 fn refuse_spaces(text: &str) -> Result<(), String> {
     if text.contains(char::is_whitespace) {
         return Err("must be one URL without spaces".to_owned());

@@ -1,26 +1,22 @@
-//! The one table of variables: what `cvsync` reads from its environment, in the order in which people are shown it.
+//! The table of all variables, in the order in which they are shown.
 
 use crate::model::dialect::TIME_FORMAT;
 
-/// What each of our names begins with.
+/// The prefix of all names.
 pub(super) const PREFIX: &str = "CVSYNC_";
 
-/// One variable of the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Variable {
-    /// `CVSYNC_…`.
     pub name: &'static str,
-    /// What holds where it is not set; `None` for nothing.
+    /// The value if it is not set; `None` without one.
     pub default: Option<&'static str>,
-    /// Never shown, and may be given as the path of a file in `NAME_FILE`.
+    /// Whether it is never shown, and can be read from the file in `NAME_FILE`.
     pub secret: bool,
-    /// A valid value, for messages.
+    /// A valid value, for error messages.
     pub example: &'static str,
-    /// One line for people.
     pub meaning: &'static str,
 }
 
-/// Every variable there is.
 pub const VARIABLES: &[Variable] = &[
     secret(
         "CVSYNC_API_KEY",
@@ -35,52 +31,52 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_API_BASE_URL",
         "https://api.vdab.be/services/openservices/v1",
-        "where the API is; http:// for loopback hosts alone",
+        "URL of the API; only loopback hosts may have http://",
     ),
     optional(
         "CVSYNC_API_CA_FILE",
         "/etc/ssl/certs/proxy-ca.pem",
-        "an extra root certificate (PEM)",
+        "path of an extra root certificate (PEM)",
     ),
     setting(
         "CVSYNC_API_RATE_PER_MINUTE",
         "2000",
-        "quota for each endpoint",
+        "VDAB's quota: calls per minute to each endpoint",
     ),
     setting(
         "CVSYNC_API_TIMEOUT",
         "30s",
-        "one request, from connect to the last byte",
+        "timeout of one request, from connect to the last byte",
     ),
     setting(
         "CVSYNC_API_LIVE_STATUSES",
         "OPEN",
-        "statuses of CVs that are there, comma-separated",
+        "statuses of live CVs, comma-separated",
     ),
     setting(
         "CVSYNC_API_GONE_STATUSES",
         "VERWIJDERD,GESLOTEN,AFGESLOTEN",
-        "statuses of CVs that are deleted without a detail call, comma-separated",
+        "statuses of removed CVs, which are deleted without a detail call, comma-separated",
     ),
     optional(
         "CVSYNC_API_NAMES",
         "resultaten=results,cvId=id",
-        "names that differ at VDAB, as ours=theirs, comma-separated; `cvsync conformance` tells them",
+        "names that VDAB uses instead of the contract's, as ours=theirs, comma-separated; `cvsync conformance` finds them",
     ),
     setting(
         "CVSYNC_API_TIME_FORMAT",
         TIME_FORMAT,
-        "how VDAB takes an instant, in UTC, as strftime has it",
+        "strftime format of times that are sent to VDAB, in UTC",
     ),
     setting(
         "CVSYNC_API_PAGING",
         "offset-from-0",
-        "what VDAB counts pages by: offset-from-0, offset-from-1, page-from-0 or page-from-1",
+        "how VDAB counts pages: offset-from-0, offset-from-1, page-from-0 or page-from-1",
     ),
     optional(
         "CVSYNC_OAUTH_TOKEN_URL",
         "https://login.example.com/oauth2/token",
-        "where Bearer tokens are asked for; set all three of OAuth, or none",
+        "URL that issues Bearer tokens; set all three CVSYNC_OAUTH_ variables or none",
     ),
     optional("CVSYNC_OAUTH_CLIENT_ID", "cvsync", "OAuth client id"),
     secret(
@@ -91,7 +87,7 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_SYNC_FROM",
         "2015-01-01T00:00:00Z",
-        "where the first sync begins",
+        "the first sync fetches changes from this time on",
     ),
     setting(
         "CVSYNC_SCHEDULE",
@@ -101,35 +97,39 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_TIMEZONE",
         "Europe/Brussels",
-        "where the hours of the schedules are",
+        "time zone of the schedules",
     ),
     setting(
         "CVSYNC_RECONCILE_SCHEDULE",
         "0 30 3 * * *",
-        "when the whole source is compared with the database: cron with seconds, or off",
+        "when everything that VDAB lists is compared with the database: cron with seconds, or off",
     ),
-    setting("CVSYNC_WINDOW", "5d", "widest window asked for"),
+    setting(
+        "CVSYNC_WINDOW",
+        "5d",
+        "widest window that is listed at once",
+    ),
     setting(
         "CVSYNC_WINDOW_OVERLAP",
         "1h",
-        "how far a sync reaches back behind the watermark",
+        "how far before the watermark each sync lists again",
     ),
     setting(
         "CVSYNC_SETTLE_LAG",
         "60s",
-        "how far behind now a window ends: how late a change may become visible",
+        "how far before VDAB's time a window ends: how late VDAB may list a change",
     ),
     setting(
         "CVSYNC_RELIST",
         "25h",
-        "how far back a daily second listing goes, to catch and measure late changes; or off",
+        "how far back windows are listed again once a day, to catch and measure late changes; or off",
     ),
     setting("CVSYNC_PAGE_SIZE", "2000", "ids per bulk page"),
     setting("CVSYNC_WORKERS", "16", "concurrent detail fetches"),
     setting(
         "CVSYNC_CHANNEL_CAPACITY",
         "1024",
-        "ids waiting between lister and workers",
+        "ids that may wait between listing and fetching",
     ),
     setting(
         "CVSYNC_RETRY_MAX_ELAPSED",
@@ -139,7 +139,7 @@ pub const VARIABLES: &[Variable] = &[
     optional(
         "CVSYNC_DOCUMENT_EXCLUDE",
         "/natuurlijkPersoon/email,/natuurlijkPersoon/gsm",
-        "JSON pointers dropped before storing, comma-separated",
+        "JSON pointers of fields that are not stored, comma-separated",
     ),
     setting(
         "CVSYNC_RECHECK_AFTER",
@@ -149,7 +149,7 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_MAX_DELETE_SHARE",
         "0.2",
-        "share of the table that may go in a day (and more than 50 rows) before a person is asked; approved deletes do not count",
+        "deletes wait for approval once they exceed this share of the table, and 50 rows, in a day; approved deletes do not count",
     ),
     setting(
         "CVSYNC_TOMBSTONE_RETENTION",
@@ -164,12 +164,12 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_REFERENCE_LISTS",
         "rijbewijzen,softskills,attesten,jobdomeinen,arbeidsstelsels,arbeidsregimes,arbeidscontracten,arbeidscontractduren,diplomas",
-        "reference lists, comma-separated; name=path where VDAB's path is another word",
+        "reference lists, comma-separated; name=path where VDAB's path differs from the name",
     ),
     setting(
         "CVSYNC_REFERENCE_LABEL_FIELD",
         "omschrijving",
-        "the field of a list's entries that people read",
+        "the field of a list's entries that contains the label",
     ),
     setting(
         "CVSYNC_CHANGE_RETENTION",
@@ -179,12 +179,12 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_HTTP_ADDR",
         "127.0.0.1:8080",
-        "health, metrics, status page; or off",
+        "address of health checks, metrics and status page; or off",
     ),
     secret(
         "CVSYNC_ADMIN_TOKEN",
         "a-long-random-token-of-your-own",
-        "needed for whatever changes or shows personal data over HTTP; at least 20 characters where CVSYNC_HTTP_ADDR is not loopback",
+        "required over HTTP to change anything or read personal data; at least 20 characters unless CVSYNC_HTTP_ADDR is loopback",
     ),
     secret(
         "CVSYNC_PING_URL",
@@ -194,25 +194,27 @@ pub const VARIABLES: &[Variable] = &[
     secret(
         "CVSYNC_WEBHOOK_URL",
         "https://partner.example/hooks/cvsync",
-        "gets each change of the feed within a second, as signed CloudEvents; http:// for loopback hosts alone",
+        "receives each change of the feed within a second, as signed CloudEvents; only loopback hosts may have http://",
     ),
     secret(
         "CVSYNC_WEBHOOK_SECRET",
         "whsec_bm90IHRoaXMgYnV0IHJhbmRvbSBieXRlczogMzIgb2YgdGhlbQ==",
-        "the key of those signatures: `whsec_` and 24 to 64 random bytes in base64; required with the URL",
+        "signing key of the webhook: `whsec_` and 24 to 64 random bytes in base64; required with the URL",
     ),
-    setting("CVSYNC_LOG", "info", "tracing filter directives"),
+    setting(
+        "CVSYNC_LOG",
+        "info",
+        "log filter: tracing directives such as info or warn,cvsync=debug",
+    ),
     optional(
         "CVSYNC_LOG_FORMAT",
         "json",
-        "text or json; where unset, text on a terminal, else json",
+        "text or json; if unset, text on a terminal, otherwise json",
     ),
 ];
 
-/// The variable of this name.
-///
 /// # Panics
-/// If there is none: the names come from our code, never from input.
+/// If the name is unknown. Names come from the code, never from input.
 pub(super) fn variable(name: &str) -> &'static Variable {
     VARIABLES
         .iter()
@@ -251,7 +253,7 @@ const fn secret(name: &'static str, example: &'static str, meaning: &'static str
     }
 }
 
-/// The variables that name proxies, in small letters and in capitals.
+/// The variables of proxies, in lower case and in upper case.
 pub(super) const PROXIES: [(&str, &str); 4] = [
     ("http_proxy", "HTTP_PROXY"),
     ("https_proxy", "HTTPS_PROXY"),
@@ -259,5 +261,5 @@ pub(super) const PROXIES: [(&str, &str); 4] = [
     ("no_proxy", "NO_PROXY"),
 ];
 
-/// A web server that runs a program by CGI sets it. Then `HTTP_PROXY` is a header of a request, which anybody can send.
+/// A web server sets it for a CGI program. Then `HTTP_PROXY` is a request header, which anyone can send.
 pub(super) const CGI: &str = "REQUEST_METHOD";

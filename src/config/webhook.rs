@@ -1,4 +1,4 @@
-//! Who is told of changes, and with what key.
+//! The webhook: its URL and its key.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,20 +7,19 @@ use secrecy::{SecretSlice, SecretString};
 use super::reader::Reader;
 use super::urls;
 
-/// What a key begins with, as Standard Webhooks writes it.
+/// The prefix of a key in Standard Webhooks.
 const PREFIX: &str = "whsec_";
 
-/// The receiver of changes.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Where to; may hold a token.
+    /// May contain a token.
     pub url: SecretString,
-    /// The key of the signatures: 24 to 64 bytes, as Standard Webhooks has it.
+    /// The signing key: 24 to 64 bytes, as in Standard Webhooks.
     pub key: SecretSlice<u8>,
 }
 
 impl Webhook {
-    /// Both, or none: nobody could tell an unsigned request from a forged one.
+    /// Both or none: a receiver cannot tell an unsigned request from a forged one.
     #[expect(
         clippy::option_option,
         reason = "refused, absent and there are three things"
@@ -32,7 +31,7 @@ impl Webhook {
             if reader.is_given(given) && !reader.is_given(missing) {
                 reader.refuse(
                     missing,
-                    format!("is missing, while {given} is there; a webhook needs both"),
+                    format!("must be set, because {given} is; a webhook needs both variables"),
                 );
             }
         }
@@ -54,7 +53,7 @@ fn key(text: &str) -> Result<SecretSlice<u8>, String> {
         .filter(|key| (24..=64).contains(&key.len()))
         .map(SecretSlice::from)
         .ok_or_else(|| {
-            "is not `whsec_` and 24 to 64 bytes in base64; make one with: echo \"whsec_$(openssl rand -base64 32)\""
+            "must be `whsec_` followed by 24 to 64 bytes in base64; make one with: echo \"whsec_$(openssl rand -base64 32)\""
                 .to_owned()
         })
 }

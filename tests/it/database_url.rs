@@ -148,7 +148,7 @@ async fn url_that_is_not_supported_is_wrong_use() {
         let (code, stdout, stderr) = output(&["migrate"], [("CVSYNC_DATABASE_URL", url)]).await;
         assert_eq!(code, Some(2), "{stderr}");
         assert!(
-            stderr.contains("CVSYNC_DATABASE_URL: ") && stderr.contains(said),
+            stderr.contains("CVSYNC_DATABASE_URL ") && stderr.contains(said),
             "{stderr}"
         );
         assert!(!format!("{stdout}{stderr}").contains("canary"), "{stderr}");

@@ -215,7 +215,7 @@ async fn a_command_that_would_ask_another_source_than_the_daemon_is_refused() {
     ] {
         let (code, _, stderr) = output(&["sync"], pairs().chain(own)).await;
         assert_eq!(code, Some(2), "{stderr}");
-        let said = format!("CVSYNC_API_BASE_URL is `{address}` here");
+        let said = format!("CVSYNC_API_BASE_URL is \"{address}\" here");
         assert!(stderr.contains(&said), "{stderr}");
         assert!(stderr.contains("set it for this command too"), "{stderr}");
     }

@@ -1,5 +1,5 @@
-//! What is pushed by OTLP, and how: the standard `OTEL_*` variables. None of them stops a command: what cannot be obeyed is named in
-//! one warning, and the rest holds.
+//! Settings of OTLP, from the standard `OTEL_*` variables. An invalid one never stops a command: one warning names all
+//! variables that cvsync ignores, and the others take effect.
 
 mod read;
 #[cfg(test)]
@@ -17,60 +17,49 @@ use self::read::{Variables, attributes, decoded, headers, ratio};
 use super::env::Env;
 use super::proxy::Proxies;
 
-/// What is pushed, and how; nothing unless an endpoint is named.
+/// Nothing is pushed without an endpoint.
 #[derive(Clone, Debug, Default)]
 pub struct Otel {
-    /// Where traces go.
     pub traces: Option<Target>,
-    /// Where metrics go; they can be scraped all the same.
+    /// Metrics can be scraped at the same time.
     pub metrics: Option<Target>,
-    /// Attributes of the service.
     pub attributes: Vec<(String, String)>,
-    /// How traces are made.
     pub tracing: Tracing,
-    /// How often metrics are pushed.
+    /// The time between two pushes of metrics.
     pub interval: Option<Duration>,
-    /// What a pushed counter counts from.
     pub temporality: Temporality,
-    /// The proxies on the way.
     pub proxies: Proxies,
-    /// The variables that are not obeyed, each with the reason.
+    /// The ignored variables, each with the reason.
     pub ignored: Vec<String>,
 }
 
 /// A collector, for one signal.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The variable that names it.
+    /// The variable with its URL.
     pub variable: &'static str,
-    /// How it is spoken to.
     pub protocol: Protocol,
     is_of_traces: bool,
-    /// May hold credentials.
+    /// May contain credentials.
     url: SecretString,
-    /// Sent with each request.
     pub headers: Vec<(String, SecretString)>,
-    /// One request.
+    /// The timeout of one request.
     pub timeout: Duration,
-    /// Whether requests are compressed.
     pub gzip: bool,
-    /// Root certificates beside those of this machine, in PEM.
+    /// Root certificates in addition to those of this machine, in PEM.
     pub roots: Option<Vec<u8>>,
-    /// Who we are by TLS.
     pub identity: Option<Identity>,
 }
 
 impl Target {
-    /// Whether it takes traces; else it takes metrics.
+    /// Whether it receives traces; otherwise it receives metrics.
     #[must_use]
     pub fn is_of_traces(&self) -> bool {
         self.is_of_traces
     }
 
-    /// Where it is.
-    ///
     /// # Panics
-    /// Never: it was a URL when it was read.
+    /// Never, because the URL was parsed when it was read.
     #[must_use]
     pub fn url(&self) -> Url {
         Url::parse(self.url.expose_secret()).expect("a URL stays one")
@@ -84,7 +73,6 @@ pub struct Identity {
     pub key: SecretSlice<u8>,
 }
 
-/// How OTLP is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// `http/protobuf`, the standard's default.
@@ -93,52 +81,50 @@ pub enum Protocol {
     Grpc,
 }
 
-/// What a pushed counter counts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Temporality {
-    /// The start of the process.
+    /// From the start of the process.
     #[default]
     Cumulative,
-    /// The last push.
+    /// From the last push.
     Delta,
-    /// The last push where that needs less memory.
+    /// From the last push, if that needs less memory.
     LowMemory,
 }
 
-/// How traces are made, as far as the variables say so.
+/// Settings of traces; `None` where the variables do not say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tracing {
-    /// Which traces are made.
     pub sampler: Option<Sampler>,
-    /// Attributes of a span, of an event and of a link.
+    /// Maximum attributes of a span, of an event and of a link.
     pub attributes: [Option<u32>; 3],
-    /// Events and links of a span.
+    /// Maximum events and links of a span.
     pub events_and_links: [Option<u32>; 2],
-    /// How long spans wait at most.
+    /// Maximum time that a span waits.
     pub delay: Option<Duration>,
-    /// So many spans wait at most.
+    /// Maximum number of waiting spans.
     pub queue: Option<usize>,
-    /// So many spans are pushed at once at most.
+    /// Maximum number of spans per push.
     pub batch: Option<usize>,
 }
 
-/// Which traces are made: `ratio` of them. cvsync is always the root of its traces, so a sampler that follows a parent is the same
-/// as the one that it falls back to.
+/// The share of traces that are recorded. cvsync is always the root of its traces, so a sampler that follows a parent is the
+/// same as its fallback.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampler {
-    /// From 0 for none to 1 for all.
+    /// From 0 (none) to 1 (all).
     pub ratio: f64,
 }
 
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// One of the two signals that are pushed.
+/// One of the two signals.
 struct Signal {
     word: &'static str,
     endpoint: &'static str,
     path: &'static str,
-    /// The variable that limits an export as a whole.
+    /// The variable that limits the time of an export.
     export_timeout: &'static str,
 }
 
@@ -157,7 +143,6 @@ const METRICS: Signal = Signal {
 };
 
 impl Otel {
-    /// Reads everything.
     #[must_use]
     pub fn read(env: &Env) -> Self {
         let mut variables = Variables::new(env);
@@ -198,7 +183,7 @@ impl Otel {
         }
     }
 
-    /// The one warning about the variables that are not obeyed.
+    /// One warning that names all ignored variables.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         (!self.ignored.is_empty()).then(|| {
@@ -331,7 +316,7 @@ impl Target {
     }
 }
 
-/// The header for the user name and the password of a URL, which are taken off.
+/// The header for the user name and password of a URL, which are removed from it.
 fn credentials(url: &mut Url) -> Option<(String, SecretString)> {
     let part = |text: &str| decoded(text).unwrap_or_else(|| text.to_owned());
     let (user, password) = (
@@ -344,8 +329,8 @@ fn credentials(url: &mut Url) -> Option<(String, SecretString)> {
     (user.len() + password.len() > 0).then(|| ("authorization".to_owned(), basic.into()))
 }
 
-/// The endpoint, and the variable that names it. One for all signals gets the path of each; where the exporter is asked for by name,
-/// there is a default.
+/// The endpoint and its variable. An endpoint for all signals gets the path of each signal. If the exporter is requested by
+/// name, there is a default.
 fn endpoint(
     signal: &Signal,
     protocol: Protocol,

@@ -1,4 +1,4 @@
-//! Values of the standard variables, and what is said about those that cannot be obeyed.
+//! Parses the standard variables, and notes which ones are ignored.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use crate::config::env::Env;
 use crate::config::file;
 
-/// The variables that are obeyed. `*` stands for one of `TRACES_` and `METRICS_`, or for nothing.
+/// The supported variables. `*` is `TRACES_`, `METRICS_` or nothing.
 pub const OBEYED: &[(&str, &str)] = &[
     ("OTEL_SDK_DISABLED", "`true` pushes nothing"),
     ("OTEL_SERVICE_NAME", "the service; `cvsync` where unset"),
@@ -91,8 +91,8 @@ pub const OBEYED: &[(&str, &str)] = &[
     ("OTEL_SPAN_LINK_COUNT_LIMIT", "links of a span"),
 ];
 
-/// The other variables of the specification, each with the reason and with a value that asks for nothing else. `*` at the end
-/// stands for anything.
+/// The other variables of the specification, each with the reason and a value that needs no warning. `*` at the end matches
+/// anything.
 pub const NO_EFFECT: &[(&str, &str, &str)] = &[
     ("OTEL_LOG_LEVEL", "set CVSYNC_LOG instead", ""),
     ("OTEL_PROPAGATORS", "cvsync passes no trace on", "none"),
@@ -137,7 +137,7 @@ pub const NO_EFFECT: &[(&str, &str, &str)] = &[
     ("OTEL_*", "unknown", ""),
 ];
 
-/// The variables, and the reasons why some are not obeyed.
+/// The variables, and the reasons why some are ignored.
 pub(super) struct Variables<'a> {
     env: &'a Env,
     refused: BTreeMap<String, String>,
@@ -161,12 +161,12 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// Notes why a variable is not obeyed. The reason shows no value.
+    /// Notes why a variable is ignored. The reason does not show the value.
     pub(super) fn refuse(&mut self, name: &str, reason: &str) {
         self.refused.insert(name.to_owned(), reason.to_owned());
     }
 
-    /// Notes that of two variables one is missing.
+    /// Notes that one of two variables is missing.
     pub(super) fn refuse_pair(&mut self, one: &[String; 2], other: &[String; 2]) {
         for name in one.iter().chain(other) {
             if self.env.sets(name) && !self.refused.contains_key(name) {
@@ -175,7 +175,7 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// Each with its reason, in order of the names.
+    /// The ignored variables with their reasons, ordered by name.
     pub(super) fn ignored(self) -> Vec<String> {
         let refused = self.refused.into_iter();
         refused
@@ -211,7 +211,7 @@ impl<'a> Variables<'a> {
         names.iter().find_map(|name| self.read(name, &rule))
     }
 
-    /// One of these words, in small letters.
+    /// One of these words, in lower case.
     pub(super) fn word(&mut self, name: &str, known: &[&str]) -> Option<String> {
         self.read(name, |value| {
             let value = value.to_ascii_lowercase();
@@ -243,7 +243,7 @@ impl<'a> Variables<'a> {
         self.read(name, millis)
     }
 
-    /// Whether a signal is to be pushed, where that is said. The list may name others, which are not obeyed.
+    /// Whether a signal is pushed, if the variable says so. The list may name other exporters, which are ignored.
     pub(super) fn exporter(&mut self, signal: &str) -> Option<bool> {
         let name = format!("OTEL_{signal}_EXPORTER");
         let value = self.text(&name)?.to_ascii_lowercase();
@@ -279,7 +279,7 @@ fn is_obeyed(name: &str) -> bool {
     })
 }
 
-/// A number of milliseconds, up to a day.
+/// Milliseconds, up to a day.
 pub(super) fn millis(text: &str) -> Result<Duration, String> {
     let most = 86_400_000;
     let number = text
@@ -290,7 +290,6 @@ pub(super) fn millis(text: &str) -> Result<Duration, String> {
     number.map(Duration::from_millis)
 }
 
-/// A share of traces.
 pub(super) fn ratio(text: &str) -> Option<f64> {
     let ratio = text.parse().ok();
     ratio.filter(|ratio| (0.0..=1.0).contains(ratio))
@@ -306,7 +305,6 @@ pub(super) fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     items(text, attribute)
 }
 
-/// The same, for headers.
 pub(super) fn headers(text: &str) -> Result<Vec<(String, SecretString)>, String> {
     items(text, header)
 }
@@ -334,7 +332,7 @@ fn header(item: &str) -> Option<(String, SecretString)> {
         .then(|| (name.to_ascii_lowercase(), value.into()))
 }
 
-/// Percent-decoded; a `+` stays one.
+/// Decodes percent-encoded text; a `+` stays a `+`.
 pub(super) fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -350,7 +348,6 @@ pub(super) fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// The content of a file.
 pub(super) fn content(path: &str) -> Result<Vec<u8>, String> {
     let told = |what| format!("the file {what}");
     let content = file::bytes(path).map_err(told)?;
@@ -358,7 +355,6 @@ pub(super) fn content(path: &str) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-/// A file of certificates.
 pub(super) fn certificates(path: &str) -> Result<Vec<u8>, String> {
     file::certificates(path).map_err(|what| format!("the file {what}"))
 }
