@@ -1,7 +1,7 @@
-//! Which assumptions of the contract hold at the real source, told by a handful of harmless calls.
+//! Tests which assumptions of the contract hold at the real source, with a few dozen harmless calls.
 //!
-//! `look` makes the calls and `seen` is what they showed; `judge` is pure and tells what it means, and which variable to
-//! set to what. VDAB has no test environment, so this is a partner's first command.
+//! `look` makes the calls and `seen` holds their results. `judge` is pure: it decides what they mean, and which variable to set to
+//! which value. VDAB has no test environment, so this is a partner's first command.
 
 mod assumptions;
 mod judge;
@@ -25,58 +25,54 @@ use crate::telemetry::Metrics;
 use crate::vdab::Client;
 use crate::vdab::probe::Probe;
 
-/// How long a source that asks for a pause is waited for.
+/// Maximum wait for a source that asks for a pause.
 const PATIENCE: Duration = Duration::from_secs(75);
 
-/// What became of an assumption.
+/// The result for one assumption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The source does as the contract has it.
+    /// The source follows the contract.
     Holds,
-    /// It does not, and there is nothing to do about it.
+    /// It differs, and you need to do nothing.
     Tolerated,
-    /// It does not, and the configuration says so.
+    /// It differs, and the configuration is right for that.
     Configured,
-    /// It does not, and a variable has to be set, or nothing helps.
+    /// It differs, and a variable must be set, or no variable can help.
     Differs,
-    /// A handful of calls does not show it.
+    /// A few calls cannot show it.
     CannotTell,
 }
 
-/// A variable, and what to set it to.
+/// A variable and the value to set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// Its name.
     pub variable: &'static str,
-    /// Its value; `None` where only VDAB knows it, empty where it has to go.
+    /// `None` if only VDAB knows the value; empty if the variable must be unset.
     pub value: Option<String>,
 }
 
-/// One assumption, and what was seen of it. No personal data.
+/// One assumption and its result, without personal data.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// Its name.
     pub assumption: &'static str,
-    /// How sure the contract is of it.
+    /// The certainty of the fact: S, V, G or A, as in docs/contract.md.
     pub origin: &'static str,
-    /// What the contract says.
+    /// The fact, as the contract has it.
     pub claim: &'static str,
-    /// What became of it.
     pub verdict: Verdict,
-    /// What was seen, or why nothing was.
+    /// The observation, or the reason why nothing was observed.
     pub seen: String,
     pub set: Vec<Setting>,
 }
 
-/// All of them.
+/// The results of all assumptions.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// In the order of the contract.
     pub findings: Vec<Finding>,
-    /// Everything that is to be set; a variable twice only where findings contradict each other.
+    /// All variables to set. A variable is here twice only if findings contradict each other.
     pub set: Vec<Setting>,
-    /// How many calls it took.
     pub calls: u64,
 }
 
@@ -102,7 +98,7 @@ impl Report {
         }
     }
 
-    /// Whether nothing is left to be done, and CVs were listed: without them too little is told.
+    /// Whether nothing needs to be set and CVs were listed. Without CVs, too little can be tested.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let is = |finding: &Finding, verdict| finding.verdict == verdict;
@@ -113,17 +109,15 @@ impl Report {
     }
 }
 
-/// Looks at the source, and tells.
-///
 /// # Errors
-/// Only if no client can be built: a source that does not answer is a finding.
+/// Only if no HTTP client can be built: a source that does not respond is a finding.
 pub async fn run(source: &Source, clock: Clock) -> anyhow::Result<Report> {
     let api = Api {
         dialect: Dialect::default(),
         ..source.api.clone()
     };
     let client = Client::new(&api, Vec::new(), Some(PATIENCE), clock, Metrics::new()?)
-        .context("no client can be built")?;
+        .context("cannot build an HTTP client")?;
     let seen = Looker::new(Probe::new(client), source).look().await;
     let eye = Eye {
         seen: &seen,
@@ -133,11 +127,10 @@ pub async fn run(source: &Source, clock: Clock) -> anyhow::Result<Report> {
     Ok(Report::new(findings.collect(), seen.calls))
 }
 
-/// The finding about one assumption.
 fn judge(eye: &Eye<'_>, assumption: &Assumption) -> Finding {
     let is_about_trouble = matches!(assumption.name, "answers" | "key-alone");
     let judgement = if eye.seen.trouble.is_some() && !is_about_trouble {
-        Judgement::CannotTell("not asked, since the API does not answer as it should".to_owned())
+        Judgement::CannotTell("not tested, because the API gives no usable responses".to_owned())
     } else {
         (assumption.judge)(eye)
     };

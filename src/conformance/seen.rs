@@ -1,4 +1,4 @@
-//! What was seen of a source, as plain data: no id, no word of a document.
+//! Observations about a source as plain data, without ids and without content of documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,77 +9,72 @@ use crate::model::{Dialect, Paging};
 use crate::vdab::Operation;
 use crate::vdab::probe::Sight;
 
-/// All of it; `None` where it could not be looked at.
+/// All observations; `None` if something could not be observed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// Why nothing of the API could be looked at, or no more of it.
+    /// The reason why nothing, or no more, could be observed.
     pub trouble: Option<Trouble>,
-    /// The dialect in which it answers, as far as that was found.
+    /// The dialect that it understands, as far as it was found.
     pub dialect: Dialect,
-    /// Why it answers bulk calls in no dialect that was tried.
+    /// The reason why it refuses bulk calls in each dialect that was tried.
     pub refused: Option<String>,
-    /// Whether a window long ago is empty: `van` and `tot` are heeded.
+    /// Whether a window long ago is empty, so that `van` and `tot` have an effect.
     pub heeds_window: Option<bool>,
-    /// Whether a page holds no more than `aantal` asks for.
+    /// Whether `aantal` limits a page.
     pub heeds_size: Option<bool>,
-    /// How it counts pages; `None` where that could not be told.
+    /// How it counts pages; `None` if unknown.
     pub paging: Option<Paging>,
-    /// The first number of `vanaf` that is answered.
+    /// The lowest value of `vanaf` that it accepts.
     pub first: u64,
-    /// Whether `vanaf` makes a difference.
+    /// Whether `vanaf` has an effect.
     pub heeds_offset: Option<bool>,
-    /// The widest window that it answers, of those that were tried.
+    /// The widest window that it accepts, of those that were tried.
     pub width: Option<TimeDelta>,
-    /// Whether a wider one is cut without a word.
+    /// Whether it cuts wider windows silently.
     pub cuts_windows: bool,
-    /// What six days are answered with.
+    /// The status of a window of six days.
     pub six_days: Option<u16>,
-    /// The page size that it takes, of those that were tried.
+    /// The page size that it accepts, of those that were tried.
     pub page_size: Option<u64>,
-    /// How many items a page holds where more were asked for, and are there.
+    /// Items of a page, if it is shorter than requested although there are more.
     pub page_capped: Option<u64>,
-    /// How many items a page holds where nothing was asked for, and whether there are more.
+    /// Items of a page without `aantal`, and whether there are more.
     pub default_page: Option<(u64, bool)>,
     /// A page of a window.
     pub sample: Option<Sample>,
-    /// Which change comes first.
     pub order: Option<Order>,
-    /// Details of listed CVs.
     pub details: Vec<Told>,
-    /// The detail of an id that never was one, and of one that is malformed.
+    /// The response to an unknown id, and to a malformed one.
     pub unknown_id: Option<Sight>,
     pub malformed_id: Option<Sight>,
-    /// An error in JSON, of any call.
+    /// An error in JSON, from any call.
     pub error: Option<Sight>,
-    /// An error that is no JSON.
+    /// The status of an error without JSON.
     pub error_page: Option<u16>,
-    /// What the latest answer said is left of the quota.
+    /// The remaining quota in the latest response.
     pub left: Option<u64>,
-    /// What the headers of each endpoint's answers told of the quota.
+    /// The quota in the headers of each endpoint's responses.
     pub quota: BTreeMap<Operation, Quota>,
-    /// Whether answers tell the time, and how far this machine is ahead of it in seconds.
+    /// Whether responses have a date, and how many seconds this machine's clock is ahead of it.
     pub dated: Option<bool>,
     pub ahead: Option<i64>,
-    /// The forms of lists that are not the contract's.
+    /// Forms of lists that differ from the contract's.
     pub forms: BTreeSet<&'static str>,
-    /// Why a good answer to a bulk call proves nothing.
+    /// The reason why a response to a bulk call proves nothing.
     pub unproven: Option<&'static str>,
-    /// The content types of good answers.
+    /// Content types of successful responses.
     pub content_types: BTreeSet<String>,
     pub search: Search,
     pub reference: Reference,
-    /// How many calls it took.
     pub calls: u64,
 }
 
-/// Why nothing can be told.
+/// The reason why the API cannot be tested.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
-    /// A sentence.
     pub what: String,
-    /// The variables to look at.
     pub variables: Vec<&'static str>,
-    /// Whether it is the key that is refused.
+    /// Whether the key is refused.
     pub key: bool,
 }
 
@@ -87,14 +82,14 @@ pub(super) struct Trouble {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
     pub items: u64,
-    /// The field of the total, and what it says.
+    /// The field of the total, and its value.
     pub total: Option<(String, u64)>,
     pub duplicates: u64,
-    /// Items whose id is none.
+    /// Items whose id is not a UUID.
     pub garbage: u64,
     /// Names of the fields of items.
     pub fields: BTreeSet<String>,
-    /// How often which status word comes.
+    /// How often each status word occurs.
     pub words: BTreeMap<Option<String>, u64>,
 }
 
@@ -105,7 +100,7 @@ pub(super) enum Order {
     Neither,
 }
 
-/// What a detail told of a listed CV.
+/// The result of a detail call for a listed CV.
 #[derive(Clone, Debug)]
 pub(super) struct Told {
     /// Its status word in the list.
@@ -116,20 +111,21 @@ pub(super) struct Told {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A document with something in it; its status word, and the names of the fields that lead it.
+    /// A document with content: its status word, and the names of its leading fields.
     Document {
         word: Option<String>,
         names: Leading,
     },
-    /// A document with nothing in it but who it is and what became of it.
-    Bare { word: Option<String> },
-    /// An error that proves that it is gone.
+    /// A document with only an id and a status.
+    Bare {
+        word: Option<String>,
+    },
+    /// An error that proves that the CV is gone.
     Gone,
-    /// Any other answer.
     Other(String),
 }
 
-/// Names of the fields that lead a document; `None` where there is none.
+/// Names of the leading fields of a document; `None` if the field is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leading {
     pub id: Option<String>,
@@ -141,36 +137,36 @@ pub(super) struct Leading {
 pub(super) struct Quota {
     pub calls: u64,
     pub limit: Option<u64>,
-    /// After the first call to it.
+    /// Remaining calls after the first call to this endpoint.
     pub first_remaining: Option<u64>,
-    /// What the call before that one had left, to whatever endpoint.
+    /// Remaining calls after the call before that one, to any endpoint.
     pub left_before: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Search {
     pub trouble: Option<String>,
-    /// What 5 and 6 fields are answered with.
+    /// The statuses of calls with 5 and with 6 fields.
     pub velden: Option<(u16, u16)>,
-    /// What pages of 200 and of 201 are answered with.
+    /// The statuses of pages of 200 and of 201.
     pub page: Option<(u16, u16)>,
-    /// How many match one value, another, and both.
+    /// Matches of one value, of another, and of both.
     pub repeated: Option<(u64, u64, u64)>,
-    /// How many match one value alone, and status and number with a filter of the document's words beside it, and with one that is none.
+    /// Matches of one value; then status and matches with a filter named as in the document, and with an unknown filter.
     pub filters: Option<(u64, Filtered, Filtered)>,
 }
 
-/// What a search with a certain filter is answered with, and how many it finds.
+/// The status of a search, and its number of matches.
 pub(super) type Filtered = (u16, Option<u64>);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reference {
     pub trouble: Option<String>,
-    /// Lists that were found, and those that were not, with the status.
+    /// Lists that were found, and lists that were not, with the status.
     pub found: Vec<List>,
     pub missing: Vec<(List, u16)>,
     /// Names of the fields of an entry.
     pub fields: BTreeSet<String>,
-    /// How many diploma's a keyword found.
+    /// Number of diplomas that a keyword found.
     pub diplomas: Option<usize>,
 }

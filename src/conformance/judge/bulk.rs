@@ -1,4 +1,4 @@
-//! What is listed: windows, pages, totals, the fields and the order of a list.
+//! Lists: windows, pages, totals, fields and order.
 
 use chrono::TimeDelta;
 
@@ -15,7 +15,7 @@ impl Eye<'_> {
             let names = setting("CVSYNC_API_NAMES", None);
             return differs(
                 format!(
-                    "bulk calls are refused: {refused}; see what VDAB's specification calls the parameters"
+                    "bulk calls are refused: {refused}; look up the names of the parameters in VDAB's specification"
                 ),
                 names,
                 false,
@@ -23,12 +23,12 @@ impl Eye<'_> {
         }
         match (self.seen.heeds_window, self.names(&ours)) {
             (Some(false), _) => differs(
-                "a window of 1990 is not empty: van and tot have other names than those that were tried",
+                "a window of 1990 is not empty, so van and tot have names that were not tried",
                 setting("CVSYNC_API_NAMES", None),
                 false,
             ),
             (None, Holds(_)) => {
-                CannotTell("a window of 1990 is refused, those of now are answered".to_owned())
+                CannotTell("a window of 1990 is refused, recent windows are accepted".to_owned())
             }
             (_, judgement) => judgement,
         }
@@ -40,7 +40,7 @@ impl Eye<'_> {
         }
         let found = &self.seen.dialect.time_format;
         let is_set = *found == self.source.api.dialect.time_format;
-        let seen = format!("takes {found}");
+        let seen = format!("accepts {found}");
         if is_set && found == TIME_FORMAT {
             return Holds(seen);
         }
@@ -56,17 +56,17 @@ impl Eye<'_> {
             return CannotTell("bulk calls are refused".to_owned());
         };
         let seen = format!(
-            "{} are answered{}",
+            "{} are accepted{}",
             written(width),
             if self.seen.cuts_windows {
-                ", wider ones are cut without a word"
+                ", wider ones are cut silently"
             } else {
                 ""
             }
         );
         if width >= TimeDelta::days(5) && self.sample().is_none() {
             return CannotTell(format!(
-                "{seen}, but with too few CVs to tell whether whole"
+                "{seen}, but there are too few CVs to tell whether they are complete"
             ));
         }
         if width >= TimeDelta::days(5) {
@@ -81,22 +81,19 @@ impl Eye<'_> {
         match self.seen.six_days {
             None => CannotTell("bulk calls are refused".to_owned()),
             Some(400) => Holds("status 400".to_owned()),
-            Some(status) => Tolerated(format!("status {status}; wider ones are never asked for")),
+            Some(status) => Tolerated(format!("status {status}; cvsync never requests wider ones")),
         }
     }
 
     pub(in crate::conformance) fn paging_parameters(&self) -> Judgement {
         let ours = ["vanaf", "aantal"];
         let unheeded = [
-            (
-                self.seen.heeds_size,
-                "a page holds more than aantal asks for",
-            ),
-            (self.seen.heeds_offset, "vanaf changes nothing"),
+            (self.seen.heeds_size, "a page has more results than aantal"),
+            (self.seen.heeds_offset, "vanaf has no effect"),
         ];
         if let Some((_, seen)) = unheeded.iter().find(|(heeds, _)| *heeds == Some(false)) {
             return differs(
-                format!("{seen}, under none of the names that were tried"),
+                format!("{seen}, with any of the names that were tried"),
                 setting("CVSYNC_API_NAMES", None),
                 false,
             );
@@ -110,11 +107,11 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn paging_offset(&self) -> Judgement {
         let (found, seen) = match (self.seen.paging, self.seen.first) {
-            (Some(found), _) => (found, format!("it is {}", found.as_str())),
+            (Some(found), _) => (found, found.as_str().to_owned()),
             (None, 0) => return no_cvs(),
             (None, _) => (
                 Paging::OffsetFrom1,
-                "0 is refused; whether results or pages are counted shows where there are CVs"
+                "0 is refused; without CVs, cvsync cannot tell whether results or pages are counted"
                     .to_owned(),
             ),
         };
@@ -128,16 +125,17 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn page_size(&self) -> Judgement {
         let Some(asked) = self.seen.page_size else {
-            return CannotTell("no page came".to_owned());
+            return CannotTell("no page was received".to_owned());
         };
         let configured = u64::from(self.source.sync.page_size);
         let size = |size: u64| setting("CVSYNC_PAGE_SIZE", size.to_string());
         if let Some(capped) = self.seen.page_capped {
-            let seen = format!("{asked} were asked for, {capped} came, and more follow");
+            let seen =
+                format!("{asked} were requested, {capped} were returned, and there are more");
             return differs(seen, size(capped), configured <= capped);
         }
         let items = self.sample().map_or(0, |sample| sample.items);
-        let seen = format!("{asked} may be asked for, {items} came");
+        let seen = format!("{asked} can be requested, {items} were returned");
         if asked >= 2_000 {
             return Holds(seen);
         }
@@ -146,12 +144,10 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn page_default(&self) -> Judgement {
         match self.seen.default_page {
-            None => CannotTell("no page came".to_owned()),
-            Some((100, _)) => Holds("100 came".to_owned()),
-            Some((came, false)) if came < 100 => {
-                CannotTell(format!("there are no more than the {came} that came"))
-            }
-            Some((came, _)) => Tolerated(format!("{came} came")),
+            None => CannotTell("no page was received".to_owned()),
+            Some((100, _)) => Holds("100 were returned".to_owned()),
+            Some((came, false)) if came < 100 => CannotTell(format!("the window has only {came}")),
+            Some((came, _)) => Tolerated(format!("{came} were returned")),
         }
     }
 
@@ -160,7 +156,7 @@ impl Eye<'_> {
             return no_cvs();
         };
         match &sample.total {
-            None => Tolerated("there is none".to_owned()),
+            None => Tolerated("there is no total".to_owned()),
             Some((name, total)) if name == "aantal" => Holds(format!("aantal is {total}")),
             Some((name, total)) => Tolerated(format!("{name} is {total}")),
         }
@@ -176,7 +172,7 @@ impl Eye<'_> {
             Some(sample) if sample.garbage == sample.items => {
                 let fields: Vec<_> = sample.fields.iter().map(String::as_str).collect();
                 Differs(
-                    format!("items have {}, none an id", fields.join(", ")),
+                    format!("items have {}, but no id", fields.join(", ")),
                     Vec::new(),
                 )
             }
@@ -189,7 +185,7 @@ impl Eye<'_> {
         match self.seen.unproven {
             Some(reason) => Differs(
                 format!(
-                    "an empty window is answered in a form that does not prove that it is empty: {reason}; syncs stop there, so ask VDAB how an empty list is written"
+                    "the response to an empty window does not prove that it is empty: {reason}; syncs stop there, so ask VDAB for the form of an empty list"
                 ),
                 Vec::new(),
             ),
@@ -202,7 +198,8 @@ impl Eye<'_> {
         match self.sample() {
             None => no_cvs(),
             Some(sample) if sample.words.keys().all(Option::is_none) => Tolerated(
-                "there is none: the detail decides, at a call for each CV that is gone".to_owned(),
+                "there is no status: the detail call decides, which costs one call per removed CV"
+                    .to_owned(),
             ),
             Some(_) => self.names(&["status"]),
         }
@@ -210,7 +207,7 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn garbage_ids(&self) -> Judgement {
         self.sample().map_or_else(no_cvs, |sample| {
-            Holds(format!("{} among {}", sample.garbage, sample.items))
+            Holds(format!("{} of {}", sample.garbage, sample.items))
         })
     }
 
@@ -218,10 +215,10 @@ impl Eye<'_> {
         match self.sample() {
             None => no_cvs(),
             Some(sample) if sample.duplicates == 0 => {
-                Holds(format!("no id twice among {}", sample.items))
+                Holds(format!("no duplicate among {}", sample.items))
             }
             Some(sample) => Tolerated(format!(
-                "{} of {} are there again",
+                "{} of {} are duplicates",
                 sample.duplicates, sample.items
             )),
         }
@@ -237,7 +234,7 @@ impl Eye<'_> {
     }
 }
 
-/// As a variable takes it.
+/// A width as a variable takes it.
 fn written(width: TimeDelta) -> String {
     let seconds = width.num_seconds();
     match (seconds % 86_400, seconds % 3_600) {

@@ -1,4 +1,4 @@
-//! What becomes of a CV: status words, documents, and how it is told that one is gone.
+//! CVs: status words, documents, and the proof that a CV is gone.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,8 +10,8 @@ use crate::model::Standing;
 use crate::vdab::probe::Sight;
 
 impl Eye<'_> {
-    /// Whether an answer says that a CV is gone: a whole document does if its status is such a word, and one of next to nothing unless
-    /// its status is that of one that is there.
+    /// Whether a response says that a CV is gone: a whole document does if its status is a word for gone; an almost empty one does
+    /// unless its status is a word for live.
     fn is_gone(&self, kind: &Kind) -> bool {
         let standing = |word: &Option<String>| self.words().standing(word.as_deref());
         match kind {
@@ -22,7 +22,7 @@ impl Eye<'_> {
         }
     }
 
-    /// What the details of a listed word say: that its CVs are there, or gone.
+    /// Whether the details of CVs with this listed status say live or gone.
     fn standing(&self, word: &str) -> Option<Standing> {
         let told = self.seen.details.iter();
         let told: Vec<_> = told
@@ -39,7 +39,7 @@ impl Eye<'_> {
         }
     }
 
-    /// Words of lists that are configured as `configured`, and turn out to be `found`.
+    /// Listed status words that are configured as `configured`, but whose details say `found`.
     fn found(&self, configured: Standing, found: Standing) -> Vec<&str> {
         let words = self
             .seen
@@ -67,11 +67,11 @@ impl Eye<'_> {
         const VARIABLE: &str = "CVSYNC_API_LIVE_STATUSES";
         let new = self.found(Standing::Unknown, Standing::Live);
         let known = self.found(Standing::Live, Standing::Live);
-        let seen = format!("listed are {}", self.seen_words());
+        let seen = format!("listed: {}", self.seen_words());
         if !new.is_empty() && !known.is_empty() {
-            // A status beside the live one may mean that the CV is not to be shown any more: nobody but VDAB can tell.
+            // A second status may mean that a CV must not be shown any more. Only VDAB can tell.
             let seen = format!(
-                "{seen}; those that are {} have whole documents: ask VDAB whether they count as there or as gone, until then they are kept",
+                "{seen}; CVs with {} have whole documents: ask VDAB whether they are live or gone; until then cvsync keeps them",
                 new.join(", ")
             );
             let both = [VARIABLE, "CVSYNC_API_GONE_STATUSES"];
@@ -93,8 +93,8 @@ impl Eye<'_> {
                 if self.words().standing(word.as_deref()) == Standing::Live)
         });
         match documents.count() {
-            0 => CannotTell("no CV that is there was seen with its status".to_owned()),
-            count => Holds(format!("so say {count} documents")),
+            0 => CannotTell("no live CV was seen with its status".to_owned()),
+            count => Holds(format!("{count} documents have it")),
         }
     }
 
@@ -104,12 +104,12 @@ impl Eye<'_> {
         let new = self.found(Standing::Unknown, Standing::Gone);
         let known = self.found(Standing::Gone, Standing::Gone);
         let wrong = self.found(Standing::Gone, Standing::Live);
-        let seen = format!("listed are {}", self.seen_words());
+        let seen = format!("listed: {}", self.seen_words());
         let configured = || self.words().gone.iter().map(String::as_str);
         if !wrong.is_empty() {
             let words = configured().filter(|word| !wrong.contains(word)).chain(new);
             let seen = format!(
-                "{seen}; the documents of those that are {} say otherwise, and cvsync would delete them",
+                "{seen}; the documents of CVs with {} say that they are live, and cvsync would delete them",
                 wrong.join(", ")
             );
             return differs(seen, setting(VARIABLE, joined(words)), false);

@@ -1,4 +1,4 @@
-//! What was seen, to what it means for each assumption; pure.
+//! Judges each assumption by the observations; pure.
 
 mod bulk;
 mod documents;
@@ -10,24 +10,23 @@ use super::seen::{Sample, Seen};
 use crate::config::Source;
 use crate::model::{Names, StatusWords};
 
-/// What is thought of one assumption.
+/// The judgement of one assumption.
 pub(super) enum Judgement {
     Holds(String),
     Tolerated(String),
-    /// To be set, each with whether it is set already. Nothing helps where there is nothing to set.
+    /// The variables to set, each with whether it is set already. If there are none, no variable can help.
     Differs(String, Vec<(Setting, bool)>),
     CannotTell(String),
 }
 
 use Judgement::{CannotTell, Differs, Holds};
 
-/// What was seen, and what is configured.
+/// The observations and the configuration.
 pub(super) struct Eye<'a> {
     pub(super) seen: &'a Seen,
     pub(super) source: &'a Source,
 }
 
-/// A variable, and its value.
 fn setting(variable: &'static str, value: impl Into<Option<String>>) -> Setting {
     Setting {
         variable,
@@ -40,17 +39,17 @@ fn differs(seen: impl Into<String>, setting: Setting, is_set: bool) -> Judgement
 }
 
 fn no_cvs() -> Judgement {
-    CannotTell("there are too few CVs in the windows that were listed".to_owned())
+    CannotTell("the listed windows contain too few CVs".to_owned())
 }
 
 impl Eye<'_> {
-    /// Names that were found, against the contract's and the configured ones.
+    /// Compares the names that were found with the contract's and with the configured ones.
     fn names(&self, ours: &[&'static str]) -> Judgement {
         let (found, configured) = (&self.seen.dialect.names, &self.source.api.dialect.names);
         let same =
             |one: &Names, other: &Names| ours.iter().all(|name| one.of(name) == other.of(name));
         let seen: Vec<_> = ours.iter().map(|name| found.of(name)).collect();
-        let seen = format!("answers to {}", seen.join(", "));
+        let seen = format!("uses {}", seen.join(", "));
         let is_set = same(found, configured);
         if is_set && same(found, &Names::default()) {
             return Holds(seen);
@@ -67,27 +66,29 @@ impl Eye<'_> {
     }
 }
 
-/// What is not looked at, and why.
+/// Assumptions that are not tested, and why.
 #[expect(clippy::unused_self, reason = "judged like the others")]
 impl Eye<'_> {
     pub(super) fn key_refusal(&self) -> Judgement {
         CannotTell(
-            "no wrong key is shown on purpose; 401 and 403 both count as a refusal".to_owned(),
+            "cvsync never sends a wrong key on purpose; 401 and 403 both count as a refusal"
+                .to_owned(),
         )
     }
 
     pub(super) fn over_quota(&self) -> Judgement {
         CannotTell(
-            "the quota is not used up on purpose; with or without Retry-After all wait".to_owned(),
+            "cvsync never uses up the quota on purpose; it waits with or without Retry-After"
+                .to_owned(),
         )
     }
 
     pub(super) fn window_ends(&self) -> Judgement {
-        CannotTell("it would take a change at the very end of a window".to_owned())
+        CannotTell("it needs a change exactly at the end of a window".to_owned())
     }
 
     pub(super) fn late(&self) -> Judgement {
-        CannotTell("it shows while the daemon runs: late arrivals are counted".to_owned())
+        CannotTell("the daemon counts late arrivals while it runs".to_owned())
     }
 }
 
@@ -198,7 +199,7 @@ mod tests {
             told("WACHT", document("WACHT")),
             told("VERWIJDERD", Kind::Gone),
         ];
-        // Next to nothing, but that it is there: that is no proof of the contrary.
+        // Almost empty, but with a live status: that does not prove that the CV is gone.
         let word = Some("OPEN".to_owned());
         seen.sample = listed(&["OPEN", "INACTIEF", "WACHT", "SLAPEND", "VERWIJDERD"]).sample;
         seen.details.insert(0, told("SLAPEND", Kind::Bare { word }));
@@ -206,7 +207,7 @@ mod tests {
         let gone = Some("VERWIJDERD,GESLOTEN,AFGESLOTEN,INACTIEF");
         assert_eq!(settings(&told_of), [("CVSYNC_API_GONE_STATUSES", gone)]);
         assert_eq!(finding(&told_of, "live-words").verdict, Verdict::Holds);
-        // A word for gone whose CVs are all there would delete them.
+        // A status for gone whose CVs are all live would delete them.
         seen.details.pop();
         seen.details
             .push(told("VERWIJDERD", document("VERWIJDERD")));

@@ -22,7 +22,7 @@ impl Eye<'_> {
             (Some((200, status)), _) => Tolerated(format!("201 give status {status}")),
             (Some((status, _)), _) => Differs(
                 format!(
-                    "200 give status {status}: give `cvsync search` a smaller --limit; the sync needs none"
+                    "200 give status {status}: use `cvsync search` with a smaller --limit; syncs do not search"
                 ),
                 Vec::new(),
             ),
@@ -33,14 +33,14 @@ impl Eye<'_> {
     pub(in crate::conformance) fn search_values(&self) -> Judgement {
         match (self.seen.search.repeated, &self.seen.search.trouble) {
             (Some((one, other, both)), _) => {
-                let seen = format!("{one} and {other} apart, {both} together");
+                let seen = format!("{one} and {other} alone, {both} together");
                 if both > one.max(other) {
                     Holds(seen)
                 } else if one == 0 || other == 0 {
                     CannotTell(seen)
                 } else {
                     Tolerated(format!(
-                        "{seen}: only one is heeded; try them separated by a comma"
+                        "{seen}: only one value has an effect; try to separate them by a comma"
                     ))
                 }
             }
@@ -54,21 +54,21 @@ impl Eye<'_> {
         };
         let misspelt = match nothing {
             (200, found) if found == Some(alone) => {
-                "; a filter that is none is ignored, so a misspelt one finds everybody"
+                "; an unknown filter is ignored, so a misspelt one finds every candidate"
             }
             (200, _) => "",
-            _ => "; a filter that is none is refused",
+            _ => "; an unknown filter is refused",
         };
         match licence {
             Some(found) if alone > found => {
                 Holds(format!("{found} of {alone} with rijbewijzen=B{misspelt}"))
             }
-            Some(_) if alone == 0 => CannotTell("no CV wants that region".to_owned()),
+            Some(_) if alone == 0 => CannotTell("no candidate wants that region".to_owned()),
             Some(_) => Tolerated(format!(
-                "all {alone} with rijbewijzen=B: VDAB may call it something else{misspelt}"
+                "all {alone} with rijbewijzen=B: VDAB may have another name for it{misspelt}"
             )),
             None => Tolerated(format!(
-                "rijbewijzen=B gives status {status}: VDAB may call it something else{misspelt}"
+                "rijbewijzen=B gives status {status}: VDAB may have another name for it{misspelt}"
             )),
         }
     }
@@ -87,7 +87,7 @@ impl Eye<'_> {
         };
         let found = names(&reference.found);
         if reference.missing.is_empty() {
-            let seen = format!("all {} are there", reference.found.len());
+            let seen = format!("all {} exist", reference.found.len());
             return if is_default(LISTS, &found) {
                 Holds(seen)
             } else {
@@ -100,7 +100,7 @@ impl Eye<'_> {
             .collect();
         differs(
             format!(
-                "not there: {}; leave out what VDAB does not have, or give its path as name=path",
+                "not found: {}; remove lists that VDAB does not have, or set their path as name=path",
                 missing.join(", ")
             ),
             setting(LISTS, Some(found).filter(|found| !found.is_empty())),
@@ -145,11 +145,11 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn diplomas(&self) -> Judgement {
         match (self.seen.reference.diplomas, &self.seen.reference.trouble) {
-            (Some(found @ 1..=10), _) => Holds(format!("{found} came")),
-            (Some(0), _) => CannotTell("the keyword found none".to_owned()),
-            (Some(found), _) => Tolerated(format!("{found} came")),
+            (Some(found @ 1..=10), _) => Holds(format!("{found} were returned")),
+            (Some(0), _) => CannotTell("the keyword found no diploma".to_owned()),
+            (Some(found), _) => Tolerated(format!("{found} were returned")),
             (None, Some(trouble)) => CannotTell(trouble.clone()),
-            (None, None) => CannotTell("the list is not there".to_owned()),
+            (None, None) => CannotTell("the list was not found".to_owned()),
         }
     }
 }

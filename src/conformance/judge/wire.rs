@@ -1,4 +1,4 @@
-//! The answers as such: key, quota, errors, clock.
+//! Responses in general: key, quota, errors, clock.
 
 use super::Judgement::{self, CannotTell, Differs, Holds, Tolerated};
 use super::{Eye, differs, setting};
@@ -7,7 +7,7 @@ use crate::vdab::Operation;
 impl Eye<'_> {
     pub(in crate::conformance) fn answers(&self) -> Judgement {
         match &self.seen.trouble {
-            Some(trouble) if trouble.key => Holds("it answers, and refuses the key".to_owned()),
+            Some(trouble) if trouble.key => Holds("it responds, and refuses the key".to_owned()),
             Some(trouble) => {
                 let set = trouble.variables.iter();
                 let set = set.map(|variable| (setting(variable, None), false));
@@ -31,9 +31,9 @@ impl Eye<'_> {
                 let set = set.map(|variable| (setting(variable, None), false));
                 Differs(trouble.what.clone(), set.collect())
             }
-            Some(_) => CannotTell("the API does not answer".to_owned()),
-            None if is_set => CannotTell("a token is configured, and was shown".to_owned()),
-            None => Holds("the key was taken".to_owned()),
+            Some(_) => CannotTell("the API does not respond".to_owned()),
+            None if is_set => CannotTell("a token is configured and was sent".to_owned()),
+            None => Holds("the key was accepted".to_owned()),
         }
     }
 
@@ -45,8 +45,8 @@ impl Eye<'_> {
             .min()
     }
 
-    /// Whether the first detail call found what the bulk call before it had left. Others may use the key at the same time,
-    /// the daemon for one.
+    /// Whether the first detail call continued from the quota that the bulk call before it had left. Others, such as the daemon, may
+    /// use the key at the same time.
     fn is_shared(&self) -> Option<bool> {
         let detail = self.seen.quota.get(&Operation::Detail)?;
         let (left, before) = (detail.first_remaining?, detail.left_before?);
@@ -58,7 +58,7 @@ impl Eye<'_> {
             .then_some(true)
     }
 
-    /// What to set the quota to: some of a shared one is left for the other endpoints.
+    /// The quota to set: a shared one leaves a part for the other endpoints.
     fn rate(&self) -> Option<(u64, bool)> {
         let limit = self.limit()?;
         let rate = match self.is_shared() {
@@ -73,7 +73,7 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn quota(&self) -> Judgement {
         let Some((limit, (rate, is_set))) = self.limit().zip(self.rate()) else {
-            return CannotTell("the answers do not tell it; ask VDAB".to_owned());
+            return CannotTell("the responses do not contain it; ask VDAB".to_owned());
         };
         let seen = format!("{limit} calls");
         if limit == 2_000 && is_set {
@@ -81,7 +81,7 @@ impl Eye<'_> {
         }
         if limit > 2_000 && is_set && u64::from(self.source.api.rate_per_minute.get()) < rate {
             return Tolerated(format!(
-                "{seen}: with CVSYNC_API_RATE_PER_MINUTE={rate} they could be used"
+                "{seen}; set CVSYNC_API_RATE_PER_MINUTE={rate} to use them all"
             ));
         }
         let rate = setting("CVSYNC_API_RATE_PER_MINUTE", rate.to_string());
@@ -90,10 +90,10 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn quota_apart(&self) -> Judgement {
         let Some((rate, is_set)) = self.rate() else {
-            return CannotTell("the answers do not tell it".to_owned());
+            return CannotTell("the responses do not contain it".to_owned());
         };
         match self.is_shared() {
-            None => CannotTell("somebody else may use the same key".to_owned()),
+            None => CannotTell("another client may use the same key".to_owned()),
             Some(false) => Holds("bulk calls did not count as detail calls".to_owned()),
             Some(true) => differs(
                 "bulk calls counted as detail calls",
@@ -105,9 +105,11 @@ impl Eye<'_> {
 
     pub(in crate::conformance) fn quota_headers(&self) -> Judgement {
         if self.limit().is_some() {
-            Holds("they do".to_owned())
+            Holds("they have".to_owned())
         } else {
-            Tolerated("there are none: CVSYNC_API_RATE_PER_MINUTE alone sets the pace".to_owned())
+            Tolerated(
+                "without these headers, only CVSYNC_API_RATE_PER_MINUTE limits the rate".to_owned(),
+            )
         }
     }
 
@@ -123,20 +125,20 @@ impl Eye<'_> {
                 let found = self.seen.dialect.names.of("moreInformation");
                 if !fields.contains(&found) {
                     return Tolerated(format!(
-                        "{}, none of them a message: the list alone tells what is gone",
+                        "{}, but no message: only the list shows which CVs are gone",
                         fields.join(", ")
                     ));
                 }
                 self.named("moreInformation", &fields)
             }
             (None, Some(status)) => Tolerated(format!(
-                "status {status} without JSON: that proves nothing, and the list alone tells what is gone"
+                "status {status} without JSON proves nothing: only the list shows which CVs are gone"
             )),
-            (None, None) => CannotTell("there was none".to_owned()),
+            (None, None) => CannotTell("no error was received".to_owned()),
         }
     }
 
-    /// As [`names`](Self::names), with the fields that were there.
+    /// Like [`names`](Self::names), with the fields of the response.
     fn named(&self, ours: &'static str, fields: &[&str]) -> Judgement {
         let seen = format!("has {}", fields.join(", "));
         match self.names(&[ours]) {
@@ -152,7 +154,7 @@ impl Eye<'_> {
                 ahead.abs(),
                 if ahead < 0 { "behind" } else { "ahead of" }
             )),
-            _ => Tolerated("not all have one: this machine's clock has to be right".to_owned()),
+            _ => Tolerated("some have no date: this machine's clock must be right".to_owned()),
         }
     }
 }

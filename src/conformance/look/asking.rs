@@ -1,4 +1,4 @@
-//! How calls have to be written to be answered: other words, other times, other numbers.
+//! Finds the form of calls that the source accepts: names, time formats, numbers.
 
 use chrono::{DateTime, TimeDelta};
 
@@ -7,7 +7,7 @@ use crate::conformance::seen::Trouble;
 use crate::model::{Dialect, Window, dialect};
 use crate::vdab::ApiError;
 
-/// What `van` and `tot` may be called.
+/// Possible names of `van` and `tot`.
 const ENDS: &[(&str, &str)] = &[
     ("van", "tot"),
     ("from", "until"),
@@ -20,7 +20,7 @@ const ENDS: &[(&str, &str)] = &[
     ("wijzigingsDatumVan", "wijzigingsDatumTot"),
 ];
 
-/// What `vanaf` may be called.
+/// Possible names of `vanaf`.
 pub(super) const OFFSETS: &[&str] = &[
     "vanaf",
     "offset",
@@ -32,7 +32,7 @@ pub(super) const OFFSETS: &[&str] = &[
     "paginaNummer",
 ];
 
-/// What `aantal` may be called.
+/// Possible names of `aantal`.
 pub(super) const SIZES: &[&str] = &[
     "aantal",
     "limit",
@@ -43,7 +43,6 @@ pub(super) const SIZES: &[&str] = &[
     "aantalPerPagina",
 ];
 
-/// How an instant may be written.
 const TIME_FORMATS: &[&str] = &[
     dialect::TIME_FORMAT,
     "%Y-%m-%dT%H:%M:%SZ",
@@ -54,7 +53,7 @@ const TIME_FORMATS: &[&str] = &[
 ];
 
 impl Looker<'_> {
-    /// Whether bulk calls are answered, in whatever dialect.
+    /// Whether bulk calls are accepted, in any dialect.
     pub(super) async fn begin(&mut self) -> Result<bool, ApiError> {
         let sight = self.bulk(self.last(1)?, Some(self.first), Some(10)).await?;
         self.tot = self.probe.client().time().now() - SETTLED;
@@ -63,17 +62,17 @@ impl Looker<'_> {
             200 if self.rows(&sight).is_some() => return Ok(true),
             200 => (
                 format!(
-                    "a good answer, but no list: {}",
+                    "a successful response, but without a list: {}",
                     sight.unproven.unwrap_or("it has several arrays")
                 ),
                 vec![api],
             ),
             204 => (
-                "status 204: without a body nothing proves that a window is empty".to_owned(),
+                "status 204: without a body, nothing proves that a window is empty".to_owned(),
                 Vec::new(),
             ),
             status @ (401 | 403) if sight.asks_for_token => (
-                format!("status {status}: a Bearer token is asked for"),
+                format!("status {status}: a Bearer token is required"),
                 vec![
                     "CVSYNC_OAUTH_TOKEN_URL",
                     "CVSYNC_OAUTH_CLIENT_ID",
@@ -82,13 +81,13 @@ impl Looker<'_> {
             ),
             status @ (401 | 403) => (
                 format!(
-                    "status {status} ({}): the key is wrong or has no subscription to the CV API; if it is right and has one, a token may be needed (the three CVSYNC_OAUTH_ variables)",
+                    "status {status} ({}): the key is wrong or has no subscription to the CV API; otherwise a token may be required (the three CVSYNC_OAUTH_ variables)",
                     said(&sight)
                 ),
                 vec!["CVSYNC_API_KEY"],
             ),
             404 => (
-                format!("status 404 ({}): the API is not there", said(&sight)),
+                format!("status 404 ({}): the API is not at this URL", said(&sight)),
                 vec![api],
             ),
             status @ 400..=499 => {
@@ -105,7 +104,7 @@ impl Looker<'_> {
         Ok(false)
     }
 
-    /// Asks otherwise, in one respect after the other, until there is an answer.
+    /// Varies one aspect of the call after the other until it is accepted.
     async fn vary(&mut self, status: u16, said: &str) -> Result<bool, ApiError> {
         let window = self.last(1)?;
         let asked = self.seen.dialect.clone();
@@ -135,12 +134,12 @@ impl Looker<'_> {
             return Ok(true);
         }
         self.seen.refused = Some(format!(
-            "status {status} ({said}), and so is what else was tried"
+            "status {status} ({said}), and so are all other forms that were tried"
         ));
         Ok(false)
     }
 
-    /// Finds what a parameter is called, where a wrong name is refused.
+    /// Finds the name of a parameter, where the source refuses wrong names.
     async fn name(
         &mut self,
         ours: &'static str,
@@ -162,7 +161,7 @@ impl Looker<'_> {
         Ok(false)
     }
 
-    /// Whether the ends of a window are heeded, under whatever name.
+    /// Whether the ends of a window have an effect, under any name.
     pub(super) async fn ends(&mut self) -> Result<(), ApiError> {
         let before = self.seen.dialect.clone();
         let mut tries = vec![before.clone()];
@@ -180,7 +179,7 @@ impl Looker<'_> {
                     self.seen.heeds_window = Some(true);
                     return Ok(());
                 }
-                // Refused for its age, perhaps: that is heed enough.
+                // Perhaps refused for its age, so the ends have an effect.
                 None if at == 0 => {
                     self.seen.unproven = sight.unproven;
                     return Ok(());

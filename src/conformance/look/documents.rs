@@ -1,4 +1,4 @@
-//! Documents, and what is answered for CVs that are not there.
+//! Documents, and the responses for CVs that do not exist.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::conformance::seen::{Kind, Leading, Told};
 use crate::vdab::probe::{Outline, Sight};
 use crate::vdab::{ApiError, Operation};
 
-/// So many CVs of each status are asked for, and so many where lists have none.
+/// Detail calls for each status, and in total if lists have no status.
 const DETAILS: usize = 2;
 const DETAILS_WITHOUT_STATUS: usize = 8;
 
-/// A document with no more fields tells who it is and what became of it, and nothing else.
+/// A document with at most this many fields has only an id and a status.
 const BARE: usize = 4;
 
 impl Looker<'_> {
@@ -117,7 +117,7 @@ impl Looker<'_> {
                     Kind::Other(format!("status {status} ({})", said(sight)))
                 }
             }
-            (status, _) => Kind::Other(format!("status {status}, no JSON of the API's")),
+            (status, _) => Kind::Other(format!("status {status} without the API's JSON")),
         }
     }
 }

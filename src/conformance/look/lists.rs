@@ -1,4 +1,4 @@
-//! Windows and pages: how wide, how large, in which order, and whether they hold all that they should.
+//! Windows and pages: their width, size and order, and whether they are complete.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ const WIDTHS: &[i64] = &[48, 24, 12, 6, 1];
 const PAGES: &[u64] = &[1_000, 500, 200, 100, 50, 20, 10];
 
 impl Looker<'_> {
-    /// The widest window that is answered, moved back to where there are CVs in it.
+    /// The widest window that is accepted, moved back to a time with CVs.
     pub(super) async fn width(&mut self) -> Result<bool, ApiError> {
         let configured = TimeDelta::from_std(self.source.sync.window).unwrap_or(TimeDelta::days(5));
         let narrower = WIDTHS.iter().map(|hours| TimeDelta::hours(*hours));
@@ -54,7 +54,7 @@ impl Looker<'_> {
         self.seen.width.unwrap_or(TimeDelta::hours(1))
     }
 
-    /// Whether `aantal` is heeded, under whatever name.
+    /// Whether `aantal` has an effect, under any name.
     pub(super) async fn size(&mut self) -> Result<(), ApiError> {
         let rows = async |looker: &mut Self| {
             let sight = looker.page(looker.widest(), 2).await?;
@@ -81,7 +81,7 @@ impl Looker<'_> {
         Ok(())
     }
 
-    /// A page that is as large as it may be.
+    /// A page of the largest accepted size.
     pub(super) async fn sample(&mut self) -> Result<Vec<Row>, ApiError> {
         let configured = u64::from(self.source.sync.page_size);
         let smaller = PAGES.iter().copied().filter(|size| *size < configured);
@@ -113,7 +113,7 @@ impl Looker<'_> {
         Ok(Vec::new())
     }
 
-    /// What `vanaf` counts, under whatever name.
+    /// How `vanaf` counts, under any name.
     pub(super) async fn paging(&mut self, ids: &[Option<usize>]) -> Result<(), ApiError> {
         if ids.len() < 6 || self.seen.heeds_size != Some(true) {
             return Ok(());
@@ -180,7 +180,7 @@ impl Looker<'_> {
         Ok(())
     }
 
-    /// Whether a window holds what its halves hold, and in which order.
+    /// Whether a window contains what its halves contain, and in which order.
     pub(super) async fn halves(&mut self) -> Result<(), ApiError> {
         let widest = self.widest();
         let narrower = WIDTHS.iter().map(|hours| TimeDelta::hours(*hours));
@@ -197,10 +197,10 @@ impl Looker<'_> {
             ) else {
                 return Ok(());
             };
-            // Both halves may hold what changed in the middle; and some leave a window while it is counted.
+            // Both halves may contain a change in the middle, and CVs leave a window while it is counted.
             let slack = 2 + whole.0 / 100;
             if older.0 + newer.0 <= whole.0 + slack {
-                // Of one that was cut short, what is there comes from one end alone.
+                // A cut window shows only one of its ends.
                 self.seen.order = order(&whole.1, &older.1, &newer.1);
                 self.seen.width = Some(width);
                 return Ok(());
@@ -210,7 +210,7 @@ impl Looker<'_> {
         Ok(())
     }
 
-    /// How many CVs a window holds, and the ids of its first page; `None` where that cannot be told.
+    /// The number of CVs in a window, and the ids of its first page; `None` if unknown.
     async fn counted(
         &mut self,
         window: Window,
@@ -229,7 +229,7 @@ impl Looker<'_> {
         Ok(count.map(|count| (count, ids)))
     }
 
-    /// What is answered beyond the limits, and without a size.
+    /// The responses beyond the limits, and without a size.
     pub(super) async fn limits(&mut self) -> Result<(), ApiError> {
         self.seen.six_days = Some(self.page(TimeDelta::days(6), 1).await?.status);
         let window = window(self.tot - self.widest(), self.tot)?;
@@ -256,7 +256,7 @@ fn order(
     newer: &[Option<usize>],
 ) -> Option<Order> {
     let (older, newer): (HashSet<_>, HashSet<_>) = (older.iter().collect(), newer.iter().collect());
-    // In the first half as well, where a CV is listed for each of its changes: that tells nothing.
+    // An id in both halves shows no order: some sources list a CV for each of its changes.
     let is_newer: Vec<_> = whole
         .iter()
         .filter(|id| older.contains(id) != newer.contains(id))

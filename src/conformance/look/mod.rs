@@ -1,6 +1,6 @@
-//! Makes the calls, some dozens at most, each a GET: every answer may tell how to ask the next one.
+//! Makes the calls, a few dozen GETs: each response can shape the next call.
 //!
-//! A subject has a file, as in `judge`: how calls have to be written, lists and what is in them, documents, search.
+//! As in `judge`, each subject has a file: the form of calls, lists and their rows, documents, search.
 
 mod asking;
 mod documents;
@@ -20,7 +20,7 @@ use crate::pauses::Pauses;
 use crate::vdab::probe::{Outline, Probe, Sight};
 use crate::vdab::{ApiError, Operation};
 
-/// What `moreInformation` may be called.
+/// Possible names of `moreInformation`.
 const MESSAGES: &[&str] = &[
     "message",
     "error",
@@ -31,22 +31,21 @@ const MESSAGES: &[&str] = &[
     "title",
 ];
 
-/// How often a call is made that is answered by something that passes.
+/// Attempts of a call that fails for a temporary reason.
 const ATTEMPTS: u32 = 4;
 
-/// Windows end so long ago, so that what is counted twice is the same.
+/// Age of the end of windows, so that two counts of a window agree.
 const SETTLED: TimeDelta = TimeDelta::minutes(10);
 
 type Row = BTreeMap<String, Outline>;
 
-/// Looks at a source.
 pub(super) struct Looker<'a> {
     probe: Probe,
     source: &'a Source,
     seen: Seen,
-    /// The end of the windows that are asked for.
+    /// The end of the requested windows.
     tot: DateTime<Utc>,
-    /// The first number of `vanaf` that is answered.
+    /// The lowest value of `vanaf` that the source accepts.
     first: u64,
 }
 
@@ -64,7 +63,6 @@ impl<'a> Looker<'a> {
         }
     }
 
-    /// Everything that can be seen.
     pub(super) async fn look(mut self) -> Seen {
         if let Err(error) = self.kandidaten().await {
             let trouble = self.trouble(&error);
@@ -139,7 +137,7 @@ impl<'a> Looker<'a> {
         .await
     }
 
-    /// What a call is answered that is made until what passes has passed.
+    /// Calls VDAB, retrying temporary failures.
     async fn answer(
         &mut self,
         operation: Operation,
@@ -152,7 +150,7 @@ impl<'a> Looker<'a> {
             if let Ok(sight) = &answer {
                 self.note(operation, sight);
             }
-            // What passes by tells nothing of the API, and must not be taken for a refusal.
+            // A temporary failure must not count as a refusal.
             match answer.and_then(lasting) {
                 Err(error) if attempts < ATTEMPTS && passes(&error) => {}
                 answer => return answer,
@@ -162,7 +160,7 @@ impl<'a> Looker<'a> {
         }
     }
 
-    /// A page; `vanaf` and `aantal` are left out where they are `None`.
+    /// A page; without `vanaf` and `aantal` where they are `None`.
     async fn bulk(
         &mut self,
         window: Window,
@@ -179,7 +177,7 @@ impl<'a> Looker<'a> {
             .await
     }
 
-    /// What any answer tells.
+    /// Notes the facts that every response shows.
     fn note(&mut self, operation: Operation, sight: &Sight) {
         let seen = &mut self.seen;
         let left_before = std::mem::replace(&mut seen.left, sight.remaining);
@@ -213,13 +211,13 @@ impl<'a> Looker<'a> {
         }
     }
 
-    /// The last so many hours.
+    /// A window of the last `hours`.
     fn last(&self, hours: i64) -> Result<Window, ApiError> {
         window(self.tot - TimeDelta::hours(hours), self.tot)
     }
 }
 
-/// An answer, unless it is one that may be another the next time.
+/// The response, or an error if a repeated call may get another one.
 fn lasting(sight: Sight) -> Result<Sight, ApiError> {
     match sight.status {
         429 => Err(ApiError::OverQuota { wait: None }),
@@ -240,7 +238,7 @@ fn window(van: DateTime<Utc>, tot: DateTime<Utc>) -> Result<Window, ApiError> {
     ))
 }
 
-/// The total and its name: the larger one where there are two, as the client has it.
+/// The total and its name; the larger one if there are two, as in the client.
 fn total(sight: &Sight) -> Option<(String, u64)> {
     let fields = sight.body.fields()?;
     ["aantal", "totaalAantalResultaten"]
@@ -263,7 +261,7 @@ fn is_text(shape: Option<&Outline>) -> bool {
     matches!(shape, Some(Outline::Text | Outline::Word(_)))
 }
 
-/// What an error says.
+/// The message of an error.
 fn said(sight: &Sight) -> String {
     match &*sight.message {
         "" => "no reason given".to_owned(),

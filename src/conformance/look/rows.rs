@@ -1,4 +1,4 @@
-//! What is in a list: where its rows are, and which of their fields are id and status.
+//! The rows of a list, and which of their fields are the id and the status.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use super::{Looker, Row, word};
 use crate::model::{Standing, StatusWords};
 use crate::vdab::probe::{Outline, Sight};
 
-/// No source has more status words; what has is none.
+/// A field with more words is not a status.
 const MOST_WORDS: usize = 8;
 
 impl Looker<'_> {
-    /// The rows of a good list, under whatever name.
+    /// The rows of a list, under any name.
     pub(super) fn rows(&mut self, sight: &Sight) -> Option<Vec<Row>> {
         let fields = sight.body.fields().filter(|_| sight.status == 200)?;
         let names = &mut self.seen.dialect.names;
@@ -56,7 +56,7 @@ impl Looker<'_> {
     }
 }
 
-/// What `ours`, which is `cvId` or `status` and is taken to be called `usual`, is called in these rows.
+/// The name of `ours`, which is `cvId` or `status`, in these rows; `usual` is the expected name.
 fn field(ours: &str, usual: &str, rows: &[Row], statuses: &StatusWords) -> Option<String> {
     let is_status = ours == "status";
     let is = |shape: &Outline| match shape {
