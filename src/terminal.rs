@@ -1,4 +1,4 @@
-//! How far a run is: a bar with rate and time to go on a terminal, a log line now and then off one.
+//! The progress of a run: a bar with rate and time left on a terminal, and otherwise a log line every ten seconds.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::telemetry::Screen;
 const ON_A_TERMINAL: Duration = Duration::from_millis(100);
 const IN_A_LOG: Duration = Duration::from_secs(10);
 
-/// Does `work`, and shows `progress` meanwhile.
+/// Shows `progress` until `work` is finished.
 pub(crate) async fn shown<T>(
     screen: &Screen,
     progress: &Progress,
@@ -30,7 +30,7 @@ pub(crate) async fn shown<T>(
     }
 }
 
-/// Draws a bar for as long as a run is under way, again and again.
+/// Draws a bar during each run. Never returns.
 pub(crate) async fn draw(screen: &Screen, progress: &Progress) {
     let mut bar: Option<Bar> = None;
     loop {
@@ -42,7 +42,7 @@ pub(crate) async fn draw(screen: &Screen, progress: &Progress) {
     }
 }
 
-/// Takes itself off the screen when it is dropped.
+/// Clears itself from the screen when it is dropped.
 struct Bar(ProgressBar);
 
 impl Bar {
@@ -83,16 +83,16 @@ async fn log(progress: &Progress) {
     }
 }
 
-/// How fast it goes, and for how long still.
+/// The rate and the time left.
 pub(crate) fn rate(now: &Snapshot) -> String {
     if now.expected == 0 {
         return "listing".to_owned();
     }
     let eta = now.eta_seconds.map_or_else(String::new, |seconds| {
         format!(
-            ", {} to go",
+            ", {} left",
             humantime::format_duration(Duration::from_secs(seconds))
         )
     });
-    format!("{:.0} a second{eta}", now.per_second)
+    format!("{:.0} per second{eta}", now.per_second)
 }

@@ -1,4 +1,4 @@
-//! The daemon beside a command, on the same machine: what it answers over HTTP.
+//! HTTP requests to the daemon on the same machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -8,14 +8,16 @@ use anyhow::{Context, bail};
 use crate::config::{Env, Http, Proxies};
 use crate::outbound;
 
-/// Its answer to this path, if it is a good one.
+/// Its response to this path, if its status is 2xx.
 pub(super) async fn ask(
     env: &Env,
     path: &str,
     limit: Duration,
 ) -> anyhow::Result<reqwest::Response> {
     let Some(addr) = Http::load(env)?.addr else {
-        bail!("CVSYNC_HTTP_ADDR is off, so there is nothing to ask");
+        bail!(
+            "CVSYNC_HTTP_ADDR is off, so the daemon cannot be asked; set it to the address of the daemon"
+        );
     };
     let addr = reachable(addr);
     // No proxy stands between a daemon and the commands beside it.
@@ -26,14 +28,19 @@ pub(super) async fn ask(
         .get(format!("http://{addr}{path}"))
         .send()
         .await
-        .with_context(|| format!("no answer from {addr}"))?;
+        .with_context(|| {
+            format!("no response from {addr} (CVSYNC_HTTP_ADDR); does the daemon run?")
+        })?;
     if !answer.status().is_success() {
-        bail!("{addr} answers {}", answer.status());
+        bail!(
+            "{addr} (CVSYNC_HTTP_ADDR) responds with status {}",
+            answer.status()
+        );
     }
     Ok(answer)
 }
 
-/// A daemon that listens on all addresses is asked on loopback.
+/// Loopback where the daemon listens on all addresses.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

@@ -14,19 +14,19 @@ use crate::sync::InFuture;
 use crate::telemetry::{self, Metrics};
 use crate::vdab::{ApiError, Client};
 
-/// A check does not wait for what is away.
+/// A check does not retry.
 const PATIENCE: Duration = Duration::ZERO;
 
-/// The schema of an empty database is made within this time, and undone.
+/// Time limit for creating the schema in an empty database and rolling it back.
 const MIGRATION: Duration = Duration::from_mins(1);
 
-/// Clocks further apart are worth a look, although nothing rests on them.
+/// Clocks further apart are reported, although no result depends on them.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(5);
 
-/// Is everything in place? Configuration, database, API key, clock: a line each
+/// Check configuration, database, API key and clock
 ///
-/// Makes one harmless call to VDAB: a list of what changed in the last minute. Changes nothing. Each line that fails says
-/// what to do.
+/// Prints one line per check; a line that fails says what to do. Makes one harmless call to VDAB, which lists the changes of the
+/// last minute, and changes nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     }
 }
 
-/// Whether the collectors of traces and metrics take what is pushed, where any is.
+/// Whether the configured collectors accept traces and metrics.
 async fn collectors(otel: &Otel) -> Vec<Line> {
     let mut lines = Vec::new();
     for (check, target) in [("traces", &otel.traces), ("metrics", &otel.metrics)] {
@@ -81,7 +81,7 @@ async fn collectors(otel: &Otel) -> Vec<Line> {
             continue;
         };
         let asked = telemetry::probe(target, &otel.proxies, target.timeout).await;
-        let taken = format!("the collector of {} takes them", target.variable);
+        let taken = format!("the collector in {} accepts them", target.variable);
         lines.push(Line::new(check, asked.map(|()| taken)));
     }
     lines
@@ -129,18 +129,20 @@ async fn source(config: &Config) -> Vec<Line> {
         None => return Vec::new(),
     };
     let answers = match &key {
-        Ok(_) => Ok(format!("{} answers and takes the key", config.api.base_url)),
+        Ok(_) => Ok(format!("{} accepts the key", config.api.base_url)),
         Err(error @ ApiError::Token(_)) => Err(error.to_string()),
         Err(error) => Err(format!(
-            "{error}; the address is {} (CVSYNC_API_BASE_URL)",
+            "{error}; CVSYNC_API_BASE_URL is {}",
             config.api.base_url
         )),
     };
     let ahead = client.time().local_clock_ahead();
     let clock = match ahead {
-        None => Err("VDAB's time is not known: no answer, or none with a Date header".to_owned()),
+        None => {
+            Err("VDAB's time is unknown, because no response with a Date header arrived".to_owned())
+        }
         Some(ahead) if ahead.abs() > CLOCKS_APART => Ok(format!(
-            "this machine is {} s {} VDAB; windows are cut in VDAB's time, so nothing is lost, but have a look at NTP",
+            "this machine's clock is {} s {} VDAB's; no change is lost, because windows follow VDAB's time, but check NTP",
             ahead.abs().num_seconds(),
             if ahead > TimeDelta::zero() {
                 "ahead of"
@@ -148,7 +150,7 @@ async fn source(config: &Config) -> Vec<Line> {
                 "behind"
             }
         )),
-        Some(_) => Ok("agrees with VDAB's".to_owned()),
+        Some(_) => Ok("matches VDAB's within 5 s".to_owned()),
     };
     let mut lines = vec![Line::new("api", answers), Line::new("clock", clock)];
     if let Err(future) = start(config, &client).await {
@@ -157,7 +159,7 @@ async fn source(config: &Config) -> Vec<Line> {
     lines
 }
 
-/// Whether the first sync begins in the past, by the clocks of VDAB and of the database as far as they can be read.
+/// Whether the first sync begins in the past, by the clocks of VDAB and of the database if they can be read.
 async fn start(config: &Config, client: &Client) -> Result<(), InFuture> {
     let reading = async {
         let store = Store::new(&config.database)?;

@@ -15,38 +15,37 @@ use crate::store::mirror_client::{self, LONGEST_NAME, MirrorClient, key_hash};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Make a key for a client of the mirror; it is shown once, and only its hash is kept
+    /// Create a key for a client of the mirror; it is shown once, and only its hash is stored
     ///
-    /// The client sends it as `X-IBM-Client-Id`, as it would send VDAB's. A name is used once: to renew a key, add a client
-    /// of another name, and revoke this one when its key is no longer used.
+    /// The client sends it in the header `X-IBM-Client-Id`, as it would send VDAB's key. A name can be used once. To renew a key,
+    /// add a client with another name, and revoke the old one when its key is no longer used.
     Add {
-        /// Whose key it is
+        /// Name of the client
         name: String,
         #[command(flatten)]
         output: Output,
     },
-    /// Whose keys there are and were, and when each was last used
+    /// List all clients, revoked ones included, and when each key was last used
     List {
         #[command(flatten)]
         output: Output,
     },
-    /// Let this client's key open nothing any more, within seconds and for good
+    /// Revoke a client's key: it stops working within seconds, and its name cannot be used again
     Revoke {
-        /// As `list` shows it
+        /// Name of the client, as `list` shows it
         name: String,
         #[command(flatten)]
         output: Output,
     },
 }
 
-/// A client that was just let in.
 #[derive(Serialize)]
 struct Added<'a> {
     name: &'a str,
     key: String,
 }
 
-/// A client that was shut out.
+/// The name of the revoked client.
 #[derive(Serialize)]
 struct Revoked<'a> {
     revoked: &'a str,
@@ -63,7 +62,7 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
                 || length > LONGEST_NAME
             {
                 let text = format!(
-                    "a client's name has 1 to {LONGEST_NAME} characters, no control character and no space at its ends"
+                    "NAME must have 1 to {LONGEST_NAME} characters, without control characters and without spaces at its ends, got {name:?}"
                 );
                 return Err(Usage(text).into());
             }
@@ -71,7 +70,9 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let hash = key_hash(key.as_bytes());
             let add = async |tx: &mut PgConnection| mirror_client::add(tx, &name, &hash).await;
             if !store.write("adding a client", add).await? {
-                let text = format!("there is or was a client `{name}`: choose another name");
+                let text = format!(
+                    "the name {name:?} is or was in use; choose another name for the client"
+                );
                 return Err(Usage(text).into());
             }
             output.print(&Added { name: &name, key }, |added| added.key.clone());
@@ -84,21 +85,26 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         Command::Revoke { name, output } => {
             let revoke = async |tx: &mut PgConnection| mirror_client::revoke(tx, &name).await;
             if !store.write("revoking a client", revoke).await? {
-                return Err(Usage(format!("there is no client `{name}`; nothing was done")).into());
+                let text = format!(
+                    "no client has the name {name:?}; see `cvsync clients list` (nothing was changed)"
+                );
+                return Err(Usage(text).into());
             }
-            output.print(
-                &Revoked { revoked: &name },
-                |_| "revoked: within seconds its key opens nothing any more",
-            );
+            output.print(&Revoked { revoked: &name }, |it| {
+                format!(
+                    "Revoked {:?}. Its key stops working within seconds.",
+                    it.revoked
+                )
+            });
         }
     }
     Ok(())
 }
 
-/// 256 random bits in hexadecimal digits.
+/// 256 random bits in hexadecimal.
 fn new_key() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
-    rand::fill(&mut bytes).context("the operating system gives no random bytes")?;
+    rand::fill(&mut bytes).context("the operating system provides no random bytes")?;
     Ok(hex(&bytes))
 }
 
@@ -112,5 +118,5 @@ fn text(clients: &[MirrorClient]) -> String {
             or_dash(client.revoked_at),
         ]
     });
-    table(&["name", "since", "last used", "revoked"], rows)
+    table(&["name", "created", "last used", "revoked"], rows)
 }

@@ -7,12 +7,12 @@ use clap_complete::Shell;
 
 use super::Cli;
 
-/// Print completions for a shell
+/// Print a completion script for a shell
 ///
 /// For example: cvsync completions bash > /etc/bash_completion.d/cvsync
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The shell
+    /// Shell to complete in
     shell: Shell,
 }
 

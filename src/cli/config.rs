@@ -5,9 +5,9 @@ use crate::config::{Config, Env, Shown, shown};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Each variable's effective value, where it comes from and what it means; secrets are masked
+    /// Show the effective value, origin and meaning of each variable, with secrets masked
     ///
-    /// Exits with 2 if the configuration is not valid, and says why on stderr.
+    /// Exits with 2 if the configuration is invalid, with the reason on stderr.
     Show {
         #[command(flatten)]
         output: Output,

@@ -6,14 +6,14 @@ use crate::config::{Env, Otel, Source};
 use crate::conformance::{self, Finding, Report, Setting, Verdict};
 use crate::telemetry::{self, Screen};
 
-/// Does VDAB's API do what cvsync takes for granted? Some dozens of harmless calls, a line for each assumption
+/// Test cvsync's assumptions about VDAB's API with a few dozen harmless calls
 ///
-/// VDAB has no test environment, so this is the first command to run with a new key. Each assumption holds, or differs (and
-/// which variable to set to what), or cannot be told from a handful of calls (and why). It asks for lists and for a few
-/// CVs, prints none of their data, changes nothing and needs no database.
+/// Run this first with a new key: VDAB has no test environment. For each assumption it reports that it holds; that it differs,
+/// with the variable to set; or that a few calls cannot tell, with the reason. It fetches lists and a few CVs, prints none of
+/// their data, changes nothing and needs no database.
 ///
-/// Exit code: 0 if nothing is left to be set; 1 if something is, if something differs that no variable can help, or if no CV
-/// was listed, so that too little could be told.
+/// Exits with 0 if you need to change nothing. Exits with 1 if a variable must be set, if no variable can fix a difference, or if
+/// VDAB listed no CV, because too little can be tested then.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -41,7 +41,7 @@ fn text(report: &Report) -> String {
             .count()
     };
     lines.push(format!(
-        "\n{} hold, {} differ and are tolerated or configured, {} differ, {} cannot be told; {} calls",
+        "\n{} hold, {} differ but are tolerated or configured, {} differ, {} cannot be told ({} calls)",
         count(Verdict::Holds),
         count(Verdict::Tolerated) + count(Verdict::Configured),
         count(Verdict::Differs),
@@ -49,7 +49,7 @@ fn text(report: &Report) -> String {
         report.calls,
     ));
     if !report.set.is_empty() {
-        lines.push("\nSet these, and run this again:".to_owned());
+        lines.push("\nSet these variables, then run this command again:".to_owned());
         lines.extend(
             report
                 .set
@@ -85,8 +85,8 @@ fn line(finding: &Finding) -> String {
 
 fn assignment(setting: &Setting) -> String {
     match setting.value.as_deref() {
-        Some("") => format!("{} to nothing", setting.variable),
+        Some("") => format!("{}= (empty)", setting.variable),
         Some(value) => format!("{}={value}", setting.variable),
-        None => format!("{} as VDAB tells you", setting.variable),
+        None => format!("{} (ask VDAB for the value)", setting.variable),
     }
 }

@@ -2,41 +2,58 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::output::{Output, say};
+use super::output::Output;
 use super::resync::ids;
 use super::tool::{HOLDS, Tool, database, text, whole};
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
 use crate::model::window::instant;
+use crate::model::words::count;
 use crate::store::held_delete::{self, HeldDelete, NotDecided, Which};
-use crate::sync::Request;
+use crate::sync::{Request, Summary};
 
-/// How long a decision may take: a million deletes may be held.
+/// Time limit of a decision: a million deletes may be held.
 const DECIDED_WITHIN: Duration = Duration::from_mins(10);
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// What the delete brake holds back
+    /// List the held deletes and why each is held
     List {
         #[command(flatten)]
         output: Output,
     },
-    /// Ask VDAB for these again, and delete those that are gone
+    /// Ask VDAB for these CVs again, and delete those that are gone
     Approve(Chosen),
-    /// Keep these: the next listing, or `reconcile`, decides anew
+    /// Keep these CVs; the next listing or `cvsync reconcile` decides again
     Discard(Chosen),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Chosen {
-    /// Ids as `list` shows them, or --all
+    /// Ids of CVs as `list` shows them, or --all
     #[arg(required_unless_present = "all")]
     ids: Vec<String>,
-    /// All that are held back
+    /// All held deletes
     #[arg(long, conflicts_with = "ids")]
     all: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// The run that followed an approval.
+#[derive(Serialize)]
+struct Approved {
+    approved: u64,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+#[derive(Serialize)]
+struct Discarded {
+    discarded: u64,
 }
 
 pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
@@ -47,25 +64,32 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let held = store.read("listing held deletes", list).await?;
             output.print(&held, |held| show(held));
         }
-        Command::Approve(which) => {
-            let which = which.read()?;
+        Command::Approve(chosen) => {
+            let which = chosen.read()?;
             let tool = Tool::prepare(env, false).await?;
             let approve = async |tx: &mut PgConnection| held_delete::approve(tx, which).await;
             let store = tool.pipeline.store.within(DECIDED_WITHIN);
             let approved = store.write_or_undo("approving deletes", approve).await;
-            approved.map_err(usage)?;
+            let approved = approved.map_err(usage)?;
             let summary = tool.carry_out(Request::Approved).await?;
-            say(&text(&summary, HOLDS));
-            whole(&summary)?;
+            let approved = Approved { approved, summary };
+            chosen
+                .output
+                .print(&approved, |it| text(&it.summary, HOLDS));
+            whole(&approved.summary)?;
         }
-        Command::Discard(which) => {
-            let which = which.read()?;
+        Command::Discard(chosen) => {
+            let which = chosen.read()?;
             let store = database(env)?;
             let discard = async |tx: &mut PgConnection| held_delete::discard(tx, which).await;
             let store = store.within(DECIDED_WITHIN);
             let discarded = store.write_or_undo("discarding deletes", discard).await;
-            let discarded = discarded.map_err(usage)?;
-            say(&format!("{discarded} deletes discarded"));
+            let discarded = Discarded {
+                discarded: discarded.map_err(usage)?,
+            };
+            chosen.output.print(&discarded, |it| {
+                format!("Discarded {}.", count(it.discarded, "held delete"))
+            });
         }
     }
     Ok(())
@@ -84,7 +108,7 @@ impl Chosen {
 fn usage(error: NotDecided) -> anyhow::Error {
     match error {
         NotDecided::Store(error) => error.into(),
-        error => Usage(format!("{error}; nothing was done")).into(),
+        error => Usage(format!("{error}; nothing was changed")).into(),
     }
 }
 
@@ -95,7 +119,7 @@ fn show(held: &[HeldDelete]) -> String {
             instant(held.as_of),
             instant(held.held_at),
             match held.next_attempt_at {
-                Some(at) => format!("no proof; asked again {}", instant(at)),
+                Some(at) => format!("no proof; next attempt {}", instant(at)),
                 None => "more than usual".to_owned(),
             },
         ]

@@ -9,23 +9,23 @@ use crate::demo::{self, Options};
 use crate::shutdown::cancel_on_signal_within;
 use crate::telemetry::{self, Screen};
 
-/// The main job, visibly, with nothing configured: a private PostgreSQL, simulated CVs that keep changing, the daemon
+/// Try cvsync with nothing configured: a private PostgreSQL, a simulated VDAB whose CVs keep changing, and the daemon
 ///
-/// Shows how CVs arrive and changes follow, and where to look. Kill it with `kill -9` at any time and start it again: it
-/// goes on where it was. Ctrl-C stops all of it and removes what it made, unless --keep is given. Where
-/// CVSYNC_DATABASE_URL is set, that database is used instead of a private one.
+/// Shows CVs arriving, then their changes, and where you can look at them. Kill it with `kill -9` at any time and start it again:
+/// it continues where it was. Ctrl-C stops everything and removes the folder, unless you give --keep. If CVSYNC_DATABASE_URL is
+/// set, the demo uses that database instead of a private one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How many CVs there are at first
+    /// Number of CVs at the start
     #[arg(long, default_value_t = 10_000)]
     candidates: u32,
-    /// How many CVs change, come or go each second
+    /// CVs that are added, changed or removed per second
     #[arg(long, default_value_t = 5.0, value_parser = rate)]
     changes_per_second: f64,
-    /// Where the private PostgreSQL lives
+    /// Folder of the private PostgreSQL
     #[arg(long, default_value = ".demo")]
     folder: PathBuf,
-    /// Leave the folder there at the end, for the next time
+    /// Keep the folder at the end, and continue from it the next time
     #[arg(long)]
     keep: bool,
 }

@@ -8,14 +8,15 @@ use super::tool::database;
 use crate::config::Env;
 use crate::model::CvId;
 use crate::model::window::instant;
+use crate::model::words::count;
 use crate::store::explain::{Explanation, explain};
 use crate::store::held_delete::HeldDelete;
 use crate::store::parked_cv::{self, ParkedCv};
 
-/// Why a CV is, is not, or no longer is here: ids and times only
+/// Explain why a CV is in the database or not, with ids and times only
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The CV's id
+    /// Id of the CV
     id: String,
     #[command(flatten)]
     output: Output,
@@ -33,7 +34,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// VDAB may have listed it all the same: then it is parked under this text.
+/// VDAB may have listed a malformed id; then it is parked under this text.
 async fn malformed(args: &Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let key = parked_cv::key(&args.id);
@@ -49,7 +50,7 @@ async fn malformed(args: &Args, env: &Env) -> anyhow::Result<()> {
     args.output.print(&explanation, |it| {
         let set_aside = it.parked.iter().map(set_aside).collect::<String>();
         format!(
-            "VDAB listed {}, which is not the ID of a CV\n{set_aside}",
+            "VDAB listed {}, which is not the id of a CV\n{set_aside}",
             it.parked.as_ref().map_or("", |it| &it.cv_id)
         )
     });
@@ -58,10 +59,10 @@ async fn malformed(args: &Args, env: &Env) -> anyhow::Result<()> {
 
 fn set_aside(parked: &ParkedCv) -> String {
     format!(
-        "it is parked as {} since {}, after {} attempts; cvsync retries it on {}",
+        "Parked as {} since {}, after {}. Next attempt: {}",
         parked.error_class,
         instant(parked.first_failed_at),
-        parked.attempts,
+        count(parked.attempts, "attempt"),
         instant(parked.next_attempt_at)
     )
 }
@@ -69,55 +70,57 @@ fn set_aside(parked: &ParkedCv) -> String {
 fn held(held: &HeldDelete) -> String {
     let why = match (held.approved_at, held.next_attempt_at) {
         (Some(at), _) => format!(
-            "a person approved it on {}, and cvsync deletes the CV once VDAB confirms that it is gone",
+            "Approved on {}; cvsync deletes the CV once VDAB confirms that it is gone.",
             instant(at)
         ),
         (None, Some(at)) => format!(
-            "VDAB gave no proof, so cvsync asks again on {}",
+            "VDAB gave no proof, so cvsync asks again on {}.",
             instant(at)
         ),
         (None, None) => format!(
-            "more CVs than usual were to go; decide with `cvsync deletes approve {id}` or `cvsync deletes discard {id}`",
+            "More CVs than usual would be deleted. Decide with `cvsync deletes approve {id}` or `cvsync deletes discard {id}`.",
             id = held.cv_id
         ),
     };
     format!(
-        "its delete is held since {}: VDAB said on {} that it is gone; {why}",
+        "Delete held since {}: according to VDAB it was gone on {}. {why}",
         instant(held.held_at),
         instant(held.as_of)
     )
 }
 
-/// Whether it is here.
+/// Whether the CV is in the database, and since when.
 fn state(id: CvId, it: &Explanation) -> String {
     match (&it.stored, &it.seen) {
         (Some(stored), Some(seen)) => format!(
-            "{id} is here since {}, as it was at VDAB on {}; its content last changed here on {}",
+            "{id} is in the database since {}. It is up to date with VDAB as of {}; its content last changed on {}.",
             instant(stored.first_seen_at),
             instant(seen.as_of),
             instant(stored.changed_at)
         ),
         (Some(stored), None) => format!(
-            "{id} is here since {}, and cvsync does not know since when VDAB has it so; the next `cvsync reconcile` fetches it",
+            "{id} is in the database since {}, but the time of VDAB's response is unknown. The next `cvsync reconcile` fetches it.",
             instant(stored.first_seen_at)
         ),
         (None, Some(seen)) if seen.gone => {
             format!(
-                "{id} is not here: VDAB had no such CV on {}",
+                "{id} is not in the database: VDAB did not have it on {}.",
                 instant(seen.as_of)
             )
         }
         (None, Some(seen)) => format!(
-            "{id} is not here, although VDAB had it on {}: somebody deleted the row; the next `cvsync reconcile` fetches it",
+            "{id} is not in the database, although VDAB had it on {}: its row was deleted by hand. The next `cvsync reconcile` fetches it.",
             instant(seen.as_of)
         ),
         (None, None) if !it.changes.is_empty() => {
-            format!("{id} is not here any more, and its tombstone is forgotten")
+            format!("{id} is no longer in the database. Its tombstone has expired.")
         }
-        (None, None) if it.parked.is_some() => format!("{id} is not here, and never was"),
-        (None, None) => format!(
-            "{id} is not here, and nothing is known of it: no window that is settled listed it, or its tombstone is forgotten"
-        ),
+        (None, None) if it.parked.is_some() => {
+            format!("{id} is not in the database and never was.")
+        }
+        (None, None) => {
+            format!("{id} is unknown: no settled window listed it, or its tombstone has expired.")
+        }
     }
 }
 
@@ -126,19 +129,19 @@ fn text(id: CvId, it: &Explanation) -> String {
     lines.extend(it.parked.as_ref().map(set_aside));
     lines.extend(it.held_delete.as_ref().map(held));
     lines.extend(it.unsearchable.as_ref().map(|code| {
-        format!("searches do not find it: PostgreSQL cannot index it (SQLSTATE {code})")
+        format!("Searches do not find it, because PostgreSQL cannot index it (SQLSTATE {code}).")
     }));
     lines.extend(it.changes.iter().map(|change| {
         let windows: Vec<_> = change.windows.iter().map(i64::to_string).collect();
         format!(
-            "  {}  {:<6}  feed {}, windows under way: {}",
+            "  {}  {:<6}  change #{} ({})",
             instant(change.at),
             change.kind,
             change.seq,
-            if windows.is_empty() {
-                "none".to_owned()
-            } else {
-                windows.join(", ")
+            match &windows[..] {
+                [] => "not written by a sync window".to_owned(),
+                [window] => format!("during window {window}"),
+                windows => format!("during windows {}", windows.join(", ")),
             }
         )
     }));

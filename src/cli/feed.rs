@@ -1,30 +1,40 @@
 //! `cvsync feed`
 
+use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::output::{Output, say};
+use super::output::Output;
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
 use crate::model::window::instant;
+use crate::model::words::number;
 use crate::store::cv_search;
 use crate::store::feed_consumer::{self, Consumer};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// The registered consumers, and how far behind each is
+    /// List the registered consumers of the change feed, and how far behind each is
     List {
         #[command(flatten)]
         output: Output,
     },
-    /// Drop a consumer: changes that it has not read are kept for it no longer
+    /// Remove a consumer: cvsync no longer keeps the changes that it has not read
     ///
-    /// `webhook`, where one is configured, comes back at the end of the feed: what it has not got by then it never gets. `search` is
-    /// cvsync's own and stays.
+    /// A configured `webhook` comes back at the end of the feed and does not get the changes before that. `search` is cvsync's own
+    /// consumer and cannot be removed.
     Forget {
-        /// As `list` shows it
+        /// Name of the consumer, as `list` shows it
         name: String,
+        #[command(flatten)]
+        output: Output,
     },
+}
+
+/// The name of the removed consumer.
+#[derive(Serialize)]
+struct Forgotten<'a> {
+    forgotten: &'a str,
 }
 
 pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
@@ -35,17 +45,21 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let consumers = store.read("listing consumers", list).await?;
             output.print(&consumers, |consumers| show(consumers));
         }
-        Command::Forget { name } if name == cv_search::CONSUMER => {
-            let why = "`search` is cvsync's own: what CVs are found by would be incomplete";
+        Command::Forget { name, .. } if name == cv_search::CONSUMER => {
+            let why = "NAME must not be \"search\": without this consumer, searches miss changed CVs (nothing was changed)";
             return Err(Usage(why.to_owned()).into());
         }
-        Command::Forget { name } => {
+        Command::Forget { name, output } => {
             let forget = async |tx: &mut PgConnection| feed_consumer::forget(tx, &name).await;
             if !store.write("forgetting a consumer", forget).await? {
-                let name = name.escape_debug();
-                return Err(Usage(format!("no consumer is called `{name}`")).into());
+                let text = format!(
+                    "no consumer has the name {name:?}; see `cvsync feed list` (nothing was changed)"
+                );
+                return Err(Usage(text).into());
             }
-            say("forgotten");
+            output.print(&Forgotten { forgotten: &name }, |it| {
+                format!("Removed the consumer {:?}.", it.forgotten)
+            });
         }
     }
     Ok(())
@@ -56,9 +70,9 @@ fn show(consumers: &[Consumer]) -> String {
         vec![
             one.name.clone(),
             one.seq.to_string(),
-            one.behind.to_string(),
+            number(one.behind),
             instant(one.updated_at),
         ]
     });
-    table(&["consumer", "at", "behind", "moved"], rows)
+    table(&["consumer", "seq", "behind", "updated"], rows)
 }

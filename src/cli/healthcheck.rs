@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::beside::ask;
 use crate::config::Env;
 
-/// Ask the daemon in this container whether it is alive
+/// Check that the daemon in this container is alive
 ///
-/// For a container's HEALTHCHECK: the image has no shell and no curl. Asks /livez on CVSYNC_HTTP_ADDR.
+/// For the HEALTHCHECK of a container, whose image has no shell and no curl. Requests /livez from CVSYNC_HTTP_ADDR, and exits with 0
+/// if the daemon responds.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

@@ -1,6 +1,6 @@
 //! The commands, one file each: parse, call, print.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong use or configuration.
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod args;
 mod backfill;
@@ -47,13 +47,13 @@ use crate::store::close_all;
 use crate::sync::InFuture;
 use crate::telemetry::STDERR;
 
-/// Keeps a PostgreSQL database in step with the CVs that VDAB's CV API offers its partners.
+/// Copies the CVs that VDAB's CV API offers to partners into PostgreSQL, and keeps the copy up to date.
 ///
-/// Everything is configured by environment variables: `cvsync config show` lists them with their meaning and their
-/// value in effect. `CVSYNC_API_KEY` and `CVSYNC_DATABASE_URL` are required; each secret can be given as a file instead,
-/// as in `CVSYNC_API_KEY_FILE=/run/secrets/api-key`.
+/// Environment variables configure cvsync. `cvsync config show` lists them with their meaning and effective value.
+/// `CVSYNC_API_KEY` and `CVSYNC_DATABASE_URL` are required. You can put each secret into a file instead, as in
+/// `CVSYNC_API_KEY_FILE=/run/secrets/api-key`.
 ///
-/// Try it with nothing configured: `cvsync demo`.
+/// To try cvsync with nothing configured, run `cvsync demo`.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -70,24 +70,24 @@ enum Command {
     Reconcile(reconcile::Args),
     Verify(verify::Args),
     Status(status::Args),
-    /// The CVs that could not be applied
+    /// List, retry or drop CVs that could not be fetched or stored
     #[command(subcommand)]
     Parked(parked::Command),
-    /// The deletes that wait for a person
+    /// List, approve or discard held deletes
     #[command(subcommand)]
     Deletes(deletes::Command),
-    /// The coverage ledger
+    /// Show which windows were listed, find gaps, and list a window again
     #[command(subcommand)]
     Windows(windows::Command),
-    /// Who may ask the mirror at /mirror/v1, beside the admin token
+    /// Manage the API keys of clients of the mirror (/mirror/v1)
     #[command(subcommand)]
     Clients(clients::Command),
-    /// Who reads the change feed
+    /// List or remove consumers of the change feed
     #[command(subcommand)]
     Feed(feed::Command),
     Explain(explain::Args),
     Search(search::Args),
-    /// Codes and what people call them
+    /// Fetch or look up reference data: codes and their labels
     #[command(subcommand)]
     Reference(reference::Command),
     Export(export::Args),
@@ -97,7 +97,7 @@ enum Command {
     Migrate(migrate::Args),
     Check(check::Args),
     Conformance(conformance::Args),
-    /// Look at the configuration
+    /// Show the configuration
     #[command(subcommand)]
     Config(config::Command),
     Simulate(simulate::Args),
@@ -134,17 +134,17 @@ fn run_to_end(command: Command) -> ExitCode {
 /// The most lines of a list.
 const LONGEST_LIST: i64 = 10_000;
 
-/// Wrong use that only shows once the arguments are looked at together, or in the database.
+/// Wrong usage that only the arguments together, or the database, can show.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Usage(String);
 
-/// A signal stopped the command before it was done.
+/// A signal stopped the command before it was finished.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted before it was done")]
+#[error("interrupted before the command finished")]
 struct Interrupted;
 
-/// A command whose output has already said that it failed.
+/// A command failed, and its output has already said so.
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
 struct Failed;
@@ -188,10 +188,10 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// How long a command may take to stop where it cannot be stopped at once: a write to a stdout that nobody reads.
+/// Time limit for stopping a command that cannot stop at once, because nobody reads its stdout.
 const STOP: Duration = Duration::from_secs(1);
 
-/// A command that stops wherever it is when a signal asks for it.
+/// Runs a command that a signal stops at once.
 fn stoppable<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     block_on(async {
         let token = cancel_on_signal_within(STOP)?;
@@ -200,7 +200,7 @@ fn stoppable<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result
     })
 }
 
-/// There is less work for processors than many machines have of them, and containers count threads.
+/// More threads bring nothing, and containers limit them.
 const MOST_THREADS: usize = 8;
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
@@ -214,12 +214,12 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         close_all(shutdown::CLOSE).await;
         done
     });
-    // Nothing of ours runs any longer; a name that is still being resolved must not keep the process.
+    // Nothing of ours still runs. A DNS lookup must not keep the process alive.
     runtime.shutdown_background();
     done
 }
 
-/// Columns as wide as they have to be, under their heads; a word where there are no rows.
+/// A table with a header; numbers are aligned to the right. Without rows it is `none`.
 fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let heads = heads.iter().map(ToString::to_string).collect();
     let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
@@ -228,10 +228,21 @@ fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     }
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let is_count = |column: usize| {
+        let mut cells = rows[1..].iter().map(|row| row[column].chars());
+        cells.all(|mut cell| cell.all(|c| c.is_ascii_digit() || c == ','))
+    };
+    let counts: Vec<bool> = (0..rows[0].len()).map(is_count).collect();
     let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths);
+        let cells = row.iter().zip(&widths).zip(&counts);
         let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
+            .map(|((cell, width), is_count)| {
+                if *is_count {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
+            })
             .collect();
         cells.join("  ").trim_end().to_owned()
     });

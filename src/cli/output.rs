@@ -1,4 +1,4 @@
-//! Results on stdout: text for people, JSON for programs. A reader that went away is not an error.
+//! Results on stdout: text for people, JSON for programs. A reader that closes stdout is not an error.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::telemetry::STDERR;
 
-/// How results are printed.
+/// The form in which results are printed.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Output {
     /// Print the result as JSON
@@ -17,7 +17,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints `result` as JSON, or as what `text` makes of it.
+    /// Prints `result` as JSON, or as the text that `text` makes of it.
     pub(super) fn print<R: Serialize, T: Display>(self, result: &R, text: impl FnOnce(&R) -> T) {
         if self.json {
             // Cannot fail: our results have string keys and no errors of their own.
@@ -28,17 +28,17 @@ impl Output {
     }
 }
 
-/// A line on stdout.
+/// Writes a line to stdout.
 pub(super) fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// A line on stderr, for whoever sits at the terminal.
+/// Writes a note to stderr.
 pub(super) fn note(line: &str) {
     STDERR.write(format!("note: {line}\n").as_bytes());
 }
 
-/// A line on stderr, about a failure.
+/// Writes an error to stderr.
 pub(super) fn complain(line: &str) {
     STDERR.write(format!("error: {line}\n").as_bytes());
 }

@@ -1,32 +1,48 @@
 //! `cvsync parked`
 
+use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::output::{Output, say};
+use super::output::Output;
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
 use crate::model::window::instant;
+use crate::model::words::count;
 use crate::store::parked_cv::{self, ParkedCv};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// The CVs that could not be applied, and why
+    /// List the parked CVs, the reason and the time of the next attempt
     List {
         #[command(flatten)]
         output: Output,
     },
-    /// Let the next sync try these again, or all
+    /// Retry these CVs, or all parked ones, in the next sync
     Retry {
-        /// Ids as `list` shows them; all where there are none
+        /// Ids of CVs as `list` shows them; all parked CVs if you give none
         ids: Vec<String>,
+        #[command(flatten)]
+        output: Output,
     },
-    /// Hear no more of these: a change that VDAB lists later brings them back
+    /// Stop retrying these CVs; a change that VDAB lists later brings them back
     Drop {
-        /// Ids as `list` shows them
+        /// Ids of CVs as `list` shows them
         #[arg(required = true)]
         ids: Vec<String>,
+        #[command(flatten)]
+        output: Output,
     },
+}
+
+#[derive(Serialize)]
+struct Retried {
+    retried: u64,
+}
+
+#[derive(Serialize)]
+struct Dropped {
+    dropped: u64,
 }
 
 pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
@@ -37,31 +53,35 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let parked = store.read("listing parked CVs", list).await?;
             output.print(&parked, |parked| text(parked));
         }
-        Command::Retry { ids } => {
+        Command::Retry { ids, output } => {
             let retry = async |tx: &mut PgConnection| -> anyhow::Result<u64> {
                 Ok(all(&ids, parked_cv::retry(tx, &ids).await?)?)
             };
-            let found = store.write_or_undo("retrying parked CVs", retry).await?;
-            say(&format!("{found} are tried again by the next sync"));
+            let retried = store.write_or_undo("retrying parked CVs", retry).await?;
+            output.print(&Retried { retried }, |it| {
+                format!("The next sync retries {}.", count(it.retried, "parked CV"))
+            });
         }
-        Command::Drop { ids } => {
+        Command::Drop { ids, output } => {
             let drop = async |tx: &mut PgConnection| -> anyhow::Result<u64> {
                 Ok(all(&ids, parked_cv::forget(tx, &ids).await?)?)
             };
-            let found = store.write_or_undo("dropping parked CVs", drop).await?;
-            say(&format!("{found} dropped"));
+            let dropped = store.write_or_undo("dropping parked CVs", drop).await?;
+            output.print(&Dropped { dropped }, |it| {
+                format!("Dropped {}.", count(it.dropped, "parked CV"))
+            });
         }
     }
     Ok(())
 }
 
-/// Nothing is done where an id is not among them: it may be a typing error.
+/// Refuses an id that is not parked, which may be a typing error.
 fn all(ids: &[String], found: u64) -> Result<u64, Usage> {
     if ids.is_empty() || found == ids.len() as u64 {
         Ok(found)
     } else {
         Err(Usage(format!(
-            "only {found} of these {} are there; nothing was done",
+            "only {found} of these {} CVs are parked; see `cvsync parked list` (nothing was changed)",
             ids.len()
         )))
     }

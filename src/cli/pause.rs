@@ -1,36 +1,46 @@
 //! `cvsync pause` and `cvsync resume`
 
 use chrono::{DateTime, Utc};
-
+use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::Usage;
-use super::output::say;
 use super::tool::database;
+use super::{Output, Usage};
 use crate::config::Env;
 use crate::model::window::instant;
 use crate::store::pause::{self, Begun};
 use crate::telemetry;
 
-/// No more runs, on all instances, until `resume`; visible in status and readiness
+/// Pause syncing on all instances until `cvsync resume`; visible in status and readiness
 ///
-/// A run that is under way is ended within a few seconds, and goes on where it was once the pause is over.
+/// A run in progress stops within a few seconds, and continues where it was after the pause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Why, for whoever sees it
+    /// Reason, which the status page and `cvsync status` show
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// When it ends by itself, such as 2026-02-13T12:00:00Z: later than the database's time
+    /// Time at which the pause ends by itself, such as 2026-02-13T12:00:00Z; later than the database's time
     #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     until: Option<DateTime<Utc>>,
-    /// Replace the pause that holds, if one does
+    /// Replace the current pause, if there is one
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
-/// End the pause
+/// End the pause on all instances
 #[derive(Debug, clap::Args)]
-pub(super) struct ResumeArgs {}
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Resumed {
+    /// `false` where nothing was paused.
+    resumed: bool,
+}
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
@@ -40,19 +50,21 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     };
     match store.write("pausing", begin).await? {
         Begun::Holds(pause) => {
-            let sooner = pause.until.map_or("", |_| "; `cvsync resume` ends it sooner");
-            say(&format!("paused {}: {}{sooner}", pause.end(), pause.reason));
+            args.output.print(&pause, |pause| {
+                let sooner = pause.until.map_or("", |_| " `cvsync resume` ends it sooner.");
+                format!("Paused {} (reason: {}).{sooner}", pause.end(), pause.reason)
+            });
             Ok(())
         }
         Begun::Stands(pause) => Err(Usage(format!(
-            "already paused since {} {}: {}; nothing was done. Run `cvsync resume` first, or add --replace to replace that pause",
+            "already paused since {} {} (reason: {}); run `cvsync resume` first, or add --replace (nothing was changed)",
             instant(pause.since),
             pause.end(),
             pause.reason
         ))
         .into()),
         Begun::Past(now) => Err(Usage(format!(
-            "--until must be later than the database's time {}, got {}; nothing was done",
+            "--until must be later than the database's time {}, got {} (nothing was changed)",
             instant(now),
             args.until.map_or_else(String::new, instant)
         ))
@@ -60,13 +72,15 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     }
 }
 
-pub(super) async fn resume(ResumeArgs {}: ResumeArgs, env: &Env) -> anyhow::Result<()> {
+pub(super) async fn resume(args: ResumeArgs, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let was_paused = store.write("resuming", pause::end).await?;
-    say(if was_paused {
-        "resumed"
-    } else {
-        "it was not paused"
+    let resumed = store.write("resuming", pause::end).await?;
+    args.output.print(&Resumed { resumed }, |it| {
+        if it.resumed {
+            "Resumed."
+        } else {
+            "Nothing was paused."
+        }
     });
     Ok(())
 }

@@ -4,10 +4,10 @@ use super::tool::{self, RunArgs};
 use crate::config::Env;
 use crate::sync::Request;
 
-/// Compare the whole source with the database: fetch what is missing, delete what is gone
+/// Compare everything that VDAB lists with the database; fetch missing CVs and delete removed ones
 ///
-/// Lists everything from CVSYNC_SYNC_FROM up to the watermark. What seems to be gone is asked for one by one, and deleted
-/// only where VDAB confirms it. The daemon does the same on CVSYNC_RECONCILE_SCHEDULE.
+/// Lists everything from CVSYNC_SYNC_FROM up to the watermark. cvsync asks for each CV that VDAB no longer lists, and deletes it
+/// only if VDAB confirms that it is gone. The daemon does the same on CVSYNC_RECONCILE_SCHEDULE.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

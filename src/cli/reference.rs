@@ -7,17 +7,18 @@ use super::source::Source;
 use super::tool::Tool;
 use super::{Failed, Output, Usage, table};
 use crate::config::{DIPLOMAS, Env, Reference};
+use crate::model::words::number;
 use crate::sync::reference::Refreshed;
 use crate::vdab::persevere;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Fetch the reference lists into the table `reference_code`, and look up the diploma's that occur in CVs
+    /// Fetch the reference lists into the table `reference_code`, and look up the diplomas that CVs contain
     ///
-    /// The daemon does so by itself, on CVSYNC_REFERENCE_SCHEDULE. Diploma's are looked up one a second; what is left over
-    /// waits for the next run. Nothing is deleted: what VDAB lists no longer is in old CVs all the same.
+    /// The daemon does the same on CVSYNC_REFERENCE_SCHEDULE. Diplomas are looked up one per second; the rest waits for the next
+    /// run. Nothing is deleted, because old CVs may contain codes that VDAB no longer lists.
     Sync {
-        /// How many diploma's to look up at most
+        /// Maximum number of diplomas to look up
         #[arg(long, value_name = "N", default_value = "300", value_parser = clap::value_parser!(u32).range(0..=100_000))]
         limit: u32,
         #[command(flatten)]
@@ -25,12 +26,12 @@ pub(super) enum Command {
     },
     /// Ask VDAB for codes, as in `cvsync reference lookup diplomas handelsingenieur`
     ///
-    /// Diploma's are looked up by keyword: VDAB answers the ten that match best. Of the other lists those entries are shown that
-    /// have TEXT in them, or all.
+    /// For diplomas, TEXT is a keyword, and VDAB returns the ten best matches. For other lists, the entries that contain TEXT are
+    /// shown, or all entries without it.
     Lookup {
-        /// One of CVSYNC_REFERENCE_LISTS
+        /// Name of a list in CVSYNC_REFERENCE_LISTS
         list: String,
-        /// What to look for
+        /// Text to look for
         text: Option<String>,
         #[command(flatten)]
         output: Output,
@@ -70,21 +71,23 @@ async fn sync(limit: usize, output: Output, env: &Env) -> anyhow::Result<()> {
 
 fn text(refreshed: &Refreshed) -> String {
     let lists = refreshed.lists.iter().map(|list| {
-        let told = list
+        let result = list
             .error
             .clone()
-            .map_or("ok".to_owned(), |error| format!("as it was: {error}"));
-        vec![list.list.clone(), list.codes.to_string(), told]
+            .map_or("ok".to_owned(), |error| format!("unchanged: {error}"));
+        vec![list.list.clone(), number(list.codes), result]
     });
-    let lists = table(&["LIST", "CODES", "RESULT"], lists);
+    let lists = table(&["list", "codes", "result"], lists);
     let Some(diplomas) = &refreshed.diplomas else {
         return lists;
     };
     let error = diplomas.error.as_ref();
-    let error = error.map_or(String::new(), |error| format!("; not all: {error}"));
+    let error = error.map_or(String::new(), |error| format!("; stopped early: {error}"));
     format!(
-        "{lists}\n{DIPLOMAS}: {} looked up, {} unknown to VDAB, {} left for the next run{error}",
-        diplomas.found, diplomas.unknown, diplomas.left
+        "{lists}\n{DIPLOMAS}: {} found, {} unknown to VDAB, {} left for the next run{error}",
+        number(diplomas.found),
+        number(diplomas.unknown),
+        number(diplomas.left)
     )
 }
 
@@ -93,10 +96,13 @@ async fn lookup(name: &str, sought: &str, output: Output, env: &Env) -> anyhow::
     let Some(list) = settings.list(name) else {
         let names: Vec<_> = settings.lists.iter().map(|list| &*list.name).collect();
         let names = names.join(", ");
-        return Err(Usage(format!("{name:?} is none of the lists: {names}")).into());
+        return Err(Usage(format!("LIST must be one of {names}, got {name:?}")).into());
     };
     if name == DIPLOMAS && sought.is_empty() {
-        return Err(Usage("diploma's are looked up by a keyword".to_owned()).into());
+        return Err(Usage(
+            "TEXT must be a keyword for diplomas, as in `cvsync reference lookup diplomas handelsingenieur`"
+                .to_owned(),
+        ).into());
     }
     let vdab = Source::prepare(env, Vec::new()).await?;
     let client = &vdab.vdab;
@@ -109,14 +115,14 @@ async fn lookup(name: &str, sought: &str, output: Output, env: &Env) -> anyhow::
     .value;
     if !entries.is_empty() && entries.iter().all(|entry| entry.label.is_none()) {
         note(&format!(
-            "the entries have no text in the field `{label_field}`: set CVSYNC_REFERENCE_LABEL_FIELD"
+            "the entries have no label in the field {label_field:?}; set CVSYNC_REFERENCE_LABEL_FIELD"
         ));
     }
     if name != DIPLOMAS {
         let sought = sought.to_lowercase();
         let has = |text: &str| text.to_lowercase().contains(&sought);
         entries.retain(|entry| has(&entry.code) || entry.label.as_deref().is_some_and(has));
-        // The very code first, however many have it in their words.
+        // An exact code first, before entries that only contain it.
         entries.sort_by_key(|entry| entry.code.to_lowercase() != sought);
     }
     let shown: Vec<_> = entries
@@ -131,7 +137,7 @@ async fn lookup(name: &str, sought: &str, output: Output, env: &Env) -> anyhow::
             let label = entry.label.clone().unwrap_or_default();
             vec![entry.code.clone(), label]
         });
-        table(&["CODE", "LABEL"], rows)
+        table(&["code", "label"], rows)
     });
     Ok(())
 }

@@ -9,16 +9,17 @@ use super::Usage;
 use super::tool::{RunArgs, Tool, whole};
 use crate::config::Env;
 use crate::model::CvId;
+use crate::model::words::count;
 use crate::store::explain;
 use crate::sync::{Request, Summary};
 
-/// Fetch these CVs now and apply what comes back
+/// Fetch these CVs now and store the result
 ///
-/// Safe beside a running daemon: the answer that was asked for last stays. Exits with 1 if VDAB does not have a CV that the database
-/// never had either.
+/// You can run it while the daemon runs: the most recent response wins. Exits with 1 if neither VDAB nor the database ever had one
+/// of these CVs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Ids of CVs
+    /// Ids of CVs (UUIDs)
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
     #[command(flatten)]
@@ -30,7 +31,9 @@ pub(super) struct Args {
 struct Resynced {
     #[serde(flatten)]
     summary: Summary,
-    /// VDAB has no CV with these IDs, and the database never had one.
+    /// VDAB has no CV with these ids, and the database never had one.
+    not_found: Vec<Uuid>,
+    /// The old name of `not_found`.
     nowhere: Vec<Uuid>,
 }
 
@@ -51,6 +54,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     }
     let resynced = Resynced {
         summary,
+        not_found: unknown.clone(),
         nowhere: unknown,
     };
     args.run.print(&resynced, |it| &it.summary);
@@ -58,10 +62,10 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     if missing == 0 {
         return Ok(());
     }
-    Err(anyhow!(nowhere(missing, &resynced.nowhere)))
+    Err(anyhow!(not_found(missing, &resynced.not_found)))
 }
 
-fn nowhere(missing: u64, ids: &[Uuid]) -> String {
+fn not_found(missing: u64, ids: &[Uuid]) -> String {
     const ENOUGH: usize = 10;
     let shown: Vec<String> = ids.iter().take(ENOUGH).map(ToString::to_string).collect();
     let which = match (shown.len() as u64, missing) {
@@ -73,11 +77,12 @@ fn nowhere(missing: u64, ids: &[Uuid]) -> String {
     };
     let s = if missing == 1 { "" } else { "s" };
     format!(
-        "VDAB does not have {missing} CV{s}, and neither the database nor its feed knows of them{which}; check the ID{s}"
+        "VDAB, the database and the change feed do not have {}{which}; check the id{s}",
+        count(missing, "CV")
     )
 }
 
-/// Ids as a person writes them.
+/// Parses ids from the command line.
 pub(super) fn ids(texts: &[String]) -> Result<Vec<CvId>, Usage> {
     texts
         .iter()
@@ -85,10 +90,10 @@ pub(super) fn ids(texts: &[String]) -> Result<Vec<CvId>, Usage> {
         .collect()
 }
 
-/// The error for a malformed ID.
+/// The error for a malformed id.
 pub(super) fn no_id(text: &str) -> Usage {
     Usage(format!(
-        "ID must be a UUID such as 30dbfef1-59df-4521-a111-964bf0208e68, got {text:?}; nothing was done"
+        "ID must be a UUID such as 30dbfef1-59df-4521-a111-964bf0208e68, got {text:?} (nothing was changed)"
     ))
 }
 
@@ -99,11 +104,11 @@ mod tests {
     #[test]
     fn ids_that_exist_nowhere_are_named_up_to_ten() {
         let ids: Vec<Uuid> = (1..=12).map(Uuid::from_u128).collect();
-        let said = nowhere(1, &ids[..1]);
-        assert!(said.starts_with("VDAB does not have 1 CV, and "), "{said}");
-        assert!(said.contains("000001; check the ID"), "{said}");
-        let said = nowhere(12, &ids);
-        assert!(said.contains("00000a and 2 more; check the IDs"), "{said}");
-        assert!(nowhere(2, &[]).contains("knows of them; check the IDs"));
+        let said = not_found(1, &ids[..1]);
+        assert!(said.contains("do not have 1 CV: "), "{said}");
+        assert!(said.ends_with("000001; check the id"), "{said}");
+        let said = not_found(12, &ids);
+        assert!(said.contains("00000a and 2 more; check the ids"), "{said}");
+        assert!(not_found(2, &[]).ends_with("2 CVs; check the ids"));
     }
 }

@@ -1,25 +1,32 @@
 //! `cvsync rewind`
 
 use chrono::{DateTime, Utc};
-
+use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::Usage;
-use super::output::say;
 use super::tool::database;
+use super::{Output, Usage};
 use crate::config::Env;
 use crate::model::window::instant;
 use crate::store::watermark;
 
-/// Move the watermark back (never forward), with a record of it
+/// Move the watermark back (never forward) and record the move
 ///
-/// The next sync lists everything from there on, window by window as it was listed then (a call each: a year of five-minute
-/// syncs takes an hour), and fetches what is not known to be up to date. After a restored backup,
-/// rewind to before it was taken, and run `cvsync reconcile`.
+/// The next sync lists everything from there on again, with one call per window: a year of five-minute syncs takes an hour. It
+/// fetches each CV that is not known to be up to date. After you restore a backup, rewind to a time before the backup was taken, and
+/// run `cvsync reconcile`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where to, such as 2026-02-13T12:00:00Z
+    /// New watermark, such as 2026-02-13T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
+    to: DateTime<Utc>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Rewound {
+    from: DateTime<Utc>,
     to: DateTime<Utc>,
 }
 
@@ -27,17 +34,20 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let rewind = async |tx: &mut PgConnection| watermark::rewind(tx, args.to).await;
     let was = store.write("moving the watermark back", rewind).await?;
-    let Some(was) = was else {
+    let Some(from) = was else {
         return Err(Usage(format!(
-            "the watermark is not later than {}; by hand it is only ever moved back",
+            "--to must be earlier than the watermark, got {}; see `cvsync status` for the watermark (nothing was changed)",
             instant(args.to)
         ))
         .into());
     };
-    say(&format!(
-        "the watermark went from {} back to {}",
-        instant(was),
-        instant(args.to)
-    ));
+    let rewound = Rewound { from, to: args.to };
+    args.output.print(&rewound, |it| {
+        format!(
+            "Moved the watermark back from {} to {}.",
+            instant(it.from),
+            instant(it.to)
+        )
+    });
     Ok(())
 }

@@ -6,11 +6,11 @@ use crate::daemon::Daemon;
 use crate::shutdown::cancel_on_signal;
 use crate::telemetry::{self, Screen};
 
-/// The daemon: migrate, sync at start and on schedule, until SIGTERM, SIGINT or SIGHUP
+/// Run the daemon: migrate, then sync at the start and on schedule, until SIGTERM, SIGINT or SIGHUP
 ///
-/// Serves a status page, /livez, /readyz, /metrics and /api/status on CVSYNC_HTTP_ADDR. A source or a database that is
-/// away is waited for; what is in hand when a signal comes is finished or dropped whole within 10 seconds. A second signal
-/// stops at once.
+/// Serves a status page, /livez, /readyz, /metrics and /api/status on CVSYNC_HTTP_ADDR. It waits while VDAB or the database is
+/// unreachable. On a signal it finishes the current batch or drops it as a whole, within 10 seconds. A second signal stops it at
+/// once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

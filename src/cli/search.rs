@@ -11,12 +11,13 @@ use super::source::Source;
 use super::{Failed, Interrupted, STOP, Usage, table};
 use crate::config::{self, Env};
 use crate::model::CvId;
+use crate::model::words::{count, number};
 use crate::shutdown::cancel_on_signal_within;
 use crate::vdab::answer::one_line;
 use crate::vdab::search::{LARGEST_PAGE, MOST_VELDEN};
 use crate::vdab::{ApiError, Client, Detail, Remedy, Search, persevere};
 
-/// Details that are asked for at once.
+/// Concurrent detail calls.
 const AT_ONCE: usize = 8;
 
 /// The widest cell of a table.
@@ -24,31 +25,31 @@ const WIDEST: usize = 60;
 
 /// Search at VDAB, as in `cvsync search studies=MAE5AHH gewensteRegios=BE231A`
 ///
-/// Any filter is passed through as it is, and VDAB judges it; a KEY that comes again has several values. Beside a running
-/// daemon the calls come out of the daemon's quota, ahead of its own. Prints personal data, and nowhere but on stdout.
+/// Filters are sent to VDAB unchanged, and VDAB judges them. Repeat a KEY to give it several values. While a daemon runs, the calls
+/// are part of its quota and take priority. Prints personal data, only to stdout.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Filters, in VDAB's words
+    /// Filters, with VDAB's names
     #[arg(value_name = "KEY=VALUE")]
     filters: Vec<String>,
-    /// Fields that VDAB is to list with each id, at most five; with --detail, the columns of the table
+    /// Fields to list with each id, at most five; with --detail, the columns of the table
     #[arg(long, value_name = "VELD,…", value_delimiter = ',')]
     velden: Vec<String>,
-    /// How many results at most
+    /// Maximum number of results
     #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    /// Fetch each CV whole
+    /// Fetch the whole document of each CV
     #[arg(long)]
     detail: bool,
     /// Print the results as one JSON array
     #[arg(long, conflicts_with = "ndjson")]
     json: bool,
-    /// Print each result as JSON on a line of its own, as it comes
+    /// Print each result as one line of JSON, as soon as it arrives
     #[arg(long)]
     ndjson: bool,
 }
 
-/// A result: the fields of the list, or the document.
+/// A result: the listed fields, or the document.
 type Found = Map<String, Value>;
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
@@ -62,14 +63,14 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         find(&args, &source.vdab, &search, &mut printer, &mut left_out).await
     };
     let found = token.run_until_cancelled(Box::pin(found)).await;
-    // The results so far are shown, as a whole table or array.
+    // The results so far are shown as a complete table or array.
     let found = found.unwrap_or_else(|| Err(Interrupted.into()));
     let shown = printer.finish(found.is_ok());
     let total = found?;
     left_out.tell(total, shown)
 }
 
-/// Prints what VDAB finds, page by page; returns how many VDAB counts.
+/// Prints the results page by page; returns the total that VDAB reports.
 async fn find(
     args: &Args,
     vdab: &Client,
@@ -79,14 +80,14 @@ async fn find(
 ) -> anyhow::Result<Option<u64>> {
     let limit = args.limit as usize;
     let (mut seen, mut offset, mut total) = (HashSet::new(), 0, None);
-    // One for all pages: where VDAB counts pages, another size would count others.
+    // The same for all pages: if VDAB counts pages, another size would shift them.
     let size = u16::try_from(limit).map_or(LARGEST_PAGE, |n| n.min(LARGEST_PAGE));
     while seen.len() < limit {
         let page = persevere(|| vdab.search(search, offset, size)).await?.value;
         let (listed, before) = (page.items.len(), seen.len());
         offset += listed as u64;
         total = page.total.or(total);
-        // Pages shift while they are read: what comes twice is shown once.
+        // Pages shift while they are read, so a result can come twice.
         let mut items = page.items;
         items.retain(|item| {
             left_out.without_id += u64::from(item.is_empty());
@@ -108,22 +109,22 @@ async fn find(
     Ok(total)
 }
 
-/// What is asked for, if that can be asked at all.
+/// The search that the arguments describe.
 fn search(args: &Args) -> Result<Search, Usage> {
     let filters = args.filters.iter().map(|text| filter(text));
     let velden: Vec<_> = args.velden.iter().map(|veld| veld.trim()).collect();
     if velden.len() > MOST_VELDEN {
         return Err(Usage(format!(
-            "VDAB lists at most {MOST_VELDEN} velden, and these are {}; --detail fetches each CV whole",
+            "--velden must have at most {MOST_VELDEN} fields, got {}; --detail fetches whole documents",
             velden.len()
         )));
     }
     if velden.contains(&"") {
-        return Err(Usage("an empty name is among --velden".to_owned()));
+        return Err(Usage("--velden must not contain an empty name".to_owned()));
     }
     Ok(Search {
         filters: filters.collect::<Result<_, _>>()?,
-        // The whole CV has them all: no need to have them twice.
+        // A whole document has all fields.
         velden: velden
             .into_iter()
             .filter(|_| !args.detail)
@@ -136,17 +137,20 @@ fn filter(text: &str) -> Result<(String, String), Usage> {
     let (key, value) = text
         .split_once('=')
         .filter(|(key, _)| !key.trim().is_empty())
-        .ok_or_else(|| Usage(format!("{text:?} is no KEY=VALUE")))?;
+        .ok_or_else(|| Usage(format!("a filter must be KEY=VALUE, got {text:?}")))?;
     let instead = match key.trim().to_ascii_lowercase().as_str() {
-        "velden" => "fields are chosen with --velden",
-        "aantal" => "how many is said with --limit",
-        "vanaf" => "pages are turned by themselves, up to --limit",
+        "velden" => "--velden",
+        "aantal" => "--limit",
+        "vanaf" => "--limit (cvsync reads all pages up to it)",
         _ => return Ok((key.to_owned(), value.to_owned())),
     };
-    Err(Usage(format!("`{}` is no filter: {instead}", key.trim())))
+    Err(Usage(format!(
+        "{:?} is not a filter; use {instead}",
+        key.trim()
+    )))
 }
 
-/// What tells a result from others: its id, and itself where it has none.
+/// The identity of a result: its id, or the whole result without an id.
 fn key(item: &Found) -> String {
     let id = item.get("cvId").and_then(Value::as_str);
     id.map_or_else(|| json(item), str::to_owned)
@@ -157,7 +161,7 @@ fn json(item: &Found) -> String {
     serde_json::to_string(item).unwrap_or_default()
 }
 
-/// Fetches each and prints it, in the order of the list.
+/// Fetches and prints the documents, in the order of the list.
 async fn details(
     vdab: &Client,
     items: &[Found],
@@ -195,7 +199,7 @@ async fn details(
     Ok(())
 }
 
-/// CVs that were found and are not shown, and why. No ids: stderr is no place for them.
+/// Counts of CVs that were found but not shown, by reason. Ids must not go to stderr.
 #[derive(Debug, Default)]
 struct LeftOut {
     gone: u64,
@@ -208,31 +212,41 @@ impl LeftOut {
     fn tell(&self, total: Option<u64>, printed: u64) -> anyhow::Result<()> {
         if self.gone > 0 {
             note(&format!(
-                "{} are gone meanwhile and are left out",
-                self.gone
+                "{} not shown: removed at VDAB in the meantime",
+                count(self.gone, "CV")
             ));
         }
         if self.without_id > 0 {
-            note(&format!("{} have no id and are left out", self.without_id));
+            note(&format!(
+                "{} not shown: without an id",
+                count(self.without_id, "result")
+            ));
         }
         if let Some(total) = total {
-            note(&format!("VDAB found {total}, shown are {printed}"));
+            note(&format!(
+                "VDAB found {}, {} shown",
+                count(total, "CV"),
+                number(printed)
+            ));
         }
         match &self.why {
             None => Ok(()),
             Some(why) => {
-                complain(&format!("{} could not be fetched: {why}", self.failed));
+                complain(&format!(
+                    "{} could not be fetched: {why}",
+                    count(self.failed, "CV")
+                ));
                 Err(Failed.into())
             }
         }
     }
 }
 
-/// Results on stdout as they come; a table when all are there.
+/// Prints results to stdout as they arrive; a table once it is complete.
 struct Printer {
     form: Form,
     printed: u64,
-    /// Then nobody needs what is still to come.
+    /// The reader of stdout is gone, so no more results are needed.
     reader_left: bool,
 }
 
@@ -287,7 +301,7 @@ impl Printer {
         self.printed += 1;
     }
 
-    /// Ends the table or the array, and returns how many results it has. An error before the first result leaves stdout empty.
+    /// Completes the table or array, and returns its number of results. After an error before the first result, stdout stays empty.
     fn finish(mut self, whole: bool) -> u64 {
         if self.printed == 0 && !whole {
             return 0;
@@ -313,7 +327,7 @@ impl Printer {
     }
 }
 
-/// A field as people read it; one that lies deeper is named with dots.
+/// A field as text; dots lead to nested fields.
 fn cell(item: &Found, column: &str) -> String {
     let deeper = || {
         let mut names = column.split('.');

@@ -5,52 +5,60 @@ use std::time::Duration;
 
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
 
-use super::output;
+use super::Output;
 use crate::clock::Clock;
 use crate::config::{Env, Log, Otel};
 use crate::shutdown::cancel_on_signal;
 use crate::simulator::{FaultShare, Options, Quirk, Simulator};
 use crate::telemetry::{self, Screen};
 
-/// A stand-in for VDAB's API with synthetic CVs: VDAB has no test environment
+/// Simulate VDAB's API with synthetic CVs, because VDAB has no test environment
 ///
-/// Serves bulk, detail, search (with the mirror's filters; others are ignored) and reference lists under /v1, with the
-/// gateway's key check, quota and errors. The same seed gives the same CVs. Point a daemon at it with
+/// Serves bulk, detail, search (with the mirror's filters; it ignores others) and reference lists under /v1, with the gateway's
+/// key check, quota and errors. The same seed gives the same CVs. Point a daemon at it with
 /// CVSYNC_API_BASE_URL=http://127.0.0.1:8090/v1 and CVSYNC_API_KEY=test-key.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
-    /// How many CVs there are at first
+    /// Number of CVs at the start
     #[arg(long, default_value_t = 10_000)]
     candidates: u32,
-    /// The same seed gives the same CVs
+    /// Seed of the synthetic CVs
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The API key that is accepted
+    /// Accepted API key
     #[arg(long, default_value = "test-key")]
     key: String,
-    /// How many CVs change, come or go each second
+    /// CVs that are added, changed or removed per second
     #[arg(long, default_value_t = 2.0, value_parser = rate)]
     changes_per_second: f64,
-    /// Over how long before now the CVs changed last
+    /// Period before now in which the CVs changed last
     #[arg(long, default_value = "30d", value_parser = humantime::parse_duration)]
     history: Duration,
-    /// The quota of each endpoint; 0 for none
+    /// Quota of each endpoint in calls per minute; 0 for none
     #[arg(long, default_value_t = 2_000)]
     rate_per_minute: u32,
-    /// What goes wrong, with a share of the requests between 0 and 1; can be repeated: http-500, http-503, rate-limit,
+    /// Fault to inject, with its share of the requests between 0 and 1; repeat it for more faults: http-500, http-503, rate-limit,
     /// reset, stall, truncate, html-200, garbage-id, unknown-status, missing-detail
     #[arg(long, value_name = "KIND=SHARE")]
     fault: Vec<FaultShare>,
-    /// Which assumption of the contract is turned round; can be repeated
+    /// Assumption of the contract to break; repeat it for more
     #[arg(long, value_name = "NAME", long_help = quirks())]
     quirk: Vec<Quirk>,
-    /// When the changes begin, so that a simulator that is started again comes to the same state; now by default
+    /// Time at which the changes begin, so that a restarted simulator has the same state; now by default
     #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     epoch: Option<DateTime<Utc>>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Serialize)]
+struct Simulating {
+    base_url: String,
 }
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
@@ -62,7 +70,12 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         seed: args.seed,
         key: args.key,
         changes_per_second: args.changes_per_second,
-        history: TimeDelta::from_std(args.history).context("--history is too long")?,
+        history: TimeDelta::from_std(args.history).with_context(|| {
+            format!(
+                "--history must be shorter, got {}",
+                humantime::format_duration(args.history)
+            )
+        })?,
         rate_per_minute: Some(args.rate_per_minute),
         faults: args.fault,
         quirks: args.quirk,
@@ -70,16 +83,21 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     };
     let simulator = Simulator::start(options, Clock::default())
         .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    output::say(&format!("simulating VDAB on {}", simulator.base_url()));
+        .with_context(|| format!("cannot listen on {} (--listen)", args.listen))?;
+    let simulating = Simulating {
+        base_url: simulator.base_url(),
+    };
+    args.output.print(&simulating, |it| {
+        format!("Simulating VDAB's API on {}", it.base_url)
+    });
     token.cancelled().await;
     simulator.shutdown().await;
     Ok(())
 }
 
-/// The quirks, a line each.
+/// The quirks, one per line.
 fn quirks() -> String {
-    let mut text = "Which assumption of the contract is turned round; can be repeated:".to_owned();
+    let mut text = "Assumption of the contract to break; repeat it for more:".to_owned();
     for (name, _, meaning) in Quirk::ALL {
         text.push_str("\n  ");
         text.push_str(name);
@@ -89,10 +107,10 @@ fn quirks() -> String {
     text
 }
 
-/// A number of changes a second.
+/// Parses a number of changes per second.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|rate: &f64| (0.0..=10_000.0).contains(rate))
-        .ok_or_else(|| "not a number from 0 to 10000".to_owned())
+        .ok_or_else(|| "must be a number between 0 and 10000".to_owned())
 }

@@ -1,4 +1,4 @@
-//! What commands that only ask VDAB have in common.
+//! The shared start of commands that only call VDAB.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use crate::sync::loan;
 use crate::telemetry::{self, Metrics, Screen};
 use crate::vdab::Client;
 
-/// How long a person waits for a source that is away, or for a quota that is used up.
+/// Maximum wait for a source that is unreachable, or for a quota that is used up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// VDAB's API at a terminal. It needs no database; where there is one, it shares the quota of the daemon that leads there.
+/// VDAB's API for a command. It needs no database; with one, it shares the quota of the daemon that leads there.
 pub(super) struct Source {
     pub vdab: Client,
-    /// Asks for calls on the client's behalf.
+    /// Borrows calls for the client.
     _loans: Option<AbortOnDropHandle<()>>,
 }
 
 impl Source {
-    /// `exclude` is dropped from documents.
+    /// `exclude` is removed from documents.
     pub(super) async fn prepare(env: &Env, exclude: Vec<JsonPointer>) -> anyhow::Result<Self> {
         let api = Api::load(env)?;
         let database = names_database(env).then(|| config::Database::load(env));
@@ -41,7 +41,7 @@ impl Source {
         };
         let loans = store
             .map(|store| loan::borrow(&mut vdab, &store))
-            .inspect_err(|why| note(&format!("no quota is shared with a daemon: {why}")))
+            .inspect_err(|why| note(&format!("the quota is not shared with a daemon: {why}")))
             .ok();
         Ok(Self {
             vdab,

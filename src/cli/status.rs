@@ -17,7 +17,7 @@ use crate::admin::{self, Numbers};
 use crate::clock::Clock;
 use crate::config::{self, Env};
 use crate::model::health::Role;
-use crate::model::words::moment;
+use crate::model::words::{count, moment, number};
 use crate::model::{Facts, Health, Job, Light};
 use crate::shutdown::cancel_on_signal_within;
 use crate::store::feed_consumer::Consumer;
@@ -26,28 +26,28 @@ use crate::store::{Store, history, leader_setting};
 use crate::sync::Snapshot;
 use crate::terminal::rate;
 
-/// Between two looks with --watch.
+/// Time between two updates with --watch.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// How long the daemon may take to say what it is at.
+/// Time limit of the request to the daemon.
 const DAEMON: Duration = Duration::from_secs(1);
 
-/// Lines about consumers of the feed; `cvsync feed list` has all.
+/// Maximum number of consumers in the output; `cvsync feed list` has all.
 const CONSUMERS: usize = 5;
 
-/// Where a terminal's screen begins, and nothing on it.
+/// Clears a terminal's screen.
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
-/// Watermark, lag, progress, quota use, leader, parked CVs, held deletes; exits with 0 only if in step
+/// Show whether the copy is up to date: watermark, lag, progress, quota use, leader, parked CVs, held deletes
 ///
-/// Reads the database, so it works wherever the database can be reached, with a daemon that runs or without one. The verdict is the one
-/// of the status page: it takes the schedule and the settle lag that the leader recorded in the database, and what the leader wrote
-/// down about VDAB and its run. The progress is the daemon's at CVSYNC_HTTP_ADDR, if one runs on this machine.
+/// Reads the database, so it works anywhere that reaches the database, whether or not a daemon runs. It gives the same verdict as
+/// the status page: it uses the schedule, the settle lag and the state of VDAB and of the run that the leader recorded in the
+/// database. The progress comes from the daemon at CVSYNC_HTTP_ADDR, if one runs on this machine.
 ///
-/// Exits with 1 if the state is red, while a pause holds, and until the first sync ends.
+/// Exits with 0 if the copy is up to date. Exits with 1 if the state is red, during a pause, and until the first sync has finished.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Look again every two seconds, until Ctrl-C
+    /// Show it again every two seconds, until Ctrl-C
     #[arg(long)]
     watch: bool,
     #[command(flatten)]
@@ -68,12 +68,14 @@ struct Status {
     consumers: Vec<Consumer>,
     pause: Option<Pause>,
     last_success: BTreeMap<Job, DateTime<Utc>>,
-    /// Calls to VDAB in the latest minute that is known.
+    /// Calls to VDAB in the latest recorded minute.
+    calls_per_minute: Option<i64>,
+    /// The old name of `calls_per_minute`.
     calls_a_minute: Option<i64>,
     daemon: Option<Daemon>,
 }
 
-/// What the daemon on this machine says, if there is one.
+/// The state of the daemon on this machine.
 #[derive(Debug, Serialize, Deserialize)]
 struct Daemon {
     reasons: Vec<String>,
@@ -125,7 +127,7 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
     let settings = config::Sync::load(&env.judging(leads))?;
     let numbers = Numbers::read(&mut *tx, Arc::default()).await?;
     let pause = pause::current(&mut *tx).await?;
-    let calls_a_minute = history::latest_calls(&mut *tx).await?;
+    let calls_per_minute = history::latest_calls(&mut *tx).await?;
     let now = Clock::default().now();
     let health = Health::judge(&Facts {
         now,
@@ -151,89 +153,91 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
         consumers: numbers.consumers.into_iter().take(CONSUMERS).collect(),
         pause,
         last_success: numbers.last_success,
-        calls_a_minute,
+        calls_per_minute,
+        calls_a_minute: calls_per_minute,
         daemon: None,
     })
 }
 
+fn text(status: &Status) -> String {
+    let mut lines = vec![status.health.first.headline.clone()];
+    let mut line = |label: &str, text: String| lines.push(format!("{label:<15}{text}"));
+    verdict(status, &mut line);
+    let watermark = status.watermark.map_or("none yet".to_owned(), moment);
+    line("watermark", watermark);
+    let leader = status.leader.as_deref();
+    line(
+        "leader",
+        leader.unwrap_or("none; does the daemon run?").to_owned(),
+    );
+    if let Some(run) = status.daemon.as_ref().and_then(|it| it.run.as_ref()) {
+        line("progress", progress(run));
+    }
+    line("API calls", calls(status));
+    line("stored", count(status.stored, "CV"));
+    let parked = status.parked.iter();
+    let parked: Vec<_> = parked
+        .map(|(class, cvs)| format!("{} {class}", number(*cvs)))
+        .collect();
+    line(
+        "parked",
+        if parked.is_empty() {
+            "0".to_owned()
+        } else {
+            parked.join(", ")
+        },
+    );
+    line("held deletes", number(status.held_deletes));
+    for one in &status.consumers {
+        let behind = count(one.behind, "change");
+        line("feed", format!("{} is {behind} behind", one.name));
+    }
+    for (job, at) in &status.last_success {
+        line(&format!("last {}", job.as_str()), moment(*at));
+    }
+    lines.join("\n")
+}
+
+/// The state, and what to do about it.
+fn verdict(status: &Status, line: &mut impl FnMut(&str, String)) {
+    let Health { first, others, .. } = &status.health;
+    let light = status.light.as_str();
+    line(
+        "state",
+        match first.since {
+            Some(since) => format!("{light} since {}", moment(since)),
+            None => light.to_owned(),
+        },
+    );
+    if let Some(next) = &first.next {
+        line("next", next.clone());
+    }
+    if let Some(action) = &first.action {
+        line("action", action.clone());
+    }
+    for finding in others {
+        line("also", finding.to_string());
+    }
+}
+
 fn progress(run: &Snapshot) -> String {
     format!(
-        "under way      {} of about {} CVs, {}",
-        run.tally.done(),
-        run.expected,
+        "{} of about {}, {}",
+        number(run.tally.done()),
+        count(run.expected, "CV"),
         rate(run)
     )
 }
 
-fn text(status: &Status) -> String {
-    let Health { first, others, .. } = &status.health;
-    let mut lines = vec![first.headline.clone()];
-    let light = status.light.as_str();
-    lines.push(match first.since {
-        Some(since) => format!("state          {light}, since {}", moment(since)),
-        None => format!("state          {light}"),
-    });
-    lines.extend(
-        first
-            .next
-            .iter()
-            .map(|next| format!("next           {next}")),
-    );
-    lines.extend(
-        first
-            .action
-            .iter()
-            .map(|action| format!("do             {action}")),
-    );
-    lines.extend(
-        others
-            .iter()
-            .map(|finding| format!("also           {finding}")),
-    );
-    let watermark = status
-        .watermark
-        .map_or_else(|| "none yet".to_owned(), moment);
-    lines.push(format!("watermark      {watermark}"));
-    let leader = status
-        .leader
-        .as_deref()
-        .unwrap_or("nobody: does the daemon run?");
-    lines.push(format!("leader         {leader}"));
-    if let Some(daemon) = &status.daemon {
-        lines.extend(daemon.run.as_ref().map(progress));
+/// The use of the quota.
+fn calls(status: &Status) -> String {
+    match (status.calls_per_minute, &status.daemon) {
+        (None, _) => "no data yet (recorded once a minute)".to_owned(),
+        (Some(calls), Some(daemon)) => format!(
+            "{} of {} per minute",
+            number(calls),
+            number(daemon.quota_per_minute)
+        ),
+        (Some(calls), None) => format!("{} per minute", number(calls)),
     }
-    let calls = status.calls_a_minute.map_or_else(
-        || "not known: none of the last minutes is on record".to_owned(),
-        |calls| match &status.daemon {
-            Some(daemon) => format!("{calls} in a minute, of {}", daemon.quota_per_minute),
-            None => format!("{calls} in a minute"),
-        },
-    );
-    lines.push(format!("calls to VDAB  {calls}"));
-    lines.push(format!("stored         {} CVs", status.stored));
-    let parked: Vec<_> = status
-        .parked
-        .iter()
-        .map(|(class, n)| format!("{n} {class}"))
-        .collect();
-    lines.push(format!(
-        "parked         {}",
-        if parked.is_empty() {
-            "none".to_owned()
-        } else {
-            parked.join(", ")
-        }
-    ));
-    lines.push(format!("held deletes   {}", status.held_deletes));
-    let consumers = status.consumers.iter();
-    lines.extend(
-        consumers.map(|one| format!("feed           {} is {} behind", one.name, one.behind)),
-    );
-    lines.extend(
-        status
-            .last_success
-            .iter()
-            .map(|(job, at)| format!("last {:<10}{}", job.as_str(), moment(*at))),
-    );
-    lines.join("\n")
 }

@@ -4,10 +4,10 @@ use super::tool::{self, RunArgs};
 use crate::config::Env;
 use crate::sync::Request;
 
-/// One incremental sync up to now, then exit
+/// Sync once, from the watermark up to now, then exit
 ///
-/// Goes from the watermark to as close to now as CVSYNC_SETTLE_LAG allows. Interrupt it at any time: the next one goes on
-/// where it was. Safe beside a running daemon. Fails where VDAB or the database stay away for more than two minutes.
+/// Syncs as close to now as CVSYNC_SETTLE_LAG allows. You can interrupt it at any time, and the next sync continues where it was. You
+/// can run it while the daemon runs. It fails if VDAB or the database is unreachable for more than two minutes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

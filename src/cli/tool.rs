@@ -1,4 +1,4 @@
-//! What commands that work on source and database have in common.
+//! The shared parts of commands that use VDAB and the database.
 
 use std::time::Duration;
 
@@ -12,19 +12,20 @@ use super::{Interrupted, Output};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Env, Log, Otel};
 use crate::model::window::instant;
+use crate::model::words::{count, number};
 use crate::shutdown::{cancel_on_signal, drained};
 use crate::store::Store;
 use crate::sync::{InFuture, Pipeline, Request, Summary, loan, searchable};
 use crate::telemetry::{self, Metrics, Screen, Traces};
 use crate::terminal;
 
-/// How long a person waits for a source or a database that is away.
+/// Maximum wait for a source or a database that is unreachable.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How a run by hand is made.
+/// Options of every run by hand.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// List and fetch, write nothing; print what would have been done, and the calls that it took
+    /// List and fetch but write nothing; print the result that a run would have, and the calls made
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -32,13 +33,13 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    /// Prints `result` as JSON, or its summary for people.
+    /// Prints `result` as JSON, or its summary as text.
     pub(super) fn print<R: Serialize>(self, result: &R, summary: impl FnOnce(&R) -> &Summary) {
         self.output.print(result, |result| {
             let summary = summary(result);
             if self.dry_run {
-                let text = text(summary, "a run that writes would hold back");
-                format!("dry run, nothing written: {text}")
+                let text = text(summary, "A run would hold");
+                format!("Dry run: nothing was written.\n{text}")
             } else {
                 text(summary, HOLDS)
             }
@@ -48,18 +49,18 @@ impl RunArgs {
 
 /// A pipeline at a terminal.
 pub(super) struct Tool {
-    /// Beside a daemon or without one: `as_of` orders what both write.
+    /// Safe while a daemon runs: `as_of` orders the writes of both.
     pub pipeline: Pipeline,
     screen: Screen,
     token: CancellationToken,
-    /// Asks the daemon that leads, if one does, for calls out of its quota.
+    /// Borrows calls from the quota of the leading daemon, if there is one.
     _loans: AbortOnDropHandle<()>,
-    /// Delivers what is left when the tool is done.
+    /// Pushes the last traces when it is dropped.
     _traces: Option<Traces>,
 }
 
 impl Tool {
-    /// Everything configured, logging installed, the schema up to date.
+    /// Loads the configuration, starts logging and brings the schema up to date.
     pub(super) async fn prepare(env: &Env, dry_run: bool) -> anyhow::Result<Self> {
         let config = Box::new(Config::load(env)?);
         let screen = Screen::default();
@@ -80,7 +81,7 @@ impl Tool {
             if !dry_run {
                 alone.migrate().await?;
             }
-            // Empty until a daemon has led.
+            // Empty before the first daemon has led.
             alone.leader_settings().await
         }));
         let leader = prepared.await.ok_or(Interrupted)??;
@@ -108,14 +109,14 @@ impl Tool {
         done.unwrap_or_else(|| Err(Interrupted.into()))
     }
 
-    /// One run, with its progress shown.
+    /// Makes one run and shows its progress.
     pub(super) async fn carry_out(&self, request: Request) -> anyhow::Result<Summary> {
         let span = telemetry::run_span(request.name());
         let run = Box::pin(self.pipeline.carry_out(request).instrument(span));
         let work = terminal::shown(&self.screen, &self.pipeline.progress, run);
         let summary = drained(&self.token, work)
             .await
-            .context("what was in hand took too long and was dropped; nothing is lost")??;
+            .context("stopped before the current batch was committed; nothing is lost, run the command again")??;
         if !self.pipeline.store.is_dry() && !self.token.is_cancelled() {
             searchable::catch_up(&self.pipeline.store, &self.token).await;
         }
@@ -123,7 +124,7 @@ impl Tool {
     }
 }
 
-/// An error where a signal ended the run before it was done.
+/// An error if a signal ended the run before it was finished.
 pub(super) fn whole(summary: &Summary) -> anyhow::Result<()> {
     if summary.interrupted {
         return Err(Interrupted.into());
@@ -131,7 +132,7 @@ pub(super) fn whole(summary: &Summary) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The whole of a command that is one run.
+/// Runs a command that consists of one run.
 pub(super) async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
     let tool = Box::pin(Tool::prepare(env, args.dry_run)).await?;
     if let Request::Range(window) = &request {
@@ -143,59 +144,55 @@ pub(super) async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::R
     whole(&summary)
 }
 
-/// The database alone, for commands that need no source.
+/// The database, for commands that need no source.
 pub(super) fn database(env: &Env) -> anyhow::Result<Store> {
     let database = Database::load(env)?;
     telemetry::install(&Log::load(env)?, &Otel::default(), &Screen::default())?;
     Ok(Store::new(&database)?)
 }
 
-/// The beginning of [`text`]'s sentence about held deletes, for a run that writes.
-pub(super) const HOLDS: &str = "cvsync holds back";
+/// The start of [`text`]'s sentence about held deletes, for a run that writes.
+pub(super) const HOLDS: &str = "cvsync holds";
 
-fn deletes(number: u64) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} delete{s}")
-}
-
-/// Describes a run for people. `holds` begins the sentence about held deletes.
+/// Describes a run, one fact per line. `holds` begins the sentence about held deletes.
 pub(super) fn text(summary: &Summary, holds: &str) -> String {
     let tally = summary.tally;
-    let mut parts = vec![format!(
-        "{} listed: {} new, {} changed, {} gone, {} as they were, {} known already, {} parked, {} held",
-        tally.listed,
-        tally.inserted,
-        tally.updated,
-        tally.deleted,
-        tally.unchanged + tally.superseded,
-        tally.skipped,
-        tally.parked,
-        tally.held,
+    let mut lines = vec![format!(
+        "Listed {}: {} inserted, {} updated, {} unchanged, {} skipped, {} superseded, {} deleted, {} held, {} parked ({}).",
+        count(tally.listed, "CV"),
+        number(tally.inserted),
+        number(tally.updated),
+        number(tally.unchanged),
+        number(tally.skipped),
+        number(tally.superseded),
+        number(tally.deleted),
+        number(tally.held),
+        number(tally.parked),
+        count(summary.calls, "API call"),
     )];
-    parts.push(match summary.calls {
-        1 => "1 call".to_owned(),
-        calls => format!("{calls} calls"),
-    });
-    parts.extend(summary.difference.map(|difference| {
+    lines.extend(summary.difference.map(|difference| {
         let held = match difference.held {
             0 => String::new(),
-            held => format!(" (and {held} more, whose deletes are held)"),
+            held => format!(" (plus {} whose deletes are held)", number(held)),
         };
         format!(
-            "the source lists {} ids; of what the syncs should have brought, {} were missing and {} out of date here, and {} were here that it does not list{}",
-            difference.listed, difference.missing, difference.stale, difference.extra, held
+            "VDAB lists {}. Compared with them, {} were missing here, {} were outdated, and {} were not listed any more{held}.",
+            count(difference.listed, "CV"),
+            number(difference.missing),
+            number(difference.stale),
+            number(difference.extra),
         )
     }));
     if tally.held > 0 {
-        parts.push(format!(
-            "{holds} {}, because there are more than usual or VDAB gave no proof; list and decide with `cvsync deletes`",
-            deletes(tally.held)
+        lines.push(format!(
+            "{holds} {}, because there are more than usual or VDAB gave no proof. List and decide with `cvsync deletes`.",
+            count(tally.held, "delete")
         ));
     }
     let watermark = summary.watermark;
-    parts.extend(watermark.map(|at| format!("in step up to {}", instant(at))));
+    lines.extend(watermark.map(|at| format!("Watermark: {}", instant(at))));
     if summary.interrupted {
-        parts.push("interrupted, the next one goes on from here".to_owned());
+        lines.push("Interrupted. The next run continues from here.".to_owned());
     }
-    parts.join("; ")
+    lines.join("\n")
 }

@@ -7,15 +7,16 @@ use super::Output;
 use super::tool::{Tool, whole};
 use crate::config::Env;
 use crate::model::Tally;
+use crate::model::words::{count, number};
 use crate::store::cv;
 use crate::sync::Request;
 
-/// Refetch random CVs and report the stale share with its confidence bound
+/// Fetch random CVs again and report the outdated share with its confidence bound
 ///
-/// What comes back is applied, so nothing that was paid for is thrown away.
+/// The responses are stored, so outdated CVs of the sample are corrected.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// How many
+    /// Number of CVs to fetch
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     sample: u32,
     #[command(flatten)]
@@ -24,18 +25,22 @@ pub(super) struct Args {
 
 #[derive(Debug, Serialize)]
 struct Verdict {
-    /// CVs of the sample about which VDAB answered.
+    /// CVs of the sample that VDAB gave a response about.
     sampled: u64,
-    stale: u64,
-    gone: u64,
-    /// VDAB calls them gone, and cvsync holds their deletes.
+    updated: u64,
+    deleted: u64,
+    /// According to VDAB these are gone, and cvsync holds their deletes.
     held: u64,
-    /// They could not be fetched.
+    /// These could not be fetched.
     parked: u64,
-    /// Of `sampled`: stale, gone and held.
+    /// The share of `sampled` that was updated, deleted or held.
     share: f64,
-    /// With 95 % confidence no more than this share of all CVs is stale.
+    /// With 95 % confidence, at most this share of all CVs is outdated.
     at_most: f64,
+    /// The old name of `updated`.
+    stale: u64,
+    /// The old name of `deleted`.
+    gone: u64,
 }
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
@@ -44,46 +49,48 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let picked = async { Ok(tool.pipeline.store.read("picking a sample", sample).await?) };
     let ids = tool.until_stopped(picked).await?;
     let summary = tool.carry_out(Request::These(ids)).await?;
-    // A part of the sample would look like a verdict.
+    // Part of a sample would look like a result.
     whole(&summary)?;
     let tally = summary.tally;
     args.output.print(&verdict(&tally), text);
     Ok(())
 }
 
-/// Parked CVs count neither as sampled nor as stale: VDAB did not say how it has them.
+/// Parked CVs count neither as sampled nor as outdated, because their state at VDAB is unknown.
 fn verdict(tally: &Tally) -> Verdict {
     let sampled = tally.listed - tally.parked;
     let wrong = tally.updated + tally.deleted + tally.held;
     Verdict {
         sampled,
-        stale: tally.updated,
-        gone: tally.deleted,
+        updated: tally.updated,
+        deleted: tally.deleted,
         held: tally.held,
         parked: tally.parked,
         share: share(wrong, sampled),
         at_most: upper_bound(wrong, sampled),
+        stale: tally.updated,
+        gone: tally.deleted,
     }
 }
 
 fn text(verdict: &Verdict) -> String {
     let mut text = format!(
-        "of {} CVs {} were stale, {} were gone and {} have held deletes: {:.2} %, with 95 % confidence at most {:.2} % of all; \
-         cvsync corrected the stale and the gone ones",
-        verdict.sampled,
-        verdict.stale,
-        verdict.gone,
-        verdict.held,
+        "Checked {}: {} outdated (updated now), {} removed at VDAB (deleted now), {} with held deletes: {:.2} %.\n\
+         With 95 % confidence, at most {:.2} % of all CVs are outdated.",
+        count(verdict.sampled, "CV"),
+        number(verdict.updated),
+        number(verdict.deleted),
+        number(verdict.held),
         verdict.share * 100.0,
         verdict.at_most * 100.0
     );
     if verdict.held > 0 {
-        text.push_str("; decide about held deletes with `cvsync deletes`");
+        text.push_str("\nDecide about held deletes with `cvsync deletes`.");
     }
     if verdict.parked > 0 {
+        let parked = count(verdict.parked, "more CV");
         text = format!(
-            "{text}; {} more could not be fetched and are parked, see `cvsync parked list`",
-            verdict.parked
+            "{text}\n{parked} could not be fetched and are parked; see `cvsync parked list`."
         );
     }
     text
@@ -128,11 +135,11 @@ mod tests {
         let text = text(&verdict);
         assert!(
             text.starts_with(
-                "of 18 CVs 0 were stale, 0 were gone and 6 have held deletes: 33.33 %"
+                "Checked 18 CVs: 0 outdated (updated now), 0 removed at VDAB (deleted now), 6 with held deletes: 33.33 %."
             ),
             "{text}"
         );
-        assert!(text.contains("2 more could not be fetched"), "{text}");
+        assert!(text.contains("2 more CVs could not be fetched"), "{text}");
     }
 
     #[test]

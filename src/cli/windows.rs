@@ -9,27 +9,28 @@ use super::{Usage, table};
 use crate::config::Env;
 use crate::model::Window;
 use crate::model::window::instant;
+use crate::model::words::number;
 use crate::store::sync_window::{self, SyncWindow};
 use crate::sync::Request;
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// The ledger: which spans of time were listed when, with what result; newest first
+    /// List the windows with their results, newest first; `upserted` is inserted plus updated
     List {
-        /// How many
+        /// Maximum number of windows
         #[arg(long, default_value_t = 50)]
         limit: u32,
         #[command(flatten)]
         output: Output,
     },
-    /// Spans that no settled window covers; there should be none
+    /// List spans of time that no settled window covers; there should be none
     Gaps {
         #[command(flatten)]
         output: Output,
     },
-    /// List one again, and fetch what is not known to be up to date
+    /// List a window again, and fetch each CV that is not known to be up to date
     Relist {
-        /// Its number in the list
+        /// Id of the window, as `list` shows it
         id: i64,
         #[command(flatten)]
         run: RunArgs,
@@ -62,7 +63,7 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
                 .collect();
             output.print(&gaps, |gaps| {
                 table(
-                    &["from", "to"],
+                    &["van", "tot"],
                     gaps.iter()
                         .map(|gap| vec![gap.van.clone(), gap.tot.clone()]),
                 )
@@ -74,7 +75,11 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let window = store.read("looking for a window", find).await?;
             let window = window
                 .and_then(|window| Window::new(window.van, window.tot))
-                .ok_or_else(|| Usage(format!("there is no window {id}")))?;
+                .ok_or_else(|| {
+                    Usage(format!(
+                        "no window has the id {id}; see `cvsync windows list`"
+                    ))
+                })?;
             tool::run(run, env, Request::Range(window)).await?;
         }
     }
@@ -90,33 +95,33 @@ fn ledger(windows: &[SyncWindow]) -> String {
         ];
         row.push(match (&*window.state, window.fresh) {
             ("settled", true) => "settled".to_owned(),
-            ("settled", false) => "again".to_owned(),
+            ("settled", false) => "relisted".to_owned(),
             (state, _) => state.to_owned(),
         });
         let counts = [
             window.listed,
             window.upserted,
             window.unchanged,
-            window.deleted,
-            window.parked,
-            window.held,
             window.skipped,
+            window.deleted,
+            window.held,
+            window.parked,
         ];
-        row.extend(counts.map(|count| count.to_string()));
+        row.extend(counts.map(number));
         row
     });
     let heads = [
         "id",
-        "from",
-        "to",
+        "van",
+        "tot",
         "state",
         "listed",
-        "written",
+        "upserted",
         "unchanged",
+        "skipped",
         "deleted",
-        "parked",
         "held",
-        "known",
+        "parked",
     ];
     table(&heads, rows)
 }

@@ -1,4 +1,4 @@
-//! What the demo shows: where things are, a bar while CVs arrive, and then a line now and again.
+//! The output of the demo: addresses, a bar while CVs arrive, then a line every five seconds.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use super::Options;
 use super::postgres::Cluster;
 use crate::admin::{self, Admin, Status};
 use crate::clock::Clock;
+use crate::model::words::{count, number};
 use crate::simulator::Simulator;
 use crate::telemetry::Screen;
 use crate::terminal::draw;
 
-/// Between two lines.
+/// Time between two lines.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// For how long the numbers are read anew before each of them.
+/// Time for reading the numbers before each line.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Where everything is.
 pub(super) fn introduce(
     options: &Options,
     cluster: Option<&Cluster>,
@@ -41,19 +41,19 @@ pub(super) fn introduce(
             }
         }
         None => lines.push(
-            "  PostgreSQL   the one of CVSYNC_DATABASE_URL; unset it to have a private one"
+            "  PostgreSQL   the one in CVSYNC_DATABASE_URL; unset it to get a private one"
                 .to_owned(),
         ),
     }
     lines.push(format!(
-        "  VDAB         simulated on {} with {} CVs, {} changes a second",
+        "  VDAB         simulated on {} with {} and {} changes per second",
         simulator.base_url(),
-        options.candidates,
+        count(options.candidates, "CV"),
         options.changes_per_second
     ));
     if let Some(http) = http {
         lines.push(format!(
-            "  status       http://{http}/, for its buttons the token {token}"
+            "  status page  http://{http}/ (admin token for the buttons: {token})"
         ));
         lines.push(format!(
             "               http://{http}/api/status, /readyz, /metrics"
@@ -63,16 +63,16 @@ pub(super) fn introduce(
         ));
     }
     let stays = match cluster {
-        None => "what is in that database stays".to_owned(),
+        None => "the data stays in that database".to_owned(),
         Some(_) if options.keep => format!("{} stays", options.folder.display()),
-        Some(_) => "nothing stays behind".to_owned(),
+        Some(_) => "everything is removed".to_owned(),
     };
     lines.push(format!("  stop         Ctrl-C; {stays}"));
     lines.push(String::new());
     println(&lines.join("\n"));
 }
 
-/// Never ends.
+/// Prints lines and bars. Never returns.
 pub(super) async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
     let lines = async {
         loop {
@@ -95,13 +95,13 @@ fn line(status: &Status) -> String {
         tally
     });
     format!(
-        "{state} | {} CVs | since the start: {} new, {} changed, {} gone, {} parked, {} held",
-        status.stored.unwrap_or(0),
-        tally.inserted,
-        tally.updated,
-        tally.deleted,
-        tally.parked,
-        tally.held
+        "{state} | {} | since the start: {} inserted, {} updated, {} deleted, {} held, {} parked",
+        count(status.stored.unwrap_or(0), "CV"),
+        number(tally.inserted),
+        number(tally.updated),
+        number(tally.deleted),
+        number(tally.held),
+        number(tally.parked)
     )
 }
 

@@ -82,7 +82,7 @@ async fn a_sync_prints_what_it_did() {
     world.assert_database_equals_source().await;
     let (code, stdout, _) = output(&["sync"], pairs(&env)).await;
     assert_eq!(code, Some(0));
-    assert!(stdout.contains("0 new, 0 changed, 0 gone"), "{stdout}");
+    assert!(stdout.contains("0 inserted, 0 updated, "), "{stdout}");
 }
 
 #[tokio::test]
@@ -289,9 +289,9 @@ async fn status_tells_what_the_daemon_is_at_and_what_is_in_its_way() {
     })
     .await;
     assert!(told.contains("\nstate          amber\n"), "{told}");
-    assert!(told.contains("\nunder way      "), "{told}");
+    assert!(told.contains("\nprogress       "), "{told}");
     assert!(
-        told.contains(" CVs, ") && told.contains(" a second"),
+        told.contains(" CVs, ") && told.contains(" per second"),
         "{told}"
     );
     world.source.clear_faults();

@@ -281,7 +281,7 @@ async fn a_second_signal_stops_at_once() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     daemon.signal("-TERM");
-    while !daemon.log().contains("asked to stop: ") {
+    while !daemon.log().contains("stopping: ") {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     daemon.signal("-TERM");

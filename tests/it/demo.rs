@@ -39,12 +39,13 @@ async fn the_demo_shows_the_main_job_survives_a_kill_and_leaves_nothing_behind()
     let demo = start(&folder);
     let line = in_step(&demo).await;
     assert!(line.contains("0 parked"), "{line}");
-    let stored: u32 = between(&line, "| ", " CVs").parse().unwrap();
+    let stored = between(&line, "| ", " CVs").replace(',', "");
+    let stored: u32 = stored.parse().unwrap();
     assert!(stored > 200, "what has arrived is counted: {line}");
 
     let log = demo.log();
-    let site = between(&log, "status       ", "/, ");
-    let token = between(&log, "the token ", "\n");
+    let site = between(&log, "status page  ", "/ (");
+    let token = between(&log, "for the buttons: ", ")");
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let page = client.get(&site).send().await.unwrap();
     assert_eq!(page.status(), 200);
@@ -56,7 +57,9 @@ async fn the_demo_shows_the_main_job_survives_a_kill_and_leaves_nothing_behind()
     demo.kill().await;
     let mut demo = start(&folder);
     let line = in_step(&demo).await;
-    let new: u32 = between(&line, "since the start: ", " new").parse().unwrap();
+    let new: u32 = between(&line, "since the start: ", " inserted")
+        .parse()
+        .unwrap();
     assert!(new < 100, "it went on where it was: {line}");
 
     demo.signal("-INT");

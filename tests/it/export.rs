@@ -192,7 +192,10 @@ async fn a_file_appears_whole_or_not_at_all() {
     other.lock().unwrap();
     let (code, _, stderr) = output(&args, env(&url)).await;
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("another export is writing it"), "{stderr}");
+    assert!(
+        stderr.contains("another export is writing to it"),
+        "{stderr}"
+    );
     assert!(partial.exists());
     drop(other);
     assert_eq!(output(&args, env(&url)).await.0, Some(0));
@@ -218,10 +221,7 @@ async fn a_file_appears_whole_or_not_at_all() {
     ];
     let (code, _, stderr) = output(&nowhere, env(&url)).await;
     assert_eq!(code, Some(1));
-    assert!(
-        stderr.contains("/nowhere/at/all cannot be written"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("cannot write /nowhere/at/all"), "{stderr}");
     let device = [
         "export",
         "--format",

@@ -319,7 +319,7 @@ async fn consumers_are_listed_and_forgotten() {
     assert_eq!(listed[0]["name"], "index");
     assert_eq!(listed[0]["behind"], 3);
     let (_, stdout, _) = output(&["status"], env).await;
-    assert!(stdout.contains("index is 3 behind"), "{stdout}");
+    assert!(stdout.contains("index is 3 changes behind"), "{stdout}");
     let (code, _, stderr) = output(&["feed", "forget", "indeks"], env).await;
     assert_eq!(code, Some(2), "{stderr}");
     let (code, _, _) = output(&["feed", "forget", "index"], env).await;

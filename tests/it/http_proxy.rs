@@ -147,21 +147,21 @@ async fn refusal_by_the_proxy_is_never_taken_for_one_by_vdab() {
         ),
         (
             "HTTP/1.1 403 Forbidden\r\n\r\n",
-            "does not connect to this host",
+            "refuses to connect to this host",
         ),
         (
             "HTTP/1.1 401 Unauthorized\r\n\r\n",
-            "does not connect to this host",
+            "refuses to connect to this host",
         ),
         (
             "HTTP/1.1 502 Bad Gateway\r\n\r\n",
-            "does not connect to this host",
+            "refuses to connect to this host",
         ),
         (
             "HTTP/1.1 429 Too Many Requests\r\n\r\n",
-            "does not connect to this host",
+            "refuses to connect to this host",
         ),
-        ("SSH-2.0-OpenSSH_9.2\r\n", "does not connect to this host"),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "refuses to connect to this host"),
         ("", "closed the connection"),
     ] {
         let proxy = HttpProxy::answering(answer).await;
@@ -242,7 +242,7 @@ async fn proxy_that_cannot_be_reached_is_named_with_the_cause() {
         ),
         (
             &format!("https://localhost:{port}"),
-            "by an unknown issuer; set CVSYNC_API_CA_FILE",
+            "has an unknown issuer; set CVSYNC_API_CA_FILE",
         ),
     ] {
         let text = failure(&[API, ("HTTPS_PROXY", url)]).await.to_string();
@@ -327,10 +327,7 @@ async fn invalid_proxy_url_ends_a_command_with_its_name_and_not_its_value() {
     for command in ["check", "run", "sync"] {
         let (code, _, error) = output(&[command], env).await;
         assert_eq!(code, Some(2), "{command}: {error}");
-        assert!(
-            error.contains("https_proxy: names a SOCKS proxy"),
-            "{error}"
-        );
+        assert!(error.contains("https_proxy names a SOCKS proxy"), "{error}");
         assert!(!error.contains("canary"), "{error}");
     }
 }

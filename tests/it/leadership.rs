@@ -315,7 +315,7 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
         run(&["--until", "2999-01-01T01:00:00+01:00", "--reason", "a"]).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(
-        stdout.contains("paused until 2999-01-01T00:00:00"),
+        stdout.contains("Paused until 2999-01-01T00:00:00"),
         "{stdout}"
     );
     // The same again changes nothing either.
@@ -328,7 +328,7 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
         for said in [
             "already paused since",
             "until 2999-01-01T00:00:00",
-            ": a; nothing was done",
+            "(reason: a)",
             "--replace",
         ] {
             assert!(stderr.contains(said), "{stderr}");
@@ -342,7 +342,7 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
     let (code, stdout, stderr) = run(&["--replace", "--reason", "b"]).await;
     assert_eq!(code, Some(0), "{stderr}");
     assert!(
-        stdout.starts_with("paused until `cvsync resume`: b"),
+        stdout.starts_with("Paused until `cvsync resume` (reason: b)."),
         "{stdout}"
     );
     // A pause that has ended does not matter.

@@ -35,6 +35,7 @@ mod fuzz;
 mod health;
 mod histories;
 mod http_proxy;
+mod json;
 mod leadership;
 mod mirror;
 mod odd_documents;

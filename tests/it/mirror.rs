@@ -292,11 +292,11 @@ async fn a_client_s_name_is_used_once_and_its_key_is_kept_as_a_hash() {
     assert_ne!(key, add_client(&world, "crm 2").await);
     clients(&world, &["revoke", "crm"]).await;
     for (args, said) in [
-        (["add", "crm"], "there is or was a client `crm`"),
+        (["add", "crm"], "the name \"crm\" is or was in use"),
         (["add", ""], "1 to 100 characters"),
         (["add", "a\nb"], "1 to 100 characters"),
         (["add", &"x".repeat(101)], "1 to 100 characters"),
-        (["revoke", "crn"], "there is no client `crn`"),
+        (["revoke", "crn"], "no client has the name \"crn\""),
     ] {
         let (code, stdout, stderr) = clients(&world, &args).await;
         assert_eq!((code, &*stdout), (Some(2), ""), "{args:?}");

@@ -108,7 +108,7 @@ async fn lists_are_fetched_and_the_diplomas_of_cvs_looked_up_once() {
     // All is known: a second run asks for the lists alone.
     let (code, stdout, _) = reference(&world, &["sync"]).await;
     assert_eq!(code, Some(0));
-    assert!(stdout.contains("diplomas: 0 looked up"), "{stdout}");
+    assert!(stdout.contains("diplomas: 0 found"), "{stdout}");
     assert_eq!(asked.lock().unwrap().len(), 0);
     // A code without a label is looked up again after a month; one with a label is not.
     sqlx::query("update cvsync.reference_code set synced_at = now() - interval '31 days'")

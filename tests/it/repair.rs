@@ -409,15 +409,14 @@ async fn a_range_and_single_cvs_are_synced_by_hand_and_move_no_watermark() {
     let (lost, never) = damage(&world).await;
     let (van, tot) = ("2020-01-01T00:00:00Z", "2020-01-03T00:00:00Z");
     let nothing = done(&world, &["backfill", "--van", van, "--tot", tot]).await;
-    assert!(nothing.starts_with("0 listed"), "{nothing}");
+    assert!(nothing.starts_with("Listed 0 CVs: "), "{nothing}");
     let mut args = vec!["resync".to_owned(), never.to_string()];
     args.extend(lost[..2].iter().map(Uuid::to_string));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let said = done(&world, &args).await;
-    assert!(
-        said.starts_with("3 listed: 2 new, 0 changed, 1 gone"),
-        "{said}"
-    );
+    let listed =
+        "Listed 3 CVs: 2 inserted, 0 updated, 0 unchanged, 0 skipped, 0 superseded, 1 deleted, ";
+    assert!(said.starts_with(listed), "{said}");
     let now = world.source_clock.now();
     let window = Window::new(now - TimeDelta::days(31), now).unwrap();
     world.request(Request::Range(window)).await;
@@ -475,12 +474,15 @@ async fn verify_tells_the_stale_share_and_mends_it() {
         .unwrap();
     let said = done(&world, &["verify", "--sample", "1000", "--json"]).await;
     let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!(said["stale"], world.live());
+    assert_eq!(said["updated"], world.live());
+    assert_eq!(said["stale"], said["updated"], "the old name");
     assert!(said["at_most"].as_f64().unwrap() > 0.99);
     world.assert_database_equals_source().await;
     let said = done(&world, &["verify", "--sample", "50"]).await;
     assert!(
-        said.contains("0 were stale, 0 were gone and 0 have held deletes: 0.00 %"),
+        said.contains(
+            "0 outdated (updated now), 0 removed at VDAB (deleted now), 0 with held deletes: 0.00 %"
+        ),
         "{said}"
     );
 }
@@ -522,22 +524,22 @@ async fn a_cv_is_explained_by_ids_and_times() {
     let here = *world.documents().await.keys().next().unwrap();
     let said = done(&world, &["explain", &here.to_string()]).await;
     assert!(
-        said.contains("is here since") && said.contains("upsert"),
+        said.contains("is in the database since") && said.contains("upsert"),
         "{said}"
     );
     let said = done(&world, &["explain", &parked.to_string()]).await;
-    assert!(said.contains("parked as server_error"), "{said}");
+    assert!(said.contains("Parked as server_error"), "{said}");
     world.source.world(|w| w.remove(here));
     world.settle();
     world.source.clear_faults();
     world.sync_again().await;
     let said = done(&world, &["explain", &here.to_string()]).await;
     assert!(
-        said.contains("VDAB had no such CV") && said.contains("delete"),
+        said.contains("VDAB did not have it on") && said.contains("delete"),
         "{said}"
     );
     let said = done(&world, &["explain", &Uuid::nil().to_string()]).await;
-    assert!(said.contains("nothing is known of it"), "{said}");
+    assert!(said.contains("is unknown: "), "{said}");
 }
 
 #[tokio::test]
@@ -587,29 +589,36 @@ async fn explain_tells_of_each_state_that_a_cv_can_be_in() {
     for (id, words) in [
         (
             ids[0],
-            &["is here since", "its delete is held", "more CVs than usual"][..],
+            &[
+                "is in the database since",
+                "Delete held since",
+                "More CVs than usual",
+            ][..],
         ),
         (
             ids[1],
             &[
-                "its delete is held",
+                "Delete held since",
                 "VDAB gave no proof, so cvsync asks again on 2031-",
             ],
         ),
-        (
-            ids[2],
-            &["its delete is held", "a person approved it on 2026-01-0"],
-        ),
-        (ids[3], &["its delete is held", "it is parked as transport"]),
+        (ids[2], &["Delete held since", "Approved on 2026-01-0"]),
+        (ids[3], &["Delete held since", "Parked as transport"]),
         (
             ids[4],
-            &["is here since", "cannot index it (SQLSTATE 54000)"],
+            &[
+                "is in the database since",
+                "cannot index it (SQLSTATE 54000)",
+            ],
         ),
         (
             ids[5],
-            &["is here since", "does not know since when VDAB has it so"],
+            &[
+                "is in the database since",
+                "the time of VDAB's response is unknown",
+            ],
         ),
-        (ids[6], &["is not here, although VDAB had it on"]),
+        (ids[6], &["is not in the database, although VDAB had it on"]),
     ] {
         let upper = id.to_string().to_uppercase();
         let said = done(&world, &["explain", &upper]).await;
@@ -620,7 +629,7 @@ async fn explain_tells_of_each_state_that_a_cv_can_be_in() {
     assert_eq!(said["held_delete"]["cv_id"], ids[3].to_string());
     assert_eq!(said["parked"]["error_class"], "transport");
     let said = done(&world, &["explain", "NOT_FOUND"]).await;
-    assert!(said.contains("it is parked as bad_id"), "{said}");
+    assert!(said.contains("Parked as bad_id"), "{said}");
     for odd in ["", "x", &ids[0].simple().to_string()] {
         let (code, _, stderr) = command(&world, &["explain", odd]).await;
         assert_eq!(code, Some(2), "{stderr}");
@@ -706,28 +715,29 @@ async fn a_resync_of_an_id_that_exists_nowhere_fails_and_names_it() {
     ] {
         let (code, stdout, stderr) = command(&world, args).await;
         assert_eq!(code, Some(1), "{args:?}: {stdout}");
-        assert!(stderr.contains("VDAB does not have 1 CV"), "{stderr}");
+        assert!(stderr.contains("do not have 1 CV: "), "{stderr}");
         assert!(stderr.contains(&nowhere), "{stderr}");
-        assert!(stdout.contains(" listed: "), "{stdout}");
+        assert!(stdout.contains("Listed "), "{stdout}");
     }
     let (code, stdout, _) = command(&world, &["resync", &nowhere, "--json"]).await;
     let said: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(
-        (code, &said["nowhere"][0]),
+        (code, &said["not_found"][0]),
         (Some(1), &Value::from(nowhere.clone()))
     );
+    assert_eq!(said["nowhere"], said["not_found"], "the old name");
     // A CV that is removed now, or was removed before, had been stored.
     let gone: Uuid = ids[2].parse().unwrap();
     world.source.world(|w| assert!(w.remove(gone)));
     let said = done(&world, &["resync", &ids[2]]).await;
-    assert!(said.contains("1 gone"), "{said}");
+    assert!(said.contains("1 deleted"), "{said}");
     done(&world, &["resync", &ids[2]]).await;
     // A malformed ID is refused before anything is fetched.
     let calls = world.detail_calls();
     let (code, _, stderr) = command(&world, &["resync", &ids[0], "no-id"]).await;
     assert_eq!(code, Some(2), "{stderr}");
     assert!(
-        stderr.contains(r#"got "no-id"; nothing was done"#),
+        stderr.contains(r#"got "no-id" (nothing was changed)"#),
         "{stderr}"
     );
     assert_eq!(world.detail_calls(), calls);
@@ -854,7 +864,7 @@ async fn held_deletes_are_counted_apart_from_parked_cvs_wherever_runs_are_counte
     remove(&world, 100).await;
     // A dry run reports the deletes that the brake would hold, and holds none.
     let dry = done(&world, &["reconcile", "--dry-run"]).await;
-    assert!(dry.contains("a run that writes would hold back "), "{dry}");
+    assert!(dry.contains("A run would hold "), "{dry}");
     let dry = done(&world, &["reconcile", "--dry-run", "--json"]).await;
     let dry: Value = serde_json::from_str(&dry).unwrap();
     assert!(dry["held"].as_u64() >= Some(50), "{dry}");
@@ -869,7 +879,7 @@ async fn held_deletes_are_counted_apart_from_parked_cvs_wherever_runs_are_counte
     assert_eq!((sum("held"), sum("parked")), (held, 0));
     let table = done(&world, &["windows", "list"]).await;
     let heads = table.lines().next().unwrap();
-    assert!(heads.contains("parked  held"), "{heads}");
+    assert!(heads.contains("held  parked"), "{heads}");
     let metrics = world.metrics.render().unwrap();
     let counted = format!("cvsync_records_total{{result=\"held\"}} {held}");
     assert!(metrics.contains(&counted), "{metrics}");
@@ -1057,7 +1067,7 @@ async fn deletes_without_proof_are_applied_once_a_person_approves_them() {
     world.request(Request::These(ids)).await;
     assert_eq!(world.documents().await.len(), removed);
     let list = done(&world, &["deletes", "list"]).await;
-    assert!(list.contains("no proof; asked again"), "{list}");
+    assert!(list.contains("no proof; next attempt"), "{list}");
     done(&world, &["deletes", "approve", "--all"]).await;
     assert_eq!(world.documents().await.len(), 0);
     assert_eq!(world.rows("held_delete").await, 0);

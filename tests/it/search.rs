@@ -309,9 +309,12 @@ async fn a_cv_that_fails_by_itself_costs_no_other() {
     let expected = world.source.world(|w| w.live_documents());
     let expected: Vec<_> = [0, 3, 4].map(|n| expected[&listed[n]].clone()).into();
     assert_eq!(documents, expected, "whole, and in the order of the list");
-    assert!(stderr.contains("1 are gone meanwhile"), "{stderr}");
     assert!(
-        stderr.contains("1 could not be fetched: VDAB failed (500)"),
+        stderr.contains("1 CV not shown: removed at VDAB"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("1 CV could not be fetched: VDAB failed (500)"),
         "{stderr}"
     );
 }
@@ -355,12 +358,12 @@ async fn a_database_that_is_away_or_has_no_daemon_is_no_hindrance() {
     let args = ["--detail", "--json", "--limit", "3"];
     let (code, stdout, stderr) = search(&world, true, &args).await;
     assert_eq!((code, ids(&stdout).len()), (Some(0), 3), "{stderr}");
-    assert!(!stderr.contains("no quota is shared"), "{stderr}");
+    assert!(!stderr.contains("the quota is not shared"), "{stderr}");
     let nowhere = format!("postgres://u:canary@{}/x", free_address());
     world.set("CVSYNC_DATABASE_URL", nowhere);
     let (code, stdout, stderr) = search(&world, true, &args).await;
     assert_eq!((code, ids(&stdout).len()), (Some(0), 3), "{stderr}");
-    assert!(stderr.contains("no quota is shared"), "{stderr}");
+    assert!(stderr.contains("the quota is not shared"), "{stderr}");
     assert!(!stderr.contains("canary"), "{stderr}");
 }
 

@@ -240,5 +240,5 @@ async fn nothing_older_than_tls_1_2_is_spoken() {
     let said = String::from_utf8_lossy(&other.stdout);
     assert!(said.contains("TLSv1.1"), "it speaks it to whoever wants to");
     let too_old = old.asked(Some(authority.pem())).await;
-    assert!(too_old.contains("must offer TLS 1.2"), "{too_old}");
+    assert!(too_old.contains("must support TLS 1.2"), "{too_old}");
 }

@@ -21,44 +21,44 @@ use crate::config::Env;
 use crate::store::StoreError;
 use crate::store::export::{self, Column, Rows, VIEWS};
 
-/// Write a view to a file or to stdout, whole
+/// Export a view to a file or to stdout
 ///
-/// Rows come in no order. Only columns that the database user may read are written.
+/// Rows are in no particular order. Only the columns that the database user may read are exported.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Which view
+    /// View to export
     #[arg(value_parser = PossibleValuesParser::new(VIEWS))]
     view: String,
-    /// How it is written
+    /// Format of the export
     #[arg(long)]
     format: Format,
-    /// Where to; a file appears under its name once it is whole, readable by its owner alone
+    /// Path of the file; it appears once it is complete, readable only by its owner
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A JSON object a line
+    /// One JSON object per line
     Ndjson,
-    /// With a line of column names; null is an empty field
+    /// With a header line; null is an empty field
     Csv,
-    /// Apache Parquet, with the columns' types; lists and JSON as such
+    /// Apache Parquet with typed columns, lists and JSON
     Parquet,
 }
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     if args.format == Format::Parquet && !cfg!(feature = "parquet") {
-        let error = "this cvsync was built without Parquet: build it with `--features parquet`, or take the container image";
+        let error = "--format parquet is not in this build of cvsync; build it with `--features parquet`, or use the container image";
         return Err(Usage(error.to_owned()).into());
     }
     let store = database(env)?;
-    // As long as it takes: a view may have millions of rows.
+    // No time limit: a view may have millions of rows.
     let store = store.within(Duration::MAX);
     let mut copied = Ok(None);
     let read = store.read("exporting", async |tx| {
         copied = copy(tx, &args).await;
-        // A copy that ended early leaves a connection that cannot even commit.
+        // After a copy that ended early, the connection cannot commit.
         match copied {
             Ok(Some(_)) => Ok(()),
             _ => Err(StoreError::Stopped),
@@ -73,12 +73,12 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     }
 }
 
-/// `None` where the reader went away.
+/// `None` if the reader of the output is gone.
 async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Option<Sink>> {
     let columns = export::columns(tx, &args.view).await?;
     if columns.is_empty() {
         bail!(
-            "there is no cvsync.{} that this database user may read: run `cvsync migrate` if the schema is older, else see \"Who sees what\" in docs/data.md",
+            "cvsync.{} does not exist or this database user may not read it; run `cvsync migrate` if the schema is older, otherwise grant access (\"Who sees what\" in docs/data.md)",
             args.view
         );
     }
@@ -106,13 +106,13 @@ async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Option<Sink>
 fn went_away_or(error: anyhow::Error) -> anyhow::Result<()> {
     match error.downcast_ref::<io::Error>() {
         Some(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error.context("the export cannot be written")),
+        _ => Err(error.context("cannot write the export")),
     }
 }
 
-/// What comes from the database, as the target is to have it.
+/// Writes the rows to the target in its format.
 enum Sink {
-    /// PostgreSQL has written it so.
+    /// PostgreSQL produces the format itself.
     AsItIs(Target),
     #[cfg(feature = "parquet")]
     Parquet(Box<parquet::Table<Target>>),

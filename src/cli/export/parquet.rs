@@ -1,4 +1,4 @@
-//! Rows in JSON, as an Apache Parquet file: a group of rows in memory at a time.
+//! Writes JSON rows to an Apache Parquet file, with one group of rows in memory.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use serde_json::{Map, Value};
 
 use crate::store::export::Column;
 
-/// Rows to a group: some megabytes of any view.
+/// Rows per group: a few megabytes for any view.
 const GROUP: usize = 20_000;
 
-/// A file under way.
+/// An unfinished file.
 pub(super) struct Table<W: Write + Send> {
     file: SerializedFileWriter<W>,
     columns: Vec<Buffer>,
     rows: usize,
-    /// The beginning of a line whose end is yet to come.
+    /// The start of an incomplete line.
     rest: Vec<u8>,
 }
 
-/// The values of one column within a group. Levels say where there is none: 0 for null, the highest for a value.
+/// The values of one column within a group. Definition levels mark missing values: 0 for null, the highest for a value.
 struct Buffer {
     name: String,
     values: Values,
     definition: Vec<i16>,
-    /// Of a list: 0 where a row begins.
+    /// For lists: 0 at the start of a row.
     repetition: Vec<i16>,
 }
 
@@ -49,7 +49,6 @@ enum Values {
 }
 
 impl<W: Write + Send> Table<W> {
-    /// Begins a file.
     pub(super) fn new(target: W, columns: &[Column]) -> io::Result<Self> {
         let columns: Vec<Buffer> = columns.iter().map(Buffer::new).collect();
         let fields = columns.iter().map(Buffer::schema);
@@ -69,7 +68,7 @@ impl<W: Write + Send> Table<W> {
         })
     }
 
-    /// Takes what comes next of the lines; it may end within one.
+    /// Takes the next piece of the lines; it may end in the middle of one.
     pub(super) fn lines(&mut self, mut piece: &[u8]) -> io::Result<()> {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             self.rest.extend_from_slice(&piece[..end]);
@@ -89,7 +88,7 @@ impl<W: Write + Send> Table<W> {
         Ok(())
     }
 
-    /// Ends the file and gives back what it was written to.
+    /// Completes the file and returns its target.
     pub(super) fn finish(mut self) -> io::Result<W> {
         if self.rows > 0 {
             self.group().map_err(as_io)?;
@@ -132,7 +131,7 @@ impl<W: Write + Send> Table<W> {
 }
 
 impl Buffer {
-    /// Types that have no like in Parquet are text.
+    /// Types without a counterpart in Parquet become text.
     fn new(column: &Column) -> Self {
         let values = match column.kind.as_str() {
             "integer" => Values::Int(Vec::new()),
@@ -187,7 +186,7 @@ impl Buffer {
         Ok(Arc::new(list))
     }
 
-    /// Takes the value of the next row; what is not of the column's type is null, which PostgreSQL's own JSON never is.
+    /// Takes the value of the next row. A value of another type becomes null; PostgreSQL's own JSON has none.
     fn push(&mut self, value: Option<&Value>) {
         let there = match &mut self.values {
             Values::Int(values) => keep(
@@ -224,7 +223,7 @@ impl Buffer {
     }
 }
 
-/// Levels of a list: 0 it is null, 1 it is empty, 2 an element is null, 3 an element.
+/// Definition levels of a list: 0 null, 1 empty, 2 an element that is null, 3 an element.
 fn push_list(
     values: &mut Vec<ByteArray>,
     definition: &mut Vec<i16>,

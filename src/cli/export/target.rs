@@ -1,4 +1,4 @@
-//! Where an export goes: stdout, or a file that has its name only once it is whole.
+//! The target of an export: stdout, or a file that gets its name once it is complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// Whom a file belongs to reads it, and nobody else: it holds personal data.
+/// Only the owner may read the file: it contains personal data.
 const MODE: u32 = 0o600;
 
-/// Written to in pieces; what was not [finished](Target::finish) leaves no file.
+/// Written to in pieces. Without [`finish`](Target::finish) no file is left.
 pub(super) struct Target {
-    // Before `partial`: it is closed when the name goes.
+    // Before `partial`, so that the file is closed before its name is removed.
     out: Out,
     partial: Option<Partial>,
 }
@@ -22,20 +22,20 @@ enum Out {
     File(BufWriter<File>),
 }
 
-/// The name of a file that is not whole; removed when dropped.
+/// The name of an incomplete file, which is removed on drop.
 struct Partial {
     now: PathBuf,
     then: PathBuf,
 }
 
 impl Target {
-    /// Opens `path`, or stdout where there is none. A pipe or a device is written to as it is.
+    /// Opens `path`, or stdout without one. A pipe or a device is written to directly.
     pub(super) fn open(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             let out = Out::Stdout(BufWriter::new(io::stdout()));
             return Ok(Self { out, partial: None });
         };
-        let cannot = || format!("{} cannot be written", path.display());
+        let cannot = || format!("cannot write {}", path.display());
         let there = fs::metadata(path);
         if there.as_ref().is_ok_and(fs::Metadata::is_dir) {
             return Err(io::Error::from(io::ErrorKind::IsADirectory)).with_context(cannot);
@@ -60,19 +60,19 @@ impl Target {
         })
     }
 
-    /// All is written: it lasts, and has its name.
+    /// Makes the file durable and gives it its name.
     pub(super) fn finish(mut self) -> anyhow::Result<()> {
         self.flush()?;
         if let (Out::File(file), Some(partial)) = (&self.out, &self.partial) {
             file.get_ref().sync_all()?;
             fs::rename(&partial.now, &partial.then)
-                .with_context(|| format!("{} cannot be written", partial.then.display()))?;
+                .with_context(|| format!("cannot write {}", partial.then.display()))?;
         }
         Ok(())
     }
 }
 
-/// A new file that is locked, so that no other export takes it for what a killed one left.
+/// A new, locked file: the lock tells it from the file of an export that was killed.
 fn claim(path: &Path) -> io::Result<File> {
     loop {
         let file = OpenOptions::new()
@@ -93,7 +93,7 @@ fn claim(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Removes what an export left that was killed: it holds personal data, and nobody else would.
+/// Removes the file of an export that was killed, since it contains personal data.
 fn clear(path: &Path) -> io::Result<()> {
     let gone = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Ok(()),
@@ -103,7 +103,7 @@ fn clear(path: &Path) -> io::Result<()> {
         Ok(there) if there.is_file() => {
             let old = File::open(path)?;
             if old.try_lock().is_err() {
-                let text = "another export is writing it";
+                let text = "another export is writing to it";
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
             }
             if is_at(&old, path)? {
@@ -144,7 +144,7 @@ impl Write for Target {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Gone already where it was renamed.
+        // Already renamed if the export is complete.
         let _ = fs::remove_file(&self.now);
     }
 }
