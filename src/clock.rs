@@ -1,4 +1,4 @@
-//! The time of day as a value that tests can set; the only caller of "now".
+//! The current time, which tests can set; the only caller of "now".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// This machine's wall clock, with a skew that tests can set. Clones share the skew.
 ///
-/// Nothing that decides about windows may rest on it alone: windows are cut in the source's time.
+/// Decisions about windows must not depend on it alone, because windows follow VDAB's time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
     skew_ms: Arc<AtomicI64>,
@@ -31,13 +31,13 @@ impl Clock {
         reading + TimeDelta::milliseconds(self.passed_ms.load(Ordering::Relaxed))
     }
 
-    /// Lets this clock and its clones run ahead (or, if negative, behind) by `skew`: it is wrong by that.
+    /// Sets this clock and its clones wrong by `skew`: ahead, or behind if it is negative.
     pub fn set_skew(&self, skew: TimeDelta) {
         self.skew_ms
             .store(skew.num_milliseconds(), Ordering::Relaxed);
     }
 
-    /// Lets `time` pass for all clocks that this one and its clones speak for.
+    /// Lets `time` pass for this clock, its clones and the clocks that they witness.
     pub fn pass(&self, time: TimeDelta) {
         self.passed_ms
             .fetch_add(time.num_milliseconds(), Ordering::Relaxed);

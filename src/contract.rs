@@ -5,30 +5,30 @@ use serde_json::{Map, Value};
 
 /// The header that carries the API key.
 pub(crate) const KEY_HEADER: &str = "x-ibm-client-id";
-/// The widest window that `/kandidaten/bulk` answers, in days.
+/// The widest window of `/kandidaten/bulk`, in days.
 pub(crate) const MAX_WINDOW_DAYS: i64 = 5;
 /// The largest page of `/kandidaten/bulk`.
 pub(crate) const MAX_BULK_PAGE: usize = 2000;
-/// The page of `/kandidaten/bulk` that is answered when none is asked for.
+/// The default page of `/kandidaten/bulk`.
 pub(crate) const DEFAULT_BULK_PAGE: usize = 100;
 /// The largest page of `/kandidaten`.
 pub(crate) const MAX_SEARCH_PAGE: usize = 200;
-/// The page of `/kandidaten` that is answered when none is asked for.
+/// The default page of `/kandidaten`.
 pub(crate) const DEFAULT_SEARCH_PAGE: usize = 20;
-/// How many fields `velden` may select.
+/// The maximum number of fields in `velden`.
 pub(crate) const MAX_VELDEN: usize = 5;
-/// How many diploma's a keyword finds at most.
+/// The maximum number of diplomas that a keyword finds.
 pub(crate) const MAX_DIPLOMAS: usize = 10;
 
-/// The status of a CV that is there.
+/// The status of a live CV.
 pub(crate) const OPEN: &str = "OPEN";
-/// The status of a CV that is gone.
+/// The status of a removed CV.
 pub(crate) const VERWIJDERD: &str = "VERWIJDERD";
 
 /// One page of `/kandidaten/bulk`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BulkPage {
-    /// How many CVs the whole window holds, not this page.
+    /// The number of CVs in the whole window, not on this page.
     pub aantal: usize,
     /// The page's items, oldest change first.
     pub resultaten: Vec<BulkItem>,
@@ -37,10 +37,10 @@ pub struct BulkPage {
 /// A CV that was created, changed or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BulkItem {
-    /// The CV's id; text, since ids that are no UUID have been seen.
+    /// The id of the CV; text, because VDAB has listed ids that are not UUIDs.
     #[serde(rename = "cvId")]
     pub cv_id: String,
-    /// `OPEN`, `VERWIJDERD` or another word; absent where VDAB gives none.
+    /// `OPEN`, `VERWIJDERD` or another word; absent if VDAB gives none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
 }
@@ -48,7 +48,7 @@ pub struct BulkItem {
 /// One page of `/kandidaten`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct SearchPage {
-    /// How many CVs match, on all pages together.
+    /// The number of matching CVs on all pages.
     pub aantal: usize,
     /// Each with `cvId` and the fields that `velden` selected.
     pub resultaten: Vec<Map<String, Value>>,
@@ -57,21 +57,18 @@ pub(crate) struct SearchPage {
 /// An entry of a reference list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Code {
-    /// What documents hold.
+    /// The value in documents.
     pub code: String,
-    /// What people read.
     pub omschrijving: String,
 }
 
-/// What the gateway answers when it gives no data.
+/// The gateway's response in case of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayError {
     /// The status code, as text.
     pub http_code: String,
-    /// The status in words.
     pub http_message: String,
-    /// What is wrong with this call.
     pub more_information: String,
 }
 
@@ -92,13 +89,13 @@ impl GatewayError {
         Self::new(401, "Invalid client id or secret.")
     }
 
-    /// 404: a CV that is gone or never was.
+    /// 404: a CV that is gone or never existed.
     #[must_use]
     pub fn no_such_cv(id: &str) -> Self {
         Self::new(404, format!("{id} is geen bestaande kandidaat"))
     }
 
-    /// 400: an id that is no UUID.
+    /// 400: an id that is not a UUID.
     #[must_use]
     pub fn malformed_id() -> Self {
         Self::new(400, "Invalid string syntax")

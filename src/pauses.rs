@@ -1,11 +1,11 @@
-//! Growing pauses between attempts.
+//! Back-off between attempts.
 
 use std::time::Duration;
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff;
 
-/// Pauses that double from `first` to `longest`, each off by up to half, without an end.
+/// Endless pauses that double from `first` to `longest`, each with up to 50 % jitter.
 #[derive(Debug)]
 pub(crate) struct Pauses(ExponentialBackoff);
 
@@ -23,13 +23,12 @@ impl Pauses {
         })
     }
 
-    /// For one CV or page that fails by itself.
+    /// The back-off of a single CV or page.
     #[must_use]
     pub(crate) fn for_one_request() -> Self {
         Self::new(Duration::from_millis(500), Duration::from_secs(30))
     }
 
-    /// The next pause.
     pub(crate) fn next_pause(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
     }

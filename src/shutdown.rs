@@ -1,4 +1,4 @@
-//! The end of the process in two steps: the first signal asks for it, the second one insists.
+//! Stops the process in two steps: the first signal requests it, the second forces it.
 
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
@@ -11,28 +11,28 @@ use std::{fs, io, thread};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Container engines kill a process 10 seconds after the signal. cvsync spends them on the steps below, in their order.
+/// Container engines kill a process 10 seconds after the signal. cvsync divides them among the steps below, in this order.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// The batch under way is finished.
+/// Finish the current batch.
 pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 
-/// HTTP requests under way are answered.
+/// Answer open HTTP requests.
 pub(crate) const ANSWER: Duration = Duration::from_secs(1);
 
-/// The collector gets the last metrics.
+/// Push the last metrics.
 pub(crate) const METRICS: Duration = Duration::from_millis(750);
 
-/// And the last traces. A command that can send none finds out the reason in this time.
+/// Push the last traces. A command that cannot push finds the reason in this time.
 pub(crate) const TRACES: Duration = Duration::from_millis(1_750);
 
-/// Connections to PostgreSQL are closed.
+/// Close the connections to PostgreSQL.
 pub(crate) const CLOSE: Duration = Duration::from_millis(500);
 
-/// The last log lines are written.
+/// Write the last log lines.
 pub(crate) const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// A process that is still at work then ends by force, with its last lines. It waits for something that cannot be dropped, such
+/// After this time the process ends by force, with its last log lines. It waits for something that cannot be cancelled, such
 /// as a reader of stdout.
 const BY_FORCE: Duration = DRAIN
     .saturating_add(ANSWER)
@@ -42,13 +42,13 @@ const BY_FORCE: Duration = DRAIN
 
 const _: () = assert!(BY_FORCE.saturating_add(LAST_LINES).as_millis() <= BUDGET.as_millis());
 
-/// As much as a main thread usually has.
+/// The usual stack size of a main thread.
 const STACK: usize = 8 << 20;
 
-/// Ends what [`run`] waits for.
+/// Ends [`run`].
 static END: OnceLock<Sender<ExitCode>> = OnceLock::new();
 
-/// Runs `work` on another thread, and returns its exit code. Returns earlier where the process has to end by force: then the caller
+/// Runs `work` on another thread, and returns its exit code. Returns earlier if the process must end by force. Then the caller
 /// must return from `main`, which ends the other threads.
 pub(crate) fn run(work: impl FnOnce() -> ExitCode + Send + 'static) -> ExitCode {
     let (end, ended) = mpsc::channel();
@@ -62,10 +62,10 @@ pub(crate) fn run(work: impl FnOnce() -> ExitCode + Send + 'static) -> ExitCode 
         let _ = end.send(code.unwrap_or(ExitCode::from(PANICKED)));
     });
     if let Err(error) = started {
-        // Nothing is set up yet that could log it.
+        // Logging is not installed yet.
         let _ = writeln!(
             io::stderr(),
-            "error: cannot start a thread: {error}; raise the limit on threads or processes"
+            "error: cannot start a thread: {error}; raise the limit of threads or processes"
         );
         return ExitCode::FAILURE;
     }
@@ -81,19 +81,19 @@ fn end_by_force() {
     }
 }
 
-/// Cancels the token on SIGTERM, SIGINT or SIGHUP. Ends the process on the second one, and whatever happens before the 10 seconds
-/// are over after which container engines kill.
+/// Cancels the token on SIGTERM, SIGINT or SIGHUP. Ends the process on the second signal, and in any case before the 10 seconds
+/// after which container engines kill it.
 ///
 /// # Errors
-/// If the signals cannot be listened to.
+/// If the signal handlers cannot be installed.
 pub(crate) fn cancel_on_signal() -> io::Result<CancellationToken> {
     cancel_on_signal_within(BY_FORCE)
 }
 
-/// The same with another limit.
+/// The same with another time limit.
 ///
 /// # Errors
-/// If the signals cannot be listened to.
+/// If the signal handlers cannot be installed.
 pub(crate) fn cancel_on_signal_within(limit: Duration) -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let (mut terminate, mut interrupt) = (
@@ -120,25 +120,25 @@ pub(crate) fn cancel_on_signal_within(limit: Duration) -> io::Result<Cancellatio
             }
         };
         signalled().await;
-        tracing::info!("asked to stop: finishing what is in hand");
+        tracing::info!("stopping: finishing the current batch");
         asked.cancel();
-        // A thread, since no part of the runtime has to work for it.
+        // On a thread, so that it does not depend on the runtime.
         thread::spawn(move || {
             thread::sleep(limit);
             tracing::warn!(
-                "still at work {} s after the signal: stopping at once",
+                "still working {} s after the signal: stopping now",
                 limit.as_secs()
             );
             end_by_force();
         });
         signalled().await;
-        tracing::warn!("asked to stop twice: stopping at once");
+        tracing::warn!("second signal: stopping now");
         end_by_force();
     });
     Ok(token)
 }
 
-/// Whether this process was started with SIGHUP ignored, as `nohup` does it.
+/// Whether this process was started with SIGHUP ignored, as by `nohup`.
 fn ignores_hangup() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignored(&status).is_some_and(|mask| mask & 1 == 1)
@@ -152,7 +152,7 @@ fn ignored(status: &str) -> Option<u64> {
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
-/// Waits for `work`, but no longer than [`DRAIN`] once the token is cancelled: `None` if it was dropped.
+/// Waits for `work`, but at most [`DRAIN`] after the token is cancelled; `None` if `work` was dropped.
 pub(crate) async fn drained<T>(
     token: &CancellationToken,
     work: impl Future<Output = T>,

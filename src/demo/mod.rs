@@ -1,4 +1,4 @@
-//! The main job, visibly, with nothing configured: a private PostgreSQL, the simulator, and the daemon between them.
+//! The demo: a private PostgreSQL, the simulator and the daemon, with nothing to configure.
 
 pub mod postgres;
 mod view;
@@ -21,20 +21,19 @@ use crate::model::window::instant;
 use crate::simulator::{self, Simulator};
 use crate::telemetry::Screen;
 
-/// The simulator's key and the daemon's.
+/// The API key of the simulator and the daemon.
 const KEY: &str = "demo-key";
 
-/// Slow enough to watch 10,000 CVs arrive, fast enough not to get bored.
+/// Slow enough to watch 10,000 CVs arrive, in about 20 seconds.
 const CALLS_PER_MINUTE: u32 = 30_000;
 
-/// What to show.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How many CVs there are at first.
+    /// Number of CVs at the start.
     pub candidates: u32,
-    /// How many change, come or go each second.
+    /// CVs that are added, changed or removed per second.
     pub changes_per_second: f64,
-    /// Where the private PostgreSQL lives, and what has to be remembered from one start to the next.
+    /// The folder of the private PostgreSQL and of the state that outlives a restart.
     pub folder: PathBuf,
     /// Whether the folder stays when the demo ends.
     pub keep: bool,
@@ -42,17 +41,21 @@ pub struct Options {
     pub database_url: Option<SecretString>,
 }
 
-/// Runs until `token` is cancelled, and leaves nothing running.
+/// Runs until `token` is cancelled, then stops everything it started.
 ///
 /// # Errors
-/// What could not be started, and what to do about it.
+/// The part that could not be started, and the remedy.
 pub async fn run(
     options: Options,
     screen: &Screen,
     token: CancellationToken,
 ) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&options.folder)
-        .with_context(|| format!("cannot make {}", options.folder.display()))?;
+    std::fs::create_dir_all(&options.folder).with_context(|| {
+        format!(
+            "cannot create the folder {} (--folder)",
+            options.folder.display()
+        )
+    })?;
     let clock = Clock::default();
     let (cluster, database_url) = if let Some(url) = &options.database_url {
         (None, url.expose_secret().to_owned())
@@ -115,7 +118,7 @@ async fn simulate(options: &Options, clock: &Clock) -> anyhow::Result<Simulator>
         .context("cannot start the simulator")
 }
 
-/// When the simulated world began: as before, where this demo was killed and is started again.
+/// The start of the simulated world: the same as before if a killed demo is restarted.
 fn epoch(folder: &Path, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
     let file = folder.join("epoch");
     let known = std::fs::read_to_string(&file)
@@ -130,7 +133,7 @@ fn epoch(folder: &Path, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
     Ok(epoch)
 }
 
-/// What a partner would set, but for a pace at which one sees something happen.
+/// The settings of a partner, but with a schedule on which you can watch changes arrive.
 async fn configure(
     simulator: &Simulator,
     database_url: &str,
@@ -151,7 +154,7 @@ async fn configure(
     Ok(Config::load(&env)?)
 }
 
-/// The usual address, or any other where that one is taken.
+/// The default address, or a free port if that is taken.
 async fn http_addr() -> SocketAddr {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     match TcpListener::bind(usual).await {

@@ -1,7 +1,7 @@
-//! A PostgreSQL of one's own: installed binaries, a private folder, a port on loopback, and nothing left running.
+//! A private PostgreSQL from installed binaries, in its own folder, on a loopback port.
 //!
-//! **Invariant**: the server ends with the process that started it, however that process ends (`guard`); should it not
-//! have, the next start in the folder ends it (`leftover`) and goes on with its data.
+//! **Invariant**: the server stops when the process that started it ends for any reason (`guard`). If it still runs, the next
+//! start in the folder stops it (`leftover`) and continues with its data.
 
 #![allow(clippy::disallowed_methods, reason = "no PgBouncer stands before it")]
 
@@ -26,16 +26,15 @@ use self::folder::Folder;
 use self::server::Server;
 use self::user::User;
 
-/// The name of the superuser, and of the database that is there from the start.
+/// The name of the superuser and of the first database.
 const NAME: &str = "cvsync";
 
-/// How long sessions of a killed server may take to notice that it is gone.
+/// Time limit for the sessions of a killed server to end.
 const SESSIONS_NOTICE: Duration = Duration::from_secs(10);
 
-/// How to set up a cluster.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The folder that holds everything; made where there is none, gone on with where there is one.
+    /// The folder of the cluster; created if it does not exist, otherwise reused.
     pub data: PathBuf,
     /// Whether the folder stays after [`Cluster::stop`].
     pub keep: bool,
@@ -56,16 +55,15 @@ impl Default for Options {
     }
 }
 
-/// How a server is told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Sessions are ended and everything is written.
+    /// Ends sessions and writes all data.
     Fast,
-    /// At once; the next start recovers as after a crash.
+    /// Stops at once; the next start recovers as after a crash.
     Immediate,
 }
 
-/// A PostgreSQL that runs, or was killed and can be restarted. Dropping it stops the server at once.
+/// A PostgreSQL that runs, or was killed and can be restarted. A drop stops the server at once.
 #[derive(Debug)]
 pub struct Cluster {
     binaries: Binaries,
@@ -78,10 +76,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a server in the folder, after `initdb` where the folder is new.
+    /// Starts a server in the folder, after `initdb` in a new folder.
     ///
     /// # Errors
-    /// PostgreSQL is not installed, another process uses the folder, or the server does not start: then with the end of
+    /// PostgreSQL is not installed, another process uses the folder, or the server does not start. The last error contains the
+    /// end of
     /// its log.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let folder = Folder::open(&options.data)?;
@@ -105,32 +104,32 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Where the superuser reaches the database `postgres`. Holds the password.
+    /// The superuser's URL of the database `postgres`, with the password.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The same for another database; `cvsync` is there from the start.
+    /// The superuser's URL of another database; `cvsync` exists from the start.
     #[must_use]
     pub fn url_of(&self, database: &str) -> String {
         let server = self.url.strip_suffix("postgres").unwrap_or(&self.url);
         format!("{server}{database}")
     }
 
-    /// The server's process id, unless it was killed.
+    /// The process id of the server, unless it was killed.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.server.as_ref().map(Server::pid)
     }
 
-    /// The folder of the server's Unix socket, for `psql -h`.
+    /// The directory of the server's Unix socket, for `psql -h`.
     #[must_use]
     pub fn socket_dir(&self) -> &Path {
         self.folder.data()
     }
 
-    /// Stops the server, and removes the folder unless it is to be kept.
+    /// Stops the server, and removes the folder unless `keep` is set.
     pub async fn stop(mut self, stop: Stop) -> anyhow::Result<()> {
         self.halt(stop).await?;
         if !self.keep {
@@ -139,13 +138,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops the server where it runs, and starts it again on the same port.
+    /// Stops a running server, and starts it again on the same port.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.halt(Stop::Fast).await?;
         self.launch().await
     }
 
-    /// Kills the server as an operating system out of memory does; [`restart`](Self::restart) brings it back.
+    /// Kills the server, like an operating system without memory; [`restart`](Self::restart) starts it again.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         match self.server.take() {
             Some(server) => server.kill().await,
@@ -200,8 +199,8 @@ impl Cluster {
     }
 }
 
-/// A port outside the range from which outgoing connections get theirs: while the server is down, a client that keeps
-/// knocking could else be given the server's port, and even reach itself.
+/// A port outside the range of outgoing connections. Otherwise, while the server is down, a client that keeps
+/// connecting could get the server's port as its own and even reach itself.
 fn free_port() -> anyhow::Result<u16> {
     (0..1_000)
         .map(|_| fastrand::u16(20_000..32_000))
@@ -209,7 +208,7 @@ fn free_port() -> anyhow::Result<u16> {
         .context("no free port between 20000 and 32000")
 }
 
-/// Sends a signal by its name. A process that is gone needs none, so that is no error.
+/// Sends a signal by its name. A process that no longer exists is not an error.
 async fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
     Command::new("sh")
         .args(["-c", "kill -s \"$0\" \"$1\" 2>/dev/null"])

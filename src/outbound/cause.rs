@@ -1,4 +1,4 @@
-//! Why a request did not arrive, and what to do about it. Texts of libraries stay out of it: they hold URLs.
+//! The cause and remedy of a failed request. Errors of libraries are not shown, because they contain URLs.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -7,12 +7,12 @@ use rustls::{AlertDescription, CertificateError, Error as Tls};
 
 use crate::config::Proxy;
 
-/// The other side of a request, by the variables that it is configured with.
+/// The target of a request, described by its variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// The variable with its URL.
     pub url: &'static str,
-    /// The variable that names a file of root certificates for it.
+    /// The variable with a file of root certificates for the target.
     pub roots: &'static str,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn cause(error: &reqwest::Error, peer: Peer, proxy: Option<&Proxy>) -
     match tunnel.as_deref() {
         Some("proxy authorization required") => refusal(proxy, 407),
         Some("unsuccessful") => format!(
-            "the proxy {proxy} does not connect to this host; ask its administrator to allow the host, or name it in NO_PROXY"
+            "the proxy {proxy} refuses to connect to this host; ask its administrator to allow the host, or add it to NO_PROXY"
         ),
         Some("unexpected end of file") => format!(
             "the proxy {proxy} closed the connection; check in {variable} that it is an HTTP proxy"
@@ -45,10 +45,10 @@ pub(crate) fn cause(error: &reqwest::Error, peer: Peer, proxy: Option<&Proxy>) -
             format!("the proxy {proxy} cannot be reached: {why}")
         }
         Some(_) => {
-            format!("the proxy {proxy} does not answer as an HTTP proxy does; check {variable}")
+            format!("the proxy {proxy} does not respond like an HTTP proxy; check {variable}")
         }
         None if matches!(why, Why::TimedOut) => {
-            format!("connecting through the proxy {proxy} took too long; check {variable}")
+            format!("connecting through the proxy {proxy} timed out; check {variable}")
         }
         None if matches!(why, Why::Tls(_)) => why.told("the connection", peer),
         None => {
@@ -64,21 +64,21 @@ pub(crate) fn cause(error: &reqwest::Error, peer: Peer, proxy: Option<&Proxy>) -
     }
 }
 
-/// Cause and remedy of a status that a proxy alone answers.
+/// Cause and remedy of a status that only a proxy returns.
 #[must_use]
 pub(crate) fn refusal(proxy: &Proxy, status: u16) -> String {
     format!(
-        "the proxy {proxy} refuses the credentials or asks for some ({status}); set {} to http://USER:PASSWORD@HOST:PORT",
+        "the proxy {proxy} requires valid credentials (status {status}); set {} to http://USER:PASSWORD@HOST:PORT",
         proxy.variable()
     )
 }
 
-/// The errors below one.
+/// The chain of sources of an error.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |error| below(*error))
 }
 
-/// The error that another one wraps. An `io::Error` does not count it as its source.
+/// The error that another one wraps. `io::Error` does not return it as its source.
 fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error
         .downcast_ref::<io::Error>()
@@ -89,7 +89,7 @@ fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     }
 }
 
-/// What the libraries tell.
+/// The cause, as far as the libraries tell.
 enum Why {
     TimedOut,
     NoSuchName,
@@ -128,19 +128,23 @@ impl Why {
     fn told(&self, connection: &str, Peer { url, roots }: Peer) -> String {
         match self {
             Self::TimedOut => format!(
-                "{connection} took too long; check the host in {url}, and that no firewall stops it"
+                "{connection} timed out; check the host in {url}, and that no firewall blocks it"
             ),
             Self::NoSuchName => {
-                format!("the host name does not resolve; check it in {url}, and the DNS here")
+                format!(
+                    "the host name does not resolve; check it in {url}, and check DNS on this machine"
+                )
             }
             Self::Refused => format!(
                 "{connection} was refused; check host and port in {url}, and that the server runs"
             ),
             Self::NoRoute => {
-                format!("no network route to the host; check it in {url}, and the network here")
+                format!(
+                    "there is no network route to the host; check it in {url}, and check the network of this machine"
+                )
             }
             Self::Closed => format!(
-                "{connection} was closed before it was ready; check in {url} that the port speaks TLS"
+                "{connection} was closed during the handshake; check in {url} that the port uses TLS"
             ),
             Self::Tls(error) => tls(error, url, roots),
             Self::Unknown => format!("{connection} failed; check {url}"),
@@ -155,32 +159,32 @@ fn tls(error: &Tls, url: &str, roots: &str) -> String {
             format!("the server does not speak TLS; check the port in {url}")
         }
         Tls::AlertReceived(AlertDescription::ProtocolVersion) | Tls::PeerIncompatible(_) => {
-            "the server speaks no TLS version or cipher that is safe; it must offer TLS 1.2 or newer"
+            "the server supports no safe TLS version or cipher; it must support TLS 1.2 or newer"
                 .to_owned()
         }
         Tls::AlertReceived(alert) => {
             format!("the server ended the TLS handshake ({alert:?}); check the host in {url}")
         }
-        _ => format!("the TLS handshake failed; check that {url} names a server with TLS"),
+        _ => format!("the TLS handshake failed; check that the server in {url} supports TLS"),
     }
 }
 
 fn certificate(error: &CertificateError, url: &str, roots: &str) -> String {
     match error {
         CertificateError::UnknownIssuer => format!(
-            "the certificate is by an unknown issuer; set {roots} to a PEM file with the issuer's root certificate"
+            "the certificate has an unknown issuer; set {roots} to a PEM file with the issuer's root certificate"
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate has expired; the server needs a new one, if the clock here is right"
+            "the certificate has expired; check the clock of this machine, otherwise the server needs a new certificate"
                 .to_owned()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the certificate is not valid yet; check the clock here, and the server's certificate"
+            "the certificate is not valid yet; check the clock of this machine and the server's certificate"
                 .to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!(
-                "the certificate is for another host name; use a name in {url} that is in the certificate"
+                "the certificate is for another host name; use a host name in {url} that the certificate contains"
             )
         }
         CertificateError::Revoked => {
@@ -188,8 +192,8 @@ fn certificate(error: &CertificateError, url: &str, roots: &str) -> String {
         }
         // Such as CaUsedAsEndEntity.
         CertificateError::Other(other) => format!(
-            "the certificate is not valid ({other}); the server needs another one, whose root certificate is in {roots}"
+            "the certificate is invalid ({other}); the server needs another one, with its root certificate in {roots}"
         ),
-        _ => "the certificate is not valid; the server needs another one".to_owned(),
+        _ => "the certificate is invalid; the server needs another one".to_owned(),
     }
 }

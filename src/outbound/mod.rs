@@ -1,4 +1,4 @@
-//! Outgoing HTTP: how every client is built, and why a request did not arrive.
+//! Outgoing HTTP: builds all clients, and explains failed requests.
 
 mod cause;
 
@@ -8,11 +8,11 @@ use url::Url;
 pub(crate) use self::cause::{Peer, cause, refusal};
 use crate::config::Proxies;
 
-/// A client for anything but the proxies of its requests, with every door shut that nobody needs.
+/// A builder of HTTP clients, with strict settings:
 ///
-/// - No redirects: reqwest would hand secret headers on to another host.
-/// - No resending behind our back: those calls would escape the quota.
-/// - No proxy but the configured ones, and none for this machine.
+/// - No redirects: reqwest would send secret headers to another host.
+/// - No automatic retries: the quota would not count those calls.
+/// - Only the configured proxies, and none for this machine.
 /// - TLS 1.2 or newer.
 pub(crate) fn client(proxies: &Proxies) -> ClientBuilder {
     let builder = reqwest::Client::builder()
@@ -20,7 +20,7 @@ pub(crate) fn client(proxies: &Proxies) -> ClientBuilder {
         .redirect(redirect::Policy::none())
         .retry(retry::never())
         .tls_version_min(tls::Version::TLS_1_2)
-        // reqwest would read the environment by itself, in its own way.
+        // reqwest would read the environment itself, with other rules.
         .no_proxy();
     if proxies.is_empty() {
         return builder;
@@ -31,9 +31,9 @@ pub(crate) fn client(proxies: &Proxies) -> ClientBuilder {
     }))
 }
 
-/// Why no client can be built.
+/// The reason why no client can be built.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no root certificates for TLS were found on this machine; install its ca-certificates, or set SSL_CERT_FILE to a PEM file of root certificates"
+    "this machine has no root certificates for TLS; install the package ca-certificates, or set SSL_CERT_FILE to a PEM file of root certificates"
 )]
 pub(crate) struct NoRoots(#[from] reqwest::Error);

@@ -1,4 +1,4 @@
-//! One request as the simulator understands it, and the log of those that came.
+//! A request as the simulator understands it, and the log of requests.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::reference;
 
-/// What a request asks for. Each has a quota of its own.
+/// The operation of a request. Each has its own quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// `GET /kandidaten/bulk`
@@ -24,16 +24,15 @@ pub enum Operation {
 /// A request, without its headers.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What is asked for.
     pub operation: Operation,
-    /// The id in the path of a detail, as it came.
+    /// The id in the path of a detail call, as received.
     pub id: Option<String>,
     /// The parameters, decoded, in their order.
     pub query: Vec<(String, String)>,
 }
 
 impl Call {
-    /// Reads path and query; `None` where nothing is served.
+    /// Parses path and query; `None` for an unknown path.
     pub(super) fn read(path: &str, query: &str) -> Option<Self> {
         let path = path.strip_prefix("/v1/")?;
         let (operation, id) = match path.strip_prefix("kandidaten") {
@@ -67,20 +66,18 @@ impl Call {
     }
 }
 
-/// A call that was made: what quota checks need, and no content.
+/// A call that was made, without content.
 #[derive(Clone, Copy, Debug)]
 pub struct CallRecord {
-    /// When it arrived.
     pub at: Instant,
-    /// What it asked for.
     pub operation: Operation,
-    /// The CV it asked for, if the id was one.
+    /// The requested CV, if the id is valid.
     pub id: Option<Uuid>,
-    /// The status that was sent, even if the answer broke off after it; `None` if nothing was sent.
+    /// The status that was sent, even if the connection broke after it; `None` if nothing was sent.
     pub status: Option<u16>,
 }
 
-/// The latest calls, and how many there ever were.
+/// The latest calls, and the total number of calls.
 #[derive(Default)]
 pub(super) struct CallLog {
     latest: VecDeque<CallRecord>,

@@ -1,4 +1,4 @@
-//! A synthetic CV: a pure function of seed, number and revision, rendered when it is asked for.
+//! A synthetic CV: a pure function of seed, number and revision, rendered for each request.
 
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
@@ -8,13 +8,12 @@ use super::json::Json;
 use super::{reference, words};
 use crate::contract::OPEN;
 
-/// Which document to render.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cv {
     pub(super) seed: u64,
     /// The candidate's number, from 0.
     pub(super) index: u32,
-    /// How often the CV was changed.
+    /// The number of changes of the CV.
     pub(super) revision: u32,
     pub(super) changed: DateTime<Utc>,
 }
@@ -30,26 +29,25 @@ pub(super) enum Part {
 }
 
 const PARTS: u32 = 5;
-/// What is drawn once and never changes: id, name, birth.
+/// Drawn once and never changed: id, name, birth.
 pub(super) const IDENTITY: u64 = 100;
-/// How long the CV is.
+/// The length of the CV.
 const SIZE: u64 = 101;
 
-/// A generator for one purpose of one candidate: the same arguments draw the same.
+/// A random generator for one purpose of one candidate: equal arguments give equal draws.
 pub(super) fn draw(seed: u64, index: u32, purpose: u64, version: u32) -> Rng {
     let number = (u64::from(index) << 32) | u64::from(version);
     let mut mix = Rng::with_seed(seed ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     Rng::with_seed(mix.u64(..) ^ number.wrapping_mul(0xd6e8_feb8_6659_fd93))
 }
 
-/// The id of candidate `index`.
 pub(super) fn id(seed: u64, index: u32) -> Uuid {
     uuid::Builder::from_random_bytes(draw(seed, index, IDENTITY, 0).u128(..).to_be_bytes())
         .into_uuid()
 }
 
 impl Cv {
-    /// The CV as JSON, 4 to 8 kB and rarely up to 20. One in a hundred holds next to nothing.
+    /// The CV as JSON, 4 to 8 kB and rarely up to 20. One in a hundred is almost empty.
     pub(super) fn render(&self) -> String {
         Json::document(12 * 1024, |json| {
             json.value_at("cvId", id(self.seed, self.index).to_string());
@@ -70,7 +68,7 @@ impl Cv {
         })
     }
 
-    /// The codes of the diploma's, as the document shows them in `opleidingen[].naam`.
+    /// The codes of the diplomas, as in `opleidingen[].naam` of the document.
     pub(super) fn studies(&self) -> Vec<&'static str> {
         if self.form().is_some() {
             return Vec::new();
@@ -82,7 +80,7 @@ impl Cv {
         codes
     }
 
-    /// The regions, as the document shows them in `gewensteJob.regios`.
+    /// The regions, as in `gewensteJob.regios` of the document.
     pub(super) fn regios(&self) -> Vec<&'static str> {
         if let Some(form) = self.form() {
             return form.regios().to_vec();
@@ -92,7 +90,7 @@ impl Cv {
         rng.choose_multiple(words::REGIOS.iter().copied(), count)
     }
 
-    /// The generator of a part as this revision has it, and a number that differs from that of the version before.
+    /// The generator of a part at this revision, and a number that differs from the previous revision's.
     pub(super) fn part(&self, part: Part) -> (Rng, usize) {
         let version = (self.revision + part as u32) / PARTS;
         let first = draw(self.seed, self.index, part as u64, 0).usize(0..10_000);

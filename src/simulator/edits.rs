@@ -1,4 +1,4 @@
-//! What tests do to a world.
+//! Changes that tests make to a world.
 
 use std::sync::Arc;
 
@@ -10,23 +10,22 @@ use super::world::World;
 use crate::contract::BulkItem;
 
 impl World {
-    /// Changes a CV now, or brings it back if it was gone. False if there never was one with this id.
+    /// Changes a CV now, or restores a removed one. Returns `false` for an unknown id.
     pub fn update(&mut self, id: Uuid) -> bool {
         self.edit(id, |world, index, now| world.set(index, now, true))
     }
 
-    /// Removes a CV now. False if there never was one with this id.
+    /// Removes a CV now. Returns `false` for an unknown id.
     pub fn remove(&mut self, id: Uuid) -> bool {
         self.edit(id, |world, index, now| world.set(index, now, false))
     }
 
-    /// A new CV, now.
     pub fn add(&mut self) -> Uuid {
         let index = self.newcomer(self.now().timestamp_millis(), None);
         self.candidates[index as usize].id
     }
 
-    /// Puts `document` in the place of this CV, changed at `at`: any text, JSON or not. A new id is a new CV.
+    /// Replaces the document of this CV by any text, changed at `at`. A new id adds a CV.
     pub fn put(&mut self, id: Uuid, document: impl Into<Arc<str>>, at: DateTime<Utc>) {
         let at = at.timestamp_millis();
         let index = match self.by_id.get(&id).copied() {
@@ -39,12 +38,12 @@ impl World {
         self.custom.insert(index, document.into());
     }
 
-    /// Takes a CV out of the bulk lists and leaves the CV as it is: VDAB never lists what happened to it.
+    /// Removes a CV from the bulk lists only, as if VDAB never listed its changes.
     pub fn unlist(&mut self, id: Uuid) -> bool {
         self.edit(id, |world, index, _| world.listing.forget(index))
     }
 
-    /// One more item in the bulk lists whose window holds `at`, behind all others: garbage, or a CV once more.
+    /// Adds an item at the end of the bulk lists whose window contains `at`: garbage, or a duplicate of a CV.
     pub fn list_extra(
         &mut self,
         at: DateTime<Utc>,
@@ -58,7 +57,7 @@ impl World {
         self.listing.extras.push((at, item));
     }
 
-    /// Changes from now on are listed so long after their timestamp.
+    /// From now on, changes are listed this long after their time.
     pub fn delay_listing(&mut self, delay: TimeDelta) {
         self.listing.delay = delay;
     }

@@ -1,4 +1,4 @@
-//! What goes wrong with a request: by share, by script, or by a standing rule.
+//! Faults of requests: by share, by script or by rule.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,45 +11,45 @@ use uuid::Uuid;
 use super::answer::Answer;
 use super::call::{Call, Operation};
 
-/// What goes wrong with one request.
+/// A fault of one request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
-    /// Nothing: a place in a script where the answer is right.
+    /// No fault, for scripts.
     Pass,
     /// 500 with the gateway's body.
     Http500,
     /// 503, with this `Retry-After` if any.
     Http503 {
-        /// Seconds or an HTTP date, as it is to be sent.
+        /// Seconds or an HTTP date, as sent.
         retry_after: Option<String>,
     },
     /// 429 whatever the quota, with this `Retry-After` if any.
     RateLimit {
-        /// Seconds or an HTTP date, as it is to be sent.
+        /// Seconds or an HTTP date, as sent.
         retry_after: Option<String>,
     },
     /// The connection is reset in the middle of the body.
     Reset,
-    /// No answer ever comes.
+    /// No response is ever sent.
     Stall,
     /// The connection ends in the middle of the body that `Content-Length` announced.
     CutOff,
-    /// The body lacks its second half, and nothing but its content tells.
+    /// The second half of the body is missing, which only the content shows.
     CutShort,
     /// An HTML page with status 200.
     Html200,
-    /// The bulk page holds an item more, whose id is none.
+    /// The bulk page has one more item, with an invalid id.
     GarbageId,
-    /// The bulk page has a word of its own for `OPEN`, on every second such item.
+    /// The bulk page has an unknown status instead of `OPEN` for every second such item.
     UnknownStatus,
-    /// 404, whether or not the CV is there.
+    /// 404, whether or not the CV exists.
     MissingDetail,
-    /// The right answer after a while.
+    /// The right response after a delay.
     Slow(Duration),
     Answer(Answer),
 }
 
-/// The faults that can strike at random, as `--fault` names them.
+/// Random faults, as `--fault` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "explained at the variants of `Fault`")]
 pub enum FaultKind {
@@ -66,7 +66,6 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
-    /// Each kind with its name.
     pub const ALL: [(Self, &'static str); 10] = [
         (Self::Http500, "http-500"),
         (Self::Http503, "http-503"),
@@ -119,23 +118,21 @@ impl fmt::Display for FaultKind {
     }
 }
 
-/// A kind of fault and the share of requests that it strikes; written `http-500=0.1`.
+/// A kind of fault and its share of requests; written `http-500=0.1`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FaultShare {
-    /// What goes wrong.
     pub kind: FaultKind,
-    /// How often, from 0 to 1, of the requests that it can strike.
+    /// The share, from 0 to 1, of the requests that it can apply to.
     pub share: f64,
 }
 
-/// A text that names no fault or no share.
+/// A text without a valid fault and share.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultShareError {
-    /// There is no `=`, or what follows is no number from 0 to 1.
-    #[error("write a fault as KIND=SHARE with a share from 0 to 1, such as http-500=0.1")]
+    /// There is no `=`, or no number between 0 and 1 after it.
+    #[error("must be KIND=SHARE with a share between 0 and 1, such as http-500=0.1")]
     Form,
-    /// The kind is unknown.
-    #[error("there is no fault {0:?}; there are {names}", names = FaultKind::ALL.map(|(_, name)| name).join(", "))]
+    #[error("KIND must be one of {names}, got {0:?}", names = FaultKind::ALL.map(|(_, name)| name).join(", "))]
     Kind(String),
 }
 
@@ -155,11 +152,11 @@ impl FromStr for FaultShare {
     }
 }
 
-/// Which requests a script or a rule is about.
+/// The requests that a script or a rule applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     Operation(Operation),
-    /// The details of one id, as it stands in the path.
+    /// The detail calls of one id, as in the path.
     Id(String),
 }
 
@@ -175,7 +172,7 @@ impl From<Uuid> for Target {
     }
 }
 
-/// Decides about each request. Scripts come before rules, rules before chance, an id before its operation.
+/// Chooses the fault of each request. Scripts come before rules, rules before chance, an id before its operation.
 pub(super) struct Faults {
     pub(super) shares: Vec<FaultShare>,
     pub(super) scripts: HashMap<Target, VecDeque<Fault>>,
@@ -193,7 +190,7 @@ impl Faults {
         }
     }
 
-    /// What goes wrong with this call.
+    /// The fault of this call.
     pub(super) fn next(&mut self, call: &Call) -> Fault {
         let id = call.id.clone().map(Target::Id);
         let targets: Vec<_> = id.into_iter().chain([call.operation.into()]).collect();
@@ -210,7 +207,7 @@ impl Faults {
             .unwrap_or_else(|| self.chance(call.operation))
     }
 
-    /// One roll over all kinds, so that each has its share exactly while they add up to 1 at most.
+    /// One draw for all kinds, so that each has exactly its share, if the shares add up to at most 1.
     fn chance(&mut self, operation: Operation) -> Fault {
         let mut roll = self.rng.f64();
         for FaultShare { kind, share } in &self.shares {

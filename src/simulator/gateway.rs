@@ -1,4 +1,4 @@
-//! What every call goes through: the log, the key, the quota, the faults; then it is answered.
+//! The path of every call: log, key, quota, faults, then the response.
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
@@ -14,13 +14,12 @@ use super::settings::Settings;
 use super::world::World;
 use crate::contract::GatewayError;
 
-/// What a test does to the world between a request and its answer.
+/// A test's change of the world between a request and its response.
 pub(super) type Hook = Box<dyn FnMut(&Call, &mut World) + Send>;
 
-/// What a test does to an answer before it is sent.
+/// A test's change of a response before it is sent.
 pub(super) type Rewrite = Box<dyn FnMut(&mut Answer) + Send>;
 
-/// All that a request can touch.
 pub(super) struct Gateway {
     pub(super) world: World,
     pub(super) settings: Settings,
@@ -33,7 +32,7 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Decides what is answered to a call with this key, and what goes wrong on the way.
+    /// Decides the response to a call with this key, and its fault.
     pub(super) fn handle(
         &mut self,
         call: &Call,
@@ -91,7 +90,7 @@ impl Gateway {
         (answer, fault)
     }
 
-    /// The answer as the contract has it, or as a quirk does.
+    /// The response by the contract, or by a quirk.
     pub(super) fn answer(&self, call: &Call, fault: &Fault) -> Answer {
         let mut call = call.clone();
         if let Err(refused) = self.quirks.ask(&mut call) {

@@ -1,4 +1,4 @@
-//! What a test holds in its hand while the simulator runs.
+//! A test's control of a running simulator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::faults::{Fault, FaultShare, Target};
 use super::settings::Settings;
 use super::world::World;
 
-/// Looks into a simulator and changes it. Clones are the same.
+/// Reads and changes a simulator. Clones share it.
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
@@ -22,14 +22,14 @@ impl Handle {
         Self(shared)
     }
 
-    /// Reads or changes the world as it is now.
+    /// Reads or changes the current world.
     pub fn world<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
         let mut gateway = self.0.lock();
         gateway.world.advance(self.0.clock.now());
         work(&mut gateway.world)
     }
 
-    /// What a perfect copy holds: each document that is there, as it is answered.
+    /// The content of a perfect copy: each live document, as it is served.
     #[must_use]
     pub fn documents(&self) -> BTreeMap<Uuid, Value> {
         let mut gateway = self.0.lock();
@@ -51,23 +51,23 @@ impl Handle {
         change(&mut self.0.lock().settings);
     }
 
-    /// Runs `hook` from now on before each answer to a call that has key and quota, so that a test can change the
-    /// world between two pages. The hook must not use a handle itself: the simulator waits for it.
+    /// From now on, runs `hook` before each response to a call that has key and quota, so that a test can change the
+    /// world between two pages. The hook must not use a handle, because the simulator waits for it.
     pub fn on_request(&self, hook: impl FnMut(&Call, &mut World) + Send + 'static) {
         self.0.lock().hook = Some(Box::new(hook));
     }
 
-    /// Lets `rewrite` change each good answer to this operation from now on. It must not use a handle itself.
+    /// From now on, `rewrite` changes each successful response to this operation. It must not use a handle.
     pub fn rewrite(&self, operation: Operation, rewrite: impl FnMut(&mut Answer) + Send + 'static) {
         self.0.lock().rewrite = Some((operation, Box::new(rewrite)));
     }
 
-    /// From now on these faults strike by chance, and no others.
+    /// From now on, these are the only random faults.
     pub fn set_faults(&self, shares: impl Into<Vec<FaultShare>>) {
         self.0.lock().faults.shares = shares.into();
     }
 
-    /// The next answers to this operation or id are these, after those scripted before.
+    /// Adds the faults of the next calls to this operation or id, after those scripted before.
     pub fn script(&self, target: impl Into<Target>, faults: impl IntoIterator<Item = Fault>) {
         self.0
             .lock()
@@ -78,12 +78,12 @@ impl Handle {
             .extend(faults);
     }
 
-    /// From now on each request for this operation or id meets this fault.
+    /// From now on, each call to this operation or id has this fault.
     pub fn rule(&self, target: impl Into<Target>, fault: Fault) {
         self.0.lock().faults.rules.insert(target.into(), fault);
     }
 
-    /// Nothing goes wrong any more: no shares, no scripts, no rules.
+    /// Removes all faults: shares, scripts and rules.
     pub fn clear_faults(&self) {
         let faults = &mut self.0.lock().faults;
         faults.shares.clear();
@@ -91,7 +91,7 @@ impl Handle {
         faults.rules.clear();
     }
 
-    /// How many calls of this operation came, refused ones included.
+    /// The number of calls to this operation, refused ones included.
     #[must_use]
     pub fn calls(&self, operation: Operation) -> u64 {
         self.0.lock().log.count(operation)

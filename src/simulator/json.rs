@@ -1,8 +1,8 @@
-//! Writes JSON straight into one string: a document is rendered for each request, so it must be cheap.
+//! Writes JSON directly into a string, because a document is rendered for each request.
 
 use serde::Serialize;
 
-/// JSON under construction. Keys are written as they are.
+/// Unfinished JSON. Keys are not escaped.
 pub(super) struct Json(Vec<u8>);
 
 impl Json {

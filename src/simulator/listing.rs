@@ -1,6 +1,6 @@
-//! What `/kandidaten/bulk` shows: each CV once, at its latest change, in the order of change.
+//! The list of `/kandidaten/bulk`: each CV once, at its latest change, in the order of changes.
 //!
-//! It can lag behind the CVs themselves, as VDAB's may: a change is listed some time after its timestamp.
+//! It can lag behind the CVs, as VDAB's may: a change is listed some time after its timestamp.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::contract::BulkItem;
 
-/// A moment in milliseconds since 1970.
+/// Milliseconds since 1970.
 pub(super) type Millis = i64;
 
-/// A change of a CV, as the list shows it.
+/// A listed change of a CV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Change {
     pub(super) at: Millis,
@@ -24,15 +24,15 @@ pub(super) struct Listing {
     listed: BTreeSet<Change>,
     /// The entry of each CV in `listed`, by its number.
     current: Vec<Option<(Millis, bool)>>,
-    /// Changes still hidden, by the moment that shows them.
+    /// Hidden changes, by the time at which they become visible.
     hidden: BTreeSet<(Millis, Change)>,
     pub(super) delay: TimeDelta,
-    /// Items that are no CV's latest change: garbage, duplicates.
+    /// Additional items: garbage, duplicates.
     pub(super) extras: Vec<(DateTime<Utc>, BulkItem)>,
 }
 
 impl Listing {
-    /// A listing of these changes, one for each CV, in the order of their numbers.
+    /// A listing of these changes: one per CV, ordered by number.
     pub(super) fn of(changes: &[Change]) -> Self {
         Self {
             listed: changes.iter().copied().collect(),
@@ -44,13 +44,13 @@ impl Listing {
         }
     }
 
-    /// Takes note of a change that shows after the delay; call [`Listing::reveal`] then.
+    /// Notes a change that becomes visible after the delay, by [`Listing::reveal`].
     pub(super) fn record(&mut self, change: Change) {
         self.hidden
             .insert((change.at + self.delay.num_milliseconds(), change));
     }
 
-    /// Shows what has become visible by `now`.
+    /// Shows the changes that are visible by `now`.
     pub(super) fn reveal(&mut self, now: Millis) {
         while let Some((visible, change)) = self.hidden.first().copied() {
             if visible > now {
@@ -61,7 +61,7 @@ impl Listing {
         }
     }
 
-    /// Takes a CV out of the list, as if its changes had never been reported.
+    /// Removes a CV from the list, as if its changes had never been reported.
     pub(super) fn forget(&mut self, index: u32) {
         self.hidden.retain(|(_, change)| change.index != index);
         if let Some((at, live)) = self.current.get_mut(index as usize).and_then(Option::take) {
@@ -69,7 +69,7 @@ impl Listing {
         }
     }
 
-    /// How many items `van <= t < tot` has, and those from place `vanaf` on, at most `aantal`.
+    /// The number of items in `van <= t < tot`, and at most `aantal` of them from `vanaf` on.
     pub(super) fn page(
         &self,
         van: Millis,

@@ -1,7 +1,7 @@
 //! A stand-in for the VDAB API with synthetic CVs: `cvsync simulate`, and the source that the tests sync from.
 //!
-//! **Invariant**: it is written from the contract alone and shares no code with the client, so that a misreading on
-//! one side fails a test.
+//! **Invariant**: it is written from the contract alone and shares no code with the client, so that a mistake in one of them
+//! fails a test.
 
 mod answer;
 mod call;
@@ -52,33 +52,30 @@ use quirks::Quirks;
 use quota::Quota;
 use world::Origin;
 
-/// What to simulate.
 #[derive(Clone)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// How many CVs there are at first, those that are gone already included.
+    /// Number of CVs at the start, including removed ones.
     pub candidates: u32,
     /// The same seed gives the same CVs.
     pub seed: u64,
-    /// The API key that is accepted.
     pub key: String,
-    /// How fast CVs change from the epoch on; 0 for never.
+    /// Changes per second from the epoch on; 0 for none.
     pub changes_per_second: f64,
-    /// How long before the epoch the first change was.
+    /// The time from the first change to the epoch.
     pub history: TimeDelta,
     /// The quota of each operation; none if `None` or 0.
     pub rate_per_minute: Option<u32>,
-    /// What goes wrong, and how often.
     pub faults: Vec<FaultShare>,
-    /// Which assumptions of the contract are turned round.
+    /// The broken assumptions of the contract.
     pub quirks: Vec<Quirk>,
-    /// When the changes begin; now if `None`. A restart with the same epoch comes to the same state.
+    /// The time at which changes begin; now if `None`. A restart with the same epoch has the same state.
     pub epoch: Option<DateTime<Utc>>,
 }
 
 impl Default for Options {
-    /// A free port on loopback, 100 CVs of the last 30 days, the key `test-key`, and nothing that changes or fails.
+    /// A free port on loopback, 100 CVs of the last 30 days, the key `test-key`, no changes and no faults.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -103,9 +100,9 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Builds the world and serves it on the current runtime. `clock` is the source's time: tests can skew it.
+    /// Creates the world and serves it on the current runtime. `clock` is the source's time, which tests can skew.
     ///
-    /// Fails if the address cannot be listened on.
+    /// Fails if it cannot listen on the address.
     pub async fn start(options: Options, clock: Clock) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
@@ -122,7 +119,6 @@ impl Simulator {
         })
     }
 
-    /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -134,13 +130,12 @@ impl Simulator {
         format!("http://{}/v1", self.addr)
     }
 
-    /// What looks into the simulator and changes it while it runs.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.shared))
     }
 
-    /// Stops, and returns when all connections are closed.
+    /// Stops the simulator and waits until all connections are closed.
     pub async fn shutdown(mut self) {
         self.shared.stop.cancel();
         let _ = (&mut self.server).await;
@@ -153,7 +148,7 @@ impl Drop for Simulator {
     }
 }
 
-/// What all connections and handles have in common.
+/// The shared state of all connections and handles.
 struct Shared {
     gateway: Mutex<Gateway>,
     clock: Clock,
@@ -161,7 +156,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// The gateway. A test's hook that panicked leaves it as usable as before.
+    /// The gateway, also after a test's hook has panicked.
     fn lock(&self) -> MutexGuard<'_, Gateway> {
         self.gateway.lock().unwrap_or_else(PoisonError::into_inner)
     }

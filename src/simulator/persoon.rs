@@ -1,6 +1,6 @@
-//! Who a synthetic candidate is.
+//! Personal data of synthetic candidates.
 //!
-//! The contact data leads nowhere: mail to example.be or example.com, phone numbers of one unlikely range.
+//! Contact data is not real: mail addresses at example.be or example.com, phone numbers in one unlikely range.
 
 use fastrand::Rng;
 
@@ -9,7 +9,7 @@ use super::json::Json;
 use super::words;
 
 impl Cv {
-    /// `natuurlijkPersoon`: name and birth stay, the way to reach the person changes.
+    /// `natuurlijkPersoon`: name and birth stay, contact data changes.
     pub(super) fn persoon(&self, json: &mut Json) {
         let (mut rng, turn) = self.part(Part::Persoon);
         let mut identity = draw(self.seed, self.index, IDENTITY, 1);

@@ -1,7 +1,7 @@
-//! Assumptions of the contract turned round, one a quirk: what VDAB may turn out to do instead.
+//! Quirks: each breaks one assumption of the contract in a way that VDAB might.
 //!
-//! The rest of the simulator stays the contract. A quirk changes a call before it is answered as the contract has it, or
-//! the answer after that.
+//! The rest of the simulator follows the contract. A quirk changes a call before the contract's response is made, or the
+//! response after that.
 
 use std::str::FromStr;
 
@@ -19,14 +19,14 @@ use crate::contract::{DEFAULT_BULK_PAGE, GatewayError, MAX_VELDEN, OPEN, VERWIJD
 
 macro_rules! quirks {
     ($($quirk:ident $name:literal $meaning:literal)+) => {
-        /// What VDAB may do otherwise than the contract has it.
+        /// A difference of VDAB from the contract.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Quirk {
             $(#[doc = $meaning] $quirk,)+
         }
 
         impl Quirk {
-            /// Each, with its name and what it does.
+            /// All quirks with name and meaning.
             pub const ALL: &[(&str, Self, &str)] = &[$(($name, Self::$quirk, $meaning),)+];
         }
     };
@@ -36,62 +36,62 @@ quirks! {
     TotalOfSister "total-of-sister" "the total is called totaalAantalResultaten"
     NoTotal "no-total" "lists have no total"
     NoStatus "no-status" "list items have no status"
-    ListFields "list-fields" "resultaten, cvId and status are called results, id and state in bulk lists"
-    DocumentFields "document-fields" "cvId, status and wijzigingsDatum are called id, state and modified in documents"
+    ListFields "list-fields" "bulk lists have results, id and state instead of resultaten, cvId and status"
+    DocumentFields "document-fields" "documents have id, state and modified instead of cvId, status and wijzigingsDatum"
     ListNull "list-null" "empty lists are null"
-    ListKeyed "list-keyed" "lists are objects with numbers for keys, and totals are text"
-    ListMarked "list-marked" "lists begin with a byte order mark, and hold ids in place of objects"
+    ListKeyed "list-keyed" "lists are objects with numbers as keys, and totals are text"
+    ListMarked "list-marked" "lists start with a byte order mark, and contain ids instead of objects"
     WindowParameters "window-parameters" "van and tot are called from and until"
     PagingParameters "paging-parameters" "vanaf and aantal are called offset and limit; unknown ones are ignored"
     StrictParameters "strict-parameters" "vanaf and aantal are called start and size; unknown ones are refused"
-    ErrorFields "error-fields" "errors are {code, error}, and say nothing of records that do not exist"
+    ErrorFields "error-fields" "errors are {code, error}, without a message about missing records"
     WholeSeconds "whole-seconds" "van and tot have no milliseconds"
     TimeOffset "time-offset" "van and tot end with +00:00"
     EpochMillis "epoch-millis" "van and tot are milliseconds since 1970"
     WindowNarrow "window-narrow" "windows of more than a day are refused"
-    WindowCut "window-cut" "of windows of more than a day the last day is answered, without a word"
-    WindowWide "window-wide" "windows may be as wide as one likes"
+    WindowCut "window-cut" "windows of more than a day are silently cut to their last day"
+    WindowWide "window-wide" "windows may have any width"
     PageSmall "page-small" "pages of more than 500 are refused"
-    PageCapped "page-capped" "pages hold 50 at most, without a word"
-    DefaultPage "default-page" "a page holds 20 where aantal is not given"
+    PageCapped "page-capped" "pages silently have at most 50 results"
+    DefaultPage "default-page" "a page has 20 results without aantal"
     OffsetFrom1 "offset-from-1" "vanaf counts results from 1"
     PageFrom0 "page-from-0" "vanaf counts pages from 0"
     PageFrom1 "page-from-1" "vanaf counts pages from 1"
-    EndsInclusive "ends-inclusive" "a window holds both its ends"
-    EndsLate "ends-late" "a window holds its end and not its beginning"
-    EndsExclusive "ends-exclusive" "a window holds neither of its ends"
+    EndsInclusive "ends-inclusive" "a window contains both its ends"
+    EndsLate "ends-late" "a window contains its end but not its start"
+    EndsExclusive "ends-exclusive" "a window contains neither of its ends"
     SecondsTruncated "seconds-truncated" "van, tot and the times of changes are truncated to whole seconds"
     SecondsRounded "seconds-rounded" "van, tot and the times of changes are rounded to whole seconds"
     MinutesTruncated "minutes-truncated" "van, tot and the times of changes are truncated to whole minutes"
     NewestFirst "newest-first" "the newest change comes first"
     ListedPerChange "listed-per-change" "a CV is listed once for each of its changes"
-    Late "late" "changes are listed half a minute late"
-    GoneStatus410 "gone-410" "a CV that is gone is answered with 410"
-    GonePlain404 "gone-plain-404" "a CV that is gone is answered with 404 and no word of records"
-    GoneMessage "gone-message" "a CV that is gone is answered with 422 and a message"
-    GoneDocument "gone-document" "a CV that is gone is answered with 200 and its whole document with such a status"
-    GoneWord "gone-word" "the word for gone is INACTIEF, in lists and in what is left of the document"
-    LiveWord "live-word" "the word for live is ACTIEF"
-    MalformedId "malformed-id" "a malformed id is answered with 404"
-    QuotaLower "quota-lower" "the quota is 1,200 calls a minute"
-    QuotaShared "quota-shared" "all endpoints share one quota, of 1,500 calls a minute"
-    NoQuotaHeaders "no-quota-headers" "answers do not tell the quota"
-    KeyRefused403 "key-403" "a wrong key is refused with 403 and a body of another shape"
-    OAuth "oauth" "a Bearer token is needed next to the key; /oauth2/token gives it to any client"
-    NoDate "no-date" "answers do not tell the time"
+    Late "late" "changes are listed 30 seconds late"
+    GoneStatus410 "gone-410" "a removed CV gives 410"
+    GonePlain404 "gone-plain-404" "a removed CV gives 404 without a message about records"
+    GoneMessage "gone-message" "a removed CV gives 422 and a message"
+    GoneDocument "gone-document" "a removed CV gives 200 and its whole document with a status for gone"
+    GoneWord "gone-word" "the status of a removed CV is INACTIEF, in lists and in the rest of the document"
+    LiveWord "live-word" "the status of a live CV is ACTIEF"
+    MalformedId "malformed-id" "a malformed id gives 404"
+    QuotaLower "quota-lower" "the quota is 1,200 calls per minute"
+    QuotaShared "quota-shared" "all endpoints share one quota of 1,500 calls per minute"
+    NoQuotaHeaders "no-quota-headers" "responses have no quota headers"
+    KeyRefused403 "key-403" "a wrong key gives 403 and another form of body"
+    OAuth "oauth" "a Bearer token is required in addition to the key; /oauth2/token gives it to any client"
+    NoDate "no-date" "responses have no Date header"
     ContentType "content-type" "the content type is application/vnd.vdab.v1+json"
-    VeldenFewer "velden-fewer" "velden takes 3 fields at most"
-    VeldenMore "velden-more" "velden takes as many fields as one likes"
-    SearchPageSmall "search-page-small" "a page of search results holds 100 at most"
+    VeldenFewer "velden-fewer" "velden takes at most 3 fields"
+    VeldenMore "velden-more" "velden takes any number of fields"
+    SearchPageSmall "search-page-small" "a page of search results has at most 100"
     SearchComma "search-comma" "several values of a filter are separated by commas"
-    FiltersIgnored "filters-ignored" "filters but studies and gewensteRegios are ignored"
-    ReferenceMissing "reference-missing" "attesten and jobdomeinen are not where they are looked for"
+    FiltersIgnored "filters-ignored" "filters except studies and gewensteRegios are ignored"
+    ReferenceMissing "reference-missing" "attesten and jobdomeinen are not at their usual paths"
     ReferenceLabel "reference-label" "the label of a code is called label"
 }
 
-/// A name that is no quirk's.
+/// An unknown name of a quirk.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no such quirk; there are {}", names())]
+#[error("must be one of {}", names())]
 pub struct QuirkError;
 
 fn names() -> String {
@@ -115,7 +115,7 @@ const INACTIEF: &str = "INACTIEF";
 const ACTIEF: &str = "ACTIEF";
 const TOKEN: &str = "token-of-the-simulator";
 
-/// Those that a simulator has.
+/// The quirks of a simulator.
 pub(super) struct Quirks(Vec<Quirk>);
 
 impl Quirks {
@@ -124,7 +124,7 @@ impl Quirks {
             match quirk {
                 Quirk::WindowNarrow => settings.max_window = TimeDelta::days(1),
                 Quirk::WindowWide => settings.max_window = TimeDelta::days(100_000),
-                // A quirk makes no window too wide.
+                // A quirk must not make a window too wide.
                 Quirk::EndsInclusive | Quirk::EndsLate => {
                     settings.max_window += TimeDelta::milliseconds(1);
                 }
@@ -145,7 +145,7 @@ impl Quirks {
         self.0.contains(&quirk)
     }
 
-    /// Which quota a call counts for.
+    /// The operation whose quota a call counts for.
     pub(super) fn counted_as(&self, operation: Operation) -> Operation {
         if self.has(Quirk::QuotaShared) {
             Operation::Bulk
@@ -154,7 +154,7 @@ impl Quirks {
         }
     }
 
-    /// What is answered for want of a token, or where a token is asked for.
+    /// The response to a call without a token, or to a request for a token.
     pub(super) fn token(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Answer> {
         if !self.has(Quirk::OAuth) {
             return None;
@@ -172,7 +172,7 @@ impl Quirks {
         })
     }
 
-    /// Turns a call into the one that the contract has for it, or answers it at once.
+    /// Turns a quirk's call into the contract's, or refuses it.
     pub(super) fn ask(&self, call: &mut Call) -> Result<(), GatewayError> {
         match call.operation {
             Operation::Bulk => {
@@ -192,7 +192,7 @@ impl Quirks {
         }
     }
 
-    /// Turns `van <= t < tot` of times in milliseconds into the quirks' comparison.
+    /// Turns `van <= t < tot` in milliseconds into the quirks' comparison.
     fn ends(&self, call: &mut Call) {
         let has = |quirks: &[Quirk]| quirks.iter().any(|quirk| self.has(*quirk));
         let (step, early) = if has(&[Quirk::SecondsRounded]) {
@@ -217,7 +217,7 @@ impl Quirks {
         }
     }
 
-    /// Turns the contract's answer to `call` into the quirk's.
+    /// Turns the contract's response to `call` into the quirk's.
     pub(super) fn answer(&self, world: &World, call: &Call, answer: &mut Answer) {
         for quirk in &self.0 {
             match (call.operation, answer.status) {
@@ -245,7 +245,7 @@ impl Quirks {
         }
     }
 
-    /// What is done to each answer on its way out, those of the gateway among them.
+    /// Changes each response before it is sent, the gateway's included.
     pub(super) fn send(&self, answer: &mut Answer) {
         for quirk in &self.0 {
             match quirk {
@@ -439,7 +439,7 @@ impl Quirk {
     }
 }
 
-/// The page anew, out of the whole window as `order` puts it.
+/// Makes the page again, from the whole window in the order of `order`.
 fn relist(world: &World, call: &Call, answer: &mut Answer, order: impl FnOnce(&mut Vec<Value>)) {
     let (Some(van), Some(tot)) = (moment(call, "van"), moment(call, "tot")) else {
         return;
@@ -484,7 +484,7 @@ fn reword(object: &mut Value, ours: &str, theirs: &str) {
     }
 }
 
-/// Theirs become the contract's; the contract's own are ignored.
+/// Renames the quirk's parameters to the contract's; the contract's own names are ignored.
 fn renamed(call: &mut Call, names: &[(&str, &str)]) {
     call.query
         .retain(|(name, _)| names.iter().all(|(_, ours)| ours != name));

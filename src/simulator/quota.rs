@@ -1,4 +1,4 @@
-//! The quota: so many calls of one operation in any sixty seconds, strictly.
+//! The quota: a strict limit of calls per operation in any 60 seconds.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,17 +9,17 @@ use super::call::Operation;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// The calls of the last minute, by operation. Refused calls do not count.
+/// The calls of the last minute per operation. Refused calls do not count.
 #[derive(Default)]
 pub(super) struct Quota(HashMap<Operation, VecDeque<Instant>>);
 
-/// What the gateway's headers tell.
+/// The values of the gateway's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) granted: bool,
     pub(super) limit: usize,
     pub(super) remaining: usize,
-    /// Until the oldest call of the minute no longer counts, in seconds, rounded up.
+    /// Seconds until the oldest call of the minute no longer counts, rounded up.
     pub(super) reset: u64,
 }
 

@@ -4,7 +4,6 @@ use crate::contract::{Code, MAX_DIPLOMAS};
 
 type Table = &'static [(&'static str, &'static str)];
 
-/// Driving licences.
 pub(super) const RIJBEWIJZEN: Table = &[
     ("A", "Rijbewijs A"),
     ("AM", "Rijbewijs AM"),
@@ -16,7 +15,6 @@ pub(super) const RIJBEWIJZEN: Table = &[
     ("G", "Rijbewijs G"),
 ];
 
-/// Soft skills.
 pub(super) const SOFTSKILLS: Table = &[
     ("1", "Resultaatgerichtheid"),
     ("2", "Zin voor nauwkeurigheid hebben"),
@@ -33,7 +31,6 @@ pub(super) const SOFTSKILLS: Table = &[
     ("13", "Omgaan met stress"),
 ];
 
-/// Certificates.
 pub(super) const ATTESTEN: Table = &[
     ("A01", "VCA basis"),
     ("A02", "Heftruckattest"),
@@ -56,7 +53,6 @@ const JOBDOMEINEN: Table = &[
 /// Working time: full or part.
 pub(super) const ARBEIDSREGIMES: Table = &[("V", "Voltijds"), ("D", "Deeltijds")];
 
-/// Shifts.
 pub(super) const ARBEIDSSTELSELS: Table = &[
     ("D", "Dagwerk"),
     ("2", "Twee-ploegenstelsel"),
@@ -80,7 +76,7 @@ const ARBEIDSCONTRACTDUREN: Table = &[
     ("D", "Duidelijk omschreven werk"),
 ];
 
-/// Diploma's, the codes of `opleidingen[].naam`.
+/// Diplomas, the codes of `opleidingen[].naam`.
 pub(super) const DIPLOMAS: Table = &[
     ("MAE5AHH", "Master TEW: Handelsingenieur"),
     (
@@ -133,7 +129,6 @@ pub(super) fn named(path: &str) -> Option<&'static str> {
         .find(|name| *name == path)
 }
 
-/// All entries of a list.
 pub(super) fn list(name: &str) -> Vec<Code> {
     let table = LISTS.iter().find(|list| list.0 == name);
     table
@@ -143,7 +138,7 @@ pub(super) fn list(name: &str) -> Vec<Code> {
         .collect()
 }
 
-/// The diploma's that match a keyword best: those that begin with it, then those with a word that does.
+/// The best matching diplomas of a keyword: those that start with it, then those with a word that does.
 pub(super) fn diplomas(trefwoord: &str) -> Vec<Code> {
     let sought = trefwoord.trim().to_lowercase();
     let mut found: Vec<_> = DIPLOMAS

@@ -1,4 +1,4 @@
-//! The operations on a world: a call becomes an answer, right or, as a fault has it, wrong.
+//! The operations on a world: turns a call into a response, with or without a fault.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::contract::{
     MAX_SEARCH_PAGE, MAX_VELDEN, OPEN,
 };
 
-/// The answer to a call that the gateway let through.
+/// The response to a call that the gateway accepted.
 pub(super) fn answer(world: &World, call: &Call, fault: &Fault, max_window: TimeDelta) -> Answer {
     match fault {
         Fault::Answer(answer) => answer.clone(),
@@ -42,7 +42,7 @@ pub(super) fn answer(world: &World, call: &Call, fault: &Fault, max_window: Time
     }
 }
 
-/// The gateway's word that this is not now, with `Retry-After` if any.
+/// The gateway's refusal, with `Retry-After` if given.
 pub(super) fn retry_later(error: GatewayError, retry_after: Option<&str>) -> Answer {
     let answer = Answer::from(error);
     match retry_after {

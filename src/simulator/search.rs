@@ -1,4 +1,4 @@
-//! `/kandidaten`: which CVs match, and the fields that `velden` selects.
+//! `/kandidaten`: finds matching CVs, and selects the fields in `velden`.
 
 use serde_json::{Map, Value};
 
@@ -7,17 +7,16 @@ use super::cv::Cv;
 use super::world::World;
 use crate::contract::SearchPage;
 
-/// A filter that it knows.
 struct Filter {
     name: &'static str,
-    /// The array of a document where it looks.
+    /// The array of the document that it searches.
     list: &'static str,
     codes: Codes,
 }
 
-/// Where the codes of that array are.
+/// The place of the codes in that array.
 enum Codes {
-    /// In each element, here.
+    /// In this field of each element.
     At(&'static str),
     /// In the elements of this type.
     Of(&'static str),
@@ -56,7 +55,7 @@ const FILTERS: &[Filter] = &[
     filter("softSkills", "/competenties", Codes::Of("softSkill")),
 ];
 
-/// A filter, and the codes of which a CV has to have one.
+/// A filter, and the codes of which a CV must have one.
 struct Sought<'a> {
     filter: &'static Filter,
     codes: Vec<&'a str>,
@@ -67,7 +66,7 @@ impl Sought<'_> {
         self.codes.iter().any(|code| found.contains(code))
     }
 
-    /// What is told without the document, if anything is.
+    /// Whether a CV matches, if that is known without the document.
     fn is_met_by(&self, cv: &Cv) -> Option<bool> {
         match self.filter.name {
             "studies" => Some(self.any(&cv.studies())),
@@ -90,7 +89,7 @@ impl Sought<'_> {
 }
 
 impl World {
-    /// One page of what matches. A filter's values are alternatives; all filters must hold; unknown ones are ignored.
+    /// One page of matches. The values of a filter are alternatives, all filters must match, and unknown filters are ignored.
     pub(super) fn search(&self, call: &Call, vanaf: usize, aantal: usize) -> SearchPage {
         let sought: Vec<_> = FILTERS
             .iter()

@@ -1,4 +1,4 @@
-//! Sockets: HTTP/1.1 by hyper itself, since a fault must be able to break the connection under an answer.
+//! HTTP/1.1 by hyper itself, because a fault must be able to break the connection during a response.
 
 use std::convert::Infallible;
 use std::io;
@@ -22,10 +22,10 @@ use super::call::Call;
 use super::faults::Fault;
 use crate::contract::{GatewayError, KEY_HEADER};
 
-/// How long the first half of a body has to leave before the connection breaks.
+/// Time for sending the first half of a body before the connection breaks.
 const BEFORE_THE_BREAK: Duration = Duration::from_millis(20);
 
-/// Serves until the simulator stops, and then drops what is still open.
+/// Serves until the simulator stops, then drops open connections.
 pub(super) async fn run(listener: TcpListener, shared: Arc<Shared>) {
     let connections = TaskTracker::new();
     while let Some(accepted) = shared.stop.run_until_cancelled(listener.accept()).await {
@@ -132,7 +132,7 @@ fn write_headers(headers: &mut HeaderMap, answer: &Answer) {
     }
 }
 
-/// Half of the body, and then an error, upon which the connection ends.
+/// Half of the body, then an error that ends the connection.
 fn broken(body: &Bytes) -> Body {
     let half = stream::iter([Ok(body.slice(..body.len() / 2))]);
     let end = stream::once(async {

@@ -1,4 +1,4 @@
-//! CVs that hold little, or other types than usual: every field but `cvId` is optional.
+//! CVs with little content or unusual types: every field except `cvId` is optional.
 
 use serde_json::json;
 
@@ -6,20 +6,20 @@ use super::cv::{Cv, draw};
 use super::json::Json;
 use crate::contract::OPEN;
 
-/// Purpose of the draw that chooses sparse CVs, and the one that chooses their first form.
+/// The purposes of the draws that choose sparse CVs, and their first form.
 const SPARSE: u64 = 102;
 const FIRST_FORM: u64 = 103;
 
-/// One CV in so many is sparse.
+/// One of this many CVs is sparse.
 const ONE_IN: u8 = 100;
 
-/// CVs with a lower number are never sparse, so that a small world stays the same.
+/// CVs with a lower number are never sparse, so that small worlds stay the same.
 const FIRST: u32 = 100;
 
 /// The region in the form [`Form::Region`].
 const REGIO: &str = "BE231A";
 
-/// The parts of a document that can be missing.
+/// Optional parts of a document.
 const PARTS: [&str; 7] = [
     "persoonlijkeInteresse",
     "natuurlijkPersoon",
@@ -30,18 +30,18 @@ const PARTS: [&str; 7] = [
     "gewensteJob",
 ];
 
-/// The content of a sparse CV. Each change of the CV brings the next form.
+/// The content of a sparse CV. Each change moves to the next form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// `cvId` alone.
+    /// Only `cvId`.
     Bare,
-    /// A region, and no word.
+    /// A region without text.
     Region,
-    /// Null in each part.
+    /// Each part is null.
     Null,
-    /// Nothing in each part.
+    /// Each part is empty.
     Empty,
-    /// Other types than usual.
+    /// Unusual types.
     OtherTypes,
 }
 
@@ -66,7 +66,6 @@ impl Cv {
 }
 
 impl Form {
-    /// The regions in the document.
     pub(super) fn regios(self) -> &'static [&'static str] {
         match self {
             Self::Region => &[REGIO],
@@ -74,7 +73,7 @@ impl Form {
         }
     }
 
-    /// The fields behind `cvId`.
+    /// The fields after `cvId`.
     pub(super) fn render(self, json: &mut Json, date: &str) {
         if self != Self::Bare {
             json.value_at("status", OPEN);

@@ -1,6 +1,6 @@
-//! The words that synthetic CVs are made of. No person is meant by any of them.
+//! The words of synthetic CVs. They refer to no real person.
 
-/// First names, with the sex that goes with them.
+/// First names with their sex.
 pub(super) const VOORNAMEN: &[(&str, &str)] = &[
     ("Zoë", "V"),
     ("Maïté", "V"),
@@ -27,7 +27,6 @@ pub(super) const VOORNAMEN: &[(&str, &str)] = &[
     ("محمد", "M"),
 ];
 
-/// Family names.
 pub(super) const ACHTERNAMEN: &[&str] = &[
     "Peeters",
     "Janssens",
@@ -49,7 +48,6 @@ pub(super) const ACHTERNAMEN: &[&str] = &[
     "Verstraete-Piñon",
 ];
 
-/// Streets.
 pub(super) const STRATEN: &[&str] = &[
     "Voorbeeldstraat",
     "Proefbaan",
@@ -63,7 +61,7 @@ pub(super) const STRATEN: &[&str] = &[
     "Denkbeeldige Hof",
 ];
 
-/// Towns: post code and name.
+/// Post codes and names of towns.
 pub(super) const GEMEENTEN: &[(&str, &str)] = &[
     ("1770", "LIEDEKERKE"),
     ("2800", "MECHELEN"),
@@ -81,7 +79,6 @@ pub(super) const GEMEENTEN: &[(&str, &str)] = &[
     ("8400", "OOSTENDE"),
 ];
 
-/// Nationalities.
 pub(super) const NATIONALITEITEN: &[&str] =
     &["BE", "BE", "BE", "BE", "NL", "FR", "MA", "TR", "PL", "VN"];
 
@@ -120,7 +117,7 @@ pub(super) const FUNCTIES: &[(&str, &str)] = &[
     ("Lasser", "H291301-1"),
 ];
 
-/// What candidates write as their title.
+/// Titles that candidates give themselves.
 pub(super) const TITELS: &[&str] = &[
     "COO - Facility & Operations Manager",
     "ICT Project Leader",

@@ -1,6 +1,6 @@
-//! The CVs and what happens to them: a pure function of the options and of time, until a test interferes.
+//! The CVs and their changes: a pure function of the options and of time, unless a test interferes.
 //!
-//! No document is stored but those that a test puts in: a candidate costs some 100 bytes.
+//! Only documents of tests are stored, so a candidate takes about 100 bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,15 +14,14 @@ use super::cv::{self, Cv};
 use super::listing::{Change, Listing, Millis};
 use crate::contract::{BulkItem, BulkPage, OPEN, VERWIJDERD};
 
-/// The share of the first candidates that are gone already, in percent.
+/// The percentage of the first candidates that are already removed.
 const GONE_AT_FIRST: u8 = 3;
-/// Of hundred changes, so many remove a CV, and as many add one; the others rewrite one.
+/// Of 100 changes, this many remove a CV and as many add one; the others change one.
 const COMINGS_AND_GOINGS: u8 = 5;
-/// How a generator is told from those of the documents.
+/// Distinguishes this generator from those of the documents.
 const BEGINNING: u64 = 200;
 const CHANGE: u64 = 201;
 
-/// What the world is made from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
     pub(super) seed: u64,
@@ -37,11 +36,11 @@ pub struct World {
     origin: Origin,
     pub(super) candidates: Vec<Candidate>,
     pub(super) by_id: HashMap<Uuid, u32>,
-    /// Documents that a test has put in place of the rendered ones.
+    /// Documents with which a test has replaced rendered ones.
     pub(super) custom: HashMap<u32, Arc<str>>,
     pub(super) listing: Listing,
     now: DateTime<Utc>,
-    /// How many of the changes that come by themselves have come.
+    /// The number of automatic changes so far.
     changes: u32,
 }
 
@@ -53,7 +52,7 @@ pub(super) struct Candidate {
 }
 
 impl World {
-    /// The world as it is at its epoch.
+    /// The world at its epoch.
     pub(super) fn new(origin: Origin) -> Self {
         let history = origin.history.num_milliseconds().max(1);
         let beginning = origin.epoch.timestamp_millis() - history;
@@ -90,7 +89,7 @@ impl World {
         }
     }
 
-    /// Lets time pass until `now`: what was to change by then has changed.
+    /// Makes all automatic changes up to `now`.
     pub(super) fn advance(&mut self, now: DateTime<Utc>) {
         self.now = now;
         while let Some(due) = self.next_change().filter(|due| *due <= now) {
@@ -100,13 +99,13 @@ impl World {
         self.listing.reveal(now.timestamp_millis());
     }
 
-    /// The moment that the world is at.
+    /// The current time of the world.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// The ids of all CVs that are there.
+    /// The ids of all live CVs.
     pub fn live_ids(&self) -> impl Iterator<Item = Uuid> {
         self.candidates
             .iter()
@@ -114,7 +113,7 @@ impl World {
             .map(|candidate| candidate.id)
     }
 
-    /// The document of a CV, if it is there, as the detail answers it.
+    /// The document of a live CV, as a detail call returns it.
     #[must_use]
     pub fn document(&self, id: Uuid) -> Option<String> {
         let index = self.by_id.get(&id).copied()?;
@@ -123,7 +122,7 @@ impl World {
             .then(|| self.document_at(index))
     }
 
-    /// What a perfect copy holds: all CVs that are there, but for documents that are no JSON.
+    /// The content of a perfect copy: all live CVs, except documents that are not JSON.
     #[must_use]
     pub fn live_documents(&self) -> BTreeMap<Uuid, Value> {
         self.live()
@@ -170,7 +169,7 @@ impl World {
         }
     }
 
-    /// The CVs that are there: number and id.
+    /// The live CVs: number and id.
     pub(super) fn live(&self) -> impl Iterator<Item = (u32, Uuid)> {
         (0..)
             .zip(&self.candidates)
@@ -178,7 +177,7 @@ impl World {
             .map(|(index, candidate)| (index, candidate.id))
     }
 
-    /// What to render for a candidate; `Err` with the text if a test has put one there.
+    /// The document to render for a candidate; `Err` with the text if a test has replaced it.
     pub(super) fn cv(&self, index: u32) -> Result<Cv, &str> {
         if let Some(text) = self.custom.get(&index) {
             return Err(text);
@@ -206,14 +205,14 @@ impl World {
         }
     }
 
-    /// When the next change comes by itself; never without a rate.
+    /// The time of the next automatic change; `None` without a rate.
     fn next_change(&self) -> Option<DateTime<Utc>> {
         let seconds = f64::from(self.changes.checked_add(1)?) / self.origin.changes_per_second;
         let after = TimeDelta::from_std(Duration::try_from_secs_f64(seconds).ok()?).ok()?;
         self.origin.epoch.checked_add_signed(after)
     }
 
-    /// Change number `changes`: its kind and its CV are drawn from the number alone.
+    /// Makes change number `changes`, whose kind and CV depend only on the number.
     fn happen(&mut self, at: Millis) {
         let mut rng = cv::draw(self.origin.seed, self.changes, CHANGE, 0);
         let kind = rng.u8(0..100);

@@ -1,22 +1,22 @@
-//! The instruments that cvsync writes to: name, unit, help, buckets.
+//! The instruments of cvsync: name, unit, help, buckets.
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 
 use super::STDERR;
 
-/// Of what source, where the build was told.
+/// The commit of the source, if the build knows it.
 const COMMIT: &str = match option_env!("CVSYNC_COMMIT") {
     Some(commit) => commit,
     None => "unknown",
 };
 
-/// Bounds in seconds, from OpenTelemetry's conventions for HTTP durations, and on to a minute.
+/// Bounds in seconds: OpenTelemetry's conventions for HTTP durations, extended to a minute.
 const SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0,
 ];
 
-/// Bounds in seconds for what takes minutes to days.
+/// Bounds in seconds for durations of minutes to days.
 const LONG_SECONDS: &[f64] = &[
     0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 604_800.0,
 ];
@@ -129,7 +129,7 @@ impl Instruments {
     }
 }
 
-/// Log lines are dropped where nothing may wait.
+/// Log lines are dropped when writing them would make cvsync wait.
 fn count_dropped_lines(meter: &Meter) {
     meter
         .u64_observable_counter("cvsync.log.lines.dropped")

@@ -1,7 +1,7 @@
-//! Logs: text for people at a terminal, JSON for machines, both on stderr. And spans, where traces are pushed.
+//! Logs on stderr, as text on a terminal and otherwise as JSON; and spans, if traces are pushed.
 //!
-//! Only cvsync's own lines are written, at any `CVSYNC_LOG`. Lines of libraries can hold configuration, or the content of rows as
-//! PostgreSQL's notices do.
+//! With any `CVSYNC_LOG`, only cvsync's own lines are written. Lines of libraries can contain configuration, or the content of
+//! rows, as in PostgreSQL's notices.
 
 use std::io::{self, IsTerminal, Write};
 use std::panic;
@@ -20,10 +20,10 @@ use super::STDERR;
 use super::otlp::{self, Traces};
 use crate::config::{Log, LogFormat, Otel};
 
-/// How often bars are drawn in a second, at most.
+/// The maximum number of redraws per second.
 const FRAMES: u8 = 20;
 
-/// Stderr, shared by log lines and progress bars: a line moves the bars out of its way. Clones are the same.
+/// Stderr, shared by log lines and progress bars: a line moves the bars. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Screen(MultiProgress);
 
@@ -45,7 +45,7 @@ impl Screen {
         self.0.add(bar)
     }
 
-    /// Moves the bars out of the way while `print` writes elsewhere to the same terminal.
+    /// Hides the bars while `print` writes to the same terminal by other means.
     pub fn suspend(&self, print: impl FnOnce()) {
         self.0.suspend(|| {
             STDERR.flush(Duration::from_millis(100));
@@ -54,10 +54,10 @@ impl Screen {
     }
 }
 
-/// Sends everything that is logged from now on to `screen`, and spans to where `otel` says, until what this returns is dropped.
+/// Sends log lines to `screen`, and spans to the collector of `otel` until the returned value is dropped.
 ///
 /// # Errors
-/// If logging was installed before.
+/// If logging is already installed.
 pub(crate) fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result<Option<Traces>> {
     let format = log.format.unwrap_or(if io::stderr().is_terminal() {
         LogFormat::Text
@@ -71,7 +71,7 @@ pub(crate) fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
             .boxed(),
-        // With all spans: at debug the innermost is a request, and the run around it has the trace id.
+        // With all spans: at debug level the innermost is a request, and the run around it has the trace id.
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     let (traces, failed) = match otlp::pushed_traces(otel) {
@@ -86,12 +86,12 @@ pub(crate) fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result
                 .with(filter),
         )?;
         if let Some(why) = failed {
-            tracing::warn!("traces cannot be pushed: {why}");
+            tracing::warn!("cannot push traces: {why}");
         }
         return Ok(None);
     };
-    // Dynamic, so that it is asked each time. Where all filters have answered for good, tracing-subscriber goes by what it
-    // remembers of the question before, which may have been `enabled!` about another line: spans and lines got lost by it.
+    // Dynamic, so that it is evaluated each time. If all filters are static, tracing-subscriber reuses the result of the
+    // previous call, which may have been an `enabled!` for another line. Then spans and lines were lost.
     let ours = dynamic_filter_fn(|metadata, _| is_traced(metadata))
         .with_max_level_hint(LevelFilter::DEBUG);
     let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("cvsync"));
@@ -103,14 +103,14 @@ pub(crate) fn install(log: &Log, otel: &Otel, screen: &Screen) -> anyhow::Result
     Ok(traces)
 }
 
-/// Without the bridge from the crate `log`, which only libraries use.
+/// Without the bridge for the crate `log`, which only libraries use.
 fn start(subscriber: impl Subscriber + Send + Sync) -> anyhow::Result<()> {
     tracing::subscriber::set_global_default(subscriber)?;
     panic::set_hook(Box::new(|panic| {
-        // A text that was put together can hold anything.
+        // A formatted text can contain anything.
         let text = panic.payload().downcast_ref::<&'static str>();
         let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, text, "a bug: a part of cvsync panicked");
+        tracing::error!(place, text, "cvsync panicked: this is a bug");
     }));
     Ok(())
 }
@@ -120,7 +120,7 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
     target == "cvsync" || target.starts_with("cvsync::")
 }
 
-/// cvsync's own spans. No log lines: these may hold the id of a CV.
+/// Only cvsync's own spans. Log lines may contain the id of a CV.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && is_ours(metadata)
 }
@@ -144,7 +144,7 @@ impl<'a> MakeWriter<'a> for Screen {
     }
 }
 
-/// A terminal that bars are drawn on without waiting for it. Only its size is asked for directly.
+/// A terminal on which bars are drawn without waiting. Only its size is read directly.
 #[derive(Debug)]
 struct Terminal(Term);
 

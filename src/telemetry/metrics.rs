@@ -1,4 +1,4 @@
-//! The metrics of a process: one method for each event. Labels come from closed sets and hold no ids.
+//! The metrics of a process: one method per event. Labels come from closed sets and contain no ids.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const OLD_TYPE: (&str, &str) = (
     "# TYPE cvsync_verified_age_seconds summary\n",
 );
 
-/// The pipeline writes its numbers here. Cheap to clone.
+/// The metrics of one daemon or command. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -35,7 +35,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A registry of its own, so that several daemons in one process (tests) do not mix.
+    /// Has its own registry, so that several daemons in one process (tests) do not mix.
     ///
     /// # Errors
     /// Only if two instruments have the same name.
@@ -43,7 +43,7 @@ impl Metrics {
         Self::pushed(&Otel::default())
     }
 
-    /// The same, pushed as `otel` says. Within a runtime, if they are pushed.
+    /// The same, and pushed as `otel` says, which needs a runtime.
     ///
     /// # Errors
     /// Only if two instruments have the same name.
@@ -76,7 +76,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// A counter that is absent until its first event cannot be alerted on.
+    /// Starts counters at 0: an alert cannot use a counter that is absent until its first event.
     fn start_at_zero(&self) {
         for outcome in WindowOutcome::ALL {
             self.window_ended(*outcome, 0);
@@ -121,8 +121,8 @@ impl Metrics {
             .build();
     }
 
-    /// One attempt to VDAB: its server and template, its status if an answer came, and the class of its error if it is one.
-    /// That a CV is gone is none.
+    /// One attempt of a request to VDAB: server, template, the status of a response, and the class of an error. A response that
+    /// says that a CV is gone is not an error.
     pub fn http_request(
         &self,
         server: &Url,
@@ -152,7 +152,7 @@ impl Metrics {
             .record(took.as_secs_f64(), &labels);
     }
 
-    /// One request answered by this daemon.
+    /// One request that this daemon served.
     pub fn http_served(&self, method: &'static str, route: String, took: Duration, status: u16) {
         let labels = [
             KeyValue::new("http.request.method", method),
@@ -165,7 +165,7 @@ impl Metrics {
             .record(took.as_secs_f64(), &labels);
     }
 
-    /// One transaction: what it was for, and the class of its error.
+    /// One transaction: its purpose, and the class of its error.
     pub fn queried(&self, what: &'static str, took: Duration, error: Option<&'static str>) {
         let mut labels = vec![
             KeyValue::new("db.system.name", "postgresql"),
@@ -175,7 +175,7 @@ impl Metrics {
         self.instruments.query.record(took.as_secs_f64(), &labels);
     }
 
-    /// Paging by offset moved under the reader.
+    /// Pages shifted while they were read.
     pub fn page_drifted(&self, kind: PageDrift, times: u64) {
         self.instruments
             .page_drift
@@ -189,14 +189,12 @@ impl Metrics {
             .record(delay.as_secs_f64(), &[KeyValue::new("kind", kind.as_str())]);
     }
 
-    /// So many windows ended.
     pub fn window_ended(&self, outcome: WindowOutcome, windows: u64) {
         self.instruments
             .windows
             .add(windows, &[KeyValue::new("outcome", outcome.as_str())]);
     }
 
-    /// How long a window took.
     pub fn window_took(&self, took: Duration) {
         self.instruments
             .window_duration
@@ -210,7 +208,7 @@ impl Metrics {
             .add(ids, &[KeyValue::new("status", status.as_str())]);
     }
 
-    /// Ids that only a second listing showed, and for how long they were known not to be visible.
+    /// Ids that only a second listing showed, and how long they were known to be invisible.
     pub fn arrived_late(&self, horizon: Horizon, ids: u64, late: Option<Duration>) {
         self.instruments
             .late_arrivals
@@ -222,7 +220,7 @@ impl Metrics {
         }
     }
 
-    /// What became of some ids. `listed` is counted apart.
+    /// The results of ids. `listed` has its own counter.
     pub fn tally(&self, tally: &Tally) {
         for (result, ids) in [
             (RecordResult::Inserted, tally.inserted),
@@ -240,7 +238,7 @@ impl Metrics {
         }
     }
 
-    /// An attempt that has to be repeated.
+    /// An attempt that will be repeated.
     pub fn retry(&self, stage: RetriedStage, error: &'static str) {
         let labels = [
             KeyValue::new("stage", stage.as_str()),
@@ -257,14 +255,13 @@ impl Metrics {
         );
     }
 
-    /// A request to the webhook ended.
     pub fn webhook_ended(&self, outcome: DeliveryOutcome) {
         self.instruments
             .webhook
             .add(1, &[KeyValue::new("outcome", outcome.as_str())]);
     }
 
-    /// The quota of an operation, VDAB's word before ours, and what VDAB says is left of it.
+    /// The quota of an operation, VDAB's number rather than the configured one, and the calls left according to VDAB.
     pub fn quota(&self, operation: &'static str, limit: u64, remaining: Option<u64>) {
         let labels = [KeyValue::new("operation", operation)];
         self.instruments.quota_limit.record(limit, &labels);
@@ -273,7 +270,7 @@ impl Metrics {
         }
     }
 
-    /// Everything in Prometheus' text format.
+    /// All metrics in Prometheus' text format.
     ///
     /// # Errors
     /// Only if a metric cannot be encoded.

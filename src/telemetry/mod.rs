@@ -1,4 +1,4 @@
-//! Logs, metrics and traces: what an operator sees.
+//! Logs, metrics and traces for operators.
 
 mod instruments;
 mod labels;

@@ -1,10 +1,10 @@
-//! Spans, as far as `tracing` does not know of OpenTelemetry's: a run with its trace's id, links, a failure with its class.
+//! Features of OpenTelemetry's spans that `tracing` lacks: the trace id of a run, links, the class of a failure.
 
 use opentelemetry::trace::TraceContextExt;
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The span of a run of this name, with its trace's id for log lines.
+/// The span of a run with this name, with its trace id for log lines.
 #[must_use]
 pub(crate) fn run_span(name: &'static str) -> Span {
     let span = tracing::info_span!(
@@ -28,12 +28,12 @@ fn trace_id(span: &Span) -> Option<String> {
     (id != opentelemetry::TraceId::INVALID).then(|| id.to_string())
 }
 
-/// Says in `span` that it has to do with `other`.
+/// Links `span` to `other`.
 pub(crate) fn link(span: &Span, other: &Span) {
     span.add_link(other.context().span().span_context().clone());
 }
 
-/// Says in `span`, which has fields for it, that it failed, and how.
+/// Records the class of a failure in `span`, which has the fields for it.
 pub(crate) fn failed(span: &Span, class: &'static str) {
     span.record("error.type", class);
     span.record("otel.status_code", "ERROR");

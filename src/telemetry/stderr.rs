@@ -1,29 +1,28 @@
-//! Stderr for the whole process: lines wait in memory, and one thread writes them. Nothing else of ours writes to stderr, so that a
-//! reader who stops reading stops nobody.
+//! Stderr of the process: lines wait in memory, and one thread writes them. Nothing else writes to stderr, so a reader
+//! that stops reading blocks nothing.
 
 use std::io::{self, Write};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Lines that are not written yet; more are dropped.
+/// Maximum bytes of waiting lines; further lines are dropped.
 const ROOM: usize = 1 << 20;
 
-/// Bytes in one call to write: a pipe with a slow reader then shows progress.
+/// Bytes per write call, so that a pipe with a slow reader shows progress.
 const PIECE: usize = 4096;
 
-/// A single write that takes longer means that nobody reads.
+/// If one write takes longer, nobody reads.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// The pause before the next attempt where a full pipe refuses instead of waiting.
+/// The pause before the next attempt, if a full pipe refuses instead of waiting.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// For how long dropped lines are worth a note.
+/// How long dropped lines are reported.
 const LATELY: Duration = Duration::from_mins(10);
 
-/// The process's only one.
 pub(crate) static STDERR: LazyLock<Stderr> = LazyLock::new(|| {
-    // Without a thread nothing is written: what does not fit is dropped and counted.
+    // Without a thread nothing is written; then lines that do not fit are dropped and counted.
     let _ = thread::Builder::new()
         .name("stderr".to_owned())
         .spawn(|| STDERR.queue.write_to(&mut io::stderr()));
@@ -32,24 +31,23 @@ pub(crate) static STDERR: LazyLock<Stderr> = LazyLock::new(|| {
     }
 });
 
-/// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Stderr {
     queue: Queue,
 }
 
 impl Stderr {
-    /// Has text written soon. Never waits.
+    /// Queues text to be written. Never waits.
     pub(crate) fn write(&self, text: &[u8]) {
         self.queue.push(text);
     }
 
-    /// Waits until everything is written, but no longer than `limit`.
+    /// Waits until everything is written, at most for `limit`.
     pub(crate) fn flush(&self, limit: Duration) {
         self.queue.flush(limit);
     }
 
-    /// How many lines were not written: there was no room for them, or writing them failed.
+    /// The number of lines that were not written, because there was no room or the write failed.
     #[must_use]
     pub(crate) fn dropped(&self) -> u64 {
         self.queue.state().dropped
@@ -161,7 +159,7 @@ fn write_some(rest: &[u8], sink: &mut impl Write) -> io::Result<usize> {
     }
 }
 
-/// How many bytes to write at once: whole lines as far as they fit into a piece, or else one long line.
+/// The number of bytes of the next write: the whole lines that fit into a piece, or one long line.
 fn whole_lines(text: &[u8]) -> usize {
     let end = |line: &u8| *line == b'\n';
     let within = text[..text.len().min(PIECE)].iter().rposition(end);
@@ -170,7 +168,7 @@ fn whole_lines(text: &[u8]) -> usize {
         .map_or(text.len(), |at| at + 1)
 }
 
-/// A text that ends without an end of line is a part of one, and counts.
+/// The number of lines, with an incomplete last one.
 fn lines(text: &[u8]) -> u64 {
     let lines = text.split_inclusive(|byte| *byte == b'\n').count();
     u64::try_from(lines).unwrap_or(u64::MAX)

@@ -1,16 +1,17 @@
-//! Log lines for what repeats: the first at once, then at most one a minute, with the total.
+//! Limits log lines of repeated events: the first at once, then at most one per minute, with the total.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// At most one line in this time, for each kind.
+/// The minimum time between two lines of a kind.
 const BETWEEN_LINES: Duration = Duration::from_mins(1);
 
-/// After this long without an event the trouble is over, and the total starts again.
+/// After this time without an event, the total starts again.
 const QUIET: Duration = Duration::from_mins(10);
 
-/// Decides which events of one place in the code get a log line. It has an entry for each kind, so kinds must come from a closed set.
+/// Decides which events of one place in the code get a log line. It keeps an entry per kind, so kinds must come from a closed
+/// set.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle(Mutex<BTreeMap<&'static str, Events>>);
 
@@ -22,7 +23,6 @@ struct Events {
 }
 
 impl Throttle {
-    /// One without events.
     #[must_use]
     pub(crate) const fn new() -> Self {
         Self(Mutex::new(BTreeMap::new()))

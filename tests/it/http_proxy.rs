@@ -278,7 +278,7 @@ async fn daemon_uses_the_proxy_for_ping_and_webhook_and_never_for_this_machine()
     until("the log names the proxy", async || {
         daemon
             .log()
-            .contains("(ALL_PROXY) does not connect to this host")
+            .contains("(ALL_PROXY) refuses to connect to this host")
     })
     .await;
     assert!(!daemon.log().contains("canary"), "{}", daemon.log());

@@ -490,7 +490,7 @@ async fn traces_go_through_the_proxy_over_both_protocols() {
     }
     let log = sync.log();
     assert!(
-        log.contains("(HTTP_PROXY) refuses the credentials"),
+        log.contains("(HTTP_PROXY) requires valid credentials"),
         "{log}"
     );
     assert!(!log.contains("canary"), "{log}");

@@ -1,4 +1,4 @@
-//! Where PostgreSQL's programs are: Debian keeps them off the PATH, a folder for each version.
+//! Finds PostgreSQL's programs: Debian has one folder per version, outside the PATH.
 
 use std::env;
 use std::fs;
@@ -8,15 +8,15 @@ use anyhow::Context;
 
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-const MISSING: &str = "PostgreSQL's server programs (initdb, postgres) are neither in /usr/lib/postgresql/*/bin nor on the \
-     PATH; install them, on Debian or Ubuntu with `apt-get install postgresql`";
+const MISSING: &str = "PostgreSQL's server programs (initdb, postgres) must be in /usr/lib/postgresql/*/bin or on the PATH; \
+     install them, on Debian or Ubuntu with `apt-get install postgresql`";
 
 /// A folder with `initdb` and `postgres`.
 #[derive(Debug)]
 pub(super) struct Binaries(PathBuf);
 
 impl Binaries {
-    /// Those of `version`, which made the data; else the newest.
+    /// The programs of `version`, which created the data, or otherwise the newest.
     pub(super) fn find(version: Option<&str>) -> anyhow::Result<Self> {
         let mut installed = installed(Path::new(DEBIAN));
         installed.sort_unstable();
@@ -53,7 +53,7 @@ fn on_the_path() -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).find(|folder| is_complete(folder))
 }
 
-/// Clients alone leave a folder too.
+/// A package with only clients also creates a folder.
 fn is_complete(folder: &Path) -> bool {
     ["initdb", "postgres"]
         .iter()

@@ -1,4 +1,4 @@
-//! The folder: what is where in it, who may use it, and how it comes to hold a cluster.
+//! The folder of a cluster: its layout, its lock and `initdb`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -13,10 +13,10 @@ use super::NAME;
 use super::binaries::Binaries;
 use super::user::User;
 
-/// How much of a log says why.
+/// Lines of the server's log in an error.
 const TAIL: usize = 20;
 
-/// A folder that is ours while this lives. Only what is made in it is given to the server's user, never the folder itself.
+/// A folder that this process has locked. Only files in it are given to the server's user, never the folder itself.
 #[derive(Debug)]
 pub(super) struct Folder {
     root: PathBuf,
@@ -25,7 +25,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder where there is none, and takes it.
+    /// Creates the folder if it does not exist, and locks it.
     pub(super) fn open(root: &Path) -> anyhow::Result<Self> {
         let root = std::path::absolute(root).context("no folder for PostgreSQL's data is given")?;
         fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
@@ -40,18 +40,17 @@ impl Folder {
         &self.root
     }
 
-    /// PostgreSQL's own data directory.
     pub(super) fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The major version that made the cluster, where there is one.
+    /// The major version of an existing cluster.
     pub(super) fn version(&self) -> Option<String> {
         let version = fs::read_to_string(self.data.join("PG_VERSION")).ok()?;
         Some(version.trim().to_owned())
     }
 
-    /// Makes a cluster where there is none. Answers the superuser's password.
+    /// Creates the cluster if it does not exist. Returns the superuser's password.
     pub(super) async fn initialize(
         &self,
         binaries: &Binaries,
@@ -70,7 +69,7 @@ impl Folder {
         Ok(password)
     }
 
-    /// Under another name until it is whole: we can be killed meanwhile.
+    /// Creates it under another name until it is complete, because the process can be killed meanwhile.
     async fn initdb(
         &self,
         binaries: &Binaries,
@@ -109,14 +108,12 @@ impl Folder {
         Ok(())
     }
 
-    /// An empty log for the next server.
     pub(super) fn new_log(&self) -> anyhow::Result<File> {
         let path = self.log();
         remove_if_there(&path)?;
         create_private(&path)
     }
 
-    /// The end of the server's log.
     pub(super) fn log_tail(&self) -> String {
         tail(&fs::read(self.log()).unwrap_or_default())
     }
@@ -125,13 +122,13 @@ impl Folder {
         self.root.join("log")
     }
 
-    /// The lines of `postmaster.pid`: first the process id, eighth how far the start is.
+    /// The lines of `postmaster.pid`: the first is the process id, the eighth the state of the start.
     pub(super) fn postmaster(&self) -> Vec<String> {
         let text = fs::read_to_string(self.postmaster_file()).unwrap_or_default();
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
-    /// Forgets whose folder PostgreSQL believes this to be.
+    /// Removes PostgreSQL's own lock file.
     pub(super) fn forget_postmaster(&self) -> anyhow::Result<()> {
         remove_if_there(&self.postmaster_file())
     }
@@ -140,14 +137,13 @@ impl Folder {
         self.data.join("postmaster.pid")
     }
 
-    /// Removes the folder and all that is in it.
     pub(super) fn remove(&self) -> anyhow::Result<()> {
         fs::remove_dir_all(&self.root)
             .with_context(|| format!("cannot remove {}", self.root.display()))
     }
 }
 
-/// Taken until the file is closed, so also where we are killed.
+/// Locked until the file is closed, which a kill does too.
 fn lock(root: &Path) -> anyhow::Result<File> {
     let path = root.join("lock");
     let mut file = OpenOptions::new()

@@ -1,14 +1,14 @@
-//! Ends the server when we are gone, however we went: a shell that waits for its end of a pipe to close.
+//! Stops the server when this process ends for any reason: a shell that waits until its pipe closes.
 
 use std::process::Stdio;
 
 use anyhow::Context;
 use tokio::process::{Child, Command};
 
-/// SIGQUIT stops a server at once and for certain; the next start recovers.
+/// SIGQUIT stops a server at once; the next start recovers.
 const SCRIPT: &str = "read -r _; kill -s QUIT \"$0\" 2>/dev/null";
 
-/// While this lives, nothing; when it is dropped or our process ends, the end of `pid`.
+/// Stops `pid` when it is dropped or when this process ends.
 #[derive(Debug)]
 pub(super) struct Guard(Child);
 
@@ -20,14 +20,14 @@ impl Guard {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Out of reach of the terminal's Ctrl-C.
+            // Not reached by the terminal's Ctrl-C.
             .process_group(0)
             .spawn()
             .context("cannot run sh")?;
         Ok(Self(child))
     }
 
-    /// Ends the watch, for the server has ended.
+    /// Ends the watch of a server that has stopped.
     pub(super) async fn dismiss(mut self) -> anyhow::Result<()> {
         self.0.kill().await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! What a predecessor left in the folder: a server that still runs, or the claim of one that does not.
+//! Clears the folder of a predecessor: a server that still runs, or its stale lock file.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use super::signal;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Ends the server that still runs in `folder`, and drops a claim that PostgreSQL would believe although it is void.
+/// Stops the server that still runs in `folder`, and removes a stale lock file that PostgreSQL would believe.
 ///
-/// PostgreSQL itself sees through the claim of a process that is gone. It believes any process of the same user that has
-/// got its number since, as after the restart of a container.
+/// PostgreSQL itself ignores the lock file of a process that no longer exists. It believes any process of the same user that
+/// now has this id, such as after the restart of a container.
 pub(super) async fn clear(folder: &Folder) -> anyhow::Result<()> {
     let Some(pid) = claimant(folder) else {
         return Ok(());
@@ -23,7 +23,9 @@ pub(super) async fn clear(folder: &Folder) -> anyhow::Result<()> {
     let begun = Instant::now();
     while runs_in(pid, folder) {
         if begun.elapsed() > PATIENCE {
-            bail!("the PostgreSQL that still runs as process {pid} does not stop");
+            bail!(
+                "a previous PostgreSQL still runs as process {pid} and does not stop; stop it with: kill -QUIT {pid}"
+            );
         }
         signal("INT", pid).await?;
         sleep(Duration::from_millis(100)).await;
@@ -46,7 +48,7 @@ fn runs_in(pid: u32, folder: &Folder) -> bool {
         .any(|argument| argument == folder.data().as_os_str().as_encoded_bytes())
 }
 
-/// Linux only; where there is no such folder, PostgreSQL's own judgement has to do.
+/// Only on Linux. Elsewhere PostgreSQL decides.
 fn process(pid: u32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }

@@ -1,4 +1,4 @@
-//! The server as a process: a child of ours in a process group of its own, so that Ctrl-C does not reach it before us.
+//! The server process: a child in its own process group, so that Ctrl-C does not reach it before its parent.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::guard::Guard;
 use super::user::User;
 use super::{Stop, signal};
 
-/// Recovery after a crash is part of a start.
+/// Time limit of a start, which includes recovery after a crash.
 const START: Duration = Duration::from_mins(2);
 
-/// A fast stop writes everything that is in memory.
+/// Time limit of a fast stop, which writes all data in memory.
 const STOP: Duration = Duration::from_secs(30);
 
-/// A `postgres` that answers.
+/// A `postgres` that accepts connections.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
@@ -27,8 +27,8 @@ pub(super) struct Server {
     pid: u32,
 }
 
-/// Reachable from this machine alone. The socket's folder is the data directory, in which the server runs, by its short
-/// name: the path of a Unix socket may have no more than 107 bytes.
+/// Reachable only from this machine. The socket is in the data directory, which is the server's working directory and has the
+/// short name `.`: the path of a Unix socket has at most 107 bytes.
 pub(super) fn settings(port: u16) -> Vec<(String, String)> {
     let port = port.to_string();
     [
@@ -41,7 +41,7 @@ pub(super) fn settings(port: u16) -> Vec<(String, String)> {
 }
 
 impl Server {
-    /// Starts and waits until it answers.
+    /// Starts it and waits until it accepts connections.
     pub(super) async fn start(
         binaries: &Binaries,
         folder: &Folder,
@@ -61,7 +61,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .context("cannot run postgres")?;
-        let pid = child.id().context("postgres ended at once")?;
+        let pid = child.id().context("postgres exited immediately")?;
         let mut server = Self {
             child,
             guard: Guard::over(pid)?,
@@ -100,7 +100,7 @@ impl Server {
         self.guard.dismiss().await
     }
 
-    /// Waits until the server's own note says that it is ready.
+    /// Waits until `postmaster.pid` says that the server is ready.
     async fn answers(&mut self, folder: &Folder) -> anyhow::Result<()> {
         let begun = Instant::now();
         let pid = self.pid.to_string();

@@ -1,4 +1,4 @@
-//! Who runs the server: us, or the user `postgres` where we are root, for PostgreSQL refuses to be root.
+//! The user that runs the server: the current user, or `postgres` if that is root, because PostgreSQL refuses to run as root.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::chown;
@@ -7,20 +7,20 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use tokio::process::Command;
 
-/// Whom the server and its files belong to.
+/// The owner of the server and its files.
 #[derive(Debug)]
 pub(super) enum User {
     Ourselves,
     Postgres {
         uid: u32,
         gid: u32,
-        /// Whether the way to the folder is barred for others, as in root's home: then the server is allowed past.
+        /// Whether other users cannot reach the folder, as in root's home. Then the server gets the capability to.
         barred: bool,
     },
 }
 
 impl User {
-    /// Who can run a server in `folder`.
+    /// The user that can run a server in `folder`.
     pub(super) async fn find(folder: &Path) -> anyhow::Result<Self> {
         if id(&["-u"]).await? != Some(0) {
             return Ok(Self::Ourselves);
@@ -30,8 +30,8 @@ impl User {
             id(&["-g", "postgres"]).await?,
         ) else {
             bail!(
-                "PostgreSQL does not run as root and there is no user `postgres` to run it as; run this as another \
-                 user, or add that one"
+                "PostgreSQL refuses to run as root, and there is no user `postgres` to run it as; run this command as \
+                 another user, or add the user `postgres`"
             );
         };
         let reaches = setpriv(uid, gid)
@@ -60,7 +60,7 @@ impl User {
                 command
             }
         };
-        // Messages that can be read and a folder that is there, wherever we were started.
+        // English messages and a working directory that exists.
         command.env("LC_ALL", "C").current_dir("/");
         command
     }
@@ -84,7 +84,7 @@ fn setpriv(uid: u32, gid: u32) -> Command {
     command
 }
 
-/// What `id` says; nothing where there is no such user.
+/// The output of `id`; `None` for an unknown user.
 async fn id(args: &[&str]) -> anyhow::Result<Option<u32>> {
     let said = Command::new("id")
         .args(args)

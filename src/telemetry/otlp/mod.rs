@@ -1,5 +1,5 @@
-//! Traces and metrics, pushed by OTLP. What cannot be delivered is dropped: an exporter has a thread and a bounded queue of its
-//! own, and neither slows nor stops a sync.
+//! Pushes traces and metrics by OTLP. Data that cannot be delivered is dropped: each exporter has its own thread and a bounded
+//! queue, so it never slows down or stops a sync.
 
 mod probe;
 mod transport;
@@ -26,16 +26,15 @@ pub(crate) use self::probe::probe;
 use crate::config::{Otel, Proxies, Target, Tracing};
 use crate::shutdown;
 
-/// What the specification has where variables are not set.
 const QUEUE: usize = 2_048;
 const BATCH: usize = 512;
 const DELAY: Duration = Duration::from_secs(5);
 const INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long it may take to find out why nothing can be delivered.
+/// Time limit for finding out why nothing can be delivered.
 const DIAGNOSIS: Duration = Duration::from_secs(1);
 
-/// The resource that traces and metrics are about. Attributes from the environment replace ours.
+/// The resource of traces and metrics. Attributes from the environment replace cvsync's.
 pub(super) fn resource(otel: &Otel) -> Resource {
     let ours = [
         KeyValue::new("service.name", "cvsync"),
@@ -51,14 +50,14 @@ pub(super) fn resource(otel: &Otel) -> Resource {
         .build()
 }
 
-/// The machine's name, or the container's or the pod's.
+/// The name of the machine, container or pod.
 #[must_use]
 pub(crate) fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }
 
-/// What pushes metrics, if they are to be pushed and can be. Within a runtime, which gRPC needs.
+/// The reader that pushes metrics, if they are pushed and the exporter can be built. gRPC needs a runtime.
 #[must_use]
 pub(super) fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricExporter>>> {
     let target = otel.metrics.as_ref()?;
@@ -77,10 +76,10 @@ pub(super) fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricEx
     )
 }
 
-/// What makes spans and pushes them, if they are to be pushed. Within a runtime, which gRPC needs.
+/// The provider that creates and pushes spans, if they are pushed. gRPC needs a runtime.
 ///
 /// # Errors
-/// Why they cannot be pushed.
+/// The reason why they cannot be pushed.
 pub(super) fn pushed_traces(otel: &Otel) -> Result<Option<Traces>, String> {
     let Some(target) = &otel.traces else {
         return Ok(None);
@@ -123,7 +122,7 @@ fn limits(tracing: Tracing) -> SpanLimits {
     }
 }
 
-/// Makes spans until it is dropped; then what is left is delivered, or given up soon.
+/// Creates spans. On drop it pushes the remaining ones, within a short time limit.
 #[derive(Debug)]
 pub(crate) struct Traces(pub SdkTracerProvider);
 
@@ -134,7 +133,7 @@ impl Drop for Traces {
     }
 }
 
-/// Keeps instruments alive until it is dropped; then the last metrics are pushed, or given up soon.
+/// Keeps instruments alive. On drop it pushes the last metrics, within a short time limit.
 #[derive(Debug)]
 pub(super) struct Provider {
     pub provider: SdkMeterProvider,
@@ -157,7 +156,7 @@ impl Drop for Provider {
     }
 }
 
-/// An exporter that says so when it begins to fail, and when it works again: once each, and not at every try.
+/// An exporter that logs when it starts to fail and when it works again, once each.
 #[derive(Debug)]
 pub(super) struct Told<E> {
     exporter: E,
@@ -189,8 +188,8 @@ impl<E> Told<E> {
         }
     }
 
-    /// Why nothing can be delivered. The exporters tell it in words that cannot be shown, so the collector is asked once more, on
-    /// a thread without a runtime around it.
+    /// Finds out why nothing can be delivered. The exporters' errors cannot be shown, so it sends one more request, on
+    /// a thread without a runtime.
     fn why(&self) -> String {
         let (target, proxies) = (&self.target, &self.proxies);
         let asked = thread::scope(|scope| {

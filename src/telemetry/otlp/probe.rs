@@ -1,4 +1,4 @@
-//! Whether a collector takes what is pushed: one request with nothing in it.
+//! Tests whether a collector accepts data, with one empty request.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use super::transport;
 use crate::config::{Protocol, Proxies, Target};
 use crate::outbound::{self, Peer};
 
-/// A message of gRPC without content: not compressed, of length 0.
+/// An empty gRPC message: not compressed, of length 0.
 const NOTHING: &[u8] = &[0; 5];
 
-/// Asks the collector within `limit`.
+/// Sends an empty request within `limit`.
 ///
 /// # Errors
-/// What is wrong, and what to do about it.
+/// The problem and the remedy.
 pub(crate) async fn probe(
     target: &Target,
     proxies: &Proxies,
@@ -73,10 +73,10 @@ pub(crate) async fn probe(
         )),
         (200..=299, None | Some(0)) => Ok(()),
         (_, Some(code)) => Err(format!(
-            "the collector answers with gRPC status {code}; check {variable}"
+            "the collector responds with gRPC status {code}; check {variable}"
         )),
         (status, None) => Err(format!(
-            "the collector answers {status}; check host, port and path in {variable}"
+            "the collector responds with status {status}; check host, port and path in {variable}"
         )),
     }
 }

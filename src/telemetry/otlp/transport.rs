@@ -1,4 +1,4 @@
-//! How a collector is reached: by HTTP or gRPC, through a proxy or not.
+//! Connections to a collector: by HTTP or gRPC, directly or through a proxy.
 
 use std::thread;
 
@@ -19,7 +19,6 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::config::{Protocol, Proxies, Target, Temporality};
 use crate::outbound;
 
-/// What pushes traces.
 pub(super) fn traces(target: &Target, proxies: &Proxies) -> Result<SpanExporter, String> {
     let builder = SpanExporter::builder();
     let built = match target.protocol {
@@ -29,7 +28,6 @@ pub(super) fn traces(target: &Target, proxies: &Proxies) -> Result<SpanExporter,
     built.map_err(|_| malformed(target))
 }
 
-/// What pushes metrics.
 pub(super) fn metrics(
     target: &Target,
     proxies: &Proxies,
@@ -81,7 +79,6 @@ where
     })
 }
 
-/// A client for this collector.
 pub(super) fn client(target: &Target, proxies: &Proxies) -> Result<reqwest::ClientBuilder, String> {
     let mut builder = outbound::client(proxies);
     if let Some(pem) = &target.roots {
@@ -101,7 +98,7 @@ pub(super) fn client(target: &Target, proxies: &Proxies) -> Result<reqwest::Clie
     Ok(builder)
 }
 
-/// Why no client can be built.
+/// The reason why no client can be built.
 pub(super) fn unusable(target: &Target, error: reqwest::Error) -> String {
     if target.roots.is_some() || target.identity.is_some() {
         "OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY must name valid PEM files"
@@ -115,7 +112,7 @@ fn malformed(target: &Target) -> String {
     format!("{} must be the URL of a collector", target.variable)
 }
 
-/// The exporters' own threads have no runtime, and this client must not be built within one.
+/// A blocking client, because the exporters' threads have no runtime. It must not be built within one.
 fn blocking(target: &Target, proxies: &Proxies) -> Result<reqwest::blocking::Client, String> {
     let builder = client(target, proxies)?.timeout(target.timeout);
     let built = thread::scope(|scope| {
@@ -124,13 +121,13 @@ fn blocking(target: &Target, proxies: &Proxies) -> Result<reqwest::blocking::Cli
     });
     match built {
         Ok(client) => client.map_err(|error| unusable(target, error)),
-        Err(_) => Err("no HTTP client can be built".to_owned()),
+        Err(_) => Err("cannot build an HTTP client".to_owned()),
     }
 }
 
 fn channel(target: &Target, proxies: &Proxies) -> Result<Channel, String> {
     let mut url = target.url();
-    // A tunnel is asked for with the port.
+    // A tunnel request needs the port.
     let port = url.port_or_known_default();
     let origin = format!(
         "{}://{}:{}",
@@ -167,7 +164,7 @@ fn channel(target: &Target, proxies: &Proxies) -> Result<Channel, String> {
     let uri = endpoint.uri().clone();
     let through = through.intercept(&uri).filter(|_| !proxy.is_tls());
     let through = through.ok_or_else(|| {
-        format!("gRPC cannot go through the proxy {proxy}, which is itself asked by TLS; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or name the collector in NO_PROXY")
+        format!("gRPC cannot use the proxy {proxy}, because the connection to the proxy uses TLS; set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or name the collector in NO_PROXY")
     })?;
     let mut http = HttpConnector::new();
     http.enforce_http(false);
@@ -178,7 +175,6 @@ fn channel(target: &Target, proxies: &Proxies) -> Result<Channel, String> {
     Ok(endpoint.connect_with_connector_lazy(tunnel))
 }
 
-/// The headers of each request.
 pub(super) fn headers(target: &Target) -> HeaderMap {
     let headers = target.headers.iter().filter_map(|(name, value)| {
         let mut value = HeaderValue::from_str(value.expose_secret()).ok()?;
@@ -188,8 +184,8 @@ pub(super) fn headers(target: &Target) -> HeaderMap {
     headers.collect()
 }
 
-/// A client that sends these headers, whatever the library reads from the environment by itself: it takes quotation marks and
-/// values that are not valid as they are.
+/// A client that sends these headers. The library also reads headers from the environment, but keeps quotation marks and
+/// invalid values.
 #[derive(Debug)]
 struct Authorized {
     client: reqwest::blocking::Client,
@@ -206,7 +202,7 @@ impl HttpClient for Authorized {
     }
 }
 
-/// The same over gRPC.
+/// The same for gRPC.
 fn authorize(
     headers: HeaderMap,
 ) -> impl Clone + FnMut(tonic::Request<()>) -> tonic::Result<tonic::Request<()>> {
