@@ -8,7 +8,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::database::Place;
 use super::file;
-use super::postgres_url::{Postgres, SslMode};
+use super::postgres_url::Postgres;
+use super::ssl_mode::SslMode;
 
 #[derive(Clone, Debug)]
 pub struct Tls {
@@ -93,26 +94,10 @@ impl Tls {
                     .to_owned(),
             );
         }
-        // sqlx reads these itself, but its errors do not say what is wrong.
-        let or_environment = |own: &Option<String>, name| {
-            let path = own.clone().or_else(|| std::env::var(name).ok());
-            path.filter(|path| !path.is_empty())
-        };
-        let cert = or_environment(&url.client_cert, "PGSSLCERT");
-        let key = or_environment(&url.client_key, "PGSSLKEY");
-        let client = match (&cert, &key) {
-            (Some(cert), Some(key)) => Some((
-                pem("sslcert", cert, has_certificates)?,
-                pem("sslkey", key, has_key)?,
-            )),
-            (None, None) => None,
-            (Some(_), None) => return Err("has sslcert without sslkey; give both".to_owned()),
-            (None, Some(_)) => return Err("has sslkey without sslcert; give both".to_owned()),
-        };
         Ok(Self {
             mode,
             roots,
-            client,
+            client: client(url)?,
             remote,
         })
     }
@@ -132,6 +117,26 @@ impl Tls {
             SslMode::VerifyCa => Some("the host name of the server's certificate is not verified"),
             SslMode::VerifyFull => None,
         }
+    }
+}
+
+/// The client certificate and its key, from the URL or from libpq's variables.
+fn client(url: &Postgres) -> Result<Option<(Pem, Pem)>, String> {
+    // sqlx reads these itself, but its errors do not say what is wrong.
+    let or_environment = |own: &Option<String>, name| {
+        let path = own.clone().or_else(|| std::env::var(name).ok());
+        path.filter(|path| !path.is_empty())
+    };
+    let cert = or_environment(&url.client_cert, "PGSSLCERT");
+    let key = or_environment(&url.client_key, "PGSSLKEY");
+    match (&cert, &key) {
+        (Some(cert), Some(key)) => Ok(Some((
+            pem("sslcert", cert, has_certificates)?,
+            pem("sslkey", key, has_key)?,
+        ))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err("has sslcert without sslkey; give both".to_owned()),
+        (None, Some(_)) => Err("has sslkey without sslcert; give both".to_owned()),
     }
 }
 

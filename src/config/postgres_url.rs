@@ -1,10 +1,12 @@
 //! PostgreSQL URLs: the accepted forms and parameters, and masking of the password.
 
-use std::net::IpAddr;
-
 use url::{ParseError, Url, form_urlencoded};
 
-use super::{MASK, rules};
+use super::MASK;
+use super::postgres_parameters::{
+    HEEDED, TLS, WITHOUT_EFFECT, decoded, heeded, ignored, shown_name, unsupported,
+};
+use super::ssl_mode::SslMode;
 
 /// A PostgreSQL URL, split into the parts that cvsync interprets and the rest, which sqlx reads.
 #[derive(Debug)]
@@ -28,82 +30,20 @@ pub(super) struct Postgres {
     pub without_effect: Vec<&'static str>,
 }
 
-/// libpq's modes of TLS, from the weakest to the strongest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SslMode {
-    /// No TLS.
-    Disable,
-    /// No TLS, because cvsync does not retry with TLS.
-    Allow,
-    /// TLS if the server supports it, with any certificate.
-    Prefer,
-    /// TLS with any certificate.
-    Require,
-    /// TLS with a certificate of a known issuer, for any host.
-    VerifyCa,
-    /// TLS with a certificate of a known issuer for this host.
-    VerifyFull,
-}
-
-impl SslMode {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Disable,
-        Self::Allow,
-        Self::Prefer,
-        Self::Require,
-        Self::VerifyCa,
-        Self::VerifyFull,
-    ];
-
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Allow => "allow",
-            Self::Prefer => "prefer",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
+impl Postgres {
+    /// Keeps the value of a supported parameter that cvsync interprets.
+    fn take(&mut self, name: &str, value: String) {
+        match name {
+            "sslmode" => self.mode = SslMode::named(&value),
+            "sslrootcert" => self.root_cert = Some(value),
+            "sslcert" => self.client_cert = Some(value),
+            "sslkey" => self.client_key = Some(value),
+            "host" => self.host = Some(value),
+            "application_name" => self.has_name = true,
+            _ => {}
         }
     }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mode| mode.name() == name)
-    }
 }
-
-/// Supported parameters, which docs/database.md explains.
-const HEEDED: [&str; 12] = [
-    "application_name",
-    "dbname",
-    "host",
-    "hostaddr",
-    "options",
-    "password",
-    "port",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "user",
-];
-
-/// Parameters that many URLs contain, without an effect here.
-const WITHOUT_EFFECT: [&str; 7] = [
-    "channel_binding",
-    "connect_timeout",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "target_session_attrs",
-];
-
-/// Parameters that cvsync interprets instead of sqlx.
-const TLS: [&str; 4] = ["sslcert", "sslkey", "sslmode", "sslrootcert"];
-
-/// Accepted values of `target_session_attrs`: cvsync needs a server that accepts writes.
-const SESSION_ATTRS: [&str; 3] = ["any", "read-write", "primary"];
 
 /// Splits and checks a PostgreSQL URL. An error reads on from the name of the variable, and shows nothing of the value.
 pub(super) fn postgres(text: &str) -> Result<Postgres, String> {
@@ -134,24 +74,15 @@ pub(super) fn postgres(text: &str) -> Result<Postgres, String> {
             return Err(format!("has the parameter {shown} twice"));
         }
         if let Some(known) = WITHOUT_EFFECT.iter().find(|known| **known == name) {
-            if name == "target_session_attrs" && !SESSION_ATTRS.contains(&&*value) {
-                let allowed = SESSION_ATTRS.join(", ");
-                return Err(format!("has a {name} that must be one of {allowed}"));
-            }
+            ignored(&name, &value)?;
             read.without_effect.push(*known);
         } else if HEEDED.contains(&&*name) {
             let encoded = raw.split_once('=').map_or("", |(_, value)| value);
             heeded(&name, encoded, &value)?;
-            let value = value.into_owned();
-            match &*name {
-                "sslmode" => read.mode = SslMode::named(&value),
-                "sslrootcert" => read.root_cert = Some(value),
-                "sslcert" => read.client_cert = Some(value),
-                "sslkey" => read.client_key = Some(value),
-                "host" => read.host = Some(value),
-                "hostaddr" => address = Some(value),
-                "application_name" => read.has_name = true,
-                _ => {}
+            if name == "hostaddr" {
+                address = Some(value.into_owned());
+            } else {
+                read.take(&name, value.into_owned());
             }
             if !TLS.contains(&&*name) {
                 kept.push(format!("{name}={encoded}"));
@@ -170,16 +101,6 @@ pub(super) fn postgres(text: &str) -> Result<Postgres, String> {
     let mark = if kept.is_empty() { "" } else { "?" };
     read.text = format!("{before}{mark}{}", kept.join("&"));
     Ok(read)
-}
-
-fn unsupported(name: &str, shown: &str) -> String {
-    const ALL: &str = "docs/database.md lists the supported parameters";
-    if LIBPQ.contains(&name) {
-        return format!("has the parameter {shown}, which cvsync does not support; {ALL}");
-    }
-    let known = HEEDED.iter().chain(&WITHOUT_EFFECT).copied();
-    let nearest = rules::nearest(shown, known);
-    format!("has the unknown parameter {shown}; the nearest is {nearest}, and {ALL}")
 }
 
 fn postgres_url(text: &str) -> Result<Url, String> {
@@ -248,102 +169,6 @@ fn has_hosts(text: &str) -> bool {
     // With an @ in the rest, the authority is the start of a password.
     host.contains(',') && !rest.contains('@')
 }
-
-/// Decodes percent-encoded text; `None` if libpq would refuse it or it is not UTF-8.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = text.bytes();
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || char::from(bytes.next()?).to_digit(16);
-            let code = digit()? * 16 + digit()?;
-            plain.push(u8::try_from(code).ok().filter(|byte| *byte != 0)?);
-        } else {
-            plain.push(byte);
-        }
-    }
-    String::from_utf8(plain).ok()
-}
-
-/// Checks a value. sqlx would refuse it only when it connects, with an unclear error.
-fn heeded(name: &str, encoded: &str, value: &str) -> Result<(), String> {
-    let (valid, must) = match name {
-        _ if value.is_empty() => (false, "have a value".to_owned()),
-        _ if decoded(encoded).is_none() => (
-            false,
-            "be percent-encoded UTF-8: write %25 for a %".to_owned(),
-        ),
-        "sslmode" => {
-            let all = SslMode::ALL.map(SslMode::name).join(", ");
-            (SslMode::named(value).is_some(), format!("be one of {all}"))
-        }
-        "port" => (
-            value.parse().is_ok_and(|port: u16| port > 0),
-            "be an integer between 1 and 65535".to_owned(),
-        ),
-        "hostaddr" => (
-            value.parse::<IpAddr>().is_ok(),
-            "be an IP address".to_owned(),
-        ),
-        "host" => (
-            !value.contains(','),
-            "name one host: cvsync does not choose among several".to_owned(),
-        ),
-        _ => return Ok(()),
-    };
-    if valid {
-        Ok(())
-    } else {
-        Err(format!("has a parameter {name} that must {must}"))
-    }
-}
-
-/// The name of a parameter, if it is safe to show: an & or ? in a password ends it, and the rest of it looks like a name.
-fn shown_name(name: &str, raw: &str, before: &[String]) -> Option<String> {
-    let known = |known: &&&str| known.eq_ignore_ascii_case(name);
-    let familiar = HEEDED
-        .iter()
-        .chain(&WITHOUT_EFFECT)
-        .chain(&LIBPQ)
-        .any(|one| known(&one));
-    let secret = |name: &String| LIBPQ_SECRETS.contains(&&**name);
-    let is_name = raw.contains('=')
-        && !before.iter().any(secret)
-        && name.len() <= 63
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte));
-    (familiar || is_name).then(|| format!("`{name}`"))
-}
-
-/// Parameters of libpq that cvsync does not support.
-const LIBPQ: [&str; 22] = [
-    "client_encoding",
-    "fallback_application_name",
-    "gssencmode",
-    "gsslib",
-    "krbsrvname",
-    "load_balance_hosts",
-    "passfile",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "requiressl",
-    "service",
-    "servicefile",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcompression",
-    "sslcrl",
-    "sslcrldir",
-    "sslnegotiation",
-    "sslpassword",
-    "sslsni",
-    "tcp_user_timeout",
-];
-
-/// Parameters whose value can be cut like a password.
-const LIBPQ_SECRETS: [&str; 3] = ["options", "password", "sslpassword"];
 
 /// A PostgreSQL URL without its password; fully masked if the password cannot be found.
 pub(super) fn masked_postgres(text: &str) -> String {

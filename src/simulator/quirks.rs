@@ -3,19 +3,24 @@
 //! The rest of the simulator follows the contract. A quirk changes a call before the contract's response is made, or the
 //! response after that.
 
+mod answer;
+mod call;
+
 use std::str::FromStr;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, Method};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde_json::{Value, json};
+use chrono::{DateTime, TimeDelta};
+use serde_json::json;
 use uuid::Uuid;
 
+use self::answer::{edit, rename};
+use self::call::{moment, set, written};
 use super::answer::Answer;
 use super::call::{Call, Operation};
 use super::settings::Settings;
 use super::world::World;
-use crate::contract::{DEFAULT_BULK_PAGE, GatewayError, MAX_VELDEN, OPEN, VERWIJDERD};
+use crate::contract::GatewayError;
 
 macro_rules! quirks {
     ($($quirk:ident $name:literal $meaning:literal)+) => {
@@ -109,10 +114,6 @@ impl FromStr for Quirk {
 }
 
 const LATE: TimeDelta = TimeDelta::seconds(30);
-const SMALL_PAGE: usize = 500;
-const CAPPED_PAGE: usize = 50;
-const INACTIEF: &str = "INACTIEF";
-const ACTIEF: &str = "ACTIEF";
 const TOKEN: &str = "token-of-the-simulator";
 
 /// The quirks of a simulator.
@@ -274,258 +275,4 @@ impl Quirks {
             }
         }
     }
-}
-
-impl Quirk {
-    fn ask_for_page(self, call: &mut Call) -> Result<(), GatewayError> {
-        match self {
-            Self::WindowParameters => renamed(call, &[("from", "van"), ("until", "tot")]),
-            Self::PagingParameters => renamed(call, &[("offset", "vanaf"), ("limit", "aantal")]),
-            Self::StrictParameters => {
-                refuse(call.value("vanaf").is_some() || call.value("aantal").is_some())?;
-                renamed(call, &[("start", "vanaf"), ("size", "aantal")]);
-            }
-            Self::WholeSeconds => refuse(ends(call).any(|end| end.contains('.')))?,
-            Self::TimeOffset => refuse(ends(call).any(|end| !end.ends_with("+00:00")))?,
-            Self::EpochMillis => {
-                for name in ["van", "tot"] {
-                    let millis = call.value(name).and_then(|text| text.parse().ok());
-                    let at = millis.and_then(DateTime::from_timestamp_millis);
-                    set(call, name, at.map(written).unwrap_or_default());
-                }
-            }
-            Self::WindowCut => {
-                let (van, tot) = (moment(call, "van"), moment(call, "tot"));
-                if let (Some(van), Some(tot)) = (van, tot) {
-                    set(call, "van", written(van.max(tot - TimeDelta::days(1))));
-                }
-            }
-            Self::PageSmall => refuse(number(call, "aantal") > Some(SMALL_PAGE))?,
-            Self::PageCapped => {
-                let size = number(call, "aantal").unwrap_or(DEFAULT_BULK_PAGE);
-                set(call, "aantal", size.min(CAPPED_PAGE).to_string());
-            }
-            Self::DefaultPage if call.value("aantal").is_none() => {
-                set(call, "aantal", "20".to_owned());
-            }
-            Self::OffsetFrom1 | Self::PageFrom0 | Self::PageFrom1 => {
-                let first = usize::from(self != Self::PageFrom0);
-                let size = number(call, "aantal").unwrap_or(DEFAULT_BULK_PAGE);
-                let step = if self == Self::OffsetFrom1 { 1 } else { size };
-                let number = number(call, "vanaf").unwrap_or(first);
-                let vanaf = number.checked_sub(first);
-                let vanaf = vanaf.ok_or_else(|| bad_request("vanaf begint bij 1"))?;
-                set(call, "vanaf", vanaf.saturating_mul(step).to_string());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn search(self, call: &mut Call) -> Result<(), GatewayError> {
-        match self {
-            Self::VeldenFewer => refuse(call.values("velden").count() > 3)?,
-            Self::VeldenMore => {
-                let mut velden = 0;
-                call.query.retain(|(name, _)| {
-                    velden += usize::from(name == "velden");
-                    name != "velden" || velden <= MAX_VELDEN
-                });
-            }
-            Self::FiltersIgnored => {
-                let heeded = ["studies", "gewensteRegios", "velden", "vanaf", "aantal"];
-                call.query.retain(|(name, _)| heeded.contains(&&**name));
-            }
-            Self::SearchPageSmall => refuse(number(call, "aantal") > Some(100))?,
-            Self::SearchComma => {
-                let query = std::mem::take(&mut call.query);
-                for (at, (name, value)) in query.iter().enumerate() {
-                    // Of one that is repeated the last is heeded.
-                    if query[at + 1..].iter().all(|(other, _)| other != name) {
-                        let values = value.split(',');
-                        let pairs = values.map(|value| (name.clone(), value.to_owned()));
-                        call.query.extend(pairs);
-                    }
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn page(self, world: &World, call: &Call, answer: &mut Answer) {
-        match self {
-            Self::NewestFirst => relist(world, call, answer, |items| items.reverse()),
-            Self::ListedPerChange => relist(world, call, answer, |items| {
-                *items = items
-                    .iter()
-                    .flat_map(|item| [item.clone(), item.clone()])
-                    .collect();
-            }),
-            Self::TotalOfSister => {
-                edit(answer, |page| {
-                    rename(page, &[("aantal", "totaalAantalResultaten")]);
-                });
-            }
-            Self::NoTotal => edit(answer, |page| {
-                page.as_object_mut().map(|page| page.remove("aantal"));
-            }),
-            Self::NoStatus => each_item(answer, |item| {
-                item.as_object_mut().map(|item| item.remove("status"));
-            }),
-            Self::ListNull => edit(answer, |page| {
-                if page["resultaten"].as_array().is_some_and(Vec::is_empty) {
-                    page["resultaten"] = Value::Null;
-                }
-            }),
-            Self::ListKeyed => edit(answer, |page| {
-                let items = page["resultaten"].as_array().cloned().unwrap_or_default();
-                let keyed = (3..)
-                    .zip(items)
-                    .map(|(key, item): (u32, _)| (key.to_string(), item));
-                page["resultaten"] = Value::Object(keyed.collect());
-                page["aantal"] = page["aantal"].to_string().into();
-            }),
-            Self::ListMarked => {
-                each_item(answer, |item| *item = item["cvId"].take());
-                let marked = ["\u{feff}".as_bytes(), &answer.body].concat();
-                answer.body = marked.into();
-            }
-            Self::GoneWord => each_item(answer, |item| reword(item, VERWIJDERD, INACTIEF)),
-            Self::LiveWord => each_item(answer, |item| reword(item, OPEN, ACTIEF)),
-            Self::ListFields => {
-                each_item(answer, |item| {
-                    rename(item, &[("cvId", "id"), ("status", "state")]);
-                });
-                edit(answer, |page| rename(page, &[("resultaten", "results")]));
-            }
-            _ => {}
-        }
-    }
-
-    fn document(self, answer: &mut Answer) {
-        match self {
-            Self::LiveWord => edit(answer, |document| reword(document, OPEN, ACTIEF)),
-            Self::DocumentFields => edit(answer, |document| {
-                let names = [
-                    ("cvId", "id"),
-                    ("status", "state"),
-                    ("wijzigingsDatum", "modified"),
-                ];
-                rename(document, &names);
-            }),
-            _ => {}
-        }
-    }
-
-    fn gone(self, world: &World, id: &str, answer: &mut Answer) {
-        *answer = match self {
-            Self::GoneStatus410 => GatewayError::new(410, "Gone").into(),
-            Self::GonePlain404 => GatewayError::new(404, "Not found").into(),
-            Self::GoneMessage => Answer {
-                status: 422,
-                ..GatewayError::no_such_cv(id).into()
-            },
-            Self::GoneDocument => {
-                let index = Uuid::try_parse(id).ok().and_then(|id| world.by_id.get(&id));
-                let document = index.map(|index| world.document_at(*index));
-                let mut answer = Answer::new(200, document.unwrap_or_default());
-                edit(&mut answer, |document| reword(document, OPEN, VERWIJDERD));
-                answer
-            }
-            Self::GoneWord => Answer::json(&json!({"cvId": id, "status": INACTIEF})),
-            _ => return,
-        };
-    }
-}
-
-/// Makes the page again, from the whole window in the order of `order`.
-fn relist(world: &World, call: &Call, answer: &mut Answer, order: impl FnOnce(&mut Vec<Value>)) {
-    let (Some(van), Some(tot)) = (moment(call, "van"), moment(call, "tot")) else {
-        return;
-    };
-    let window = world.bulk(van, tot, 0, usize::MAX);
-    let mut items: Vec<Value> = window.resultaten.iter().map(|item| json!(item)).collect();
-    order(&mut items);
-    let vanaf = number(call, "vanaf").unwrap_or(0);
-    let size = number(call, "aantal").unwrap_or(DEFAULT_BULK_PAGE);
-    let page: Vec<_> = items.iter().skip(vanaf).take(size).collect();
-    *answer = Answer::json(&json!({"aantal": items.len(), "resultaten": page}));
-}
-
-fn edit(answer: &mut Answer, change: impl FnOnce(&mut Value)) {
-    if let Ok(mut body) = serde_json::from_slice(&answer.body) {
-        change(&mut body);
-        answer.body = body.to_string().into();
-    }
-}
-
-fn each_item(answer: &mut Answer, change: impl Fn(&mut Value)) {
-    edit(answer, |page| {
-        let items = page["resultaten"].as_array_mut();
-        items.into_iter().flatten().for_each(change);
-    });
-}
-
-fn rename(object: &mut Value, names: &[(&str, &str)]) {
-    let Some(object) = object.as_object_mut() else {
-        return;
-    };
-    for (ours, theirs) in names {
-        if let Some(value) = object.remove(*ours) {
-            object.insert((*theirs).to_owned(), value);
-        }
-    }
-}
-
-fn reword(object: &mut Value, ours: &str, theirs: &str) {
-    if object["status"] == ours {
-        object["status"] = theirs.into();
-    }
-}
-
-/// Renames the quirk's parameters to the contract's; the contract's own names are ignored.
-fn renamed(call: &mut Call, names: &[(&str, &str)]) {
-    call.query
-        .retain(|(name, _)| names.iter().all(|(_, ours)| ours != name));
-    for (name, _) in &mut call.query {
-        if let Some((_, ours)) = names.iter().find(|(theirs, _)| theirs == name) {
-            (*ours).clone_into(name);
-        }
-    }
-}
-
-fn set(call: &mut Call, name: &str, value: String) {
-    call.query.retain(|(other, _)| other != name);
-    call.query.push((name.to_owned(), value));
-}
-
-fn ends(call: &Call) -> impl Iterator<Item = &str> {
-    ["van", "tot"]
-        .into_iter()
-        .filter_map(|name| call.value(name))
-}
-
-fn moment(call: &Call, name: &str) -> Option<DateTime<Utc>> {
-    let moment = DateTime::parse_from_rfc3339(call.value(name)?).ok()?;
-    Some(moment.to_utc())
-}
-
-fn written(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-fn number(call: &Call, name: &str) -> Option<usize> {
-    call.value(name)?.parse().ok()
-}
-
-fn refuse(wrong: bool) -> Result<(), GatewayError> {
-    if wrong {
-        return Err(bad_request("De aanvraag is niet geldig"));
-    }
-    Ok(())
-}
-
-fn bad_request(message: &str) -> GatewayError {
-    GatewayError::new(400, message)
 }

@@ -26,17 +26,12 @@ const QUERY_SECONDS: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10
 
 #[derive(Clone, Debug)]
 pub(super) struct Instruments {
-    pub http_request: Histogram<f64>,
-    pub query: Histogram<f64>,
-    pub http_served: Histogram<f64>,
-    pub apply_delay: Histogram<f64>,
-    pub window_duration: Histogram<f64>,
+    pub durations: Durations,
     pub windows: Counter<u64>,
     pub listed: Counter<u64>,
     pub records: Counter<u64>,
     pub retries: Counter<u64>,
     pub late_arrivals: Counter<u64>,
-    pub late_arrival_delay: Histogram<f64>,
     pub page_drift: Counter<u64>,
     pub gate_closed: Counter<f64>,
     pub webhook: Counter<u64>,
@@ -46,14 +41,6 @@ pub(super) struct Instruments {
 
 impl Instruments {
     pub(super) fn new(meter: &Meter) -> Self {
-        let seconds = |name: &'static str, bounds: &[f64], description: &'static str| {
-            meter
-                .f64_histogram(name)
-                .with_unit("s")
-                .with_description(description)
-                .with_boundaries(bounds.to_vec())
-                .build()
-        };
         let count = |name: &'static str, description: &'static str| {
             meter
                 .u64_counter(name)
@@ -65,6 +52,61 @@ impl Instruments {
         };
         tell_what_runs(meter);
         count_dropped_lines(meter);
+        Self {
+            durations: Durations::new(meter),
+            windows: count("cvsync.windows", "Windows by how they ended"),
+            listed: count(
+                "cvsync.listed",
+                "Ids that the source listed, by what their status says",
+            ),
+            records: count("cvsync.records", "Ids by what became of them"),
+            late_arrivals: count(
+                "cvsync.late.arrivals",
+                "Ids that only a second listing showed",
+            ),
+            page_drift: count(
+                "cvsync.page.drift",
+                "How often paging by offset moved under the reader",
+            ),
+            retries: count("cvsync.retries", "Attempts that had to be repeated"),
+            gate_closed: meter
+                .f64_counter("cvsync.gate.closed")
+                .with_unit("s")
+                .with_description("Time in which no calls were made, by reason")
+                .build(),
+            webhook: count(
+                "cvsync.webhook.deliveries",
+                "Requests to the webhook, by how they ended",
+            ),
+            quota_limit: gauge("cvsync.quota.limit", "Calls allowed in a minute"),
+            quota_remaining: gauge(
+                "cvsync.quota.remaining",
+                "Calls left in this minute, as VDAB's last answer said",
+            ),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Durations {
+    pub http_request: Histogram<f64>,
+    pub query: Histogram<f64>,
+    pub http_served: Histogram<f64>,
+    pub apply_delay: Histogram<f64>,
+    pub window_duration: Histogram<f64>,
+    pub late_arrival_delay: Histogram<f64>,
+}
+
+impl Durations {
+    fn new(meter: &Meter) -> Self {
+        let seconds = |name: &'static str, bounds: &[f64], description: &'static str| {
+            meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(description)
+                .with_boundaries(bounds.to_vec())
+                .build()
+        };
         Self {
             http_request: seconds(
                 "http.client.request.duration",
@@ -91,39 +133,10 @@ impl Instruments {
                 LONG_SECONDS,
                 "From the start of a window's listing to its end",
             ),
-            windows: count("cvsync.windows", "Windows by how they ended"),
-            listed: count(
-                "cvsync.listed",
-                "Ids that the source listed, by what their status says",
-            ),
-            records: count("cvsync.records", "Ids by what became of them"),
-            late_arrivals: count(
-                "cvsync.late.arrivals",
-                "Ids that only a second listing showed",
-            ),
             late_arrival_delay: seconds(
                 "cvsync.late.arrival.delay",
                 LONG_SECONDS,
                 "How long after its time a change was not visible yet",
-            ),
-            page_drift: count(
-                "cvsync.page.drift",
-                "How often paging by offset moved under the reader",
-            ),
-            retries: count("cvsync.retries", "Attempts that had to be repeated"),
-            gate_closed: meter
-                .f64_counter("cvsync.gate.closed")
-                .with_unit("s")
-                .with_description("Time in which no calls were made, by reason")
-                .build(),
-            webhook: count(
-                "cvsync.webhook.deliveries",
-                "Requests to the webhook, by how they ended",
-            ),
-            quota_limit: gauge("cvsync.quota.limit", "Calls allowed in a minute"),
-            quota_remaining: gauge(
-                "cvsync.quota.remaining",
-                "Calls left in this minute, as VDAB's last answer said",
             ),
         }
     }

@@ -148,6 +148,7 @@ impl Metrics {
         );
         labels.extend(error.map(|class| KeyValue::new("error.type", class)));
         self.instruments
+            .durations
             .http_request
             .record(took.as_secs_f64(), &labels);
     }
@@ -161,6 +162,7 @@ impl Metrics {
             KeyValue::new("url.scheme", "http"),
         ];
         self.instruments
+            .durations
             .http_served
             .record(took.as_secs_f64(), &labels);
     }
@@ -172,7 +174,10 @@ impl Metrics {
             KeyValue::new("db.operation.name", what),
         ];
         labels.extend(error.map(|class| KeyValue::new("error.type", class)));
-        self.instruments.query.record(took.as_secs_f64(), &labels);
+        self.instruments
+            .durations
+            .query
+            .record(took.as_secs_f64(), &labels);
     }
 
     /// Pages shifted while they were read.
@@ -185,6 +190,7 @@ impl Metrics {
     /// One CV, from listed to committed.
     pub fn applied(&self, kind: ChangeKind, delay: Duration) {
         self.instruments
+            .durations
             .apply_delay
             .record(delay.as_secs_f64(), &[KeyValue::new("kind", kind.as_str())]);
     }
@@ -197,6 +203,7 @@ impl Metrics {
 
     pub fn window_took(&self, took: Duration) {
         self.instruments
+            .durations
             .window_duration
             .record(took.as_secs_f64(), &[]);
     }
@@ -215,6 +222,7 @@ impl Metrics {
             .add(ids, &[KeyValue::new("horizon", horizon.as_str())]);
         if let Some(late) = late {
             self.instruments
+                .durations
                 .late_arrival_delay
                 .record(late.as_secs_f64(), &[]);
         }

@@ -400,8 +400,8 @@ async fn collector_is_checked_over_both_protocols_and_the_cause_is_told() {
     let stern = format!("http://127.0.0.1:{}", stern.port);
     let other = format!("http://127.0.0.1:{}", other.port);
     for (url, protocol, words) in [
-        (&http, "http/protobuf", "takes them"),
-        (&grpc, "grpc", "takes them"),
+        (&http, "http/protobuf", "accepts them"),
+        (&grpc, "grpc", "accepts them"),
         (
             &nobody,
             "http/protobuf",
@@ -416,7 +416,7 @@ async fn collector_is_checked_over_both_protocols_and_the_cause_is_told() {
         (
             &other,
             "http/protobuf",
-            "answers 404; check host, port and path",
+            "responds with status 404; check host, port and path",
         ),
     ] {
         let variables = [
@@ -424,7 +424,7 @@ async fn collector_is_checked_over_both_protocols_and_the_cause_is_told() {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
         ];
         let (code, told, _) = output(&["check"], base().chain(variables)).await;
-        let taken = words == "takes them";
+        let taken = words == "accepts them";
         assert_eq!(code, Some(i32::from(!taken)), "{url} {protocol}: {told}");
         assert_eq!(told.matches(words).count(), 2, "both signals: {told}");
     }
@@ -434,7 +434,7 @@ async fn collector_is_checked_over_both_protocols_and_the_cause_is_told() {
         &[("OTEL_EXPORTER_OTLP_ENDPOINT", &nobody)],
     );
     assert!(sync.ended_within(Duration::from_secs(30)).await.success());
-    let cause = "cannot be delivered, and are dropped: the connection was refused";
+    let cause = "so they are dropped: the connection was refused";
     assert!(sync.log().contains(cause), "{}", sync.log());
 }
 

@@ -1,6 +1,7 @@
 //! Settings of OTLP, from the standard `OTEL_*` variables. An invalid one never stops a command: one warning names all
 //! variables that cvsync ignores, and the others take effect.
 
+mod names;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use url::Url;
 
-pub use self::read::{NO_EFFECT, OBEYED};
+pub use self::names::{NO_EFFECT, OBEYED};
 use self::read::{Variables, attributes, decoded, headers, ratio};
 use super::env::Env;
 use super::proxy::Proxies;
@@ -188,7 +189,7 @@ impl Otel {
     pub fn warning(&self) -> Option<String> {
         (!self.ignored.is_empty()).then(|| {
             format!(
-                "cvsync does not obey these variables of OpenTelemetry: {}; see docs/environment.md",
+                "cvsync ignores these variables of OpenTelemetry: {}; see docs/environment.md",
                 self.ignored.join(", ")
             )
         })

@@ -141,7 +141,7 @@ fn variable_that_is_not_obeyed_is_named_with_the_reason_and_the_rest_holds() {
         (
             "OTEL_PROPAGATORS",
             "tracecontext,baggage",
-            "cvsync passes no trace on",
+            "cvsync propagates no trace",
         ),
         ("OTEL_LOGS_EXPORTER", "otlp", "cvsync pushes no logs"),
         (

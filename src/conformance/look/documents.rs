@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Looker, Row, is_text, said, word};
 use crate::conformance::seen::{Kind, Leading, Told};
+use crate::model::Names;
 use crate::vdab::probe::{Outline, Sight};
 use crate::vdab::{ApiError, Operation};
 
@@ -60,24 +61,7 @@ impl Looker<'_> {
         let names = &mut self.seen.dialect.names;
         match (sight.status, sight.body.fields()) {
             (200, Some(fields)) if sight.is_json => {
-                let find = |ours: &str, is: &dyn Fn(&Outline) -> bool| {
-                    let contracts = ours.strip_prefix("document.").unwrap_or(ours);
-                    let known = [names.of(ours), contracts];
-                    let known = known
-                        .into_iter()
-                        .find(|name| fields.get(*name).is_some_and(is));
-                    let mut others = fields.iter().filter(|(_, value)| is(value));
-                    known
-                        .or_else(|| others.next().map(|(name, _)| name.as_str()))
-                        .map(str::to_owned)
-                };
-                let leading = Leading {
-                    id: find("document.cvId", &|value| *value == Outline::Id(id)),
-                    status: find("document.status", &|value| {
-                        matches!(value, Outline::Word(_))
-                    }),
-                    date: find("document.wijzigingsDatum", &|value| *value == Outline::Date),
-                };
+                let leading = leading(names, fields, id);
                 if leading.id.is_none() {
                     return Kind::Other("a document without its id".to_owned());
                 }
@@ -119,5 +103,27 @@ impl Looker<'_> {
             }
             (status, _) => Kind::Other(format!("status {status} without the API's JSON")),
         }
+    }
+}
+
+/// The names of the leading fields, found by their content.
+fn leading(names: &Names, fields: &BTreeMap<String, Outline>, id: usize) -> Leading {
+    let find = |ours: &str, is: &dyn Fn(&Outline) -> bool| {
+        let contracts = ours.strip_prefix("document.").unwrap_or(ours);
+        let known = [names.of(ours), contracts];
+        let known = known
+            .into_iter()
+            .find(|name| fields.get(*name).is_some_and(is));
+        let mut others = fields.iter().filter(|(_, value)| is(value));
+        known
+            .or_else(|| others.next().map(|(name, _)| name.as_str()))
+            .map(str::to_owned)
+    };
+    Leading {
+        id: find("document.cvId", &|value| *value == Outline::Id(id)),
+        status: find("document.status", &|value| {
+            matches!(value, Outline::Word(_))
+        }),
+        date: find("document.wijzigingsDatum", &|value| *value == Outline::Date),
     }
 }

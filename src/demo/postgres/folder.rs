@@ -28,7 +28,7 @@ impl Folder {
     /// Creates the folder if it does not exist, and locks it.
     pub(super) fn open(root: &Path) -> anyhow::Result<Self> {
         let root = std::path::absolute(root).context("no folder for PostgreSQL's data is given")?;
-        fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+        fs::create_dir_all(&root).with_context(|| format!("cannot create {}", root.display()))?;
         Ok(Self {
             data: root.join("data"),
             _lock: lock(&root)?,

@@ -64,7 +64,7 @@ pub(super) fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricEx
     let exporter = match transport::metrics(target, &otel.proxies, otel.temporality) {
         Ok(exporter) => exporter,
         Err(why) => {
-            tracing::warn!("metrics cannot be pushed: {why}");
+            tracing::warn!("cannot push metrics: {why}");
             return None;
         }
     };
@@ -181,7 +181,7 @@ impl<E> Told<E> {
             // The error's own words may hold an address with a password.
             Err(_) if !failed => {
                 let why = self.why();
-                tracing::warn!("{what} cannot be delivered, and are dropped: {why}; syncs go on");
+                tracing::warn!("cannot deliver {what}, so they are dropped: {why}; syncs continue");
             }
             Ok(()) if failed => tracing::info!("{what} are delivered again"),
             _ => {}
@@ -205,7 +205,7 @@ impl<E> Told<E> {
             asking.join().ok().flatten()
         });
         let variable = self.target.variable;
-        asked.unwrap_or_else(|| format!("the collector of {variable} did not take them"))
+        asked.unwrap_or_else(|| format!("the collector in {variable} did not accept them"))
     }
 }
 

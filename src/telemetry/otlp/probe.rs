@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, TE};
+use reqwest::{Client, RequestBuilder};
 
 use super::transport;
 use crate::config::{Protocol, Proxies, Target};
@@ -35,23 +36,7 @@ pub(crate) async fn probe(
     let client = builder
         .build()
         .map_err(|error| transport::unusable(target, error))?;
-    let mut request = if is_grpc {
-        let service = if target.is_of_traces() {
-            "opentelemetry.proto.collector.trace.v1.TraceService/Export"
-        } else {
-            "opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-        };
-        let path = format!("{}/{service}", url.path().trim_end_matches('/'));
-        let mut url = url.clone();
-        url.set_path(&path);
-        let request = client.post(url).header(TE, "trailers").body(NOTHING);
-        request.header(CONTENT_TYPE, "application/grpc")
-    } else {
-        client
-            .post(url.clone())
-            .header(CONTENT_TYPE, "application/x-protobuf")
-    };
-    request = request.headers(transport::headers(target));
+    let request = request(&client, target);
     let variable = target.variable;
     let response = request.send().await.map_err(|error| {
         let peer = Peer {
@@ -79,4 +64,25 @@ pub(crate) async fn probe(
             "the collector responds with status {status}; check host, port and path in {variable}"
         )),
     }
+}
+
+/// An empty export.
+fn request(client: &Client, target: &Target) -> RequestBuilder {
+    let mut url = target.url();
+    let request = if target.protocol == Protocol::Grpc {
+        let service = if target.is_of_traces() {
+            "opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        } else {
+            "opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
+        };
+        let path = format!("{}/{service}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        let request = client.post(url).header(TE, "trailers").body(NOTHING);
+        request.header(CONTENT_TYPE, "application/grpc")
+    } else {
+        client
+            .post(url)
+            .header(CONTENT_TYPE, "application/x-protobuf")
+    };
+    request.headers(transport::headers(target))
 }
