@@ -147,8 +147,8 @@ async fn a_command_stores_nothing_that_the_daemon_leaves_out() {
     ] {
         let (code, stdout, stderr) = command(&world, args, &[(EXCLUDE, "/opleidingen")]).await;
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
-        let told = "CVSYNC_DOCUMENT_EXCLUDE is `/opleidingen` here (from the environment of this command) \
-                    and `/natuurlijkPersoon,/opleidingen` there (CVSYNC_DOCUMENT_EXCLUDE of the daemon: environment)";
+        let told = "CVSYNC_DOCUMENT_EXCLUDE is \"/opleidingen\" here (environment of this command) \
+                    and \"/natuurlijkPersoon,/opleidingen\" in the daemon (environment)";
         assert!(stderr.contains(told), "{stderr}");
     }
     assert_eq!(world.count(persons).await, 0);
@@ -160,7 +160,7 @@ async fn a_command_stores_nothing_that_the_daemon_leaves_out() {
     daemon.until_synced().await;
     let (code, _, stderr) = command(&world, &resync, &[(EXCLUDE, "/opleidingen")]).await;
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("and no value there"), "{stderr}");
+    assert!(stderr.contains("and no value in the daemon"), "{stderr}");
     let default = [("CVSYNC_API_LIVE_STATUSES", "OPEN")];
     assert_eq!(command(&world, &resync, &default).await.0, Some(0));
     assert_eq!(

@@ -101,7 +101,10 @@ async fn the_example_of_vdabs_page() {
     let found: Value = serde_json::from_str(&stdout).unwrap();
     let expected: Value = serde_json::from_str(CV_IN_PART).unwrap();
     assert_eq!(found, Value::Array(vec![expected]));
-    assert!(stderr.contains("6 are gone meanwhile"), "{stderr}");
+    assert!(
+        stderr.contains("6 CVs not shown: removed at VDAB"),
+        "{stderr}"
+    );
     assert!(
         !stderr.contains(SHOWN) && !stderr.contains("+32477"),
         "{stderr}"

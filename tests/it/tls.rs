@@ -200,7 +200,7 @@ async fn a_right_certificate_is_trusted_and_every_wrong_one_refused() {
     let server = authority.serve(&[]);
     let other = server.asked(Some(authority.pem())).await;
     assert!(
-        other.contains("for another host name; use a name in CVSYNC_API_BASE_URL"),
+        other.contains("for another host name; use a host name in CVSYNC_API_BASE_URL"),
         "{other}"
     );
     drop(server);
