@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::migration::Schema;
+use super::migration::{NEWER, Schema};
 use super::sql::{query_as, query_scalar};
 use super::{Store, StoreError};
 
@@ -45,7 +45,7 @@ enum State {
     BehindOf { owner: String },
     /// This role may migrate, which is due.
     Behind,
-    /// A newer cvsync migrated it.
+    /// It serves newer versions only.
     Newer,
     /// It is up to date, but for these grants.
     Current { missing: Vec<String> },
@@ -205,9 +205,7 @@ impl About {
             State::BehindOf { owner } => Err(format!(
                 "cvsync's schema must be migrated, and the role {role} does not own it; run `cvsync migrate` as {owner}, and then `cvsync check` again"
             )),
-            State::Newer => Err(
-                "its schema is newer than this cvsync; run the newer version of cvsync".to_owned(),
-            ),
+            State::Newer => Err(NEWER.to_owned()),
             State::Current { missing } if missing.is_empty() => {
                 Ok(format!("{server}, with cvsync's schema"))
             }

@@ -21,26 +21,31 @@ const FORGET_STATEMENTS: &str = "deallocate all";
 /// A migration may have to rewrite a table.
 const MIGRATION: Duration = Duration::from_hours(6);
 
+/// Why a schema cannot be used that serves newer versions only, and what to do.
+pub(super) const NEWER: &str =
+    "its schema is newer than this cvsync; run the newer version of cvsync";
+
 static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// Migrations of the database against those of this cvsync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Schema {
-    /// There is nothing to migrate.
+    /// There is nothing to migrate. There may be migrations that this cvsync does not know, if the schema says that it may run.
     Current,
     /// Some migrations, or all, are still to be applied.
     Behind,
-    /// It has migrations that this cvsync does not know.
+    /// It serves newer versions only.
     Newer,
 }
 
 impl Schema {
-    /// Compares the applied migrations, in order.
-    fn of(applied: &[i64]) -> Self {
-        let known: Vec<i64> = MIGRATOR.iter().map(|migration| migration.version).collect();
-        if applied.iter().any(|version| !known.contains(version)) {
+    /// Compares the applied migrations with those of this cvsync. `oldest` is the newest migration of the oldest version that the
+    /// schema serves; a schema from before it was stored does not have it.
+    fn of(applied: &[i64], oldest: Option<i64>) -> Self {
+        let known = known();
+        if applied.iter().any(|version| !known.contains(version)) && !serves(oldest) {
             Self::Newer
-        } else if applied.len() < known.len() {
+        } else if known.iter().any(|version| !applied.contains(version)) {
             Self::Behind
         } else {
             Self::Current
@@ -64,11 +69,35 @@ impl Schema {
         if there {
             applied =
                 query_scalar("select version from cvsync.migration where success order by version")
-                    .fetch_all(tx)
+                    .fetch_all(&mut *tx)
                     .await?;
         }
-        Ok(Self::of(&applied))
+        let oldest = if there { oldest(tx).await? } else { None };
+        Ok(Self::of(&applied, oldest))
     }
+}
+
+fn known() -> Vec<i64> {
+    MIGRATOR.iter().map(|migration| migration.version).collect()
+}
+
+/// Whether a schema that has migrations unknown to this cvsync serves it all the same.
+fn serves(oldest: Option<i64>) -> bool {
+    let newest_known = known().into_iter().max();
+    oldest.is_some_and(|oldest| newest_known >= Some(oldest))
+}
+
+/// The newest migration of the oldest version that the schema serves, where it says so.
+async fn oldest(tx: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+    let there: bool = query_scalar("select to_regclass('cvsync.compatibility') is not null")
+        .fetch_one(&mut *tx)
+        .await?;
+    if !there {
+        return Ok(None);
+    }
+    Ok(query_scalar("select oldest from cvsync.compatibility")
+        .fetch_optional(tx)
+        .await?)
 }
 
 impl Store {
@@ -107,23 +136,25 @@ impl Store {
             .await
     }
 
-    /// Makes sure that no migration was undone, as an older backup does. Newer ones may be there: an instance that is newer made them.
+    /// Makes sure that no migration was undone, as an older backup does, and that the schema still serves this cvsync: an instance
+    /// that is newer may have migrated it.
     ///
     /// # Errors
-    /// [`StoreError::Gone`] if one is missing.
+    /// [`StoreError::Gone`] if a migration is missing; [`StoreError::Broken`] if the schema serves newer versions only.
     pub async fn check_schema(tx: &mut PgConnection) -> Result<(), StoreError> {
         let applied: Vec<i64> = query_scalar("select version from cvsync.migration where success")
-            .fetch_all(tx)
+            .fetch_all(&mut *tx)
             .await?;
-        let missing = MIGRATOR
-            .iter()
-            .find(|migration| !applied.contains(&migration.version));
-        missing.map_or(Ok(()), |migration| {
-            Err(StoreError::Gone(format!(
-                "its schema is older than this cvsync (it has no migration {}); was a backup restored?",
-                migration.version
-            )))
-        })
+        let known = known();
+        if let Some(missing) = known.iter().find(|version| !applied.contains(version)) {
+            return Err(StoreError::Gone(format!(
+                "its schema is older than this cvsync (it has no migration {missing}); was a backup restored?"
+            )));
+        }
+        if applied.len() > known.len() && !serves(oldest(tx).await?) {
+            return Err(StoreError::Broken(NEWER.to_owned()));
+        }
+        Ok(())
     }
 }
 

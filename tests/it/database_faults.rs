@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::process::Process;
+use crate::process::{Process, output};
 use crate::proxy::Trouble;
 use crate::running::{Running, until};
 use crate::world::{World, new_database, open_folder};
@@ -560,6 +560,22 @@ async fn daemon_goes_on_beside_newer_migrations() {
     })
     .await;
     assert_eq!(daemon.get("/readyz").await.unwrap().0, 200);
+
+    // The newer version no longer shares the schema with this one.
+    sqlx::query("update cvsync.compatibility set oldest = 99990101000000")
+        .execute(&world.database)
+        .await
+        .unwrap();
+    let body = daemon
+        .until("/api/status", |_, body| {
+            body.contains("newer than this cvsync")
+        })
+        .await;
+    assert!(!body.contains(r#""phase":"leading""#), "{body}");
+    let env = [("CVSYNC_DATABASE_URL", world.url())];
+    let (code, _, stderr) = output(&["migrate"], env).await;
+    assert_ne!(code, Some(0));
+    assert!(stderr.contains("run the newer version"), "{stderr}");
     daemon.kill().await;
 }
 
