@@ -204,6 +204,11 @@ impl Numbers {
             unsearchable: self.unsearchable,
             changes: self.changes,
             clock_doubt: self.clock_doubt,
+            history_lost_at: self.announcing_since.filter(|since| {
+                self.leader
+                    .as_ref()
+                    .is_some_and(|leader| leader.history_lost_at == Some(*since))
+            }),
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::store::reconcile::ReconcileRun;
 use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
-    Store, StoreError, clock_doubt, cv, cv_change, cv_search, cv_seen, feed_consumer, held_delete,
-    instance, job_success, lease, parked_cv, reconcile, run_request, sync_window, watermark,
+    Store, StoreError, clock_doubt, cv, cv_change, cv_search, cv_seen, feed, feed_consumer,
+    held_delete, instance, job_success, lease, parked_cv, reconcile, run_request, sync_window,
+    watermark,
 };
 
 /// Time between two samples.
@@ -56,6 +57,8 @@ pub struct Numbers {
     pub held_since: Option<DateTime<Utc>>,
     /// Whether CVs were confirmed while clocks disagreed and wait for the next relist or reconcile.
     pub clock_doubt: bool,
+    /// Since when every CV that is confirmed is announced.
+    pub announcing_since: Option<DateTime<Utc>>,
     pub leader: Option<Leader>,
     /// CVs stored; an estimate for large tables.
     pub stored: i64,
@@ -144,6 +147,7 @@ impl Numbers {
             parked: parked_cv::count(&mut *tx).await?.into_iter().collect(),
             held_deletes,
             held_since,
+            announcing_since: feed::announcing_since(&mut *tx).await?,
             clock_doubt: clock_doubt::read(&mut *tx).await?.is_some(),
             leader: lease::leader(&mut *tx).await?,
             stored: cv::count(&mut *tx).await?,

@@ -40,6 +40,8 @@ pub(crate) struct Status {
     /// Deletes that nobody has approved.
     pub held_deletes: Option<i64>,
     pub leader: Option<String>,
+    /// When a leader last noticed that the database had lost commits.
+    pub history_lost_at: Option<DateTime<Utc>>,
     pub pause: Option<Pause>,
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
@@ -86,6 +88,9 @@ pub(crate) fn status(admin: &Admin) -> Status {
             .as_ref()
             .and_then(|numbers| numbers.leader.as_ref().filter(|leader| leader.alive))
             .map(|leader| leader.holder.clone()),
+        history_lost_at: numbers
+            .as_ref()
+            .and_then(|numbers| numbers.leader.as_ref()?.history_lost_at),
         pause: admin.board.pause(),
         parked: numbers
             .as_ref()

@@ -9,9 +9,10 @@ use sqlx::PgConnection;
 use tokio::sync::watch;
 
 use crate::admin::{Board, Phase};
+use crate::store::lease::{Held, Tenure};
 use crate::store::pause::{self, Pause};
 use crate::store::{Remedy, Store, StoreError, lease};
-use crate::telemetry::{self, Throttle};
+use crate::telemetry::{self, Metrics, Throttle};
 
 static FAILED: Throttle = Throttle::new();
 
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// This instance's part in it.
 #[derive(Debug)]
 pub(super) struct Leader {
-    /// Learns the epoch.
+    /// Learns of the lease.
     store: Store,
     /// A connection of its own: whatever keeps the others busy, the lease is kept.
     lease: Store,
@@ -32,33 +33,35 @@ pub(super) struct Leader {
     pub name: String,
     /// The pause that holds, as the leader last read it.
     pub pause: watch::Sender<Option<Pause>>,
+    metrics: Metrics,
 }
 
 impl Leader {
     /// An instance with a name that no other has.
-    pub(super) fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store, metrics: Metrics) -> Self {
         let host = telemetry::host();
         Self {
             store: store.clone(),
             lease: store.beside(1).bookkeeping().within(PATIENCE),
             name: format!("{}-{}-{:04x}", host, std::process::id(), fastrand::u16(..)),
             pause: watch::Sender::new(None),
+            metrics,
         }
     }
 
-    /// Waits until this instance leads; returns its epoch.
+    /// Waits until this instance leads.
     ///
     /// # Errors
     /// [`StoreError::Gone`].
-    pub(super) async fn stand_by(&self, board: &Board) -> Result<i64, StoreError> {
+    pub(super) async fn stand_by(&self, board: &Board) -> Result<(), StoreError> {
         loop {
             match self.take().await {
-                Ok((Some(epoch), pause)) => {
+                Ok((Some(held), pause)) => {
                     board.set_lease_trouble(None);
                     self.pause.send_replace(pause);
-                    self.store.lead(epoch);
-                    tracing::info!(epoch, instance = %self.name, "leading");
-                    return Ok(epoch);
+                    tracing::info!(epoch = held.epoch, instance = %self.name, "leading");
+                    self.store.lead(held);
+                    return Ok(());
                 }
                 Ok((None, pause)) => {
                     board.set_lease_trouble(None);
@@ -75,16 +78,17 @@ impl Leader {
         }
     }
 
-    /// Keeps the lease; returns when another instance has it, or may have it.
+    /// Keeps the lease; returns when another instance has it, or may have it, and when the database may have lost commits.
     ///
     /// # Errors
     /// [`StoreError::Gone`].
-    pub(super) async fn keep(&self, epoch: i64) -> Result<(), StoreError> {
+    pub(super) async fn keep(&self) -> Result<(), StoreError> {
         let mut renewed = Instant::now();
-        loop {
+        while let Some(held) = self.store.held() {
             tokio::time::sleep(PERIOD).await;
-            match self.renew(epoch).await {
-                Ok((true, pause)) => {
+            let epoch = held.epoch;
+            match self.renew(&held).await {
+                Ok((Tenure::Kept, pause)) => {
                     renewed = Instant::now();
                     self.pause.send_if_modified(|known| {
                         let changed = *known != pause;
@@ -92,8 +96,26 @@ impl Leader {
                         changed
                     });
                 }
-                Ok((false, _)) => {
+                Ok((Tenure::TakenOver, _)) => {
                     tracing::warn!(epoch, "another instance leads now: stepping down");
+                    return Ok(());
+                }
+                Ok((Tenure::Lost, _)) => {
+                    self.metrics.history_lost();
+                    tracing::error!(
+                        epoch,
+                        "the database lost commits that it had acknowledged (failover or restore): cvsync reads what is stored and \
+                         lists again from there"
+                    );
+                    self.give_up().await;
+                    return Ok(());
+                }
+                Ok((Tenure::Moved, _)) => {
+                    tracing::warn!(
+                        epoch,
+                        "another database server answers now (failover or restore): cvsync lists again from the stored watermark"
+                    );
+                    self.give_up().await;
                     return Ok(());
                 }
                 Err(error) if error.remedy() == Remedy::StartAnew => return Err(error),
@@ -105,11 +127,15 @@ impl Leader {
                 Err(error) => Self::failed("cannot renew the lease", &error),
             }
         }
+        Ok(())
     }
 
     /// Lets another instance lead at once.
-    pub(super) async fn give_up(&self, epoch: i64) {
-        let given_up = async |tx: &mut PgConnection| lease::give_up(tx, epoch).await;
+    pub(super) async fn give_up(&self) {
+        let Some(held) = self.store.held() else {
+            return;
+        };
+        let given_up = async |tx: &mut PgConnection| lease::give_up(tx, &held).await;
         if let Err(error) = self.lease.write("giving up the lease", given_up).await {
             tracing::warn!("the lease runs out by itself: {error}");
         }
@@ -121,20 +147,24 @@ impl Leader {
         }
     }
 
-    async fn take(&self) -> Result<(Option<i64>, Option<Pause>), StoreError> {
+    async fn take(&self) -> Result<(Option<Held>, Option<Pause>), StoreError> {
         let take = async |tx: &mut PgConnection| {
             Store::check_schema(tx).await?;
-            let epoch = lease::take(tx, &self.name).await?;
-            Ok((epoch, pause::current(tx).await?))
+            let held = lease::take(tx, &self.name).await?;
+            Ok((held, pause::current(tx).await?))
         };
         self.lease.write("trying to lead", take).await
     }
 
-    async fn renew(&self, epoch: i64) -> Result<(bool, Option<Pause>), StoreError> {
+    /// Renews, and records where the database has lost commits: whoever leads next then announces every CV that it confirms.
+    async fn renew(&self, held: &Held) -> Result<(Tenure, Option<Pause>), StoreError> {
         let renew = async |tx: &mut PgConnection| {
             Store::check_schema(tx).await?;
-            let kept = lease::renew(tx, epoch).await?;
-            Ok((kept, pause::current(tx).await?))
+            let tenure = lease::renew(tx, held).await?;
+            if tenure == Tenure::Lost {
+                lease::report_loss(tx).await?;
+            }
+            Ok((tenure, pause::current(tx).await?))
         };
         self.lease.write("renewing the lease", renew).await
     }

@@ -124,7 +124,7 @@ impl Daemon {
         self.listener.as_ref()?.local_addr().ok()
     }
 
-    /// Works until the token is cancelled; then finishes the batch under way within [`DRAIN`](shutdown::DRAIN), or drops it whole.
+    /// Works until the token is cancelled; then finishes the batch under way within four seconds (`shutdown::DRAIN`), or drops it whole.
     ///
     /// # Errors
     /// If the database or its schema is gone after the daemon has worked in it: an outage does not count. Or if a part of the
@@ -191,20 +191,20 @@ impl Daemon {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             judged => judged?,
         }
-        let leader = Leader::new(&pipeline.store);
+        let leader = Leader::new(&pipeline.store, pipeline.metrics.clone());
         board.set_name(&leader.name);
         let bell = Bell::hang().await?;
         while !self.token.is_cancelled() {
-            let epoch = tokio::select! {
-                epoch = leader.stand_by(board) => epoch.context(GONE)?,
+            tokio::select! {
+                leads = leader.stand_by(board) => leads.context(GONE)?,
                 error = self.gone() => return Err(error).context(GONE),
                 () = self.token.cancelled() => break,
-            };
+            }
             board.set_phase(Phase::Leading);
             tokio::select! {
-                () = self.lead(&leader, &bell) => leader.give_up(epoch).await,
+                () = self.lead(&leader, &bell) => leader.give_up().await,
                 // What was in hand is dropped: another instance does it.
-                kept = leader.keep(epoch) => {
+                kept = leader.keep() => {
                     kept.context(GONE)?;
                     board.set_phase(Phase::Standby);
                 }

@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::parked_cv::Park;
-use super::sql::query;
+use super::sql::query_as;
 use super::{Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
 use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
 
@@ -52,13 +52,17 @@ impl Applied {
     }
 }
 
-/// A stored `as_of` up to this time counts in this transaction, even if the database's clock is behind it.
-async fn believe_until(tx: &mut PgConnection, latest: DateTime<Utc>) -> Result<(), StoreError> {
-    query("select set_config('cvsync.latest', $1, true)")
-        .bind(latest.to_rfc3339())
-        .execute(tx)
-        .await?;
-    Ok(())
+/// A stored `as_of` up to `latest` counts in this transaction, even if the database's clock is behind it. Returns whether
+/// every confirmed CV is to be announced; see [`feed::announcing_since`](super::feed::announcing_since).
+async fn begin(tx: &mut PgConnection, latest: DateTime<Utc>) -> Result<bool, StoreError> {
+    let (_, announcing): (String, bool) = query_as(
+        "select set_config('cvsync.latest', $1, true), announcing_since is not null
+           from cvsync.feed",
+    )
+    .bind(latest.to_rfc3339())
+    .fetch_one(tx)
+    .await?;
+    Ok(announcing)
 }
 
 impl Store {
@@ -88,7 +92,7 @@ pub async fn apply<'a>(
     latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
     let batch: &[&Outcome] = &batch.into_iter().collect::<Vec<_>>();
-    believe_until(tx, latest).await?;
+    let announcing = begin(tx, latest).await?;
     let mut newest = newest_by_id(batch);
     let Deletes {
         held,
@@ -98,7 +102,8 @@ pub async fn apply<'a>(
     newest.retain(|(_, at)| !held.contains(at) && !unproven.contains(at));
     let accepted = confirm(tx, batch, &newest).await?;
     let known = cv::hashes(tx, &live_ids(batch, &accepted)).await?;
-    let deleted = delete(tx, batch, &accepted).await?;
+    let gone = gone_ids(batch, &accepted);
+    let deleted = delete(tx, &gone).await?;
 
     let mut changed = Vec::new();
     let mut results = Vec::with_capacity(batch.len());
@@ -130,7 +135,7 @@ pub async fn apply<'a>(
             }
             Fate::Live(id, document) => {
                 let result = compare(known.get(&id.0), document);
-                if result != Applied::Unchanged {
+                if result != Applied::Unchanged || announcing {
                     changed.push((*id, document));
                 }
                 result
@@ -142,17 +147,21 @@ pub async fn apply<'a>(
         });
     }
     set_aside(tx, batch, &accepted, &held, parked).await?;
-    if !changed.is_empty() || !deleted.is_empty() {
-        let at = cv_change::take_turn(tx).await?;
+    let announced_gone: Vec<Uuid> = if announcing {
+        gone
+    } else {
+        deleted.iter().copied().collect()
+    };
+    if !changed.is_empty() || !announced_gone.is_empty() {
+        let turn = cv_change::take_turn(tx).await?;
         if !changed.is_empty() {
-            cv::upsert(tx, &changed, at).await?;
+            cv::upsert(tx, &changed, turn.at).await?;
         }
         let upserted: Vec<Uuid> = changed.iter().map(|(id, _)| id.0).collect();
-        let deleted: Vec<Uuid> = deleted.into_iter().collect();
-        cv_change::append(tx, &upserted, &deleted, at).await?;
+        cv_change::append(tx, &upserted, &announced_gone, turn).await?;
         let approved = deleted.iter().filter(|id| approved.contains(id)).count();
         if approved > 0 {
-            approved_delete::record(tx, approved, at).await?;
+            approved_delete::record(tx, approved, turn.at).await?;
         }
     }
     Ok(results)
@@ -286,22 +295,21 @@ fn live_ids(batch: &[&Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
         .collect()
 }
 
-async fn delete(
-    tx: &mut PgConnection,
-    batch: &[&Outcome],
-    accepted: &HashSet<usize>,
-) -> Result<HashSet<Uuid>, StoreError> {
-    let gone: Vec<_> = accepted
+fn gone_ids(batch: &[&Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
+    accepted
         .iter()
         .filter_map(|at| match &batch[*at].fate {
             Fate::Gone(id) | Fate::Unproven { id, .. } => Some(id.0),
             Fate::Live(..) | Fate::Parked(..) => None,
         })
-        .collect();
+        .collect()
+}
+
+async fn delete(tx: &mut PgConnection, gone: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
     if gone.is_empty() {
         return Ok(HashSet::new());
     }
-    Ok(cv::delete(tx, &gone).await?.into_iter().collect())
+    Ok(cv::delete(tx, gone).await?.into_iter().collect())
 }
 
 fn compare(known: Option<&Vec<u8>>, document: &Document) -> Applied {

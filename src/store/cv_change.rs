@@ -23,40 +23,57 @@ pub struct Change {
     pub at: DateTime<Utc>,
 }
 
-/// Waits until no other transaction appends, and lets none until this one has ended; returns the time of its changes, which
-/// is later than that of all before, also where the clock was set back.
+/// The number and the time of the first change that a transaction appends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// One more than any number before, and at least the microseconds since 1970 by the database's clock: where commits were
+    /// lost, no number comes back that a reader may have seen, unless the clock of the new server is behind by more than the
+    /// failover took.
+    seq: i64,
+    /// Later than that of all changes before, also where the clock was set back.
+    pub at: DateTime<Utc>,
+}
+
+/// Waits until no other transaction appends, and lets none until this one has ended.
 ///
-/// To be called last of all that may wait: whoever holds the turn needs nothing more but rows of `cv`, and these are its own
-/// since it has locked those of `cv_seen` ([`confirm`](super::cv_seen::confirm)). So no two transactions wait for each other.
-/// PostgreSQL gives the lock back after it has made the commit visible.
-pub async fn take_turn(tx: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
-    query("select pg_advisory_xact_lock(hashtext('cvsync.cv_change'))")
+/// To be called after everything else that may wait: the transaction needs only rows of `cv` from here on, and it has locked
+/// their rows in `cv_seen` before ([`confirm`](super::cv_seen::confirm)). So no two transactions wait for each other.
+/// PostgreSQL gives the lock back after it has made the commit visible. The lock is on a row, so that only roles with rights on
+/// it can take it.
+pub(crate) async fn take_turn(tx: &mut PgConnection) -> Result<Turn, StoreError> {
+    query("select from cvsync.feed for update")
         .execute(&mut *tx)
         .await?;
     // A statement of its own: only one that starts now sees what the transaction before has committed.
-    Ok(query_scalar(
+    let (seq, at) = query_as(
         "select greatest(
+                    (extract(epoch from clock_timestamp()) * 1000000)::bigint,
+                    (select max(seq) + 1 from cvsync.cv_change),
+                    (select removed_seq + 1 from cvsync.feed)),
+                greatest(
                     clock_timestamp(),
                     (select at + interval '1 microsecond' from cvsync.cv_change order by seq desc limit 1))",
     )
     .fetch_one(tx)
-    .await?)
+    .await?;
+    Ok(Turn { seq, at })
 }
 
-/// Appends a row for each id, and wakes the listeners of `cvsync_change` once the transaction commits. Only in one's turn
-/// ([`take_turn`]), with the time that it gave.
-pub async fn append(
+/// Appends a row for each id, and wakes the listeners of `cvsync_change` once the transaction commits.
+pub(crate) async fn append(
     tx: &mut PgConnection,
     upserted: &[Uuid],
     deleted: &[Uuid],
-    at: DateTime<Utc>,
+    turn: Turn,
 ) -> Result<(), StoreError> {
     query(
-        "with added as (
-             insert into cvsync.cv_change (cv_id, kind, at)
-             select cv_id, 'upsert', $3 from unnest($1::uuid[]) as upserted (cv_id)
+        "with changed as (
+             select cv_id, 'upsert' as kind from unnest($1::uuid[]) as upserted (cv_id)
              union all
-             select cv_id, 'delete', $3 from unnest($2::uuid[]) as deleted (cv_id)
+             select cv_id, 'delete' from unnest($2::uuid[]) as deleted (cv_id)
+         ), added as (
+             insert into cvsync.cv_change (seq, cv_id, kind, at)
+             select $4 - 1 + row_number() over (), cv_id, kind, $3 from changed
              returning seq
          )
          select pg_notify('cvsync_change', max(seq)::text)
@@ -65,7 +82,8 @@ pub async fn append(
     )
     .bind(upserted)
     .bind(deleted)
-    .bind(at)
+    .bind(turn.at)
+    .bind(turn.seq)
     .execute(tx)
     .await?;
     Ok(())

@@ -21,6 +21,11 @@ pub enum StoreError {
     /// Another instance leads now: nothing was written.
     #[error("another instance leads now")]
     Fenced,
+    /// The database may have lost commits that it acknowledged, in a failover or a restore: nothing was written.
+    #[error(
+        "the database may have lost commits (failover or restore); cvsync starts again from the stored watermark"
+    )]
+    HistoryLost,
     /// The database or cvsync's schema in it is missing. A process that has worked in it cannot go on; one that starts can.
     #[error("the database does not let cvsync work: {0}")]
     Gone(String),
@@ -42,6 +47,7 @@ impl StoreError {
             Self::Statement(_) => "statement",
             Self::Data(_) => "data",
             Self::Fenced => "fenced",
+            Self::HistoryLost => "history_lost",
             Self::Gone(_) => "gone",
             Self::Broken(_) => "broken",
             Self::Stopped => "stopped",
@@ -56,7 +62,7 @@ impl StoreError {
             Self::ReadOnly(_) => Remedy::Reconnect,
             Self::Statement(_) => Remedy::Retry,
             Self::Data(_) => Remedy::Isolate,
-            Self::Fenced | Self::Stopped => Remedy::StandDown,
+            Self::Fenced | Self::HistoryLost | Self::Stopped => Remedy::StandDown,
             Self::Gone(_) => Remedy::StartAnew,
             Self::Broken(_) => Remedy::Tell,
         }
@@ -80,7 +86,7 @@ pub enum Remedy {
     Retry,
     /// Find the row that PostgreSQL refuses, and set it aside.
     Isolate,
-    /// Do nothing more: another instance leads, or the process ends.
+    /// Do nothing more: another instance leads, memory of the database is wrong, or the process ends.
     StandDown,
     /// End the process: one that starts creates what is missing.
     StartAnew,

@@ -1,11 +1,12 @@
-//! The table `feed`: where the change feed begins, since what is old is removed.
+//! The table `feed`: where the change feed begins, since old rows are removed, and whether lost changes are being made good.
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
-use super::sql::query_scalar;
+use super::sql::{query, query_scalar};
 
 /// How many rows are removed in one transaction.
 const BATCH: i64 = 5_000;
@@ -44,4 +45,37 @@ pub async fn removed_seq(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(query_scalar("select removed_seq from cvsync.feed")
         .fetch_one(tx)
         .await?)
+}
+
+/// Since when every CV that is confirmed is announced in the feed, changed or not; `None` in normal operation.
+///
+/// A failover or a restore may have taken back changes that readers have seen. A CV may have gone back since to the state that
+/// is stored, and nothing would tell them. Until a sync has listed everything since the stored watermark, each confirmed CV
+/// counts as changed.
+pub(crate) async fn announcing_since(
+    tx: &mut PgConnection,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(query_scalar("select announcing_since from cvsync.feed")
+        .fetch_one(tx)
+        .await?)
+}
+
+/// Begins to announce every confirmed CV.
+pub(crate) async fn announce(tx: &mut PgConnection) -> Result<(), StoreError> {
+    query("update cvsync.feed set announcing_since = now()")
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Ends what began at `since`. Where commits were lost again meanwhile, it goes on.
+pub(crate) async fn announced(
+    tx: &mut PgConnection,
+    since: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    query("update cvsync.feed set announcing_since = null where announcing_since = $1")
+        .bind(since)
+        .execute(tx)
+        .await?;
+    Ok(())
 }

@@ -5,7 +5,7 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::sql::{query, query_as, query_scalar};
+use super::sql::{query_as, query_scalar};
 use super::{Store, StoreError};
 
 /// A stored document as it is sent.
@@ -45,22 +45,16 @@ pub struct Changes {
 
 /// An instant such that every change that is stamped before it can be seen from now on.
 ///
-/// Whoever appends to `cv_change` holds the lock from before it reads the clock until it has committed
-/// ([`take_turn`](super::cv_change::take_turn)). So with the lock in our hands all earlier stamps are committed, and those to
-/// come will not be earlier than this. It is let go at once: what is read afterwards holds nobody up.
+/// A transaction that appends to `cv_change` holds the turn from before it reads the clock until it has committed
+/// ([`take_turn`](super::cv_change::take_turn)). So once the turn is free, all earlier stamps are committed, and later ones
+/// are not earlier than this.
 pub async fn all_seen_until(store: &Store) -> Result<DateTime<Utc>, StoreError> {
     store
-        .read("waiting for changes under way", async |tx| {
-            query("select pg_advisory_xact_lock_shared(hashtext('cvsync.cv_change'))")
-                .execute(&mut *tx)
-                .await?;
-            Ok(query_scalar(
-                "select greatest(
-                            clock_timestamp(),
-                            (select at from cvsync.cv_change order by seq desc limit 1))",
-            )
-            .fetch_one(&mut *tx)
-            .await?)
+        .bookkeeping()
+        .write("waiting for changes under way", async |tx| {
+            Ok(query_scalar("select cvsync.changes_complete_until()")
+                .fetch_one(tx)
+                .await?)
         })
         .await
 }

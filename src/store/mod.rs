@@ -42,8 +42,7 @@ pub mod sync_window;
 mod transact;
 pub(crate) mod watermark;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
@@ -52,6 +51,7 @@ use sqlx::{Connection, PgConnection};
 pub use self::apply::Applied;
 pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
+use self::lease::Held;
 pub(crate) use self::persist::{Persistent, Trouble};
 pub(crate) use self::pool::close_all;
 use self::pool::{ACQUIRE, Pool, Trust, pool};
@@ -67,8 +67,8 @@ const CONNECTIONS: u32 = 5;
 pub struct Store {
     pool: Pool,
     options: PgConnectOptions,
-    /// The epoch under which this instance leads; 0 for one that does not, whose writes rest on `as_of` alone.
-    epoch: Arc<AtomicI64>,
+    /// The lease under which this instance leads. Writes of one that does not lead rest on `as_of` alone.
+    lease: Arc<Mutex<Option<Held>>>,
     /// Everything is written, and then rolled back.
     dry: bool,
     trust: Trust,
@@ -97,7 +97,7 @@ impl Store {
         Ok(Self {
             pool: pool(CONNECTIONS, options.clone(), trust.clone()),
             options,
-            epoch: Arc::default(),
+            lease: Arc::default(),
             dry: false,
             trust,
             read: transact::BEGIN_READ,
@@ -128,7 +128,7 @@ impl Store {
     #[must_use]
     pub fn bookkeeping(&self) -> Self {
         Self {
-            epoch: Arc::default(),
+            lease: Arc::default(),
             dry: false,
             ..self.clone()
         }
@@ -152,9 +152,24 @@ impl Store {
         }
     }
 
-    /// From now on this store and its clones write under `epoch`, and not at all once another one leads.
-    pub fn lead(&self, epoch: i64) {
-        self.epoch.store(epoch, Ordering::SeqCst);
+    /// From now on this store and its clones write under this lease, and not at all once another instance leads.
+    pub fn lead(&self, held: Held) {
+        *self.lease() = Some(held);
+    }
+
+    /// The lease under which this store writes, with all writes acknowledged so far.
+    pub(crate) fn held(&self) -> Option<Held> {
+        self.lease().clone()
+    }
+
+    fn acknowledge(&self, epoch: i64, writes: i64) {
+        if let Some(held) = self.lease().as_mut().filter(|held| held.epoch == epoch) {
+            held.writes = held.writes.max(writes);
+        }
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Option<Held>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The same database, to which everything is written and then undone.

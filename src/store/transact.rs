@@ -1,6 +1,5 @@
 //! The one way to the database: a transaction that is limited in time, measured, and committed.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
@@ -58,10 +57,11 @@ impl Store {
         self.limited(what, done).await
     }
 
-    /// Does `work`, which writes, in one transaction: under the epoch of this instance, where it leads. A dry run undoes it.
+    /// Does `work`, which writes, in one transaction: under the lease of this instance, where it leads. A dry run undoes it.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Fenced`] if another instance leads now. Where the connection broke the outcome is
+    /// [`StoreError`]; [`StoreError::Fenced`] if another instance leads now, [`StoreError::HistoryLost`] if the database may have lost
+    /// commits. Where the connection broke the outcome is
     /// unknown, and doing all of it again is right.
     pub async fn write<T>(
         &self,
@@ -88,14 +88,22 @@ impl Store {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<Result<T, E>, StoreError> {
+        // Read before the transaction begins: what was acknowledged until here must be in it.
+        let held = self.held();
         let mut tx = self.begin(BEGIN_WRITE).await?;
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        if epoch > 0 {
-            lease::hold(&mut tx, epoch).await?;
+        if let Some(held) = &held {
+            lease::hold(&mut tx, held).await?;
         }
         let done = work(&mut tx).await;
         if done.is_ok() && !self.dry {
+            let counted = match held {
+                Some(held) => Some((held.epoch, lease::count_write(&mut tx).await?)),
+                None => None,
+            };
             tx.commit().await?;
+            if let Some((epoch, writes)) = counted {
+                self.acknowledge(epoch, writes);
+            }
         } else if done.is_ok() {
             tx.rollback().await?;
         }

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Pipeline, Summary, SyncError, delta};
+use super::run::Run;
+use super::{Pipeline, SyncError, delta};
 use crate::model::Job;
 use crate::store::{cv_seen, feed, job_success, reconcile, relisted, sync_window};
 
@@ -11,22 +12,19 @@ const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
 
 impl Pipeline {
     /// Records the success of the job. Once a day, it also removes old rows.
-    pub(super) async fn conclude(
-        &self,
-        job: Job,
-        began: DateTime<Utc>,
-        relisted_to: Option<DateTime<Utc>>,
-        summary: &Summary,
-    ) -> Result<(), SyncError> {
+    pub(super) async fn conclude(&self, job: Job, run: &Run<'_>) -> Result<(), SyncError> {
         let now = self.vdab.time().now();
         let housekept = self
             .write("recording success", async |tx| {
                 job_success::record(tx, job).await?;
-                if let Some(position) = relisted_to {
+                if let Some(since) = run.announcing_since {
+                    feed::announced(tx, since).await?;
+                }
+                if let Some(position) = run.relisted_to {
                     relisted::set(tx, position).await?;
                 }
-                if let Some(difference) = summary.difference {
-                    reconcile::conclude(tx, began, difference, &summary.tally).await?;
+                if let Some(difference) = run.summary.difference {
+                    reconcile::conclude(tx, run.began, difference, &run.summary.tally).await?;
                 }
                 let last = job_success::all(tx).await?;
                 let is_recent = |at: DateTime<Utc>| now - at < TimeDelta::days(1);

@@ -111,6 +111,8 @@ pub(super) struct Marks {
     pub relisted: Option<DateTime<Utc>>,
     /// The ends of earlier windows, in order.
     pub ends: Vec<DateTime<Utc>>,
+    /// Since when every confirmed CV is announced, because commits may have been lost.
+    pub announcing_since: Option<DateTime<Utc>>,
     /// Stored CVs.
     pub canaries: Vec<CvId>,
     pub approved: Vec<CvId>,

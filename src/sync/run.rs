@@ -23,6 +23,8 @@ pub struct Run<'a> {
     pub(super) began: DateTime<Utc>,
     /// The end of a second listing.
     pub(super) relisted_to: Option<DateTime<Utc>>,
+    /// Since when every confirmed CV is announced, if this run ends that.
+    pub(super) announcing_since: Option<DateTime<Utc>>,
     /// The rest of the task.
     pub(super) task: Option<Task>,
     pub(super) listing: Option<Listing>,
@@ -71,9 +73,7 @@ impl Run<'_> {
         self.end_listing().await;
         self.summary.interrupted = self.pipeline.token.is_cancelled();
         if let (Some(job), false) = (self.job, self.summary.interrupted) {
-            self.pipeline
-                .conclude(job, self.began, self.relisted_to, &self.summary)
-                .await?;
+            self.pipeline.conclude(job, &self).await?;
             listing::sweep(&self.pipeline.store).await;
         }
         Ok(self.summary)

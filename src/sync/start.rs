@@ -9,7 +9,7 @@ use super::request::{self, Marks, Task};
 use super::run::Run;
 use super::{Pipeline, Request, Summary, SyncError};
 use crate::model::CvId;
-use crate::store::{clock_doubt, cv, held_delete, relisted, sync_window, watermark};
+use crate::store::{clock_doubt, cv, feed, held_delete, relisted, sync_window, watermark};
 
 /// The number of live CVs that are looked up as canaries.
 const CANARIES: usize = 10;
@@ -18,6 +18,8 @@ struct Start {
     task: Task,
     /// The end of a second listing.
     relisted_to: Option<DateTime<Utc>>,
+    /// For a sync that makes up for lost commits: since when every confirmed CV is announced.
+    announcing_since: Option<DateTime<Utc>>,
 }
 
 impl Pipeline {
@@ -26,7 +28,11 @@ impl Pipeline {
         let (job, began) = (request.job(), self.vdab.time().now());
         let calls = self.vdab.answers_received();
         let is_relist = request == Request::Relist;
-        let Start { task, relisted_to } = self.start(request).await?;
+        let Start {
+            task,
+            relisted_to,
+            announcing_since,
+        } = self.start(request).await?;
         let listing = match &task {
             Task::Compare(compare) => Some(Listing::begin(self, compare.comparison).await?),
             _ => None,
@@ -37,6 +43,7 @@ impl Pipeline {
             job: job.filter(|_| !is_relist || relisted_to.is_some()),
             began,
             relisted_to,
+            announcing_since,
             task: Some(task),
             listing,
             summary: Summary {
@@ -57,8 +64,14 @@ impl Pipeline {
         let relisted_to =
             watermark.map(|at| request::to_relist(&self.settings, at, marks.relisted).tot);
         let now = self.vdab.time().now();
+        let is_sync = request == Request::UpToNow;
+        let announcing_since = marks.announcing_since.filter(|_| is_sync);
         let task = request.task(&self.settings, self.widest(), &marks, now);
-        Ok(Start { task, relisted_to })
+        Ok(Start {
+            task,
+            relisted_to,
+            announcing_since,
+        })
     }
 
     async fn marks(&self, request: &Request) -> Result<Marks, SyncError> {
@@ -88,6 +101,7 @@ impl Pipeline {
                 watermark,
                 relisted,
                 ends,
+                announcing_since: feed::announcing_since(tx).await?,
                 canaries,
                 approved: approved.into_iter().map(CvId).collect(),
             })

@@ -34,6 +34,7 @@ pub(super) struct Instruments {
     pub late_arrivals: Counter<u64>,
     pub page_drift: Counter<u64>,
     pub gate_closed: Counter<f64>,
+    pub history_lost: Counter<u64>,
     pub webhook: Counter<u64>,
     pub quota_limit: Gauge<u64>,
     pub quota_remaining: Gauge<u64>,
@@ -74,6 +75,10 @@ impl Instruments {
                 .with_unit("s")
                 .with_description("Time in which no calls were made, by reason")
                 .build(),
+            history_lost: count(
+                "cvsync.history.lost",
+                "Times that the database lost commits it had acknowledged",
+            ),
             webhook: count(
                 "cvsync.webhook.deliveries",
                 "Requests to the webhook, by how they ended",

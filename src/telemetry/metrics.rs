@@ -255,6 +255,11 @@ impl Metrics {
         self.instruments.retries.add(1, &labels);
     }
 
+    /// The database lost commits that it had acknowledged.
+    pub(crate) fn history_lost(&self) {
+        self.instruments.history_lost.add(1, &[]);
+    }
+
     /// Time in which the gate was closed.
     pub fn gate_closed(&self, reason: ClosedBy, time: Duration) {
         self.instruments.gate_closed.add(

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::process::{Process, output};
 use crate::running::until;
-use crate::world::{World, new_database, store, transaction};
+use crate::world::{NUMBERED_FROM_ONE, World, new_database, store, transaction};
 
 const BRAKE: f64 = 1.0;
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
@@ -51,9 +51,9 @@ impl Feed {
         sqlx::query_scalar(
             "select exists (
                  select from pg_locks
-                  where locktype = 'advisory'
-                    and not granted
-                    and database = (select oid from pg_database where datname = current_database()))",
+                   join pg_stat_activity using (pid)
+                  where not granted
+                    and datname = current_database())",
         )
         .fetch_one(&self.database)
         .await
@@ -248,6 +248,10 @@ async fn old_changes_are_removed_once_every_consumer_has_read_them() {
     let run = async |sql: &'static str| {
         sqlx::raw_sql(sql).execute(&feed.database).await.unwrap();
     };
+    sqlx::raw_sql(NUMBERED_FROM_ONE)
+        .execute(&feed.database)
+        .await
+        .unwrap();
     run(
         "update cvsync.cv_change set at = at - interval '40 days' where seq <= 4;
          update cvsync.feed_consumer set seq = 6;
@@ -278,6 +282,10 @@ async fn a_sync_removes_what_is_old_from_the_feed_and_a_dry_run_does_not() {
     let world = World::new(5).await;
     world.sync().await;
     world.until_searchable().await;
+    sqlx::raw_sql(NUMBERED_FROM_ONE)
+        .execute(&world.database)
+        .await
+        .unwrap();
     sqlx::raw_sql(
         "update cvsync.cv_change set at = at - interval '31 days' where seq <= 2;
          delete from cvsync.job_success where job = 'housekeeping'",
@@ -310,6 +318,10 @@ async fn consumers_are_listed_and_forgotten() {
             .await;
         assert!(refused.is_err(), "{bad}");
     }
+    sqlx::raw_sql(NUMBERED_FROM_ONE)
+        .execute(&world.database)
+        .await
+        .unwrap();
     sqlx::query("insert into cvsync.feed_consumer (name, seq) values ('index', 2)")
         .execute(&world.database)
         .await

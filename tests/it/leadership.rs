@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
 use cvsync::simulator::{Fault, Operation};
+use cvsync::store::StoreError;
+use cvsync::store::lease::{self, Tenure};
 use cvsync::store::pause::{self, Begun};
-use cvsync::store::{StoreError, lease};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 use tokio::process::Command;
@@ -197,8 +198,8 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
         let take = async |tx: &mut PgConnection| lease::take(tx, name).await;
         store.bookkeeping().write("a test", take).await.unwrap()
     };
-    let epoch = take(old.clone(), "old").await.unwrap();
-    old.lead(epoch);
+    let held = take(old.clone(), "old").await.unwrap();
+    old.lead(held.clone());
     assert_eq!(take(new.clone(), "new").await, None, "it is held");
     let id = CvId(Uuid::from_u128(1));
     let body = format!(r#"{{"cvId":"{id}"}}"#);
@@ -209,11 +210,15 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
         fate: Fate::Live(id, document),
     }];
     let mut writing = transaction(world.url()).await.unwrap();
-    lease::hold(&mut writing, epoch).await.unwrap();
-    let renew = async |tx: &mut PgConnection| lease::renew(tx, epoch).await;
+    lease::hold(&mut writing, &held).await.unwrap();
+    let renew = async |tx: &mut PgConnection| lease::renew(tx, &held).await;
     let renewing = old.bookkeeping().within(Duration::from_secs(15));
     let renewed = renewing.write("a test", renew).await;
-    assert_eq!(renewed, Ok(true), "its own write does not hold it up");
+    assert_eq!(
+        renewed,
+        Ok(Tenure::Kept),
+        "its own write does not hold it up"
+    );
     sqlx::query("update cvsync.lease set expires_at = now() - interval '1 s'")
         .execute(&world.database)
         .await
@@ -222,17 +227,56 @@ async fn a_stale_epoch_writes_nothing_and_a_takeover_waits_for_what_is_being_wri
         .await
         .expect_err("a transaction of the leader holds the lease");
     writing.commit().await.unwrap();
-    assert_eq!(take(new.clone(), "new").await, Some(epoch + 1));
+    let next = take(new.clone(), "new").await.unwrap();
+    assert_eq!(next.epoch, held.epoch + 1);
     let refused = old
         .apply(&outcome, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
         .await
         .unwrap_err();
     assert_eq!(refused, StoreError::Fenced);
     assert_eq!(world.documents().await.len(), 0);
-    new.lead(epoch + 1);
+    new.lead(next);
     new.apply(&outcome, Brake::on(0.2), chrono::DateTime::UNIX_EPOCH)
         .await
         .unwrap();
+}
+
+/// The rows are changed here as a failover or a restore changes them; tests/it/failover.rs has real ones.
+#[tokio::test]
+async fn leader_notices_commits_that_the_database_no_longer_has() {
+    let world = World::new(0).await;
+    let leader = store(world.url());
+    let take = async |tx: &mut PgConnection| lease::take(tx, "leader").await;
+    let taken = leader.bookkeeping().write("a test", take).await.unwrap();
+    leader.lead(taken.unwrap());
+    let write = async || leader.write("a test", async |_| Ok(())).await;
+    let change = async |sql: String| {
+        let changed = sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&world.database)
+            .await;
+        changed.unwrap();
+    };
+    let written = "select writes from cvsync.lease";
+    for writes in 1..=3 {
+        write().await.unwrap();
+        assert_eq!(world.count(written).await, writes);
+    }
+    for (lost, restored) in [
+        ("writes = writes - 1", "writes = writes + 1"),
+        ("home = 'another'", "home = cvsync.home()"),
+        (
+            "epoch = epoch - 1, holder = 'old'",
+            "epoch = epoch + 1, holder = 'leader'",
+        ),
+        ("holder = 'another'", "holder = 'leader'"),
+    ] {
+        change(format!("update cvsync.lease set {lost}")).await;
+        assert_eq!(write().await, Err(StoreError::HistoryLost), "{lost}");
+        change(format!("update cvsync.lease set {restored}")).await;
+        assert_eq!(write().await, Ok(()), "{restored}");
+    }
+    change("update cvsync.lease set epoch = epoch + 1".to_owned()).await;
+    assert_eq!(write().await, Err(StoreError::Fenced));
 }
 
 /// As for a `create index` by hand.

@@ -462,9 +462,9 @@ async fn somebody_waits_for_the_lock(database: &PgPool) -> bool {
     sqlx::query_scalar(
         "select exists (
              select from pg_locks
-              where locktype = 'advisory'
-                and not granted
-                and database = (select oid from pg_database where datname = current_database()))",
+               join pg_stat_activity using (pid)
+              where not granted
+                and datname = current_database())",
     )
     .fetch_one(database)
     .await
@@ -674,7 +674,7 @@ async fn clients_that_hang_up_take_no_connection_from_others() {
     world.sync().await;
     let mirror = Mirror::of(&world).await;
     let mut by_hand = PgConnection::connect(world.url()).await.unwrap();
-    sqlx::raw_sql("begin; select pg_advisory_xact_lock(hashtext('cvsync.cv_change'))")
+    sqlx::raw_sql("begin; select from cvsync.feed for update")
         .execute(&mut by_hand)
         .await
         .unwrap();

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::process::Process;
 use crate::views::{holding, hostile, rows, shown_by_vdab};
-use crate::world::{World, new_database, store, transaction};
+use crate::world::{NUMBERED_FROM_ONE, World, new_database, store, transaction};
 
 /// One in this many places has another value than it should.
 const ODD: u32 = 3;
@@ -363,6 +363,10 @@ async fn trouble_of_a_consumer_shows_in_status_and_not_in_readiness() {
     let mut world = World::new(20).await;
     world.sync_again().await;
     world.until_searchable().await;
+    sqlx::raw_sql(NUMBERED_FROM_ONE)
+        .execute(&world.database)
+        .await
+        .unwrap();
     sqlx::raw_sql(
         "insert into cvsync.cv_unsearchable (cv_id, error_code) select cv_id, '22000' from cvsync.cv limit 1;
          insert into cvsync.feed_consumer (name, seq) values ('nightly', 0), ('webhook', 1);

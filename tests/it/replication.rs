@@ -102,7 +102,8 @@ async fn another_postgresql_follows_with_the_files_that_are_given_deletes_includ
     .await;
 
     // Rows that the feed's retention removes stay at the subscriber.
-    sqlx::raw_sql("delete from cvsync.cv_change where seq <= 40")
+    let oldest = "delete from cvsync.cv_change where seq in (select seq from cvsync.cv_change order by seq limit 40)";
+    sqlx::raw_sql(oldest)
         .execute(&world.database)
         .await
         .unwrap();

@@ -80,6 +80,15 @@ pub(crate) struct World {
     client: Option<Arc<Pipeline>>,
 }
 
+/// Numbers the changes from 1, and moves cvsync's own consumer with them: for tests that name single numbers.
+pub(crate) const NUMBERED_FROM_ONE: &str = "
+    update cvsync.feed_consumer
+       set seq = (select count(*) from cvsync.cv_change where cv_change.seq <= feed_consumer.seq);
+    update cvsync.cv_change
+       set seq = numbered.place
+      from (select seq, row_number() over (order by seq) as place from cvsync.cv_change) as numbered
+     where cv_change.seq = numbered.seq";
+
 impl World {
     /// A source with this many CVs, and an empty database with the schema.
     pub(crate) async fn new(candidates: u32) -> Self {

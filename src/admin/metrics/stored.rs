@@ -54,7 +54,7 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.feed.consumer.lag",
         unit: "",
-        help: "Latest seq of the change feed minus the position of this consumer",
+        help: "Changes that this consumer has not processed, up to 100,000",
         read: |admin| consumers(admin, |one| count(one.behind)),
     },
     Gauge {

@@ -95,6 +95,8 @@ pub struct Stored {
     pub changes: Option<(i64, Option<i64>)>,
     /// Whether CVs were fetched while clocks disagreed.
     pub clock_doubt: bool,
+    /// When the database was found to have lost commits, until that is made good.
+    pub history_lost_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug)]

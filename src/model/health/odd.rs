@@ -16,6 +16,7 @@ pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
         found.extend(ahead(facts, stored));
         found.extend(consumers(stored));
         found.extend(unsearchable(stored));
+        found.extend(history(stored));
         if stored.clock_doubt {
             found.push(
                 amber("clock_doubt", "clocks disagreed while CVs were fetched").next(
@@ -58,6 +59,19 @@ fn leadership(facts: &Facts, stored: &Stored) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// Commits that a failover or a restore took back.
+fn history(stored: &Stored) -> Option<Finding> {
+    let at = stored.history_lost_at?;
+    Some(
+        amber(
+            "history_lost",
+            "the database lost its latest commits (failover or restore)",
+        )
+        .since(Some(at))
+        .next("cvsync lists again from the stored watermark, and announces every CV that it confirms in the feed"),
+    )
 }
 
 fn held(stored: &Stored) -> Option<Finding> {

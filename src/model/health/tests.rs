@@ -494,6 +494,10 @@ fn oddity_is_amber_and_the_copy_stays_in_step() {
         (stored(|it| it.changes = Some((300, Some(500)))), None),
         (stored(|it| it.unsearchable = 1), Some("unsearchable")),
         (stored(|it| it.clock_doubt = true), Some("clock_doubt")),
+        (
+            stored(|it| it.history_lost_at = Some(DateTime::UNIX_EPOCH)),
+            Some("history_lost"),
+        ),
         (behind_by(-31), Some("watermark_ahead")),
         (
             leader(|it| it.odd_clock = text("VDAB's clock")),
