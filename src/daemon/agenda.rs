@@ -1,4 +1,4 @@
-//! What is due, and when: syncs and comparisons on their schedules, a second listing once a day; pure.
+//! The schedule of the leader: syncs and comparisons on their schedules, a second listing once a day; pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const RECHECK_EVERY: TimeDelta = TimeDelta::seconds(15);
 /// And once there were none to ask for.
 const RECHECK_IDLE: TimeDelta = TimeDelta::minutes(10);
 
-/// What was done, as far as it decides what is done next.
+/// The runs that were made, as far as they decide which run is next.
 #[derive(Debug)]
 pub(super) struct Agenda {
     sync: Ticker,
@@ -64,7 +64,7 @@ impl Agenda {
         }
     }
 
-    /// What to do now: a sync goes before all else.
+    /// The run that is due now. A sync goes first.
     pub(super) fn due(&mut self, now: DateTime<Utc>) -> Option<Request> {
         // A clock that was set back would let what failed wait for as long as it was set back.
         let again = |at: Option<DateTime<Utc>>| {

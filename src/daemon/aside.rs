@@ -1,4 +1,4 @@
-//! What the leader does beside its runs and never in their way: lend calls to tools, make CVs searchable, keep reference data.
+//! Work of the leader beside its runs: lend calls to tools, make CVs searchable, keep reference data. Runs never wait for it.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -14,13 +14,13 @@ use crate::sync::{Pipeline, loan, searchable};
 /// How often it is asked whether reference data is due: soon after the first sync.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Diploma's that are looked up in one go: ten minutes at their pace.
+/// Diplomas that are looked up in one go: ten minutes at their pace.
 const LOOK_UPS: usize = 600;
 
-/// What failed, or is left over, comes again after so long; what fails again and again, after twice as long each time.
+/// The first pause after a failure, or if work is left over. Each further failure doubles it.
 const AGAIN: Duration = Duration::from_hours(1);
 
-/// And after no longer than this.
+/// The longest pause.
 const SELDOM: Duration = Duration::from_hours(24);
 
 /// All of it, for as long as this instance leads.
@@ -67,7 +67,7 @@ async fn keep_reference(
         }
         let ended = tokio::select! {
             ended = refresh(pipeline) => ended,
-            // As for runs: it drops what is in hand.
+            // A pause drops the work under way, as for runs.
             _ = pause.changed() => continue,
         };
         pipeline.beside(Job::Reference, ended.error());
@@ -89,7 +89,7 @@ async fn keep_reference(
 enum Ended {
     /// Nothing is left to do.
     Whole,
-    /// There are more diploma's to look up.
+    /// There are more diplomas to look up.
     More,
     /// With the first error.
     Failed(String),
@@ -119,7 +119,7 @@ async fn refresh(pipeline: &Pipeline) -> Ended {
     }
     let diplomas = refreshed.diplomas.as_ref();
     if let Some(error) = diplomas.and_then(|diplomas| diplomas.error.as_ref()) {
-        tracing::warn!("not all diploma's could be looked up: {error}");
+        tracing::warn!("some diplomas could not be looked up: {error}");
     }
     tracing::info!(
         lists = refreshed.lists.len(),

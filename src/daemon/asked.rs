@@ -19,7 +19,7 @@ pub(super) struct Asked {
     pub request: Request,
 }
 
-/// Whether any waits.
+/// Whether any request waits.
 pub(super) async fn waits(store: &Store) -> bool {
     let any = store.within(PATIENCE);
     let any = any.read("looking for runs that were asked for", run_request::any);
@@ -55,7 +55,7 @@ pub(super) async fn take(store: &Store) -> Option<Asked> {
 }
 
 impl Asked {
-    /// It came to its end. Where that cannot be written down it is made once more, which does no harm.
+    /// Records that the run has ended. If that fails, the run is repeated, which does no harm.
     pub(super) async fn done(self, store: &Store, failed: bool) {
         let done = async |tx: &mut PgConnection| run_request::done(tx, self.id, failed).await;
         let store = store.within(PATIENCE);

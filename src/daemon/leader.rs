@@ -25,11 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// This instance's part in it.
 #[derive(Debug)]
 pub(super) struct Leader {
-    /// Learns of the lease.
     store: Store,
     /// A connection of its own: whatever keeps the others busy, the lease is kept.
     lease: Store,
-    /// That no other has.
+    /// Unique among all instances.
     pub name: String,
     /// The pause that holds, as the leader last read it.
     pub pause: watch::Sender<Option<Pause>>,

@@ -68,7 +68,7 @@ impl Daemon {
     /// Binds the address and prepares everything else. `token` ends it.
     ///
     /// # Errors
-    /// What is wrong with the configuration or the address.
+    /// The error in the configuration or the address.
     pub async fn prepare(
         config: Config,
         clock: Clock,
@@ -118,7 +118,7 @@ impl Daemon {
         })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.listener.as_ref()?.local_addr().ok()
@@ -161,7 +161,7 @@ impl Daemon {
         let ended = tokio::select! {
             never = self.admin.board.beat() => match never {},
             ended = drained(&self.token, self.work()) => ended.unwrap_or_else(|| {
-                tracing::warn!("what was in hand took too long and is dropped; nothing is lost");
+                tracing::warn!("the work under way took too long to finish and was dropped; the next run repeats it");
                 Ok(())
             }),
             part = parts.join_next() => match part {
@@ -203,7 +203,7 @@ impl Daemon {
             board.set_phase(Phase::Leading);
             tokio::select! {
                 () = self.lead(&leader, &bell) => leader.give_up().await,
-                // What was in hand is dropped: another instance does it.
+                // The work under way is dropped: another instance repeats it.
                 kept = leader.keep() => {
                     kept.context(GONE)?;
                     board.set_phase(Phase::Standby);
@@ -289,7 +289,7 @@ impl Daemon {
                         asked.done(&self.pipeline.store, failed).await;
                     }
                 }
-                // A pause drops what is in hand; the next run begins there.
+                // A pause drops the work under way; the next run repeats it.
                 _ = pause.changed() => {}
             }
         }

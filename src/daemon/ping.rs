@@ -1,5 +1,5 @@
-//! The dead man's switch: a request after each sync that came to its end. Who gets none for too long raises the alarm, also when
-//! nothing of ours is left to do so.
+//! The dead man's switch: a request after each successful sync. Its receiver raises the alarm if requests stop, also when no part
+//! of cvsync is left to do so.
 
 use std::time::Duration;
 
@@ -20,7 +20,6 @@ const PEER: Peer = Peer {
     roots: "SSL_CERT_FILE",
 };
 
-/// Where to, and with what.
 #[derive(Debug)]
 pub(super) struct Ping {
     http: reqwest::Client,

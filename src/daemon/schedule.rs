@@ -23,7 +23,6 @@ pub(super) struct Bell {
 }
 
 impl Bell {
-    /// Begins to ring.
     pub(super) async fn hang() -> Result<Self, JobSchedulerError> {
         let rung = Arc::new(Notify::new());
         let scheduler = JobScheduler::new().await?;
@@ -39,7 +38,6 @@ impl Bell {
         let _ = tokio::time::timeout(LONGEST_SILENCE, self.rung.notified()).await;
     }
 
-    /// Ends the ringing.
     pub(super) async fn take_down(mut self) {
         let _ = self.scheduler.shutdown().await;
     }
@@ -64,7 +62,7 @@ impl Ticker {
         }
     }
 
-    /// The next tick; `None` if there is none in a lifetime.
+    /// The next tick; `None` if the schedule has no tick within a lifetime.
     pub(super) fn next_tick(&self) -> Option<DateTime<Utc>> {
         self.next
     }

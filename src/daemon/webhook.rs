@@ -62,7 +62,6 @@ const PEER: Peer = Peer {
 /// CloudEvents' JSON batch format.
 const EVENTS: &str = "application/cloudevents-batch+json";
 
-/// Where to, and with what.
 #[derive(Debug)]
 pub(super) struct Webhook {
     http: reqwest::Client,
@@ -75,7 +74,6 @@ pub(super) struct Webhook {
     board: Arc<Board>,
 }
 
-/// How a delivery ended.
 enum Delivery {
     Taken,
     Failed(Failure),

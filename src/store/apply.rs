@@ -16,7 +16,7 @@ use super::sql::query_as;
 use super::{Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
 use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
 
-/// What became of one outcome.
+/// The effect of one outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
     /// A document that was not there.
@@ -25,11 +25,11 @@ pub enum Applied {
     Updated,
     /// A document, or an absence, that was known already.
     Unchanged,
-    /// A document that went.
+    /// A stored document, which was removed.
     Deleted,
     /// Something newer was known, or stood in the same batch.
     Superseded,
-    /// Set aside.
+    /// Parked for a later attempt.
     Parked,
     /// A delete that the brake holds back.
     Held,
@@ -38,7 +38,6 @@ pub enum Applied {
 }
 
 impl Applied {
-    /// Counts it.
     pub fn count_in(self, tally: &mut Tally) {
         *match self {
             Self::Inserted => &mut tally.inserted,

@@ -14,12 +14,10 @@ use super::sql::{query, query_as, query_scalar};
 /// A row of the feed.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Change {
-    /// Its place.
     pub seq: i64,
     pub cv_id: Uuid,
-    /// `upsert` or `delete`.
+    /// `upsert` or `delete`
     pub kind: String,
-    /// When it was written.
     pub at: DateTime<Utc>,
 }
 
@@ -89,7 +87,7 @@ pub(crate) async fn append(
     Ok(())
 }
 
-/// The latest number that is visible, also where it was removed since; 0 while there is none.
+/// The latest number that is visible, also if its row was removed since; 0 for an empty feed.
 pub async fn last_seq(tx: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(query_scalar(
         "select greatest(

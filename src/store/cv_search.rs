@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::sql::{query, query_scalar};
 use super::{StoreError, cv_change, feed_consumer};
 
-/// What it is called among the consumers.
+/// Its name among the consumers.
 pub(crate) const CONSUMER: &str = "search";
 
 /// Whether there is anything to take up. Locks and writes nothing, since it is asked all day.
@@ -28,7 +28,6 @@ pub(crate) async fn is_behind(tx: &mut PgConnection) -> Result<bool, StoreError>
 /// The result of [`take_up`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TakenUp {
-    /// Changes that were processed.
     pub changes: usize,
     /// CVs among them that PostgreSQL cannot index. Searches do not find them until they change.
     pub set_aside: i64,
@@ -54,7 +53,7 @@ pub(crate) async fn take_up(tx: &mut PgConnection, limit: i64) -> Result<TakenUp
     let Some(last) = changes.last() else {
         return Ok(TakenUp::default());
     };
-    // What was removed is gone from here already.
+    // A removed CV is gone from here already.
     let ids: BTreeSet<Uuid> = changes.iter().map(|change| change.cv_id).collect();
     let ids: Vec<Uuid> = ids.into_iter().collect();
     query("select cvsync.make_searchable($1)")

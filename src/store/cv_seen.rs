@@ -213,7 +213,7 @@ const SLICE: i64 = 10_000;
 pub struct Distrusted {
     /// Later than this is the future.
     pub now: DateTime<Utc>,
-    /// Written while clocks disagreed.
+    /// The span of `as_of` that was written while clocks disagreed.
     pub doubt: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong in PostgreSQL, told without a word of what was being stored.
+//! Errors of PostgreSQL, without any content of the stored data.
 
 /// A failed statement or connection.
 ///
@@ -38,7 +38,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A word for metrics.
+    /// The value of the label `error_type` in metrics.
     #[must_use]
     pub fn class(&self) -> &'static str {
         match self {

@@ -11,12 +11,10 @@ use super::parked_cv::{self, ParkedCv};
 use super::sql::{query_as, query_scalar};
 use crate::model::CvId;
 
-/// See the module's documentation.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Explanation {
-    /// The stored document's times.
     pub stored: Option<Stored>,
-    /// What was last seen at the source.
+    /// The latest response of the source.
     pub seen: Option<Seen>,
     /// Why it is set aside.
     pub parked: Option<ParkedCv>,
@@ -24,20 +22,17 @@ pub(crate) struct Explanation {
     pub held_delete: Option<HeldDelete>,
     /// The SQLSTATE with which PostgreSQL refuses to index it for search.
     pub unsearchable: Option<String>,
-    /// What the feed says of it, newest first, and the windows that were under way then.
+    /// Its rows in the feed, newest first, and the windows that were under way then.
     pub changes: Vec<Change>,
 }
 
-/// A stored document.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct Stored {
-    /// When it came.
     pub first_seen_at: DateTime<Utc>,
     /// When its content last changed here.
     pub changed_at: DateTime<Utc>,
 }
 
-/// What an answer said.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct Seen {
     /// The source's time when it was asked for.
@@ -48,9 +43,7 @@ pub(crate) struct Seen {
 /// A line of the feed.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct Change {
-    /// Its place.
     pub seq: i64,
-    /// `upsert` or `delete`.
     pub kind: String,
     pub at: DateTime<Utc>,
     /// Numbers of the windows that were under way then: one of them listed it, unless it was asked for by hand.

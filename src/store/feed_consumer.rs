@@ -16,7 +16,6 @@ const MOST_COUNTED: i64 = 100_000;
 /// A reader of the feed.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct Consumer {
-    /// What it calls itself.
     pub name: String,
     /// The last change that it has dealt with.
     pub seq: i64,
@@ -24,7 +23,6 @@ pub struct Consumer {
     pub behind: i64,
     /// The age of the oldest change that it has not processed, in seconds; 0 without such a change.
     pub waiting_seconds: f64,
-    /// When it moved last.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -57,7 +55,7 @@ pub(crate) async fn slowest(
     .await?)
 }
 
-/// Where this one is, and up to where the feed has been removed; `None` if it is not registered.
+/// Its position, and the highest number that was removed from the feed; `None` if it is not registered.
 pub(crate) async fn place(
     tx: &mut PgConnection,
     name: &str,
@@ -109,7 +107,7 @@ pub(crate) async fn move_on(
     Ok(())
 }
 
-/// Drops it: nothing is kept for it any longer. False if there is none of this name.
+/// Removes a consumer: no rows are kept for it any longer. False if no consumer has this name.
 pub(crate) async fn forget(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
     let dropped = query("delete from cvsync.feed_consumer where name = $1")
         .bind(name)

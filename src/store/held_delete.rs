@@ -36,14 +36,13 @@ pub enum NotDecided {
     Store(#[from] StoreError),
 }
 
-/// A delete that waits.
+/// A delete that waits for a decision.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct HeldDelete {
     /// The CV, which is still there.
     pub cv_id: Uuid,
     /// When VDAB said that it is gone.
     pub as_of: DateTime<Utc>,
-    /// Since when it waits.
     pub held_at: DateTime<Utc>,
     /// Since when a person wants it: it waits for VDAB to confirm it.
     pub approved_at: Option<DateTime<Utc>>,

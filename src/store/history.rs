@@ -1,4 +1,4 @@
-//! The table `history`: lag, throughput and calls of the last days, a row a minute, so that plots survive a restart.
+//! The table `history`: lag, throughput and calls of the last days, one row per minute, so that plots survive a restart.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -9,16 +9,15 @@ use super::sql::{query, query_as, query_scalar};
 /// How long it is kept.
 const KEPT: &str = "8 days";
 
-/// What happened in a minute.
+/// The figures of one minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, sqlx::FromRow)]
 pub struct Minute {
-    /// Where it begins.
+    /// The start of the minute.
     pub at: DateTime<Utc>,
     /// The source's time minus the watermark, at its longest.
     pub lag_seconds: Option<i64>,
-    /// Documents written.
+    /// Inserted and updated.
     pub upserted: i64,
-    /// Documents that went.
     pub deleted: i64,
     /// Calls to VDAB that were answered, of the endpoint that got the most.
     pub calls: i64,

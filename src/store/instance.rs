@@ -14,11 +14,8 @@ const KEPT: &str = "1 day";
 /// An instance, as it was last seen.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Instance {
-    /// Its own name.
     pub name: String,
-    /// Its binary's.
     pub version: String,
-    /// Since when it runs.
     pub started_at: DateTime<Utc>,
     /// When it was last seen.
     pub seen_at: DateTime<Utc>,
@@ -79,7 +76,7 @@ fn remove_nul(value: &mut Value) {
     }
 }
 
-/// This one stops.
+/// Removes the row of an instance that stops.
 pub(crate) async fn gone(tx: &mut PgConnection, name: &str) -> Result<(), StoreError> {
     query("delete from cvsync.instance where name = $1")
         .bind(name)

@@ -15,15 +15,13 @@ pub const TTL: f64 = 10.0;
 /// A lease that ran out so long ago, in seconds, may come from a snapshot of the database. Restarts take less.
 const LONG_AGO: f64 = 60.0;
 
-/// Who leads, as anybody may see it.
+/// The holder of the lease, as every instance sees it.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Leader {
-    /// The instance.
     pub holder: String,
     pub epoch: i64,
-    /// When its time is over, or was.
     pub expires_at: DateTime<Utc>,
-    /// Whether it is not over.
+    /// Whether the lease has not expired.
     pub alive: bool,
     /// When a leader last noticed that the database had lost commits.
     pub history_lost_at: Option<DateTime<Utc>>,
@@ -32,20 +30,16 @@ pub struct Leader {
 /// The lease as its holder knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The instance.
     pub holder: String,
-    /// The fencing epoch.
     pub epoch: i64,
     /// Write transactions of leaders that are committed, as far as the database has acknowledged them to this holder.
     pub writes: i64,
 }
 
-/// What the database says of a lease that an instance holds.
+/// The state of a lease that an instance holds, by the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tenure {
-    /// It is still held.
     Kept,
-    /// Another instance holds it.
     TakenOver,
     /// The database no longer has commits that it acknowledged to this holder.
     Lost,
@@ -214,7 +208,7 @@ pub(crate) async fn count_write(tx: &mut PgConnection) -> Result<i64, StoreError
     )
 }
 
-/// Who leads, or led last.
+/// The instance that leads, or led last.
 pub async fn leader(tx: &mut PgConnection) -> Result<Option<Leader>, StoreError> {
     Ok(query_as(
         "select holder, epoch, expires_at, expires_at > clock_timestamp() as alive, history_lost_at

@@ -1,4 +1,4 @@
-//! What the mirror reads, beside all that writes: documents, changes by when they came here, and searches.
+//! Reads of the mirror: documents, changes by the time of their arrival, and searches.
 
 use chrono::{DateTime, Utc};
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -37,7 +37,7 @@ pub fn documents<'c>(
 /// One page of the changes in a window.
 #[derive(Debug)]
 pub struct Changes {
-    /// Of the whole window.
+    /// In the whole window.
     pub total: i64,
     /// CV and status; none where it is gone. Oldest change first.
     pub page: Vec<(Uuid, Option<String>)>,
@@ -61,7 +61,7 @@ pub async fn all_seen_until(store: &Store) -> Result<DateTime<Utc>, StoreError> 
 
 /// The CVs whose latest change came within `van <= t < tot`, from the `offset`-th on.
 ///
-/// What is there has its time in `cv`, what is gone in the latest of its delete rows.
+/// A stored CV has its time in `cv`, a removed one in the latest of its delete rows.
 pub async fn changes(
     tx: &mut PgConnection,
     (van, tot): (DateTime<Utc>, DateTime<Utc>),
@@ -142,7 +142,7 @@ pub const MOST_FOUND: i64 = 10_000;
 /// And of those that hold the words it ranks so many.
 pub const MOST_RANKED: i64 = 1_000;
 
-/// What is looked for.
+/// The conditions of a search, and the page that is wanted.
 #[derive(Debug)]
 pub struct Search {
     /// For each of [`FILTERS`] the terms of which a CV has one.
@@ -171,11 +171,11 @@ pub struct Found {
     pub too_large: bool,
 }
 
-/// What matches: the best first where words are looked for, else in the order of ids. Pages fit together while
+/// The CVs that match: the best first if the search has words, else in the order of ids. Pages fit together while
 /// no more than [`MOST_FOUND`] match, [`MOST_RANKED`] where words are looked for, and nothing changes.
 ///
-/// A filter that is not there is `null`, which the planner folds away, since it plans with the values in hand. What is left
-/// are conditions that the two indexes of `cv_search` answer without a look at any document.
+/// A missing filter is `null`, which the planner folds away, since it plans with the values. The remaining parts are
+/// conditions that the two indexes of `cv_search` answer without a look at any document.
 pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, StoreError> {
     let mut search_for = query_as(
         "with found as materialized (

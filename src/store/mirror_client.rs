@@ -14,7 +14,6 @@ pub(crate) const LONGEST_NAME: usize = 100;
 /// A client as a person sees it.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct MirrorClient {
-    /// What a person called it.
     pub name: String,
     /// When its key was made.
     pub created_at: DateTime<Utc>,
@@ -24,7 +23,7 @@ pub(crate) struct MirrorClient {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// What is kept of a key. A key is 256 random bits, so a plain SHA-256 is enough: there is no list of likely keys to try.
+/// The stored form of a key. A key is 256 random bits, so a plain SHA-256 is enough: nobody can try likely keys.
 #[must_use]
 pub(crate) fn key_hash(key: &[u8]) -> [u8; 32] {
     sha256(key)
@@ -48,7 +47,7 @@ pub(crate) async fn add(
     Ok(added.rows_affected() == 1)
 }
 
-/// Shuts a client out for good; false if there is none of this name.
+/// Revokes the key of a client; false if no client has this name.
 pub(crate) async fn revoke(tx: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
     let revoked = query(
         "update cvsync.mirror_client

@@ -1,4 +1,4 @@
-//! Where data goes: the only code with SQL in it. A file for each table, named as the table, and one for each question that many answer.
+//! The destination, and the only code with SQL: one file per table, named like the table, and one per question that needs several tables.
 //!
 //! Invariant: every statement runs inside an explicit transaction (see [`Store::read`] and [`Store::write`]) and leaves no state
 //! in the session (no named prepared statement, `SET` or session lock), so that a transaction-pooling PgBouncer may stand between.

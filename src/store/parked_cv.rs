@@ -17,7 +17,6 @@ const LONGEST_ID: usize = 64;
 /// Why an id is parked.
 #[derive(Clone, Copy, Debug)]
 pub struct Park {
-    /// The kind of error.
     pub class: ParkClass,
     /// Source time of the request that failed.
     pub as_of: DateTime<Utc>,
@@ -149,11 +148,9 @@ pub async fn count(tx: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreErr
 pub struct ParkedCv {
     /// Its id, or what stood in its place.
     pub cv_id: String,
-    /// Why.
     pub error_class: String,
     /// How often it was tried.
     pub attempts: i32,
-    /// Since when it fails.
     pub first_failed_at: DateTime<Utc>,
     /// When it is tried again.
     pub next_attempt_at: DateTime<Utc>,

@@ -12,9 +12,7 @@ use crate::model::window::instant;
 /// A pause that holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
 pub struct Pause {
-    /// In a person's words.
     pub reason: String,
-    /// When it began.
     pub since: DateTime<Utc>,
     /// When it ends by itself.
     pub until: Option<DateTime<Utc>>,
@@ -50,7 +48,6 @@ impl Pause {
     }
 }
 
-/// The outcome of [`begin`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// This pause holds now.

@@ -30,7 +30,6 @@ pub(crate) struct Persistent<'a> {
     pub store: &'a Store,
     /// How long a person at a terminal waits for a database that is away; the daemon waits for as long as it takes.
     pub patience: Option<Duration>,
-    /// Ends the waiting.
     pub token: &'a CancellationToken,
     /// Shows others the error that it waits out.
     pub trouble: &'a Trouble,

@@ -103,8 +103,8 @@ pub(super) fn pool(connections: u32, options: PgConnectOptions, trust: Trust) ->
 
 /// Whether a connection can be used again: it answers, and soon, and is within no transaction. Else it is closed.
 ///
-/// sqlx looks as well, but waits for ever, and connections that went silent would never be replaced. And it forgets a transaction
-/// whose `begin` was cut off: whoever got its connection next would be within it, read-only and in an old snapshot.
+/// sqlx checks too, but without a time limit, so silent connections would never be replaced. It also forgets a transaction whose
+/// `begin` was cut off: the next user of the connection would be inside it, read-only and in an old snapshot.
 async fn is_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let silent = || sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
     let look = connection.fetch_one(sqlx::raw_sql("select now() = statement_timestamp()"));

@@ -11,9 +11,7 @@ const FORGOTTEN: &str = "1 minute";
 /// Calls that somebody waits for.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct QuotaLoan {
-    /// Its number.
     pub id: i64,
-    /// Which calls.
     pub operation: String,
     /// How many; at most 50.
     pub calls: i32,
@@ -62,7 +60,7 @@ pub(crate) async fn withdraw(tx: &mut PgConnection, id: i64) -> Result<(), Store
     Ok(())
 }
 
-/// Whoever has waited longest.
+/// The request that has waited longest.
 pub(crate) async fn waiting(tx: &mut PgConnection) -> Result<Option<QuotaLoan>, StoreError> {
     Ok(query_as(
         "select id, operation, calls

@@ -16,7 +16,7 @@ const REMOVED: i64 = 2_000;
 /// A comparison that says nothing for longer is over: its process died. One that wakes later finds that it lost its listing.
 const SILENT: &str = "1 minute";
 
-/// What a comparison left that an earlier version began: these did not say that they were under way.
+/// After this time, rows of a comparison that an earlier version began are removed: it did not record that it was under way.
 const FORGOTTEN_AFTER: &str = "2 days";
 
 /// Begins a comparison.
@@ -146,9 +146,8 @@ pub struct Noted {
     pub gone: Vec<bool>,
     /// Whether it says of each that it is there; without a status it says neither.
     pub live: Vec<bool>,
-    /// Where the window begins.
     pub van: DateTime<Utc>,
-    /// What is known as of then or later reflects all of the window.
+    /// A CV that is known as of this time or later reflects the whole window.
     pub settled: DateTime<Utc>,
     /// Whether the next sync is to bring what changed in it.
     pub pending: bool,
@@ -187,7 +186,6 @@ pub struct Part {
     pub differ: Vec<CvId>,
     /// The last id that was read; `None` at the end.
     pub last: Option<Uuid>,
-    /// How many were read.
     pub read: u64,
 }
 
@@ -317,12 +315,10 @@ pub async fn conclude(
     Ok(())
 }
 
-/// A comparison that came to its end.
+/// A comparison that has ended.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct ReconcileRun {
-    /// When it began.
     pub started_at: DateTime<Utc>,
-    /// And ended.
     pub finished_at: DateTime<Utc>,
     /// CVs that the source listed.
     pub listed: i64,
@@ -336,7 +332,6 @@ pub struct ReconcileRun {
     pub held: i64,
 }
 
-/// The latest comparison.
 pub async fn latest(tx: &mut PgConnection) -> Result<Option<ReconcileRun>, StoreError> {
     Ok(query_as(
         "select started_at, finished_at, listed, missing, extra, stale, held

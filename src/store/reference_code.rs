@@ -36,7 +36,7 @@ pub(crate) async fn upsert(
     Ok(())
 }
 
-/// The codes of diploma's in the `limit` CVs behind `after`, and the last of these CVs; `None` where there are no more.
+/// The codes of diplomas in the `limit` CVs behind `after`, and the last of these CVs; `None` at the end.
 ///
 /// `naam` holds free text as well: what does not look like a code is left where it is.
 pub(crate) async fn diplomas_in_cvs(
@@ -69,7 +69,7 @@ pub(crate) async fn diplomas_in_cvs(
     Ok(row.1.map(|last| (row.0, last)))
 }
 
-/// Those of these diploma's that have to be looked up, those that never were first.
+/// The diplomas among these that must be looked up. New ones come first.
 pub(crate) async fn to_look_up(
     tx: &mut PgConnection,
     codes: &[String],

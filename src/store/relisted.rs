@@ -7,7 +7,7 @@ use super::StoreError;
 use super::sql::{query, query_scalar};
 use super::watermark::KANDIDATEN;
 
-/// Where the last second listing ended; `None` before the first one.
+/// The end of the latest second listing; `None` before the first one.
 pub(crate) async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
     Ok(
         query_scalar("select position from cvsync.relisted where stream = $1")

@@ -46,9 +46,7 @@ const KEPT: &str = "30 days";
 /// A run that was asked for.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct RunRequest {
-    /// Its number.
     pub id: i64,
-    /// The kind of run.
     #[sqlx(try_from = "String")]
     pub what: What,
     /// The CVs of a [`What::Resync`].
@@ -56,7 +54,6 @@ pub struct RunRequest {
     pub requested_at: DateTime<Utc>,
     /// When it was last taken up.
     pub taken_at: Option<DateTime<Utc>>,
-    /// When it came to its end.
     pub done_at: Option<DateTime<Utc>>,
     /// And whether that was a failure.
     pub failed: bool,
@@ -84,7 +81,7 @@ pub(crate) async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Resu
     Ok(())
 }
 
-/// Whether any waits.
+/// Whether any request waits.
 pub(crate) async fn any(tx: &mut PgConnection) -> Result<bool, StoreError> {
     Ok(
         query_scalar("select exists (select from cvsync.run_request where done_at is null)")
@@ -93,7 +90,7 @@ pub(crate) async fn any(tx: &mut PgConnection) -> Result<bool, StoreError> {
     )
 }
 
-/// Takes up the one that has waited longest, also where another leader took it up and did not come to its end.
+/// Takes up the request that has waited longest, also one that an earlier leader took up and did not finish.
 pub(crate) async fn take(tx: &mut PgConnection) -> Result<Option<RunRequest>, StoreError> {
     Ok(query_as(
         "update cvsync.run_request
@@ -105,7 +102,7 @@ pub(crate) async fn take(tx: &mut PgConnection) -> Result<Option<RunRequest>, St
     .await?)
 }
 
-/// It came to its end.
+/// Records the end of a run.
 pub(crate) async fn done(tx: &mut PgConnection, id: i64, failed: bool) -> Result<(), StoreError> {
     query("update cvsync.run_request set done_at = now(), failed = $2 where id = $1")
         .bind(id)

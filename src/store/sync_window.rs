@@ -14,8 +14,8 @@ const FORGOTTEN: i64 = 5_000;
 /// No window is wider, whatever CVSYNC_WINDOW is: one that holds an instant ends within so many days.
 const WIDEST_DAYS: i32 = 31;
 
-/// Where windows behind `after` ended, in order: those that were settled, and of those that a crash left open one each two
-/// minutes. What was fetched for these is known to be up to date only if they are listed again as they were.
+/// The ends of windows after `after`, in order: of all settled ones, and of those that a crash left open one per two minutes. CVs
+/// that were fetched for these are known to be up to date only if the same windows are listed again.
 pub async fn ends_after(
     tx: &mut PgConnection,
     after: DateTime<Utc>,
@@ -124,11 +124,9 @@ pub async fn abandon_open(tx: &mut PgConnection) -> Result<u64, StoreError> {
 /// One line of the ledger.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct SyncWindow {
-    /// Its number.
     pub id: i64,
-    /// From.
     pub van: DateTime<Utc>,
-    /// Up to, without it.
+    /// Exclusive.
     pub tot: DateTime<Utc>,
     /// Whether it was listed for the first time.
     pub fresh: bool,
@@ -136,21 +134,17 @@ pub struct SyncWindow {
     pub state: String,
     /// Ids that the source listed.
     pub listed: i64,
-    /// Documents written.
+    /// Inserted and updated.
     pub upserted: i64,
-    /// Confirmed as they were.
     pub unchanged: i64,
-    /// Documents that went.
     pub deleted: i64,
-    /// Set aside.
     pub parked: i64,
     /// Deletes that were held back.
     pub held: i64,
-    /// Known without asking.
+    /// Known without a detail call.
     pub skipped: i64,
-    /// When it was listed.
     pub started_at: DateTime<Utc>,
-    /// When its last id had met its end.
+    /// When its last id was applied, skipped or parked.
     pub finished_at: Option<DateTime<Utc>>,
 }
 

@@ -9,7 +9,7 @@ use super::sql::{query, query_scalar};
 /// The stream of CVs.
 pub(crate) const KANDIDATEN: &str = "kandidaten";
 
-/// Where the stream stands; `None` before its first window has settled.
+/// The position of the stream; `None` before its first window has settled.
 pub(crate) async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
     Ok(
         query_scalar("select position from cvsync.watermark where stream = $1")
@@ -22,7 +22,7 @@ pub(crate) async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>,
 /// Moves it forward to `position`, from `from` or beyond; false where it does not move: one that lies behind changes
 /// nothing.
 ///
-/// Where a person has moved it back meanwhile, before `from`, it stays: what lies between is to be listed again.
+/// If a person has moved it back meanwhile, before `from`, it stays: the time in between must be listed again.
 pub(crate) async fn advance(
     tx: &mut PgConnection,
     from: DateTime<Utc>,
