@@ -51,6 +51,31 @@ enum State {
     Current { missing: Vec<String> },
 }
 
+/// Servers that speak PostgreSQL's protocol: a part of their `version()`, their name, and the parts of PostgreSQL that they lack.
+const LOOK_ALIKES: [(&str, &str, &str); 2] = [
+    (
+        "CockroachDB",
+        "CockroachDB",
+        "LISTEN and NOTIFY, text search in Dutch, and logical replication with publications",
+    ),
+    (
+        "-YB-",
+        "YugabyteDB",
+        "row locks that are visible in commit order, and WAL positions",
+    ),
+];
+
+/// Parts of PostgreSQL that cvsync needs and that a server lacks whose `version()` does not give it away.
+const LACKS: &str = "
+    select array_remove(
+               array[
+                   case when not exists (select from pg_proc where proname = 'pg_notify') then 'LISTEN and NOTIFY' end,
+                   case when not exists (select from pg_ts_config where cfgname = 'dutch') then 'text search in Dutch' end,
+                   case when not exists (select from pg_proc where proname = 'pg_current_wal_lsn') then 'WAL positions' end,
+                   case when not exists (select from pg_language where lanname = 'plpgsql') then 'the language plpgsql' end
+               ],
+               null)";
+
 const SERVER: &str = "
     select current_setting('server_version_num')::int as version_num,
            current_setting('server_version') as version,
@@ -104,6 +129,7 @@ impl Store {
     /// The reason why the database cannot be asked.
     pub async fn about(&self) -> Result<About, StoreError> {
         self.read("looking at the database", async |tx| {
+            refuse_look_alike(tx).await?;
             let server: Server = query_as(SERVER).fetch_one(&mut *tx).await?;
             let schema = if server.has_schema {
                 State::read(tx).await?
@@ -114,6 +140,30 @@ impl Store {
         })
         .await
     }
+}
+
+/// Refuses a server that only speaks PostgreSQL's protocol, before a question fails that it does not understand.
+async fn refuse_look_alike(tx: &mut PgConnection) -> Result<(), StoreError> {
+    let version: String = query_scalar("select version()").fetch_one(&mut *tx).await?;
+    let known = LOOK_ALIKES.iter().find(|(part, ..)| version.contains(part));
+    if let Some((_, name, lacks)) = known {
+        return Err(not_postgresql(name, lacks));
+    }
+    let lacks: Vec<String> = query_scalar(LACKS).fetch_one(tx).await?;
+    if lacks.is_empty() {
+        Ok(())
+    } else {
+        Err(not_postgresql(
+            "not a complete PostgreSQL",
+            &lacks.join(", "),
+        ))
+    }
+}
+
+fn not_postgresql(name: &str, lacks: &str) -> StoreError {
+    StoreError::Broken(format!(
+        "the server in CVSYNC_DATABASE_URL is {name}: it lacks {lacks}; use PostgreSQL 14 or newer"
+    ))
 }
 
 impl State {

@@ -37,6 +37,7 @@ mod histories;
 mod http_proxy;
 mod json;
 mod leadership;
+mod look_alikes;
 mod mirror;
 mod odd_documents;
 mod page;
