@@ -75,7 +75,7 @@ impl Env {
     /// URL of the source. Names that this version does not know are ignored.
     ///
     /// # Errors
-    /// [`Differs`] if both have a value and the values differ, or if the sources differ.
+    /// `Differs` if both have a value and the values differ, or if the sources differ.
     pub fn under<'a>(
         &self,
         leader: impl IntoIterator<Item = (&'a str, Option<&'a str>, &'a str)>,

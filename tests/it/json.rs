@@ -1,4 +1,4 @@
-//! What `--json` prints has the keys and types that docs/commands.md shows.
+//! The output of `--json` has the keys and types that docs/commands.md shows.
 
 use std::process::Stdio;
 
