@@ -1,55 +1,18 @@
-//! A batch of outcomes, in one transaction: what was accepted, what changed, what was set aside.
+//! Writes a batch of outcomes in one transaction.
 //!
-//! Invariant: an outcome is written only where nothing newer is known (`cv_seen.as_of`), so late, repeated and
-//! concurrent writes are harmless by construction.
+//! Invariant: an outcome is written only if no newer state is stored (`cv_seen.as_of`). So late, repeated and concurrent writes
+//! are harmless by construction.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::time::Duration;
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::parked_cv::Park;
+use super::batch::{Applied, Batch, Proof, Upsert};
 use super::sql::query_as;
 use super::{Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
-use crate::model::{Brake, DeleteLoad, Document, Fate, Outcome, ParkClass, Tally};
-
-/// The effect of one outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// A document that was not there.
-    Inserted,
-    /// A document with new content.
-    Updated,
-    /// A document, or an absence, that was known already.
-    Unchanged,
-    /// A stored document, which was removed.
-    Deleted,
-    /// Something newer was known, or stood in the same batch.
-    Superseded,
-    /// Parked for a later attempt.
-    Parked,
-    /// A delete that the brake holds back.
-    Held,
-    /// A delete that is held back because VDAB gave no proof.
-    Unproven,
-}
-
-impl Applied {
-    pub fn count_in(self, tally: &mut Tally) {
-        *match self {
-            Self::Inserted => &mut tally.inserted,
-            Self::Updated => &mut tally.updated,
-            Self::Unchanged => &mut tally.unchanged,
-            Self::Deleted => &mut tally.deleted,
-            Self::Superseded => &mut tally.superseded,
-            Self::Parked => &mut tally.parked,
-            Self::Held | Self::Unproven => &mut tally.held,
-        } += 1;
-    }
-}
+use crate::model::{Brake, CvId, DeleteLoad, Document, Outcome};
 
 /// A stored `as_of` up to `latest` counts in this transaction, even if the database's clock is behind it. Returns whether
 /// every confirmed CV is to be announced; see [`feed::announcing_since`](super::feed::announcing_since).
@@ -86,145 +49,64 @@ impl Store {
 /// written again changes nothing. A stored `as_of` later than both `latest` and the database's clock is not believed.
 pub async fn apply<'a>(
     tx: &mut PgConnection,
-    batch: impl IntoIterator<Item = &'a Outcome>,
+    outcomes: impl IntoIterator<Item = &'a Outcome>,
     brake: Brake,
     latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
-    let batch: &[&Outcome] = &batch.into_iter().collect::<Vec<_>>();
+    let mut batch = Batch::split(outcomes);
     let announcing = begin(tx, latest).await?;
-    let mut newest = newest_by_id(batch);
-    let Deletes {
-        held,
-        unproven,
-        approved,
-    } = hold_back(tx, batch, &newest, brake).await?;
-    newest.retain(|(_, at)| !held.contains(at) && !unproven.contains(at));
-    let accepted = confirm(tx, batch, &newest).await?;
-    let known = cv::hashes(tx, &live_ids(batch, &accepted)).await?;
-    let gone = gone_ids(batch, &accepted);
-    let deleted = delete(tx, &gone).await?;
-
-    let mut changed = Vec::new();
-    let mut results = Vec::with_capacity(batch.len());
-    let mut parked = BTreeMap::new();
-    for (at, outcome) in batch.iter().enumerate() {
-        results.push(match &outcome.fate {
-            Fate::Parked(id, class, wait) => {
-                let park = Park {
-                    class: *class,
-                    as_of: outcome.as_of,
-                    wait: *wait,
-                };
-                parked.insert(parked_cv::key(id), park);
-                Applied::Parked
-            }
-            Fate::Unproven { id, .. } if unproven.contains(&at) => {
-                let park = Park {
-                    class: ParkClass::Unproven,
-                    as_of: outcome.as_of,
-                    wait: Duration::ZERO,
-                };
-                parked.insert(id.to_string(), park);
-                Applied::Parked
-            }
-            Fate::Gone(_) if held.contains(&at) => Applied::Held,
-            Fate::Unproven { .. } if held.contains(&at) => Applied::Unproven,
-            Fate::Live(..) | Fate::Gone(_) | Fate::Unproven { .. } if !accepted.contains(&at) => {
-                Applied::Superseded
-            }
-            Fate::Live(id, document) => {
-                let result = compare(known.get(&id.0), document);
-                if result != Applied::Unchanged || announcing {
-                    changed.push((*id, document));
-                }
-                result
-            }
-            Fate::Gone(id) | Fate::Unproven { id, .. } if deleted.contains(&id.0) => {
-                Applied::Deleted
-            }
-            Fate::Gone(_) | Fate::Unproven { .. } => Applied::Unchanged,
-        });
-    }
-    set_aside(tx, batch, &accepted, &held, parked).await?;
-    let announced_gone: Vec<Uuid> = if announcing {
-        gone
+    let HeldBack { held, approved } = hold_back(tx, &mut batch, brake).await?;
+    confirm(tx, &mut batch).await?;
+    let changed = compare(tx, &mut batch, announcing).await?;
+    let deleted = delete(tx, &mut batch).await?;
+    set_aside(tx, &batch, held).await?;
+    let announced: Vec<Uuid> = if announcing {
+        batch.deletes.keys().copied().collect()
     } else {
         deleted.iter().copied().collect()
     };
-    if !changed.is_empty() || !announced_gone.is_empty() {
+    if !changed.is_empty() || !announced.is_empty() {
         let turn = cv_change::take_turn(tx).await?;
         if !changed.is_empty() {
             cv::upsert(tx, &changed, turn.at).await?;
         }
         let upserted: Vec<Uuid> = changed.iter().map(|(id, _)| id.0).collect();
-        cv_change::append(tx, &upserted, &announced_gone, turn).await?;
-        let approved = deleted.iter().filter(|id| approved.contains(id)).count();
+        cv_change::append(tx, &upserted, &announced, turn).await?;
+        let approved = deleted.intersection(&approved).count();
         if approved > 0 {
             approved_delete::record(tx, approved, turn.at).await?;
         }
     }
-    Ok(results)
+    Ok(batch.results)
 }
 
-/// The place in the batch of the newest outcome for each CV, ordered by id.
-fn newest_by_id(batch: &[&Outcome]) -> Vec<(Uuid, usize)> {
-    let mut newest = HashMap::<Uuid, usize>::new();
-    for (at, outcome) in batch.iter().enumerate() {
-        if let Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. } = &outcome.fate {
-            let best = newest.entry(id.0).or_insert(at);
-            if batch[*best].as_of <= outcome.as_of {
-                *best = at;
-            }
-        }
-    }
-    let mut newest: Vec<_> = newest.into_iter().collect();
-    newest.sort_unstable();
-    newest
-}
-
-/// The deletes in a batch by what becomes of them, as indexes in the batch.
 #[derive(Default)]
-struct Deletes {
-    /// They are in `held_delete`.
-    held: HashSet<usize>,
-    /// They contradict the list without proof, and nothing is stored that could be kept.
-    unproven: HashSet<usize>,
-    /// Those that a person approved: they are applied, with proof or without.
+struct HeldBack {
+    /// Deletes in `held_delete`, with their `as_of`.
+    held: Vec<(Uuid, DateTime<Utc>)>,
+    /// Deletes that a person approved. They are applied, with or without proof.
     approved: HashSet<Uuid>,
 }
 
-/// Holds back those deletes of the batch of which there is no proof, or which the brake does not let pass. `as_of` does not
-/// move for them: the document stays.
+/// Takes the deletes out of the batch that lack proof or that the brake holds. Their `as_of` does not move, since the document
+/// stays.
 async fn hold_back(
     tx: &mut PgConnection,
-    batch: &[&Outcome],
-    newest: &[(Uuid, usize)],
+    batch: &mut Batch<'_>,
     brake: Brake,
-) -> Result<Deletes, StoreError> {
-    let gone = newest.iter().filter(|(_, at)| is_gone(&batch[*at].fate));
-    let (ids, as_of): (Vec<_>, Vec<_>) = gone.map(|(id, at)| (*id, batch[*at].as_of)).unzip();
-    if ids.is_empty() {
-        return Ok(Deletes::default());
+) -> Result<HeldBack, StoreError> {
+    if batch.deletes.is_empty() {
+        return Ok(HeldBack::default());
     }
-    let is_unproven = |at: &usize| matches!(batch[*at].fate, Fate::Unproven { .. });
-    let contradicts_list = |at: &usize| {
-        let fate = &batch[*at].fate;
-        matches!(
-            fate,
-            Fate::Unproven {
-                listed_live: true,
-                ..
-            }
-        )
-    };
+    let deletes = batch.deletes.iter();
+    let (ids, as_of): (Vec<_>, Vec<_>) = deletes.map(|(id, delete)| (*id, delete.as_of)).unzip();
     let (stored, as_of) = cv_seen::would_delete(tx, &ids, &as_of).await?;
     let approved = held_delete::approved_among(tx, &stored).await?;
     let approved: HashSet<Uuid> = approved.into_iter().collect();
-    let places: HashMap<Uuid, usize> = newest.iter().copied().collect();
     let undecided = stored.into_iter().zip(as_of);
     let undecided = undecided.filter(|(id, _)| !approved.contains(id));
-    let (unproven, proven): (Vec<_>, Vec<_>) =
-        undecided.partition(|(id, _)| is_unproven(&places[id]));
+    let (proven, unproven): (Vec<_>, Vec<_>) =
+        undecided.partition(|(id, _)| batch.deletes[id].proof == Proof::Proven);
     let mut held = Vec::new();
     if !unproven.is_empty() {
         let (ids, as_of): (Vec<_>, Vec<_>) = unproven.into_iter().unzip();
@@ -236,15 +118,32 @@ async fn hold_back(
         held_delete::hold(tx, &ids, &as_of).await?;
         held.extend(ids);
     }
-    let kept = cv::hashes(tx, &ids).await?;
-    let not_kept = newest
-        .iter()
-        .filter(|(id, at)| contradicts_list(at) && !kept.contains_key(id));
-    Ok(Deletes {
-        held: held.iter().map(|id| places[id]).collect(),
-        unproven: not_kept.map(|(_, at)| *at).collect(),
+    park_contradictions(tx, batch).await?;
+    Ok(HeldBack {
+        held: batch.hold(&held),
         approved,
     })
+}
+
+/// Parks CVs that are listed as live, are absent without proof, and are not stored.
+async fn park_contradictions(
+    tx: &mut PgConnection,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let contradiction = Proof::Unproven { listed_live: true };
+    let deletes = batch.deletes.iter();
+    let contradicting = deletes.filter(|(_, delete)| delete.proof == contradiction);
+    let contradicting: Vec<Uuid> = contradicting.map(|(id, _)| *id).collect();
+    if contradicting.is_empty() {
+        return Ok(());
+    }
+    let stored = cv::hashes(tx, &contradicting).await?;
+    for id in contradicting {
+        if !stored.contains_key(&id) {
+            batch.park_unproven(id);
+        }
+    }
+    Ok(())
 }
 
 async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreError> {
@@ -257,104 +156,85 @@ async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreE
     })
 }
 
-fn is_gone(fate: &Fate) -> bool {
-    matches!(fate, Fate::Gone(_) | Fate::Unproven { .. })
+/// Moves `as_of`, in the order of ids, and leaves out of the batch the CVs of which a newer state is stored.
+async fn confirm(tx: &mut PgConnection, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+    let upserts = batch.upserts.iter();
+    let upserts = upserts.map(|(id, upsert)| (*id, upsert.as_of, false));
+    let deletes = batch.deletes.iter();
+    let deletes = deletes.map(|(id, delete)| (*id, delete.as_of, true));
+    let mut states: Vec<_> = upserts.chain(deletes).collect();
+    if states.is_empty() {
+        return Ok(());
+    }
+    states.sort_unstable();
+    let ids: Vec<_> = states.iter().map(|(id, _, _)| *id).collect();
+    let as_of: Vec<_> = states.iter().map(|(_, as_of, _)| *as_of).collect();
+    let gone: Vec<_> = states.iter().map(|(_, _, gone)| *gone).collect();
+    batch.retain(&cv_seen::confirm(tx, &ids, &as_of, &gone).await?);
+    Ok(())
 }
 
-/// Moves `as_of`; returns the places in the batch of those outcomes that may be written.
-async fn confirm(
+/// The documents to write. If `announcing`, the unchanged ones too.
+async fn compare<'a>(
     tx: &mut PgConnection,
-    batch: &[&Outcome],
-    newest: &[(Uuid, usize)],
-) -> Result<HashSet<usize>, StoreError> {
-    if newest.is_empty() {
+    batch: &mut Batch<'a>,
+    announcing: bool,
+) -> Result<Vec<(CvId, &'a Document)>, StoreError> {
+    let ids: Vec<Uuid> = batch.upserts.keys().copied().collect();
+    let stored = cv::hashes(tx, &ids).await?;
+    let mut changed = Vec::new();
+    for (id, Upsert { at, document, .. }) in &batch.upserts {
+        let result = match stored.get(id) {
+            None => Applied::Inserted,
+            Some(hash) if hash == document.hash() => Applied::Unchanged,
+            Some(_) => Applied::Updated,
+        };
+        batch.results[*at] = result;
+        if result != Applied::Unchanged || announcing {
+            changed.push((CvId(*id), *document));
+        }
+    }
+    Ok(changed)
+}
+
+async fn delete(tx: &mut PgConnection, batch: &mut Batch<'_>) -> Result<HashSet<Uuid>, StoreError> {
+    if batch.deletes.is_empty() {
         return Ok(HashSet::new());
     }
-    let ids: Vec<_> = newest.iter().map(|(id, _)| *id).collect();
-    let as_of: Vec<_> = newest.iter().map(|(_, at)| batch[*at].as_of).collect();
-    let gone: Vec<_> = newest
-        .iter()
-        .map(|(_, at)| is_gone(&batch[*at].fate))
-        .collect();
-    let accepted = cv_seen::confirm(tx, &ids, &as_of, &gone).await?;
-    Ok(newest
-        .iter()
-        .filter(|(id, _)| accepted.contains(id))
-        .map(|(_, at)| *at)
-        .collect())
-}
-
-fn live_ids(batch: &[&Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
-    accepted
-        .iter()
-        .filter_map(|at| match &batch[*at].fate {
-            Fate::Live(id, _) => Some(id.0),
-            Fate::Gone(_) | Fate::Unproven { .. } | Fate::Parked(..) => None,
-        })
-        .collect()
-}
-
-fn gone_ids(batch: &[&Outcome], accepted: &HashSet<usize>) -> Vec<Uuid> {
-    accepted
-        .iter()
-        .filter_map(|at| match &batch[*at].fate {
-            Fate::Gone(id) | Fate::Unproven { id, .. } => Some(id.0),
-            Fate::Live(..) | Fate::Parked(..) => None,
-        })
-        .collect()
-}
-
-async fn delete(tx: &mut PgConnection, gone: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
-    if gone.is_empty() {
-        return Ok(HashSet::new());
+    let ids: Vec<Uuid> = batch.deletes.keys().copied().collect();
+    let deleted: HashSet<Uuid> = cv::delete(tx, &ids).await?.into_iter().collect();
+    for (id, delete) in &batch.deletes {
+        batch.results[delete.at] = if deleted.contains(id) {
+            Applied::Deleted
+        } else {
+            Applied::Unchanged
+        };
     }
-    Ok(cv::delete(tx, gone).await?.into_iter().collect())
+    Ok(deleted)
 }
 
-fn compare(known: Option<&Vec<u8>>, document: &Document) -> Applied {
-    match known {
-        None => Applied::Inserted,
-        Some(hash) if hash == document.hash() => Applied::Unchanged,
-        Some(_) => Applied::Updated,
-    }
-}
-
+/// Parks CVs, and clears the earlier rows of those that were applied or held.
 async fn set_aside(
     tx: &mut PgConnection,
-    batch: &[&Outcome],
-    accepted: &HashSet<usize>,
-    held: &HashSet<usize>,
-    parked: BTreeMap<String, Park>,
+    batch: &Batch<'_>,
+    held: Vec<(Uuid, DateTime<Utc>)>,
 ) -> Result<(), StoreError> {
-    // VDAB has answered for these, so from now on their rows in `held_delete` decide when they are asked for.
-    let (ids, as_of): (Vec<String>, Vec<DateTime<Utc>>) = held
-        .iter()
-        .map(|at| &batch[*at])
-        .filter_map(|outcome| match &outcome.fate {
-            Fate::Gone(id) | Fate::Unproven { id, .. } => Some((id.to_string(), outcome.as_of)),
-            Fate::Live(..) | Fate::Parked(..) => None,
-        })
-        .unzip();
+    let upserts = batch.upserts.iter().map(|(id, upsert)| (*id, upsert.as_of));
+    let deletes = batch.deletes.iter().map(|(id, delete)| (*id, delete.as_of));
+    let applied: Vec<_> = upserts.chain(deletes).collect();
+    // For held CVs, the row in `held_delete` decides from now on when they are retried.
+    let done = applied.iter().copied().chain(held);
+    let (ids, as_of): (Vec<String>, Vec<_>) =
+        done.map(|(id, as_of)| (id.to_string(), as_of)).unzip();
     if !ids.is_empty() {
         parked_cv::clear(tx, &ids, &as_of).await?;
     }
-    let (succeeded, as_of): (Vec<Uuid>, Vec<DateTime<Utc>>) = accepted
-        .iter()
-        .map(|at| &batch[*at])
-        .filter_map(|outcome| match &outcome.fate {
-            Fate::Live(id, _) | Fate::Gone(id) | Fate::Unproven { id, .. } => {
-                Some((id.0, outcome.as_of))
-            }
-            Fate::Parked(..) => None,
-        })
-        .unzip();
-    if !succeeded.is_empty() {
-        let ids: Vec<String> = succeeded.iter().map(Uuid::to_string).collect();
-        parked_cv::clear(tx, &ids, &as_of).await?;
-        held_delete::clear(tx, &succeeded, &as_of).await?;
+    let (ids, as_of): (Vec<Uuid>, Vec<_>) = applied.into_iter().unzip();
+    if !ids.is_empty() {
+        held_delete::clear(tx, &ids, &as_of).await?;
     }
-    if !parked.is_empty() {
-        parked_cv::park(tx, &parked).await?;
+    if !batch.parked.is_empty() {
+        parked_cv::park(tx, &batch.parked).await?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod about;
 pub mod apply;
 pub(crate) mod approved_delete;
+mod batch;
 mod cause;
 pub(crate) mod clock_doubt;
 mod connect;
@@ -48,7 +49,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
-pub use self::apply::Applied;
+pub use self::batch::Applied;
 pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
 use self::lease::Held;
