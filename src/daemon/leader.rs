@@ -3,6 +3,7 @@
 //! The lease keeps two instances from calling VDAB at once. That nothing wrong is written does not rest on it: each write
 //! checks the epoch, and `as_of` orders what is written all the same.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
@@ -33,6 +34,8 @@ pub(super) struct Leader {
     /// The pause that holds, as the leader last read it.
     pub pause: watch::Sender<Option<Pause>>,
     metrics: Metrics,
+    /// The epoch in which this instance last reported that commits were lost.
+    reported: AtomicI64,
 }
 
 impl Leader {
@@ -45,6 +48,7 @@ impl Leader {
             name: format!("{}-{}-{:04x}", host, std::process::id(), fastrand::u16(..)),
             pause: watch::Sender::new(None),
             metrics,
+            reported: AtomicI64::new(0),
         }
     }
 
@@ -58,6 +62,9 @@ impl Leader {
                 Ok((Some(held), pause)) => {
                     board.set_lease_trouble(None);
                     self.pause.send_replace(pause);
+                    if self.misses_commits(&held) {
+                        self.lost(held.epoch);
+                    }
                     tracing::info!(epoch = held.epoch, instance = %self.name, "leading");
                     self.store.lead(held);
                     return Ok(());
@@ -100,12 +107,8 @@ impl Leader {
                     return Ok(());
                 }
                 Ok((Tenure::Lost, _)) => {
-                    self.metrics.history_lost();
-                    tracing::error!(
-                        epoch,
-                        "the database lost commits that it had acknowledged (failover or restore): cvsync reads what is stored and \
-                         lists again from there"
-                    );
+                    self.lost(epoch);
+                    self.reported.store(epoch, Ordering::Relaxed);
                     self.give_up().await;
                     return Ok(());
                 }
@@ -129,6 +132,23 @@ impl Leader {
         Ok(())
     }
 
+    fn lost(&self, epoch: i64) {
+        self.metrics.history_lost();
+        tracing::error!(
+            epoch,
+            "the database lost commits that it had acknowledged (failover or restore): cvsync reads what is stored and \
+             lists again from there"
+        );
+    }
+
+    /// Whether commits are missing that the database acknowledged when this instance led last: an outage may have lasted longer
+    /// than the lease.
+    fn misses_commits(&self, taken: &Held) -> bool {
+        let reported = self.reported.load(Ordering::Relaxed);
+        let before = self.store.held().filter(|held| held.epoch != reported);
+        before.is_some_and(|held| taken.writes < held.writes)
+    }
+
     /// Lets another instance lead at once.
     pub(super) async fn give_up(&self) {
         let Some(held) = self.store.held() else {
@@ -150,6 +170,9 @@ impl Leader {
         let take = async |tx: &mut PgConnection| {
             Store::check_schema(tx).await?;
             let held = lease::take(tx, &self.name).await?;
+            if held.as_ref().is_some_and(|held| self.misses_commits(held)) {
+                lease::report_loss(tx).await?;
+            }
             Ok((held, pause::current(tx).await?))
         };
         self.lease.write("trying to lead", take).await
