@@ -205,9 +205,9 @@ impl Numbers {
             changes: self.changes,
             clock_doubt: self.clock_doubt,
             history_lost_at: self.announcing_since.filter(|since| {
-                self.leader
-                    .as_ref()
-                    .is_some_and(|leader| leader.history_lost_at == Some(*since))
+                let leader = self.leader.as_ref();
+                let lost = leader.is_some_and(|leader| leader.history_lost_at == Some(*since));
+                lost && self.watermark <= Some(*since)
             }),
         }
     }

@@ -12,19 +12,38 @@ use uuid::Uuid;
 use super::batch::{Applied, Batch, Proof, Upsert};
 use super::sql::query_as;
 use super::{Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
+use crate::model::clocks::TOLERANCE;
 use crate::model::{Brake, CvId, DeleteLoad, Document, Outcome};
 
-/// A stored `as_of` up to `latest` counts in this transaction, even if the database's clock is behind it. Returns whether
-/// every confirmed CV is to be announced; see [`feed::announcing_since`](super::feed::announcing_since).
-async fn begin(tx: &mut PgConnection, latest: DateTime<Utc>) -> Result<bool, StoreError> {
-    let (_, announcing): (String, bool) = query_as(
-        "select set_config('cvsync.latest', $1, true), announcing_since is not null
+/// A stored `as_of` up to `latest` counts in this transaction, even if the database's clock is behind it. Returns when commits
+/// were lost, if CVs are still to be announced because of that; see
+/// [`feed::announcing_since`](super::feed::announcing_since).
+async fn begin(
+    tx: &mut PgConnection,
+    latest: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let (_, announcing_since): (String, _) = query_as(
+        "select set_config('cvsync.latest', $1, true), announcing_since
            from cvsync.feed",
     )
     .bind(latest.to_rfc3339())
     .fetch_one(tx)
     .await?;
-    Ok(announcing)
+    Ok(announcing_since)
+}
+
+/// The CVs of the batch that are announced, changed or not: none of them was confirmed since commits were lost.
+async fn to_announce(
+    tx: &mut PgConnection,
+    batch: &Batch<'_>,
+    announcing_since: Option<DateTime<Utc>>,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let Some(since) = announcing_since else {
+        return Ok(HashSet::new());
+    };
+    let ids = batch.upserts.keys().chain(batch.deletes.keys());
+    let ids: Vec<Uuid> = ids.copied().collect();
+    cv_seen::not_confirmed_since(tx, &ids, since + TOLERANCE).await
 }
 
 impl Store {
@@ -54,27 +73,28 @@ pub async fn apply<'a>(
     latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
     let mut batch = Batch::split(outcomes);
-    let announcing = begin(tx, latest).await?;
+    let announcing_since = begin(tx, latest).await?;
     let HeldBack { held, approved } = hold_back(tx, &mut batch, brake).await?;
+    let announced = to_announce(tx, &batch, announcing_since).await?;
     confirm(tx, &mut batch).await?;
-    let changed = compare(tx, &mut batch, announcing).await?;
+    let changed = compare(tx, &mut batch, &announced).await?;
     let deleted = delete(tx, &mut batch).await?;
     set_aside(tx, &batch, held).await?;
-    let announced: Vec<Uuid> = if announcing {
-        batch.deletes.keys().copied().collect()
-    } else {
-        deleted.iter().copied().collect()
-    };
-    if !changed.is_empty() || !announced.is_empty() {
+    let gone = batch.deletes.keys().copied();
+    let gone = gone.filter(|id| deleted.contains(id) || announced.contains(id));
+    let gone: Vec<Uuid> = gone.collect();
+    if !changed.is_empty() || !gone.is_empty() {
         let turn = cv_change::take_turn(tx).await?;
         if !changed.is_empty() {
             cv::upsert(tx, &changed, turn.at).await?;
         }
         let upserted: Vec<Uuid> = changed.iter().map(|(id, _)| id.0).collect();
-        cv_change::append(tx, &upserted, &announced, turn).await?;
-        let approved = deleted.intersection(&approved).count();
-        if approved > 0 {
-            approved_delete::record(tx, approved, turn.at).await?;
+        cv_change::append(tx, &upserted, &gone, turn).await?;
+        // The brake must not count a CV that is announced as gone and was not stored.
+        let passes_the_brake = |id: &&Uuid| approved.contains(*id) || !deleted.contains(*id);
+        let passed = gone.iter().filter(passes_the_brake).count();
+        if passed > 0 {
+            approved_delete::record(tx, passed, turn.at).await?;
         }
     }
     Ok(batch.results)
@@ -174,11 +194,11 @@ async fn confirm(tx: &mut PgConnection, batch: &mut Batch<'_>) -> Result<(), Sto
     Ok(())
 }
 
-/// The documents to write. If `announcing`, the unchanged ones too.
+/// The documents to write: changed ones, and those of `announced` CVs.
 async fn compare<'a>(
     tx: &mut PgConnection,
     batch: &mut Batch<'a>,
-    announcing: bool,
+    announced: &HashSet<Uuid>,
 ) -> Result<Vec<(CvId, &'a Document)>, StoreError> {
     let ids: Vec<Uuid> = batch.upserts.keys().copied().collect();
     let stored = cv::hashes(tx, &ids).await?;
@@ -190,7 +210,7 @@ async fn compare<'a>(
             Some(_) => Applied::Updated,
         };
         batch.results[*at] = result;
-        if result != Applied::Unchanged || announcing {
+        if result != Applied::Unchanged || announced.contains(id) {
             changed.push((CvId(*id), *document));
         }
     }

@@ -44,6 +44,26 @@ pub async fn confirm(
     Ok(accepted.into_iter().collect())
 }
 
+/// Those among `ids` that were last confirmed at `since` or before, or never.
+pub(crate) async fn not_confirmed_since(
+    tx: &mut PgConnection,
+    ids: &[Uuid],
+    since: DateTime<Utc>,
+) -> Result<HashSet<Uuid>, StoreError> {
+    let ids: Vec<Uuid> = query_scalar(
+        "select cv_id
+           from unnest($1::uuid[]) as asked (cv_id)
+           left join cvsync.cv_seen using (cv_id)
+          where as_of is null
+             or as_of <= $2",
+    )
+    .bind(ids)
+    .bind(since)
+    .fetch_all(tx)
+    .await?;
+    Ok(ids.into_iter().collect())
+}
+
 /// Those among `ids` that are stored and of which nothing newer is known: being gone as of then, they would be deleted.
 pub async fn would_delete(
     tx: &mut PgConnection,

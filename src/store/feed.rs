@@ -47,11 +47,12 @@ pub async fn removed_seq(tx: &mut PgConnection) -> Result<i64, StoreError> {
         .await?)
 }
 
-/// Since when every CV that is confirmed is announced in the feed, changed or not; `None` in normal operation.
+/// When the database was found to have lost commits; `None` in normal operation. A CV that was last confirmed before then
+/// is announced in the feed when it is confirmed next, changed or not.
 ///
 /// A failover or a restore may have taken back changes that readers have seen. A CV may have gone back since to the state that
-/// is stored, and nothing would tell them. Until a sync has listed everything since the stored watermark, each confirmed CV
-/// counts as changed.
+/// is stored, and nothing would tell them. No single sync ends that: a CV that keeps changing is in none of its windows, and is
+/// confirmed by a later one.
 pub(crate) async fn announcing_since(
     tx: &mut PgConnection,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -60,7 +61,7 @@ pub(crate) async fn announcing_since(
         .await?)
 }
 
-/// Begins to announce every confirmed CV.
+/// Begins to announce each CV that is confirmed for the first time from now on.
 pub(crate) async fn announce(tx: &mut PgConnection) -> Result<(), StoreError> {
     query("update cvsync.feed set announcing_since = now()")
         .execute(tx)

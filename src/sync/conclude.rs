@@ -10,6 +10,9 @@ use crate::store::{cv_seen, feed, job_success, reconcile, relisted, sync_window}
 /// How long windows that were listed a second time are kept.
 const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
 
+/// After lost commits, a CV is announced when it is confirmed for the first time within this time.
+const ANNOUNCED: TimeDelta = TimeDelta::days(1);
+
 impl Pipeline {
     /// Records the success of the job. Once a day, it also removes old rows.
     pub(super) async fn conclude(&self, job: Job, run: &Run<'_>) -> Result<(), SyncError> {
@@ -17,7 +20,10 @@ impl Pipeline {
         let housekept = self
             .write("recording success", async |tx| {
                 job_success::record(tx, job).await?;
-                if let Some(since) = run.announcing_since {
+                if let Some(since) = run
+                    .announcing_since
+                    .filter(|since| now - *since > ANNOUNCED)
+                {
                     feed::announced(tx, since).await?;
                 }
                 if let Some(position) = run.relisted_to {
