@@ -20,7 +20,7 @@ use crate::world::{World, new_database, open_folder};
 const SLOW: Fault = Fault::Slow(Duration::from_millis(10));
 
 /// A server that a test may stop and kill, and its folder.
-async fn private_cluster() -> (TempDir, Cluster) {
+pub(crate) async fn private_cluster() -> (TempDir, Cluster) {
     let folder = open_folder();
     let options = postgres::Options {
         data: folder.path().join("postgres"),

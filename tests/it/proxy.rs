@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,6 +43,7 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
+    upstream: Mutex<SocketAddr>,
     trouble: watch::Sender<Trouble>,
     accepted: AtomicUsize,
     struck: AtomicUsize,
@@ -56,12 +57,13 @@ impl Proxy {
         let listener = bind_anywhere().await;
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            upstream: Mutex::new(upstream),
             trouble: watch::Sender::new(Trouble::None),
             accepted: AtomicUsize::new(0),
             struck: AtomicUsize::new(0),
             forsaken: AtomicUsize::new(0),
         });
-        let serving = tokio::spawn(serve(listener, upstream, Arc::clone(&shared)));
+        let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Self {
             address,
             shared,
@@ -75,6 +77,11 @@ impl Proxy {
 
     pub(crate) fn set(&self, trouble: Trouble) {
         self.shared.trouble.send_replace(trouble);
+    }
+
+    /// Leads connections to this address from now on. Open connections stay as they are.
+    pub(crate) fn lead_to(&self, upstream: SocketAddr) {
+        *self.shared.upstream.lock().unwrap() = upstream;
     }
 
     /// Open connections pass nothing any more, without an error; new ones work.
@@ -114,7 +121,7 @@ async fn bind_anywhere() -> TcpListener {
 }
 
 /// The connections live in the set, and end with it when the proxy is down or dropped.
-async fn serve(listener: TcpListener, upstream: SocketAddr, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let address = listener.local_addr().unwrap();
     let mut trouble = shared.trouble.subscribe();
     let mut listener = Some(listener);
@@ -130,7 +137,7 @@ async fn serve(listener: TcpListener, upstream: SocketAddr, shared: Arc<Shared>)
                 accepted = listening.accept() => {
                     let Ok((client, _)) = accepted else { continue };
                     let number = shared.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-                    connections.spawn(connection(number, client, upstream, Arc::clone(&shared)));
+                    connections.spawn(connection(number, client, Arc::clone(&shared)));
                 }
                 _ = trouble.wait_for(down) => break,
             }
@@ -143,12 +150,8 @@ async fn serve(listener: TcpListener, upstream: SocketAddr, shared: Arc<Shared>)
     }
 }
 
-async fn connection(
-    number: usize,
-    mut client: TcpStream,
-    upstream: SocketAddr,
-    shared: Arc<Shared>,
-) {
+async fn connection(number: usize, mut client: TcpStream, shared: Arc<Shared>) {
+    let upstream = *shared.upstream.lock().unwrap();
     let Ok(mut server) = TcpStream::connect(upstream).await else {
         return;
     };
