@@ -1,6 +1,6 @@
 //! The table `cv_change`: the feed for downstream, and the notification that goes with it.
 //!
-//! Invariant: transactions that append do so one after the other ([`take_turn`]), so rows become visible in the order of `seq`
+//! Invariant: transactions that append do so one after the other (`take_turn`), so rows become visible in the order of `seq`
 //! and of `at`: a reader that goes on behind the last `seq` it saw misses none. A transaction that rolled back leaves a gap in
 //! the numbers, which is never filled.
 

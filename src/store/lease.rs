@@ -13,7 +13,7 @@ const NAME: &str = "sync";
 pub const TTL: f64 = 10.0;
 
 /// A lease that ran out so long ago, in seconds, may come from a snapshot of the database. Restarts take less.
-const LONG_AGO: f64 = 60.0;
+const LONG_AGO: f64 = 600.0;
 
 /// The holder of the lease, as every instance sees it.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]

@@ -46,7 +46,7 @@ pub struct Changes {
 /// An instant such that every change that is stamped before it can be seen from now on.
 ///
 /// A transaction that appends to `cv_change` holds the turn from before it reads the clock until it has committed
-/// ([`take_turn`](super::cv_change::take_turn)). So once the turn is free, all earlier stamps are committed, and later ones
+/// (`cv_change::take_turn`). So once the turn is free, all earlier stamps are committed, and later ones
 /// are not earlier than this.
 pub async fn all_seen_until(store: &Store) -> Result<DateTime<Utc>, StoreError> {
     store
