@@ -10,27 +10,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use chrono::SecondsFormat;
-use reqwest::header::CONTENT_TYPE;
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::batch_size::BatchSize;
+use super::receiver::{Delivery, Failure, Receiver};
 use crate::admin::Board;
 use crate::clock::Clock;
 use crate::config::{self, Proxies};
-use crate::outbound::{self, NoRoots, Peer};
+use crate::outbound::NoRoots;
 use crate::pauses::Pauses;
 use crate::store::cv_change::{self, Change};
 use crate::store::feed_consumer::WEBHOOK as NAME;
 use crate::store::{Remedy, Store, StoreError, feed_consumer};
 use crate::telemetry::{DeliveryOutcome, Metrics, Throttle};
-use crate::vdab::headers;
 
 static FAILED: Throttle = Throttle::new();
 
@@ -39,9 +32,6 @@ const PERIOD: Duration = Duration::from_millis(300);
 
 /// So many failures in a row are worth a note in status.
 const NOTED: u32 = 3;
-
-/// One request, from connect to the answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause after the first failure, and the longest; each is off by up to half.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -53,40 +43,12 @@ const LONGEST_WISH: Duration = Duration::from_mins(15);
 /// A database that answers later is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The receiver, for the words of errors.
-const PEER: Peer = Peer {
-    url: "CVSYNC_WEBHOOK_URL",
-    roots: "SSL_CERT_FILE",
-};
-
-/// CloudEvents' JSON batch format.
-const EVENTS: &str = "application/cloudevents-batch+json";
-
 #[derive(Debug)]
 pub(super) struct Webhook {
-    http: reqwest::Client,
-    proxies: Proxies,
-    url: SecretString,
-    key: hmac::Key,
+    receiver: Receiver,
     store: Store,
     metrics: Metrics,
-    clock: Clock,
     board: Arc<Board>,
-}
-
-enum Delivery {
-    Taken,
-    Failed(Failure),
-}
-
-/// A request that was not taken.
-struct Failure {
-    outcome: DeliveryOutcome,
-    /// Of the answer, where one came.
-    status: Option<u16>,
-    wish: Option<Duration>,
-    /// Why no answer came, and what to do.
-    why: Option<String>,
 }
 
 /// State that the next request depends on.
@@ -120,19 +82,10 @@ impl Webhook {
         clock: Clock,
         board: Arc<Board>,
     ) -> Result<Self, NoRoots> {
-        let http = outbound::client(proxies)
-            .timeout(TIMEOUT)
-            // A kept connection may have ended without a sign of it.
-            .pool_max_idle_per_host(0)
-            .build()?;
         Ok(Self {
-            http,
-            proxies: proxies.clone(),
-            url: settings.url.clone(),
-            key: hmac::Key::new(hmac::HMAC_SHA256, settings.key.expose_secret()),
+            receiver: Receiver::new(settings, proxies, clock)?,
             store: store.within(PATIENCE),
             metrics,
-            clock,
             board,
         })
     }
@@ -206,7 +159,7 @@ impl Webhook {
             next.tried = None;
             return Ok(Pause::Idle);
         };
-        let failure = match self.send(first.seq, last.seq, &changes).await {
+        let failure = match self.receiver.send(first.seq, last.seq, &changes).await {
             Delivery::Taken => {
                 self.metrics.webhook_ended(DeliveryOutcome::Delivered);
                 self.move_on(place, last.seq).await?;
@@ -218,58 +171,39 @@ impl Webhook {
             }
             Delivery::Failed(failure) => failure,
         };
+        Ok(self.failed(next, &failure, &changes))
+    }
+
+    /// Decides about the request after one that was not taken.
+    fn failed(&self, next: &mut Next, failure: &Failure, changes: &[Change]) -> Pause {
         self.metrics.webhook_ended(failure.outcome);
         next.failures += 1;
         let wish = failure.wish.unwrap_or_default().min(LONGEST_WISH);
         let events = i64::try_from(changes.len()).unwrap_or(i64::MAX);
-        let status = failure.status;
-        let (unreachable, alone) = (failure.outcome == DeliveryOutcome::Unreachable, events == 1);
-        if !unreachable && next.size.refused(status, events, Instant::now()) {
+        let alone = match changes {
+            [change] => Some(change.seq),
+            _ => None,
+        };
+        let unreachable = failure.outcome == DeliveryOutcome::Unreachable;
+        if !unreachable && next.size.refused(failure.status, events, Instant::now()) {
             next.tried = None;
             if let Some(total) = FAILED.due("size", 1) {
                 tracing::warn!(
-                    status,
+                    status = failure.status,
                     events,
                     total,
                     "CVSYNC_WEBHOOK_URL does not take so many changes at once: the next request has half of them"
                 );
             }
-            return Ok(Pause::Smaller(wish));
+            return Pause::Smaller(wish);
         }
-        next.tried = Some(last.seq);
-        // The client's own words would hold the address, and with it perhaps a token.
-        if let Some(total) = FAILED.due(failure.outcome.as_str(), 1) {
-            match status {
-                Some(status) if alone => tracing::warn!(
-                    status,
-                    seq = first.seq,
-                    total,
-                    "CVSYNC_WEBHOOK_URL does not take a single change; those behind it wait"
-                ),
-                Some(status) => {
-                    tracing::warn!(
-                        status,
-                        total,
-                        "CVSYNC_WEBHOOK_URL does not take the changes"
-                    );
-                }
-                None => {
-                    let why = failure.why.as_deref().unwrap_or("no reason is known");
-                    tracing::warn!(
-                        total,
-                        "CVSYNC_WEBHOOK_URL cannot be reached, or does not answer: {why}"
-                    );
-                }
-            }
-        }
+        next.tried = changes.last().map(|change| change.seq);
+        log(failure, alone);
         if next.failures >= NOTED {
-            self.board.set_webhook(Some(note(
-                status,
-                alone.then_some(first.seq),
-                failure.why.as_deref(),
-            )));
+            self.board
+                .set_webhook(Some(note(failure.status, alone, failure.why.as_deref())));
         }
-        Ok(Pause::Failed(wish))
+        Pause::Failed(wish)
     }
 
     /// Its place. Where changes behind it are gone from the feed, which only happens if somebody moved it back by hand, it is
@@ -303,42 +237,34 @@ impl Webhook {
         let moved = async |tx: &mut PgConnection| feed_consumer::move_on(tx, NAME, from, to).await;
         self.store.write("moving the webhook on", moved).await
     }
+}
 
-    async fn send(&self, first: i64, last: i64, changes: &[Change]) -> Delivery {
-        let id = format!("cvsync-{first}-{last}");
-        let timestamp = self.clock.now().timestamp();
-        let body = body(changes);
-        let signature = sign(&self.key, &id, timestamp, &body);
-        let sent = self
-            .http
-            .post(self.url.expose_secret())
-            .header(CONTENT_TYPE, EVENTS)
-            .header("webhook-id", id)
-            .header("webhook-timestamp", timestamp)
-            .header("webhook-signature", signature)
-            .body(body)
-            .send();
-        match sent.await {
-            Ok(answer) if answer.status().is_success() => Delivery::Taken,
-            Ok(answer) => Delivery::Failed(Failure {
-                outcome: DeliveryOutcome::Refused,
-                status: Some(answer.status().as_u16()),
-                wish: headers::retry_after(answer.headers()),
-                why: None,
-            }),
-            Err(error) => {
-                let proxy = error.url().and_then(|url| self.proxies.of(url));
-                Delivery::Failed(Failure {
-                    outcome: if error.is_timeout() {
-                        DeliveryOutcome::Timeout
-                    } else {
-                        DeliveryOutcome::Unreachable
-                    },
-                    status: None,
-                    wish: None,
-                    why: Some(outbound::cause(&error, PEER, proxy)),
-                })
-            }
+/// `alone` is the number of a change that is refused by itself. The client's own words would hold the URL, and with it perhaps
+/// a token.
+fn log(failure: &Failure, alone: Option<i64>) {
+    let Some(total) = FAILED.due(failure.outcome.as_str(), 1) else {
+        return;
+    };
+    match (failure.status, alone) {
+        (Some(status), Some(seq)) => tracing::warn!(
+            status,
+            seq,
+            total,
+            "CVSYNC_WEBHOOK_URL does not take a single change; those behind it wait"
+        ),
+        (Some(status), None) => {
+            tracing::warn!(
+                status,
+                total,
+                "CVSYNC_WEBHOOK_URL does not take the changes"
+            );
+        }
+        (None, _) => {
+            let why = failure.why.as_deref().unwrap_or("no reason is known");
+            tracing::warn!(
+                total,
+                "CVSYNC_WEBHOOK_URL cannot be reached, or does not answer: {why}"
+            );
         }
     }
 }
@@ -356,43 +282,5 @@ fn note(status: Option<u16>, alone: Option<i64>, why: Option<&str>) -> String {
             "the webhook's receiver cannot be reached, or does not answer; the changes wait: {}",
             why.unwrap_or("no reason is known")
         ),
-    }
-}
-
-/// A batch of CloudEvents 1.0. They hold no personal data but the id.
-fn body(changes: &[Change]) -> String {
-    let event = |change: &Change| {
-        json!({
-            "specversion": "1.0",
-            "id": change.seq.to_string(),
-            "source": "/cvsync/cv_change",
-            "type": format!("be.vdab.cv.{}", change.kind),
-            "subject": change.cv_id,
-            "time": change.at.to_rfc3339_opts(SecondsFormat::Micros, true),
-        })
-    };
-    Value::Array(changes.iter().map(event).collect()).to_string()
-}
-
-/// As Standard Webhooks has it: over id, time and body, in base64.
-fn sign(key: &hmac::Key, id: &str, timestamp: i64, body: &str) -> String {
-    let tag = hmac::sign(key, format!("{id}.{timestamp}.{body}").as_bytes());
-    format!("v1,{}", STANDARD.encode(tag))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_signature_is_that_of_standard_webhooks() {
-        // The example of its reference libraries.
-        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
-        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
-        assert_eq!(
-            sign(&key, id, 1_614_265_330, r#"{"test": 2432232314}"#),
-            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-        );
     }
 }

@@ -171,55 +171,56 @@ pub struct Found {
     pub too_large: bool,
 }
 
+const SEARCH: &str = "
+     with found as materialized (
+         select cv_id
+           from cvsync.cv_search
+          where ($1::text[]  is null or codes && $1)
+            and ($2::text[]  is null or codes && $2)
+            and ($3::text[]  is null or codes && $3)
+            and ($4::text[]  is null or codes && $4)
+            and ($5::text[]  is null or codes && $5)
+            and ($6::text[]  is null or codes && $6)
+            and ($7::text[]  is null or codes && $7)
+            and ($8::text[]  is null or codes && $8)
+            and ($9::text[]  is null or codes && $9)
+            and ($10::text[] is null or codes && $10)
+            and ($11::text   is null or tekst @@ cvsync.words($11))
+          limit $15
+     ), ranked as materialized (
+         select cv_id, ts_rank(tekst, cvsync.words($11)) as rank
+           from (select cv_id from found limit $16) as few
+           join cvsync.cv_search using (cv_id)
+          where $11 is not null
+     ), page as materialized (
+         select cv_id, rank
+           from found
+           left join ranked using (cv_id)
+          order by rank desc nulls last, cv_id
+         offset $13
+          limit $14
+     )
+     select (select count(*) from found),
+            coalesce(array_agg(json order by rank desc nulls last, cv_id) filter (where bytes <= $17), '{}'),
+            coalesce(max(bytes) > $17, false)
+       from (select rank, cv_id, json,
+                    sum(octet_length(json)) over (order by rank desc nulls last, cv_id) as bytes
+               from (select rank, cv_id,
+                            (coalesce(
+                                (select jsonb_object_agg(key, value)
+                                   from jsonb_each(document)
+                                  where cardinality($12::text[]) > 0 and key = any($12)),
+                                '{}') || jsonb_build_object('cvId', cv_id))::text as json
+                       from page
+                       join cvsync.cv using (cv_id)) as results) as sized";
+
 /// The CVs that match: the best first if the search has words, else in the order of ids. Pages fit together while
 /// no more than [`MOST_FOUND`] match, [`MOST_RANKED`] where words are looked for, and nothing changes.
 ///
 /// A missing filter is `null`, which the planner folds away, since it plans with the values. The remaining parts are
 /// conditions that the two indexes of `cv_search` answer without a look at any document.
 pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, StoreError> {
-    let mut search_for = query_as(
-        "with found as materialized (
-             select cv_id
-               from cvsync.cv_search
-              where ($1::text[]  is null or codes && $1)
-                and ($2::text[]  is null or codes && $2)
-                and ($3::text[]  is null or codes && $3)
-                and ($4::text[]  is null or codes && $4)
-                and ($5::text[]  is null or codes && $5)
-                and ($6::text[]  is null or codes && $6)
-                and ($7::text[]  is null or codes && $7)
-                and ($8::text[]  is null or codes && $8)
-                and ($9::text[]  is null or codes && $9)
-                and ($10::text[] is null or codes && $10)
-                and ($11::text   is null or tekst @@ cvsync.words($11))
-              limit $15
-         ), ranked as materialized (
-             select cv_id, ts_rank(tekst, cvsync.words($11)) as rank
-               from (select cv_id from found limit $16) as few
-               join cvsync.cv_search using (cv_id)
-              where $11 is not null
-         ), page as materialized (
-             select cv_id, rank
-               from found
-               left join ranked using (cv_id)
-              order by rank desc nulls last, cv_id
-             offset $13
-              limit $14
-         )
-         select (select count(*) from found),
-                coalesce(array_agg(json order by rank desc nulls last, cv_id) filter (where bytes <= $17), '{}'),
-                coalesce(max(bytes) > $17, false)
-           from (select rank, cv_id, json,
-                        sum(octet_length(json)) over (order by rank desc nulls last, cv_id) as bytes
-                   from (select rank, cv_id,
-                                (coalesce(
-                                    (select jsonb_object_agg(key, value)
-                                       from jsonb_each(document)
-                                      where cardinality($12::text[]) > 0 and key = any($12)),
-                                    '{}') || jsonb_build_object('cvId', cv_id))::text as json
-                           from page
-                           join cvsync.cv using (cv_id)) as results) as sized",
-    );
+    let mut search_for = query_as(SEARCH);
     for terms in &search.terms {
         search_for = search_for.bind(terms);
     }

@@ -423,7 +423,7 @@ async fn instance_whose_takeover_was_lost_steps_down() {
     }
     let id = world.any_live_id();
     world.source.world(|world| assert!(world.update(id)));
-    world.source.world(|world| world.add());
+    world.source.world(cvsync::simulator::World::add);
     let now = world.source_clock.now();
     until("it is in step", async || {
         world.watermark().await >= Some(now)
