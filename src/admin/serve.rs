@@ -51,9 +51,9 @@ const HEAD_BYTES: usize = 16 * 1024;
 
 /// A connection's permit of a shared limit, from the first request that needs it to the end of the connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place(Arc<OnceLock<OwnedSemaphorePermit>>);
+pub(super) struct ConnectionPermit(Arc<OnceLock<OwnedSemaphorePermit>>);
 
-impl Place {
+impl ConnectionPermit {
     /// False if the limit is reached.
     pub(super) fn take(&self, room: &Arc<Semaphore>) -> bool {
         self.0.get().is_some()
@@ -274,7 +274,7 @@ async fn connection(
     token: CancellationToken,
 ) -> hyper::Result<()> {
     let _ = stream.set_nodelay(true);
-    let place = Place::default();
+    let place = ConnectionPermit::default();
     let service = service_fn(|request: Request<Incoming>| {
         seat.asked.store(true, Ordering::Relaxed);
         let under_way = hall.begin(seat, request.uri().path());

@@ -24,7 +24,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Serialize)]
-struct Verdict {
+struct Verification {
     /// CVs of the sample that VDAB gave a response about.
     sampled: u64,
     updated: u64,
@@ -57,10 +57,10 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
 }
 
 /// Parked CVs count neither as sampled nor as outdated, because their state at VDAB is unknown.
-fn verdict(tally: &Tally) -> Verdict {
+fn verdict(tally: &Tally) -> Verification {
     let sampled = tally.listed - tally.parked;
     let wrong = tally.updated + tally.deleted + tally.held;
-    Verdict {
+    Verification {
         sampled,
         updated: tally.updated,
         deleted: tally.deleted,
@@ -73,7 +73,7 @@ fn verdict(tally: &Tally) -> Verdict {
     }
 }
 
-fn text(verdict: &Verdict) -> String {
+fn text(verdict: &Verification) -> String {
     let mut text = format!(
         "Checked {}: {} outdated (updated now), {} removed at VDAB (deleted now), {} with held deletes: {:.2} %.\n\
          With 95 % confidence, at most {:.2} % of all CVs are outdated.",

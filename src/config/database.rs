@@ -22,7 +22,7 @@ pub struct Database {
 
 /// The location of a server, as seen from this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ServerLocation {
     /// Behind a socket of this machine, which needs no TLS.
     Socket,
     /// On this machine, over TCP.
@@ -30,7 +30,7 @@ pub(super) enum Place {
     Remote,
 }
 
-impl Place {
+impl ServerLocation {
     /// The location of this host. Without a host, sqlx connects to a socket, or otherwise to `localhost`.
     fn of(host: Option<&str>) -> Self {
         let Some(host) = host.filter(|host| !host.is_empty()) else {
@@ -67,7 +67,7 @@ impl Database {
         if read.mode.is_none() && std::env::var_os("PGSSLMODE").is_some() {
             without_effect.push("PGSSLMODE");
         }
-        let tls = Tls::of(&read, Place::of(host.as_deref()))?;
+        let tls = Tls::of(&read, ServerLocation::of(host.as_deref()))?;
         Ok(Self {
             given: url.to_owned().into(),
             url: read.text.into(),
@@ -89,17 +89,17 @@ mod tests {
     #[test]
     fn only_loopback_and_sockets_are_this_machine() {
         for (host, place) in [
-            ("", Place::Socket),
-            ("localhost", Place::ThisMachine),
-            ("127.8.9.1", Place::ThisMachine),
-            ("[::1]", Place::ThisMachine),
-            ("/var/run/postgresql", Place::Socket),
-            ("localhost.example", Place::Remote),
-            ("0.0.0.0", Place::Remote),
-            ("10.0.0.7", Place::Remote),
+            ("", ServerLocation::Socket),
+            ("localhost", ServerLocation::ThisMachine),
+            ("127.8.9.1", ServerLocation::ThisMachine),
+            ("[::1]", ServerLocation::ThisMachine),
+            ("/var/run/postgresql", ServerLocation::Socket),
+            ("localhost.example", ServerLocation::Remote),
+            ("0.0.0.0", ServerLocation::Remote),
+            ("10.0.0.7", ServerLocation::Remote),
         ] {
-            assert_eq!(Place::of(Some(host)), place, "{host}");
+            assert_eq!(ServerLocation::of(Some(host)), place, "{host}");
         }
-        assert_eq!(Place::of(None), Place::Socket);
+        assert_eq!(ServerLocation::of(None), ServerLocation::Socket);
     }
 }

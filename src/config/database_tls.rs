@@ -6,7 +6,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::database::Place;
+use super::database::ServerLocation;
 use super::file;
 use super::postgres_url::Postgres;
 use super::ssl_mode::SslMode;
@@ -52,8 +52,8 @@ impl Tls {
     /// # Errors
     /// A file that cannot be used, or parameters that contradict each other, as text that reads on from the name of the
     /// variable.
-    pub(super) fn of(url: &Postgres, place: Place) -> Result<Self, String> {
-        if place == Place::Socket {
+    pub(super) fn of(url: &Postgres, place: ServerLocation) -> Result<Self, String> {
+        if place == ServerLocation::Socket {
             return Ok(Self {
                 mode: SslMode::Disable,
                 roots: Roots::Platform,
@@ -61,7 +61,7 @@ impl Tls {
                 remote: false,
             });
         }
-        let remote = place == Place::Remote;
+        let remote = place == ServerLocation::Remote;
         let by_default = if remote || url.root_cert.is_some() {
             SslMode::VerifyFull
         } else {
@@ -194,12 +194,15 @@ mod tests {
     use super::*;
     use crate::config::postgres_url::postgres;
 
-    fn tls(url: &str, place: Place) -> Result<Tls, String> {
+    fn tls(url: &str, place: ServerLocation) -> Result<Tls, String> {
         Tls::of(&postgres(url).unwrap(), place)
     }
 
     fn with_files(parameters: &str) -> Result<Tls, String> {
-        tls(&format!("postgres://me@db/cv?{parameters}"), Place::Remote)
+        tls(
+            &format!("postgres://me@db/cv?{parameters}"),
+            ServerLocation::Remote,
+        )
     }
 
     /// The path of a new file with this content.
@@ -228,18 +231,21 @@ mod tests {
     fn remote_server_is_verified_unless_the_url_names_a_weaker_mode() {
         let mode = |url, place| tls(url, place).unwrap().mode;
         let plain = "postgres://me@db/cv";
-        assert_eq!(mode(plain, Place::Remote), SslMode::VerifyFull);
-        assert_eq!(mode(plain, Place::ThisMachine), SslMode::Prefer);
+        assert_eq!(mode(plain, ServerLocation::Remote), SslMode::VerifyFull);
+        assert_eq!(mode(plain, ServerLocation::ThisMachine), SslMode::Prefer);
         let tricky = "postgres://u:sslmode=x@db/sslmode=disable";
-        assert_eq!(mode(tricky, Place::Remote), SslMode::VerifyFull);
+        assert_eq!(mode(tricky, ServerLocation::Remote), SslMode::VerifyFull);
         let strict = "postgres://me@db/cv?sslmode=verify-full";
-        assert_eq!(mode(strict, Place::Socket), SslMode::Disable);
+        assert_eq!(mode(strict, ServerLocation::Socket), SslMode::Disable);
         for weak in SslMode::ALL {
             let url = format!("{plain}?sslmode={}", weak.name());
-            let found = tls(&url, Place::Remote).unwrap();
+            let found = tls(&url, ServerLocation::Remote).unwrap();
             assert_eq!(found.mode, weak);
             assert_eq!(found.unverified().is_some(), weak < SslMode::VerifyFull);
-            assert_eq!(tls(&url, Place::ThisMachine).unwrap().unverified(), None);
+            assert_eq!(
+                tls(&url, ServerLocation::ThisMachine).unwrap().unverified(),
+                None
+            );
         }
     }
 
@@ -259,7 +265,7 @@ mod tests {
             assert_eq!(matches!(found.roots, Roots::Named(_)), named, "{mode}");
         }
         let url = format!("postgres://me@localhost/cv?sslrootcert={path}");
-        let here = tls(&url, Place::ThisMachine).unwrap();
+        let here = tls(&url, ServerLocation::ThisMachine).unwrap();
         assert_eq!(here.mode, SslMode::VerifyFull);
     }
 

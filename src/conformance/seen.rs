@@ -43,7 +43,7 @@ pub(super) struct Seen {
     /// A page of a window.
     pub sample: Option<Sample>,
     pub order: Option<Order>,
-    pub details: Vec<Told>,
+    pub details: Vec<ListedDetail>,
     /// The response to an unknown id, and to a malformed one.
     pub unknown_id: Option<Sight>,
     pub malformed_id: Option<Sight>,
@@ -102,7 +102,7 @@ pub(super) enum Order {
 
 /// The result of a detail call for a listed CV.
 #[derive(Clone, Debug)]
-pub(super) struct Told {
+pub(super) struct ListedDetail {
     /// Its status word in the list.
     pub listed: Option<String>,
     pub status: u16,

@@ -8,7 +8,7 @@ use super::answer::Answer;
 use super::call::{Call, CallLog, CallRecord, Operation};
 use super::faults::{Fault, Faults};
 use super::quirks::Quirks;
-use super::quota::{Quota, Standing};
+use super::quota::{Quota, QuotaState};
 use super::routes;
 use super::settings::Settings;
 use super::world::World;
@@ -102,7 +102,7 @@ impl Gateway {
     }
 }
 
-fn with_standing(answer: Answer, standing: Standing) -> Answer {
+fn with_standing(answer: Answer, standing: QuotaState) -> Answer {
     answer
         .with(
             "x-ratelimit-limit",

@@ -15,7 +15,7 @@ pub(super) struct Quota(HashMap<Operation, VecDeque<Instant>>);
 
 /// The values of the gateway's headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct QuotaState {
     pub(super) granted: bool,
     pub(super) limit: usize,
     pub(super) remaining: usize,
@@ -25,7 +25,7 @@ pub(super) struct Standing {
 
 impl Quota {
     /// Grants or refuses a call now.
-    pub(super) fn take(&mut self, operation: Operation, limit: usize, now: Instant) -> Standing {
+    pub(super) fn take(&mut self, operation: Operation, limit: usize, now: Instant) -> QuotaState {
         let calls = self.0.entry(operation).or_default();
         while calls
             .front()
@@ -41,7 +41,7 @@ impl Quota {
             MINUTE.saturating_sub(now.duration_since(*call))
         });
         let reset = oldest.as_secs() + u64::from(oldest.subsec_nanos() > 0);
-        Standing {
+        QuotaState {
             granted,
             limit,
             remaining: limit.saturating_sub(calls.len()),
@@ -61,7 +61,7 @@ mod tests {
         let mut at = |ms| quota.take(Operation::Detail, 2, start + Duration::from_millis(ms));
         assert_eq!(
             at(0),
-            Standing {
+            QuotaState {
                 granted: true,
                 limit: 2,
                 remaining: 1,
@@ -70,7 +70,7 @@ mod tests {
         );
         assert_eq!(
             at(30_500),
-            Standing {
+            QuotaState {
                 granted: true,
                 limit: 2,
                 remaining: 0,
@@ -79,7 +79,7 @@ mod tests {
         );
         assert_eq!(
             at(59_999),
-            Standing {
+            QuotaState {
                 granted: false,
                 limit: 2,
                 remaining: 0,

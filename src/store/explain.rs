@@ -15,7 +15,7 @@ use crate::model::CvId;
 pub(crate) struct Explanation {
     pub stored: Option<Stored>,
     /// The latest response of the source.
-    pub seen: Option<Seen>,
+    pub seen: Option<Confirmed>,
     /// Why it is set aside.
     pub parked: Option<ParkedCv>,
     /// The delete that is held back.
@@ -34,7 +34,7 @@ pub(crate) struct Stored {
 }
 
 #[derive(Debug, Serialize, sqlx::FromRow)]
-pub(crate) struct Seen {
+pub(crate) struct Confirmed {
     /// The source's time when it was asked for.
     pub as_of: DateTime<Utc>,
     pub gone: bool,

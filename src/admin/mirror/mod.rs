@@ -29,7 +29,7 @@ use self::answer::Refusal;
 use self::clients::Clients;
 use self::lookup::Lookup;
 use super::Admin;
-use super::serve::Place;
+use super::serve::ConnectionPermit;
 use crate::contract::GatewayError;
 use crate::store::Store;
 
@@ -120,7 +120,7 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
 /// Admits clients with a valid key, up to the limit of connections.
 async fn admitted(
     State(admin): State<Arc<Admin>>,
-    Extension(place): Extension<Place>,
+    Extension(place): Extension<ConnectionPermit>,
     request: Request,
     next: Next,
 ) -> Response {

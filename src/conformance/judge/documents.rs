@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Judgement::{self, CannotTell, Differs, Holds, Tolerated};
 use super::{Eye, differs, no_cvs, setting};
-use crate::conformance::seen::{Kind, Told};
+use crate::conformance::seen::{Kind, ListedDetail};
 use crate::model::Standing;
 use crate::vdab::probe::Sight;
 
@@ -134,7 +134,7 @@ impl Eye<'_> {
     }
 
     /// Whether a CV counts as gone by its status in the list.
-    fn is_listed_as_gone(&self, told: &Told) -> bool {
+    fn is_listed_as_gone(&self, told: &ListedDetail) -> bool {
         self.words().standing(told.listed.as_deref()) == Standing::Gone
     }
 

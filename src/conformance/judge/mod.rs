@@ -94,7 +94,7 @@ impl Eye<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::seen::{Kind, Leading, Quota, Told, Trouble};
+    use super::super::seen::{Kind, Leading, ListedDetail, Quota, Trouble};
     use super::super::{ASSUMPTIONS, Report};
     use super::*;
     use crate::config::Env;
@@ -128,8 +128,8 @@ mod tests {
             .collect()
     }
 
-    fn told(listed: &str, kind: Kind) -> Told {
-        Told {
+    fn told(listed: &str, kind: Kind) -> ListedDetail {
+        ListedDetail {
             listed: Some(listed.to_owned()),
             status: 200,
             kind,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{Looker, Row, is_text, said, word};
-use crate::conformance::seen::{Kind, Leading, Told};
+use crate::conformance::seen::{Kind, Leading, ListedDetail};
 use crate::model::Names;
 use crate::vdab::probe::{Outline, Sight};
 use crate::vdab::{ApiError, Operation};
@@ -47,7 +47,7 @@ impl Looker<'_> {
             let sight = self
                 .answer(Operation::Detail, async |probe| probe.detail(id).await)
                 .await?;
-            let told = Told {
+            let told = ListedDetail {
                 listed,
                 status: sight.status,
                 kind: self.kind(&sight, id),

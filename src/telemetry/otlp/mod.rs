@@ -59,7 +59,9 @@ pub(crate) fn host() -> String {
 
 /// The reader that pushes metrics, if they are pushed and the exporter can be built. gRPC needs a runtime.
 #[must_use]
-pub(super) fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricExporter>>> {
+pub(super) fn pushed_metrics(
+    otel: &Otel,
+) -> Option<PeriodicReader<LoggedExporter<MetricExporter>>> {
     let target = otel.metrics.as_ref()?;
     let exporter = match transport::metrics(target, &otel.proxies, otel.temporality) {
         Ok(exporter) => exporter,
@@ -68,7 +70,7 @@ pub(super) fn pushed_metrics(otel: &Otel) -> Option<PeriodicReader<Told<MetricEx
             return None;
         }
     };
-    let reader = PeriodicReader::builder(Told::new(exporter, target, &otel.proxies));
+    let reader = PeriodicReader::builder(LoggedExporter::new(exporter, target, &otel.proxies));
     Some(
         reader
             .with_interval(otel.interval.unwrap_or(INTERVAL))
@@ -85,7 +87,7 @@ pub(super) fn pushed_traces(otel: &Otel) -> Result<Option<Traces>, String> {
         return Ok(None);
     };
     let exporter = transport::traces(target, &otel.proxies)?;
-    let exporter = Told::new(exporter, target, &otel.proxies);
+    let exporter = LoggedExporter::new(exporter, target, &otel.proxies);
     let tracing = otel.tracing;
     // Everything is set, since the SDK would take from the environment what is not valid, such as a queue of 0.
     let queue = tracing.queue.unwrap_or(QUEUE);
@@ -158,14 +160,14 @@ impl Drop for Provider {
 
 /// An exporter that logs when it starts to fail and when it works again, once each.
 #[derive(Debug)]
-pub(super) struct Told<E> {
+pub(super) struct LoggedExporter<E> {
     exporter: E,
     failing: AtomicBool,
     target: Target,
     proxies: Proxies,
 }
 
-impl<E> Told<E> {
+impl<E> LoggedExporter<E> {
     fn new(exporter: E, target: &Target, proxies: &Proxies) -> Self {
         Self {
             exporter,
@@ -209,7 +211,7 @@ impl<E> Told<E> {
     }
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
+impl<E: PushMetricExporter> PushMetricExporter for LoggedExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.exporter.export(metrics).await;
         self.tell("metrics", &result);
@@ -229,7 +231,7 @@ impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
     }
 }
 
-impl<E: Exporter> Exporter for Told<E> {
+impl<E: Exporter> Exporter for LoggedExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
         self.tell("traces", &result);
