@@ -99,6 +99,7 @@ impl Metrics {
                 .webhook
                 .add(0, &[KeyValue::new("outcome", outcome.as_str())]);
         }
+        self.instruments.history_lost.add(0, &[]);
     }
 
     /// Registers a gauge. `read` returns its values with their labels, at each scrape.

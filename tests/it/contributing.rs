@@ -13,7 +13,7 @@ const NEEDS: &str = "xtask/needs";
 const PAGE: &str = include_str!("../../CONTRIBUTING.md");
 
 /// Programs that a test may start without naming them in `Needs:`, because every Debian has them.
-const EVERYWHERE: &[&str] = &["chown", "gzip", "kill", "setpriv", "sh", "tar"];
+const EVERYWHERE: &[&str] = &["chown", "cp", "gzip", "kill", "setpriv", "sh", "tar"];
 
 /// The word in `Needs:` that brings a program.
 fn brought_by(program: &str) -> &str {
