@@ -67,7 +67,7 @@ async fn refused_key_is_red_everywhere_and_says_what_to_do() {
     for part in [
         "CVSYNC_API_KEY",
         "\nnext           Retrying ",
-        "\ndo             Ask VDAB",
+        "\naction         Ask VDAB",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }

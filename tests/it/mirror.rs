@@ -231,7 +231,7 @@ async fn a_key_opens_until_it_is_revoked_and_no_answer_tells_why_it_does_not() {
         200
     );
     let (code, said, _) = clients(&world, &["revoke", "crm"]).await;
-    assert_eq!((code, said.contains("revoked")), (Some(0), true), "{said}");
+    assert_eq!((code, said.contains("Revoked")), (Some(0), true), "{said}");
     for daemon in [&daemon, &standby] {
         until("the key opens nothing any more", async || {
             request(daemon.address(), &path, &[(KEY, &key)])
