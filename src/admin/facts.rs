@@ -204,11 +204,11 @@ impl Numbers {
             unsearchable: self.unsearchable,
             changes: self.changes,
             clock_doubt: self.clock_doubt,
-            history_lost_at: self.announcing_since.filter(|since| {
-                let leader = self.leader.as_ref();
-                let lost = leader.is_some_and(|leader| leader.history_lost_at == Some(*since));
-                lost && self.watermark <= Some(*since)
-            }),
+            history_lost_at: self
+                .leader
+                .as_ref()
+                .and_then(|leader| leader.history_lost_at)
+                .filter(|lost| self.announcing_since.is_some() && self.watermark <= Some(*lost)),
         }
     }
 }

@@ -66,6 +66,7 @@ impl Leader {
                         self.lost(held.epoch);
                     }
                     tracing::info!(epoch = held.epoch, instance = %self.name, "leading");
+                    self.reported.store(0, Ordering::Relaxed);
                     self.store.lead(held);
                     return Ok(());
                 }

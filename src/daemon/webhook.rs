@@ -137,7 +137,12 @@ impl Webhook {
                 }
                 Ok(Pause::Smaller(wish)) => PERIOD.max(wish),
                 Ok(Pause::Failed(wish)) => pauses.next_pause().max(wish),
-                Err(error) if error.remedy() == Remedy::StandDown => return,
+                // The leader steps down for lost history, and this task is dropped with it.
+                Err(error)
+                    if error.remedy() == Remedy::StandDown && error != StoreError::HistoryLost =>
+                {
+                    return;
+                }
                 Err(error) => {
                     Self::tell(&error);
                     pauses.next_pause().min(PATIENCE)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::sql::{query, query_as, query_scalar};
+use super::sql::{query, query_as};
 use super::{StoreError, feed};
 
 /// The one lease there is.
@@ -196,16 +196,19 @@ pub async fn hold(tx: &mut PgConnection, held: &Held) -> Result<(), StoreError> 
     }
 }
 
-/// Counts a write transaction of the leader, as its last statement; returns the count. Two at once wait here for each other.
+/// Counts a write transaction of the leader, as its last statement; returns the count. Two at once wait here for each other, and
+/// so do renewals: a connection that is cut off before the commit holds them up for four seconds at most.
 pub(crate) async fn count_write(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    Ok(
-        query_scalar(
-            "update cvsync.lease set writes = writes + 1 where name = $1 returning writes",
-        )
-        .bind(NAME)
-        .fetch_one(tx)
-        .await?,
+    let (writes, _): (i64, String) = query_as(
+        "update cvsync.lease
+            set writes = writes + 1
+          where name = $1
+         returning writes, set_config('idle_in_transaction_session_timeout', '4s', true)",
     )
+    .bind(NAME)
+    .fetch_one(tx)
+    .await?;
+    Ok(writes)
 }
 
 /// The instance that leads, or led last.

@@ -100,6 +100,14 @@ impl Store {
                 Some(held) => Some((held.epoch, lease::count_write(&mut tx).await?)),
                 None => None,
             };
+            // Writes are counted one after the other, so a higher number that was acknowledged meanwhile is lost.
+            if let Some((epoch, writes)) = counted
+                && self
+                    .held()
+                    .is_some_and(|held| held.epoch == epoch && held.writes >= writes)
+            {
+                return Err(StoreError::HistoryLost);
+            }
             tx.commit().await?;
             if let Some((epoch, writes)) = counted {
                 self.acknowledge(epoch, writes);

@@ -19,13 +19,15 @@ impl Pipeline {
         let now = self.vdab.time().now();
         let housekept = self
             .write("recording success", async |tx| {
-                job_success::record(tx, job).await?;
+                // The sync before this one succeeded that late, so this one has announced what changed while that one ran.
+                let before = job_success::all(tx).await?.get(&Job::Sync).copied();
                 if let Some(since) = run
                     .announcing_since
-                    .filter(|since| now - *since > ANNOUNCED)
+                    .filter(|since| before.is_some_and(|before| before - *since > ANNOUNCED))
                 {
                     feed::announced(tx, since).await?;
                 }
+                job_success::record(tx, job).await?;
                 if let Some(position) = run.relisted_to {
                     relisted::set(tx, position).await?;
                 }
