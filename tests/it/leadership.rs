@@ -122,7 +122,11 @@ async fn hangup_ends_a_command_cleanly() {
     let ended = sync.ended_within(Duration::from_secs(10)).await;
     // Its work is kept, and the exit code says that it is not complete.
     assert_eq!(ended.code(), Some(1), "{}", sync.log());
-    assert!(sync.log().contains("interrupted"), "{}", sync.log());
+    assert!(
+        sync.log().to_lowercase().contains("interrupted"),
+        "{}",
+        sync.log()
+    );
 }
 
 #[tokio::test]
