@@ -56,12 +56,12 @@ const LOOK_ALIKES: [(&str, &str, &str); 2] = [
     (
         "CockroachDB",
         "CockroachDB",
-        "LISTEN and NOTIFY, text search in Dutch, and logical replication with publications",
+        "LISTEN and NOTIFY, and publications for logical replication",
     ),
     (
         "-YB-",
         "YugabyteDB",
-        "row locks that are visible in commit order, and WAL positions",
+        "LISTEN and NOTIFY unless they are enabled, and PostgreSQL's WAL",
     ),
 ];
 

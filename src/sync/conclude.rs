@@ -20,10 +20,11 @@ impl Pipeline {
         let housekept = self
             .write("recording success", async |tx| {
                 // The sync before this one succeeded that late, so this one has announced what changed while that one ran.
-                let before = job_success::all(tx).await?.get(&Job::Sync).copied();
+                let last = job_success::all(tx).await?;
+                let before = last.get(&Job::Sync);
                 if let Some(since) = run
                     .announcing_since
-                    .filter(|since| before.is_some_and(|before| before - *since > ANNOUNCED))
+                    .filter(|since| before.is_some_and(|before| *before - *since > ANNOUNCED))
                 {
                     feed::announced(tx, since).await?;
                 }
@@ -34,7 +35,6 @@ impl Pipeline {
                 if let Some(difference) = run.summary.difference {
                     reconcile::conclude(tx, run.began, difference, &run.summary.tally).await?;
                 }
-                let last = job_success::all(tx).await?;
                 let is_recent = |at: DateTime<Utc>| now - at < TimeDelta::days(1);
                 Ok(last
                     .get(&Job::Housekeeping)
