@@ -59,7 +59,7 @@ impl Pair {
         assert!(self.standby.is_none(), "it has one");
         self.servers += 1;
         let folder = self.folder.path().join(self.servers.to_string());
-        self.primary.copy_to(&folder).await;
+        back_up(&self.primary.cluster, &folder).await;
         fs::write(folder.join("data/standby.signal"), "").unwrap();
         self.link.lead_to(self.primary.address());
         self.link.set(Trouble::None);
@@ -168,45 +168,6 @@ impl Server {
         let url = url::Url::parse(self.cluster.url()).unwrap();
         SocketAddr::from(([127, 0, 0, 1], url.port().unwrap()))
     }
-
-    /// Copies the server's folder to one that another server can start in.
-    async fn copy_to(&self, folder: &Path) {
-        let mut session = PgConnection::connect(self.cluster.url()).await.unwrap();
-        let version: i32 =
-            sqlx::query_scalar("select current_setting('server_version_num')::integer")
-                .fetch_one(&mut session)
-                .await
-                .unwrap();
-        let (start, stop) = if version < 150_000 {
-            (
-                "pg_start_backup('copy', true, false)",
-                "pg_stop_backup(false, false)",
-            )
-        } else {
-            (
-                "pg_backup_start('copy', true)",
-                "pg_backup_stop(wait_for_archive => false)",
-            )
-        };
-        sqlx::query(AssertSqlSafe(format!("select {start}")))
-            .execute(&mut session)
-            .await
-            .unwrap();
-        copy(self.cluster.socket_dir().parent().unwrap(), folder);
-        let label: String =
-            sqlx::query_scalar(AssertSqlSafe(format!("select labelfile from {stop}")))
-                .fetch_one(&mut session)
-                .await
-                .unwrap();
-        let data = folder.join("data");
-        for gone in ["postmaster.pid", "postmaster.opts"] {
-            fs::remove_file(data.join(gone)).unwrap();
-        }
-        let label_file = data.join("backup_label");
-        fs::write(&label_file, label).unwrap();
-        let owner = fs::metadata(&data).unwrap();
-        chown(label_file, Some(owner.uid()), Some(owner.gid())).unwrap();
-    }
 }
 
 /// Copies what makes up a cluster, but for its lock, its log and its write-ahead log. A file may vanish meanwhile.
@@ -227,4 +188,41 @@ fn copy(from: &Path, to: &Path) {
             fs::remove_file(path).unwrap();
         }
     }
+}
+
+/// Copies the server's folder to one that another server can start in.
+pub(crate) async fn back_up(cluster: &Cluster, folder: &Path) {
+    let mut session = PgConnection::connect(cluster.url()).await.unwrap();
+    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::integer")
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    let (start, stop) = if version < 150_000 {
+        (
+            "pg_start_backup('copy', true, false)",
+            "pg_stop_backup(false, false)",
+        )
+    } else {
+        (
+            "pg_backup_start('copy', true)",
+            "pg_backup_stop(wait_for_archive => false)",
+        )
+    };
+    sqlx::query(AssertSqlSafe(format!("select {start}")))
+        .execute(&mut session)
+        .await
+        .unwrap();
+    copy(cluster.socket_dir().parent().unwrap(), folder);
+    let label: String = sqlx::query_scalar(AssertSqlSafe(format!("select labelfile from {stop}")))
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    let data = folder.join("data");
+    for gone in ["postmaster.pid", "postmaster.opts"] {
+        fs::remove_file(data.join(gone)).unwrap();
+    }
+    let label_file = data.join("backup_label");
+    fs::write(&label_file, label).unwrap();
+    let owner = fs::metadata(&data).unwrap();
+    chown(label_file, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
