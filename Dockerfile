@@ -1,5 +1,5 @@
 # The image: one binary, no shell, no package manager, not root.
-FROM rust:1.95.0-bookworm AS build
+FROM rust:1.95.0-trixie AS build
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
 
@@ -20,10 +20,18 @@ RUN touch src/lib.rs src/main.rs \
     && CVSYNC_COMMIT="$CVSYNC_COMMIT" cargo build --release --locked --bin cvsync
 
 # The variant with glibc, because the TLS library is C. It includes CA certificates.
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM gcr.io/distroless/cc-debian13:nonroot
+# docker build --build-arg CVSYNC_COMMIT="$(git rev-parse HEAD)" --build-arg CVSYNC_CREATED="$(date -u +%FT%TZ)" .
+ARG CVSYNC_COMMIT=unknown
+ARG CVSYNC_CREATED=unknown
+ARG CVSYNC_SOURCE=unknown
 LABEL org.opencontainers.image.title="cvsync" \
       org.opencontainers.image.description="Keeps a PostgreSQL database in step with the CVs in VDAB's CV API" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="$CVSYNC_COMMIT" \
+      org.opencontainers.image.created="$CVSYNC_CREATED" \
+      org.opencontainers.image.source="$CVSYNC_SOURCE"
 COPY --from=build /src/target/release/cvsync /usr/local/bin/cvsync
 # A number, so that Kubernetes can check that it is not root.
 USER 65532:65532

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Checks the files in deploy/ and the runbook, without Docker and without a cluster. Runs all steps, so that one run shows all
-# failures, and ends with a list of the parts that it could not check. It installs nothing: it fetches missing tools into its own
-# cache.
+# Checks the files in deploy/ and the runbook, without a cluster. Runs all steps, so that one run shows all failures, and ends with a
+# list of the parts that it could not check. It installs nothing: it fetches missing tools into its own cache. If a Docker engine
+# answers, for example at DOCKER_HOST, it also runs the containers, with the newest binary in target/ or the one in CVSYNC_BINARY.
 set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." || exit 1
 
@@ -87,6 +87,19 @@ systemd() {
     [ -z "$complaints" ] || { echo "$complaints"; return 1; }
 }
 
+containers() { deploy/containers/check "$(newest_binary)"; }
+
+# The binary that `cargo build` or `cargo test` has built last.
+newest_binary() {
+    local target=${CARGO_TARGET_DIR:-target}
+    if [ -n "${CVSYNC_BINARY:-}" ]; then
+        echo "$CVSYNC_BINARY"
+    else
+        # shellcheck disable=SC2012
+        ls -t "$target/release/cvsync" "$target/debug/cvsync" 2>/dev/null | head -n 1
+    fi
+}
+
 if unpacked promtool prometheus; then
     step "alert rules" rules
     step "expressions of the dashboard" expressions
@@ -99,6 +112,13 @@ step "runbook, links, names of metrics" links_and_names
 
 if have_python_tools; then
     step compose compose
+    if ! timeout 20 docker info >/dev/null 2>&1; then
+        unchecked "that the containers start (no Docker engine answers; start one and set DOCKER_HOST)"
+    elif [ -z "$(newest_binary)" ]; then
+        unchecked "that the containers start (no binary; run cargo build)"
+    else
+        step containers containers
+    fi
     if unpacked kubectl kubernetes-client; then
         step kubernetes kubernetes
     else
@@ -107,7 +127,7 @@ if have_python_tools; then
 else
     unchecked "compose and kubernetes (no python3 with venv and pip, or its packages unreachable)"
 fi
-unchecked "that the containers start, and that Grafana, the collector and Jaeger take their configuration (no Docker here)"
+unchecked "that Grafana, the collector and Jaeger take their configuration (it does not pull their images)"
 unchecked "the ServiceMonitor against its schema (it comes with the Prometheus operator)"
 
 if command -v systemd-analyze >/dev/null; then
