@@ -81,9 +81,14 @@ impl Admin {
 /// Answers until `token` is cancelled.
 pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>, token: CancellationToken) {
     let router = router(Arc::clone(&admin));
+    let answered = CancellationToken::new();
+    let serving = async {
+        serve::run(listener, router, &admin, token.clone()).await;
+        answered.cancel();
+    };
     tokio::join!(
-        serve::run(listener, router, &admin, token.clone()),
-        Box::pin(admin.mirror.work_until(&token)),
+        serving,
+        Box::pin(admin.mirror.work_until(&token, &answered)),
     );
 }
 

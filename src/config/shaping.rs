@@ -23,7 +23,7 @@ const SHAPING: [&str; 8] = [
 ];
 
 /// A command uses the leader's value of one of these, unless it has its own. The stored documents are the same.
-const FOLLOWED: [&str; 10] = [
+const FOLLOWED: [&str; 11] = [
     "CVSYNC_API_RATE_PER_MINUTE",
     "CVSYNC_SCHEDULE",
     "CVSYNC_RECONCILE_SCHEDULE",
@@ -34,6 +34,7 @@ const FOLLOWED: [&str; 10] = [
     "CVSYNC_MAX_DELETE_SHARE",
     "CVSYNC_TOMBSTONE_RETENTION",
     "CVSYNC_CHANGE_RETENTION",
+    "CVSYNC_ACCESS_RETENTION",
 ];
 
 /// The value of one of these variables, for the leader's record.

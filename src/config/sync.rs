@@ -44,6 +44,8 @@ pub struct Sync {
     pub reference: Reference,
     /// How long rows of the change feed are kept.
     pub change_retention: Duration,
+    /// How long it is known which CVs the mirror gave to whom; `None` if that is not recorded.
+    pub access_retention: Option<Duration>,
 }
 
 impl Sync {
@@ -89,6 +91,10 @@ impl Sync {
         // At least a day, because the delete brake counts the deletes of a day in the feed.
         let change_retention =
             reader.required("CVSYNC_CHANGE_RETENTION", duration(days(1)..=LONGEST));
+        let access_retention = reader.required(
+            "CVSYNC_ACCESS_RETENTION",
+            unless_off(duration(days(1)..=LONGEST)),
+        );
         let (zone, reconcile) = (zone?, reconcile?);
         Some(Self {
             from: from?,
@@ -111,6 +117,7 @@ impl Sync {
             tombstone_retention: tombstone_retention?,
             reference: reference?,
             change_retention: change_retention?,
+            access_retention: access_retention?,
         })
     }
 }

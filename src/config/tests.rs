@@ -190,6 +190,7 @@ const BAD: &[(&str, &[&str])] = &[
         &["a,,b", "a=b,a", "Rijbewijzen", "a=../b", "a=b?c", "a="],
     ),
     ("CVSYNC_CHANGE_RETENTION", &["23h", "off"]),
+    ("CVSYNC_ACCESS_RETENTION", &["23h", "never"]),
     ("CVSYNC_HTTP_ADDR", &["8080", ":8080", "example.com:80"]),
     ("CVSYNC_ADMIN_TOKEN", &["with space", "change-me"]),
     (

@@ -177,6 +177,11 @@ pub const VARIABLES: &[Variable] = &[
         "how long rows of the change feed are kept; longer for a registered consumer that has not read them",
     ),
     setting(
+        "CVSYNC_ACCESS_RETENTION",
+        "365d",
+        "how long the table cv_access remembers which client of the mirror was given which CV; off records nothing",
+    ),
+    setting(
         "CVSYNC_HTTP_ADDR",
         "127.0.0.1:8080",
         "address of health checks, metrics and status page; or off",

@@ -1,18 +1,25 @@
-//! Work of the leader beside its runs: lend calls to tools, make CVs searchable, keep reference data. Runs never wait for it.
+//! Work of the leader beside its runs: lend calls to tools, make CVs searchable, keep reference data, remove old records of access.
+//! Runs never wait for it.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
+use sqlx::PgConnection;
 use tokio::sync::watch;
 
 use super::schedule::Ticker;
 use crate::clock::Clock;
 use crate::model::Job;
+use crate::store::cv_access;
 use crate::store::pause::Pause;
 use crate::sync::{Pipeline, loan, searchable};
 
 /// How often it is asked whether reference data is due: soon after the first sync.
 const PERIOD: Duration = Duration::from_secs(5);
+
+/// How often old records of access are removed, and the pause between two batches of them.
+const TRIM_EVERY: Duration = Duration::from_mins(1);
+const BETWEEN_TRIMS: Duration = Duration::from_millis(100);
 
 /// Diplomas that are looked up in one go: ten minutes at their pace.
 const LOOK_UPS: usize = 600;
@@ -33,6 +40,27 @@ pub(super) async fn keep(
         never = loan::lend(&pipeline.vdab, &pipeline.store) => never,
         never = searchable::follow(pipeline) => never,
         never = keep_reference(pipeline, clock, pause) => never,
+        never = trim_accesses(pipeline) => never,
+    }
+}
+
+/// Removes records of the mirror that are older than their retention, a few at a time.
+async fn trim_accesses(pipeline: &Pipeline) -> Infallible {
+    let Some(retention) = pipeline.settings.access_retention else {
+        return std::future::pending().await;
+    };
+    loop {
+        let trim = async |tx: &mut PgConnection| cv_access::trim(tx, retention).await;
+        let trimmed = pipeline.store.write("removing old accesses", trim).await;
+        let rest = match trimmed {
+            Ok(true) => BETWEEN_TRIMS,
+            Ok(false) => TRIM_EVERY,
+            Err(error) => {
+                tracing::debug!("cannot remove old records of access: {error}");
+                TRIM_EVERY
+            }
+        };
+        tokio::time::sleep(rest).await;
     }
 }
 

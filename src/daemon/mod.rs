@@ -93,7 +93,11 @@ impl Daemon {
             webhook: webhook.transpose()?.map(Arc::new),
             clock,
             admin: Arc::new(Admin {
-                mirror: Mirror::of(&pipeline.store),
+                mirror: Mirror::of(
+                    &pipeline.store,
+                    config.sync.access_retention.is_some(),
+                    &pipeline.metrics,
+                ),
                 view: View::of(&pipeline),
                 store: pipeline.store.clone(),
                 board,

@@ -59,26 +59,15 @@ pub(crate) async fn unknown(tx: &mut PgConnection, ids: &[CvId]) -> Result<Vec<U
     let mut unknown = Vec::new();
     for ids in ids.chunks(LOOKED_UP) {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let absent: Vec<Uuid> = query_scalar(
+        let part: Vec<Uuid> = query_scalar(
             "select distinct id
                from unnest($1::uuid[]) as id
               where not exists (select from cvsync.cv where cv_id = id)
-                and not exists (select from cvsync.parked_cv where cv_id = id::text)",
-        )
-        .bind(ids)
-        .fetch_all(&mut *tx)
-        .await?;
-        if absent.is_empty() {
-            continue;
-        }
-        // The feed has no index on the ID, so it is read only where nothing else knows of one.
-        let part: Vec<Uuid> = query_scalar(
-            "select id
-               from unnest($1::uuid[]) as id
-              where id not in (select cv_id from cvsync.cv_change where cv_id = any($1))
+                and not exists (select from cvsync.parked_cv where cv_id = id::text)
+                and not exists (select from cvsync.cv_change where cv_id = id)
               order by id",
         )
-        .bind(absent)
+        .bind(ids)
         .fetch_all(&mut *tx)
         .await?;
         unknown.extend(part);

@@ -165,6 +165,8 @@ pub const LARGEST_PAGE: i64 = 16 << 20;
 pub struct Found {
     /// How many match; [`MOST_FOUND`] where they are more.
     pub total: i64,
+    /// The CVs of the page.
+    pub ids: Vec<Uuid>,
     /// JSON objects of the fields that were asked for, and `cvId`.
     pub page: Vec<String>,
     /// Whether the page is not whole, because its results have more than [`LARGEST_PAGE`] bytes.
@@ -201,6 +203,7 @@ const SEARCH: &str = "
           limit $14
      )
      select (select count(*) from found),
+            coalesce(array_agg(cv_id order by rank desc nulls last, cv_id) filter (where bytes <= $17), '{}'),
             coalesce(array_agg(json order by rank desc nulls last, cv_id) filter (where bytes <= $17), '{}'),
             coalesce(max(bytes) > $17, false)
        from (select rank, cv_id, json,
@@ -224,7 +227,7 @@ pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, Sto
     for terms in &search.terms {
         search_for = search_for.bind(terms);
     }
-    let (total, page, too_large) = search_for
+    let (total, ids, page, too_large) = search_for
         .bind(&search.words)
         .bind(&search.velden)
         .bind(search.offset)
@@ -236,6 +239,7 @@ pub async fn search(tx: &mut PgConnection, search: &Search) -> Result<Found, Sto
         .await?;
     Ok(Found {
         total,
+        ids,
         page,
         too_large,
     })

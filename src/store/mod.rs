@@ -11,6 +11,7 @@ mod cause;
 pub(crate) mod clock_doubt;
 mod connect;
 pub mod cv;
+pub(crate) mod cv_access;
 pub mod cv_change;
 pub(crate) mod cv_search;
 pub mod cv_seen;

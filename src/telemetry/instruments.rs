@@ -36,6 +36,7 @@ pub(super) struct Instruments {
     pub gate_closed: Counter<f64>,
     pub history_lost: Counter<u64>,
     pub webhook: Counter<u64>,
+    pub accessed: Counter<u64>,
     pub quota_limit: Gauge<u64>,
     pub quota_remaining: Gauge<u64>,
 }
@@ -82,6 +83,10 @@ impl Instruments {
             webhook: count(
                 "cvsync.webhook.deliveries",
                 "Requests to the webhook, by how they ended",
+            ),
+            accessed: count(
+                "cvsync.access.records",
+                "CVs that the mirror gave or refused to give, by what became of their records",
             ),
             quota_limit: gauge("cvsync.quota.limit", "Calls allowed in a minute"),
             quota_remaining: gauge(

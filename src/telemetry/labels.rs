@@ -65,6 +65,13 @@ closed_set! {
         Paused = "paused",
     }
 
+    /// The end of a record of a CV that the mirror gave; `outcome` of `cvsync_access_records_total`.
+    pub(crate) AccessOutcome {
+        Written = "written",
+        Refused = "refused",
+        Lost = "lost",
+    }
+
     /// The end of a request to the webhook; `outcome` of `cvsync_webhook_deliveries_total`.
     pub DeliveryOutcome {
         Delivered = "delivered",

@@ -11,8 +11,8 @@ use url::Url;
 
 use super::instruments::Instruments;
 use super::labels::{
-    ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift, RecordResult,
-    RetriedStage, WindowOutcome,
+    AccessOutcome, ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift,
+    RecordResult, RetriedStage, WindowOutcome,
 };
 use super::otlp::{self, Provider};
 use crate::config::Otel;
@@ -98,6 +98,9 @@ impl Metrics {
             self.instruments
                 .webhook
                 .add(0, &[KeyValue::new("outcome", outcome.as_str())]);
+        }
+        for outcome in AccessOutcome::ALL {
+            self.accessed(*outcome, 0);
         }
         self.instruments.history_lost.add(0, &[]);
     }
@@ -273,6 +276,14 @@ impl Metrics {
         self.instruments
             .webhook
             .add(1, &[KeyValue::new("outcome", outcome.as_str())]);
+    }
+
+    /// Records of CVs that the mirror gave, or did not give because there was no room for their records.
+    pub(crate) fn accessed(&self, outcome: AccessOutcome, records: usize) {
+        self.instruments.accessed.add(
+            u64::try_from(records).unwrap_or(u64::MAX),
+            &[KeyValue::new("outcome", outcome.as_str())],
+        );
     }
 
     /// The quota of an operation, VDAB's number rather than the configured one, and the calls left according to VDAB.

@@ -10,8 +10,8 @@ mod stderr;
 mod throttle;
 
 pub(crate) use self::labels::{
-    ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift, RetriedStage,
-    WindowOutcome,
+    AccessOutcome, ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift,
+    RetriedStage, WindowOutcome,
 };
 pub(crate) use self::logs::{Screen, install};
 pub use self::metrics::Metrics;

@@ -11,6 +11,7 @@
     reason = "a test's own look at a database leaves nothing to PgBouncer, and a test may ask the time"
 )]
 
+mod access;
 mod actions;
 mod alerts;
 mod architecture;

@@ -26,7 +26,7 @@ use crate::world::{World, new_database, store, transaction};
 const NEVER: (&str, &str) = ("CVSYNC_SCHEDULE", "0 0 0 29 2 *");
 const AT_ONCE: (&str, &str) = ("CVSYNC_SETTLE_LAG", "1s");
 const TOKEN: (&str, &str) = ("CVSYNC_ADMIN_TOKEN", "canary-open-sesame");
-const KEY: HeaderName = HeaderName::from_static("x-ibm-client-id");
+pub(crate) const KEY: HeaderName = HeaderName::from_static("x-ibm-client-id");
 
 /// VDAB's documentation, in the part that we know.
 const CONTRACT: &str = include_str!("seed/openapi.json");
@@ -111,7 +111,7 @@ async fn clients(world: &World, args: &[&str]) -> (Option<i32>, String, String) 
     output(&args, env.iter().map(|(n, v)| (*n, v.as_str()))).await
 }
 
-async fn add_client(world: &World, name: &str) -> String {
+pub(crate) async fn add_client(world: &World, name: &str) -> String {
     let (code, stdout, stderr) = clients(world, &["add", name, "--json"]).await;
     assert_eq!(code, Some(0), "{stderr}");
     let added: Value = serde_json::from_str(&stdout).unwrap();

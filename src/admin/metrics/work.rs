@@ -37,6 +37,12 @@ pub(super) const GAUGES: &[Gauge] = &[
         },
     },
     Gauge {
+        name: "cvsync.access.waiting",
+        unit: "",
+        help: "Records of CVs that this instance's mirror gave and that are not written yet",
+        read: |admin| Some(one(count(admin.mirror.waiting_records()))),
+    },
+    Gauge {
         name: "cvsync.schedule.interval",
         unit: "s",
         help: "Interval of this job's schedule",

@@ -1,5 +1,6 @@
 //! Clients' keys, cached for two seconds.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -32,7 +33,7 @@ struct Known {
 
 #[derive(Debug)]
 struct Client {
-    name: String,
+    name: Arc<str>,
     key_hash: Vec<u8>,
     noted_at: Option<Instant>,
 }
@@ -45,26 +46,26 @@ impl Clients {
         }
     }
 
-    /// Whether `headers` have the key of a client that is not revoked.
-    pub(super) async fn know(&self, headers: &HeaderMap) -> Result<bool, StoreError> {
+    /// The name of the client whose key is in `headers`, unless it is revoked.
+    pub(super) async fn know(&self, headers: &HeaderMap) -> Result<Option<Arc<str>>, StoreError> {
         let Some(key) = headers.get(KEY_HEADER) else {
-            return Ok(false);
+            return Ok(None);
         };
         let hash = key_hash(key.as_bytes());
         let late = |_| StoreError::Passing("no response in time".to_owned());
         let found = tokio::time::timeout(PATIENCE, self.find(&hash)).await;
         let Some((name, to_note)) = found.map_err(late)?? else {
-            return Ok(false);
+            return Ok(None);
         };
         // An error here must not lock the client out.
         if to_note && let Err(error) = self.note(&name).await {
             tracing::debug!(%error, "cannot record the use of a client's key");
         }
-        Ok(true)
+        Ok(Some(name))
     }
 
     /// The client's name, and whether its use is to be noted.
-    async fn find(&self, hash: &[u8; 32]) -> Result<Option<(String, bool)>, StoreError> {
+    async fn find(&self, hash: &[u8; 32]) -> Result<Option<(Arc<str>, bool)>, StoreError> {
         let mut known = self.known.lock().await;
         if known.read_at.is_none_or(|at| at.elapsed() >= LIFE) {
             known.read(&self.store).await?;
@@ -81,7 +82,7 @@ impl Clients {
             if to_note {
                 client.noted_at = Some(Instant::now());
             }
-            (client.name.clone(), to_note)
+            (Arc::clone(&client.name), to_note)
         }))
     }
 
@@ -97,14 +98,14 @@ impl Known {
         let rows = store.read("reading the mirror's keys", mirror_client::in_force);
         let rows = rows.await?;
         let noted = |name: &str| {
-            let client = self.clients.iter().find(|client| client.name == name);
+            let client = self.clients.iter().find(|client| &*client.name == name);
             client.and_then(|client| client.noted_at)
         };
         self.clients = rows
             .into_iter()
             .map(|(name, key_hash)| Client {
                 noted_at: noted(&name),
-                name,
+                name: name.into(),
                 key_hash,
             })
             .collect();

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::access::Reader;
 use super::answer::Refusal;
 use crate::admin::{Admin, etag};
 use crate::contract::GatewayError;
@@ -14,6 +16,7 @@ use crate::model::CvId;
 
 pub(super) async fn detail(
     State(admin): State<Arc<Admin>>,
+    Extension(reader): Extension<Reader>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
@@ -25,6 +28,7 @@ pub(super) async fn detail(
     if etag::is_current(&headers, &found.tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
+    admin.mirror.access.given(&reader, &[id.0], None).await?;
     let content_type = "application/json".to_owned();
     let headers = [(header::CONTENT_TYPE, content_type), (header::ETAG, tag)];
     Ok((headers, found.json).into_response())

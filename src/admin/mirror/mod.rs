@@ -5,6 +5,7 @@
 //! reverse proxy may serve it under any name. It has its own connections to the database and its own limit of clients, so that
 //! load on the mirror does not affect sync and health.
 
+mod access;
 mod answer;
 mod bulk;
 mod clients;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -25,6 +26,7 @@ use axum::{Extension, Router};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::access::{Access, Reader};
 use self::answer::Refusal;
 use self::clients::Clients;
 use self::lookup::Lookup;
@@ -32,6 +34,7 @@ use super::Admin;
 use super::serve::ConnectionPermit;
 use crate::contract::GatewayError;
 use crate::store::Store;
+use crate::telemetry::Metrics;
 
 /// Prefix of its paths.
 pub(super) const PATHS: &str = "/mirror/";
@@ -58,28 +61,40 @@ pub struct Mirror {
     store: Store,
     clients: Clients,
     lookup: Lookup,
+    access: Access,
     lists: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
 
 impl Mirror {
-    /// A mirror of this database, with its own connections.
+    /// A mirror of this database, with its own connections. `records` says whether it records which CVs it gives.
     #[must_use]
-    pub fn of(store: &Store) -> Self {
+    pub fn of(store: &Store, records: bool, metrics: &Metrics) -> Self {
+        let access = Access::new(store, records, metrics);
         let store = store.beside(CONNECTIONS).bookkeeping();
         let store = store.for_readers().within(PATIENCE);
         Self {
             clients: Clients::new(store.clone()),
             lookup: Lookup::new(store.clone()),
+            access,
             lists: Arc::new(Semaphore::new(LISTS)),
             places: Arc::new(Semaphore::new(PLACES)),
             store,
         }
     }
 
-    /// Looks documents up until `token` is cancelled.
-    pub async fn work_until(&self, token: &CancellationToken) {
-        tokio::join!(self.lookup.work_until(token), self.lookup.work_until(token));
+    /// Looks documents up until `token` is cancelled, and records what is given until `answered` is.
+    pub async fn work_until(&self, token: &CancellationToken, answered: &CancellationToken) {
+        tokio::join!(
+            self.lookup.work_until(token),
+            self.lookup.work_until(token),
+            self.access.write_until(token, answered),
+        );
+    }
+
+    /// Records of what was given that are not written yet.
+    pub(super) fn waiting_records(&self) -> usize {
+        self.access.waiting()
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -121,20 +136,26 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
 async fn admitted(
     State(admin): State<Arc<Admin>>,
     Extension(place): Extension<ConnectionPermit>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if !place.take(&admin.mirror.places) {
         return Refusal::no_room().into_response();
     }
     let headers = request.headers();
-    if !admin.guard.knows(headers) {
+    let name = if admin.guard.knows(headers) {
+        Arc::default()
+    } else {
         match admin.mirror.clients.know(headers).await {
-            Ok(true) => {}
-            Ok(false) => return Refusal::from(GatewayError::unauthorized()).into_response(),
+            Ok(Some(name)) => name,
+            Ok(None) => return Refusal::from(GatewayError::unauthorized()).into_response(),
             Err(error) => return Refusal::from(error).into_response(),
         }
-    }
+    };
+    let gets_content = request.method() != Method::HEAD;
+    request
+        .extensions_mut()
+        .insert(Reader { name, gets_content });
     next.run(request).await
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use sqlx::PgConnection;
 
+use super::access::Reader;
 use super::answer::Refusal;
 use super::query::{LONGEST_SHOWN, Query};
 use super::to_its_end;
@@ -33,13 +35,16 @@ const HIGHEST_LEVEL: char = '9';
 
 pub(super) async fn search(
     State(admin): State<Arc<Admin>>,
+    Extension(reader): Extension<Reader>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let search = read(&Query::read(query))?;
+    let velden = search.velden.clone();
+    let mirror = Arc::clone(&admin);
     let found = to_its_end(async move {
-        let _turn = admin.mirror.turn().await?;
+        let _turn = mirror.mirror.turn().await?;
         let found = async |tx: &mut PgConnection| mirror::search(tx, &search).await;
-        Ok(admin.mirror.store.read("searching", found).await?)
+        Ok(mirror.mirror.store.read("searching", found).await?)
     })
     .await?;
     if found.too_large {
@@ -48,6 +53,8 @@ pub(super) async fn search(
             mirror::LARGEST_PAGE >> 20
         )));
     }
+    let access = &admin.mirror.access;
+    access.given(&reader, &found.ids, Some(&velden)).await?;
     // The results are JSON already. Reading them would take many times their size.
     let (total, results) = (found.total.max(0), found.page.join(","));
     let body = format!(r#"{{"aantal":{total},"resultaten":[{results}]}}"#);
