@@ -21,8 +21,11 @@ use crate::telemetry::{AccessOutcome, Metrics, Throttle};
 
 static FAILED: Throttle = Throttle::new();
 
-/// The longest that a record waits before it is written.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How long records are collected for a transaction; with the last look, at most a second.
+const COLLECTED: Duration = Duration::from_millis(900);
+
+/// The pause after an error.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Time between two looks at the queue.
 const LOOK: Duration = Duration::from_millis(50);
@@ -153,7 +156,7 @@ impl Access {
 }
 
 impl Queue {
-    /// Waits for records, at most [`PERIOD`] from the first on; false after the last.
+    /// Waits for records, at most a second from the first on; false after the last.
     async fn fill(&mut self, stopping: &CancellationToken, answered: &CancellationToken) -> bool {
         let received = tokio::select! {
             biased;
@@ -163,7 +166,7 @@ impl Queue {
         let first = Instant::now();
         while received > 0
             && self.batch.len() < BATCH
-            && first.elapsed() < PERIOD - LOOK
+            && first.elapsed() < COLLECTED
             && !stopping.is_cancelled()
         {
             tokio::time::sleep(LOOK).await;
@@ -215,7 +218,7 @@ impl Queue {
                 "cannot record which CVs clients of the mirror were given; once {WAITING} records wait, the mirror answers 503: {error}"
             );
         }
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
