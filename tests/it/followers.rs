@@ -126,7 +126,7 @@ impl Downstream {
     }
 
     /// How often the daemon has noticed that commits were lost.
-    async fn losses(&self) -> u64 {
+    pub(crate) async fn losses(&self) -> u64 {
         let metrics = self.daemon.get("/metrics").await.unwrap().1;
         let value = metrics
             .lines()

@@ -20,7 +20,8 @@ const HISTORIES: u64 = 32;
 /// As many at once as a small machine bears.
 const AT_ONCE: usize = 6;
 
-fn number(variable: &str) -> Option<u64> {
+/// The value of a variable, if it is a number.
+pub(crate) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
@@ -68,7 +69,7 @@ struct History {
 }
 
 /// The history, printed if the test fails.
-struct Log(Vec<String>);
+pub(crate) struct Log(pub(crate) Vec<String>);
 
 impl Drop for Log {
     fn drop(&mut self) {

@@ -33,6 +33,7 @@ mod docs;
 mod downstream;
 mod export;
 mod failover;
+mod failovers;
 mod feed;
 mod followers;
 mod fuzz;
