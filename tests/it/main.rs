@@ -47,6 +47,7 @@ mod mirror;
 mod odd_documents;
 mod page;
 mod pair;
+mod patroni;
 mod pgbouncer;
 mod pipeline;
 mod private_postgres;

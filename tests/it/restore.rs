@@ -164,7 +164,7 @@ async fn recovery_to_a_point_in_time_under_a_running_daemon_is_brought_up_to_dat
 }
 
 /// One of PostgreSQL's programs for its users, beside those of the newest server or on the PATH.
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let version = |folder: &PathBuf| -> Option<u32> { folder.file_name()?.to_str()?.parse().ok() };
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let mut versions: Vec<PathBuf> = versions.flatten().map(|entry| entry.path()).collect();
@@ -183,7 +183,7 @@ fn run(program: &Path, args: &[&str]) {
 
 #[tokio::test]
 async fn dump_that_is_restored_under_a_running_daemon_is_brought_up_to_date() {
-    // `xtask/postgres_versions` sets it where pg_dump is older than the server.
+    // `xtask/postgres_versions` sets it where pg_dump has another version than the server.
     if std::env::var_os("CVSYNC_TEST_WITHOUT_DUMP").is_some() {
         return;
     }
