@@ -28,6 +28,7 @@ use crate::store::held_delete::{self, HeldDelete, NotDecided};
 use crate::store::parked_cv::{self, ParkedCv};
 use crate::store::pause::{self, Begun};
 use crate::store::run_request::{self, What};
+use crate::store::suppressed_cv;
 
 /// Longer than any valid body.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -178,6 +179,11 @@ async fn resync(
                 "nothing was done: the id must be a UUID",
             )
         })?;
+        if !suppressed_cv::among(tx, &[id.0]).await?.is_empty() {
+            let text =
+                "nothing was done: the CV is suppressed; end that with `cvsync suppressed remove`";
+            return Err(refused(StatusCode::CONFLICT, text));
+        }
         ask(tx, What::Resync, &[id.0]).await?;
         Ok(accepted(format!(
             "{id} requested; the leader fetches it within seconds"

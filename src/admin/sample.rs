@@ -18,8 +18,8 @@ use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
     Store, StoreError, clock_doubt, cv, cv_change, cv_search, cv_seen, feed, feed_consumer,
-    held_delete, instance, job_success, lease, parked_cv, reconcile, run_request, sync_window,
-    watermark,
+    held_delete, instance, job_success, lease, parked_cv, reconcile, run_request, suppressed_cv,
+    sync_window, watermark,
 };
 
 /// Time between two samples.
@@ -55,6 +55,8 @@ pub struct Numbers {
     pub held_deletes: i64,
     /// When the oldest of them was held.
     pub held_since: Option<DateTime<Utc>>,
+    /// CVs that must not be stored.
+    pub suppressed: i64,
     /// Whether CVs were confirmed while clocks disagreed and wait for the next relist or reconcile.
     pub clock_doubt: bool,
     /// Since when every CV that is confirmed is announced.
@@ -146,6 +148,7 @@ impl Numbers {
             last_success: job_success::shown(&mut *tx).await?,
             parked: parked_cv::count(&mut *tx).await?.into_iter().collect(),
             held_deletes,
+            suppressed: suppressed_cv::count(&mut *tx).await?,
             held_since,
             announcing_since: feed::announcing_since(&mut *tx).await?,
             clock_doubt: clock_doubt::read(&mut *tx).await?.is_some(),

@@ -39,6 +39,8 @@ pub(crate) struct Status {
     pub stored: Option<i64>,
     /// Deletes that nobody has approved.
     pub held_deletes: Option<i64>,
+    /// CVs that must not be stored.
+    pub suppressed: Option<i64>,
     pub leader: Option<String>,
     /// When a leader last noticed that the database had lost commits.
     pub history_lost_at: Option<DateTime<Utc>>,
@@ -84,6 +86,7 @@ pub(crate) fn status(admin: &Admin) -> Status {
         since_start: admin.board.done(),
         stored: numbers.as_ref().map(|numbers| numbers.stored),
         held_deletes: numbers.as_ref().map(|numbers| numbers.held_deletes),
+        suppressed: numbers.as_ref().map(|numbers| numbers.suppressed),
         leader: numbers
             .as_ref()
             .and_then(|numbers| numbers.leader.as_ref().filter(|leader| leader.alive))

@@ -1,5 +1,6 @@
 //! `cvsync explain`
 
+use chrono::DateTime;
 use sqlx::PgConnection;
 
 use super::Output;
@@ -91,6 +92,17 @@ fn held(held: &HeldDelete) -> String {
 
 /// Whether the CV is in the database, and since when.
 fn state(id: CvId, it: &Explanation) -> String {
+    if let Some(suppressed) = &it.suppressed {
+        return format!(
+            "{id} is suppressed since {} (reason: {}), {}. cvsync neither fetches nor stores it.",
+            instant(suppressed.since),
+            suppressed.reason,
+            suppressed.until.map_or_else(
+                || "until `cvsync suppressed remove`".to_owned(),
+                |until| format!("until {}", instant(until))
+            )
+        );
+    }
     match (&it.stored, &it.seen) {
         (Some(stored), Some(seen)) => format!(
             "{id} is in the database since {}. It is up to date with VDAB as of {}; its content last changed on {}.",
@@ -107,6 +119,13 @@ fn state(id: CvId, it: &Explanation) -> String {
                 "{id} is not in the database: VDAB did not have it on {}.",
                 instant(seen.as_of)
             )
+        }
+        (None, Some(seen)) if seen.withheld.as_deref() == Some("filtered") => format!(
+            "{id} is not in the database: as of {}, it does not match CVSYNC_KEEP.",
+            instant(seen.as_of)
+        ),
+        (None, Some(seen)) if seen.as_of == DateTime::UNIX_EPOCH => {
+            format!("{id} is not in the database. cvsync fetches it again soon.")
         }
         (None, Some(seen)) => format!(
             "{id} is not in the database, although VDAB had it on {}: its row was deleted by hand. The next `cvsync reconcile` fetches it.",

@@ -29,6 +29,7 @@ mod search;
 mod simulate;
 mod source;
 mod status;
+mod suppressed;
 mod sync;
 mod tool;
 mod verify;
@@ -76,6 +77,9 @@ enum Command {
     /// List, approve or discard held deletes
     #[command(subcommand)]
     Deletes(deletes::Command),
+    /// Suppress CVs, so that they are not stored whatever VDAB lists
+    #[command(subcommand)]
+    Suppressed(suppressed::Command),
     /// Show which windows were listed, find gaps, and list a window again
     #[command(subcommand)]
     Windows(windows::Command),
@@ -166,6 +170,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Status(args) => block_on(status::run(args, &env)),
         Command::Parked(command) => stoppable(parked::run(command, &env)),
         Command::Deletes(command) => stoppable(deletes::run(command, &env)),
+        Command::Suppressed(command) => stoppable(suppressed::run(command, &env)),
         Command::Windows(command) => stoppable(windows::run(command, &env)),
         Command::Clients(command) => stoppable(clients::run(command, &env)),
         Command::Feed(command) => stoppable(feed::run(command, &env)),

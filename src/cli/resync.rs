@@ -10,7 +10,7 @@ use super::tool::{RunArgs, Tool, whole};
 use crate::config::Env;
 use crate::model::CvId;
 use crate::model::words::count;
-use crate::store::explain;
+use crate::store::{explain, suppressed_cv};
 use crate::sync::{Request, Summary};
 
 /// Fetch these CVs now and store the result
@@ -40,6 +40,7 @@ struct Resynced {
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let ids = ids(&args.ids)?;
     let tool = Tool::prepare(env, args.run.dry_run).await?;
+    refuse_suppressed(&tool, &ids).await?;
     let summary = tool.carry_out(Request::These(ids.clone())).await?;
     let mut unknown = Vec::new();
     if !summary.interrupted {
@@ -63,6 +64,20 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         return Ok(());
     }
     Err(anyhow!(not_found(missing, &resynced.not_found)))
+}
+
+async fn refuse_suppressed(tool: &Tool, ids: &[CvId]) -> anyhow::Result<()> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let among = async |tx: &mut PgConnection| suppressed_cv::among(tx, &ids).await;
+    let store = &tool.pipeline.store;
+    let suppressed = store.read("looking for suppressed CVs", among).await?;
+    match ids.iter().find(|id| suppressed.contains(id)) {
+        None => Ok(()),
+        Some(id) => Err(Usage(format!(
+            "{id} is suppressed, so cvsync does not fetch it; to store it again, run `cvsync suppressed remove {id}` (nothing was changed)"
+        ))
+        .into()),
+    }
 }
 
 fn not_found(missing: u64, ids: &[Uuid]) -> String {

@@ -65,6 +65,7 @@ struct Status {
     stored: i64,
     parked: BTreeMap<String, i64>,
     held_deletes: i64,
+    suppressed: i64,
     consumers: Vec<Consumer>,
     pause: Option<Pause>,
     last_success: BTreeMap<Job, DateTime<Utc>>,
@@ -150,6 +151,7 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
         stored: numbers.stored,
         parked: numbers.parked,
         held_deletes: numbers.held_deletes,
+        suppressed: numbers.suppressed,
         consumers: numbers.consumers.into_iter().take(CONSUMERS).collect(),
         pause,
         last_success: numbers.last_success,
@@ -188,6 +190,9 @@ fn text(status: &Status) -> String {
         },
     );
     line("held deletes", number(status.held_deletes));
+    if status.suppressed > 0 {
+        line("suppressed", count(status.suppressed, "CV"));
+    }
     for one in &status.consumers {
         let behind = count(one.behind, "change");
         line("feed", format!("{} is {behind} behind", one.name));

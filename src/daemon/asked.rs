@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 
 use crate::model::CvId;
-use crate::store::Store;
 use crate::store::run_request::{self, What};
+use crate::store::{Store, suppressed_cv};
 use crate::sync::Request;
 
 /// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
@@ -19,11 +19,14 @@ pub(super) struct Asked {
     pub request: Request,
 }
 
-/// Whether any request waits.
+/// Whether any request waits, or a suppression has ended.
 pub(super) async fn waits(store: &Store) -> bool {
-    let any = store.within(PATIENCE);
-    let any = any.read("looking for runs that were asked for", run_request::any);
-    any.await.unwrap_or(false)
+    let any = async |tx: &mut PgConnection| {
+        Ok(run_request::any(tx).await? || suppressed_cv::any_ended(tx).await?)
+    };
+    let store = store.within(PATIENCE);
+    let waits = store.read("looking for runs that were asked for", any);
+    waits.await.unwrap_or(false)
 }
 
 /// The one that has waited longest.
@@ -33,6 +36,10 @@ pub(super) async fn take(store: &Store) -> Option<Asked> {
         return None;
     }
     let take = async |tx: &mut PgConnection| {
+        let lifted = suppressed_cv::lift(tx).await?;
+        if !lifted.is_empty() {
+            run_request::ask(tx, What::Resync, &lifted).await?;
+        }
         let Some(row) = run_request::take(tx).await? else {
             return Ok(None);
         };

@@ -64,6 +64,15 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// The CV; `None` if its id is garbage.
+    #[must_use]
+    pub(crate) fn id(&self) -> Option<CvId> {
+        match self {
+            Self::Parked(id, ..) => CvId::parse(id),
+            _ => self.cv(),
+        }
+    }
+
     /// The CV; `None` if it is parked, since its id may be garbage.
     #[must_use]
     pub(crate) fn cv(&self) -> Option<CvId> {

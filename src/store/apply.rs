@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::batch::{Applied, Batch, Proof, Upsert};
 use super::sql::query_as;
-use super::{Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv};
+use super::{
+    Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv,
+    suppressed_cv,
+};
 use crate::model::clocks::TOLERANCE;
 use crate::model::{Brake, CvId, DeleteLoad, Document, Outcome};
 
@@ -30,6 +33,17 @@ async fn begin(
     .fetch_one(tx)
     .await?;
     Ok(announcing_since)
+}
+
+/// The suppressed CVs among the outcomes. None is added until the transaction ends.
+async fn suppressed(
+    tx: &mut PgConnection,
+    outcomes: &[&Outcome],
+) -> Result<HashSet<Uuid>, StoreError> {
+    suppressed_cv::hold_still(tx).await?;
+    let ids = outcomes.iter().filter_map(|outcome| outcome.fate.id());
+    let ids: Vec<Uuid> = ids.map(|id| id.0).collect();
+    suppressed_cv::among(tx, &ids).await
 }
 
 /// The CVs of the batch that are announced, changed or not: none of them was confirmed since commits were lost.
@@ -72,8 +86,10 @@ pub async fn apply<'a>(
     brake: Brake,
     latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
-    let mut batch = Batch::split(outcomes);
+    let outcomes: Vec<_> = outcomes.into_iter().collect();
     let announcing_since = begin(tx, latest).await?;
+    let suppressed = suppressed(tx, &outcomes).await?;
+    let mut batch = Batch::split(&outcomes, &suppressed);
     let HeldBack { held, approved } = hold_back(tx, &mut batch, brake).await?;
     let announced = to_announce(tx, &batch, announcing_since).await?;
     confirm(tx, &mut batch).await?;

@@ -26,6 +26,8 @@ pub enum Applied {
     Held,
     /// The delete is held, because VDAB gave no proof.
     Unproven,
+    /// The CV is suppressed, so nothing about it was stored.
+    Skipped,
 }
 
 impl Applied {
@@ -38,6 +40,7 @@ impl Applied {
             Self::Superseded => &mut tally.superseded,
             Self::Parked => &mut tally.parked,
             Self::Held | Self::Unproven => &mut tally.held,
+            Self::Skipped => &mut tally.skipped,
         } += 1;
     }
 }
@@ -86,13 +89,21 @@ struct Newest<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Of two outcomes for a CV that are equally old, the later one counts.
-    pub(super) fn split(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Self {
+    /// Of two outcomes for a CV that are equally old, the later one counts. Those of suppressed CVs do not count at all.
+    pub(super) fn split(outcomes: &[&'a Outcome], suppressed: &HashSet<Uuid>) -> Self {
         let mut newest = BTreeMap::<Uuid, Newest<'a>>::new();
         let mut parked = BTreeMap::new();
         let mut results = Vec::new();
-        for (at, outcome) in outcomes.into_iter().enumerate() {
+        for (at, outcome) in outcomes.iter().enumerate() {
             let as_of = outcome.as_of;
+            if outcome
+                .fate
+                .id()
+                .is_some_and(|id| suppressed.contains(&id.0))
+            {
+                results.push(Applied::Skipped);
+                continue;
+            }
             let (id, state) = match &outcome.fate {
                 Fate::Parked(id, class, wait) => {
                     let park = Park {
@@ -197,6 +208,26 @@ mod tests {
         outcome(second, Fate::Live(id, document))
     }
 
+    fn split<'a>(outcomes: &'a [Outcome], suppressed: &[CvId]) -> Batch<'a> {
+        let outcomes: Vec<_> = outcomes.iter().collect();
+        Batch::split(&outcomes, &suppressed.iter().map(|id| id.0).collect())
+    }
+
+    #[test]
+    fn outcomes_of_suppressed_cvs_are_skipped() {
+        let parked = Fate::Parked(A.to_string(), ParkClass::Refused, Duration::ZERO);
+        let outcomes = [
+            live(1, A),
+            outcome(2, Fate::Gone(A)),
+            outcome(3, parked),
+            live(1, B),
+        ];
+        let batch = split(&outcomes, &[A]);
+        assert!(batch.upserts.keys().eq([&B.0]));
+        assert!(batch.deletes.is_empty() && batch.parked.is_empty());
+        assert_eq!(batch.results[..3], [Applied::Skipped; 3]);
+    }
+
     #[test]
     fn the_newest_outcome_of_a_cv_counts_and_of_equals_the_later_one() {
         let outcomes = [
@@ -205,7 +236,7 @@ mod tests {
             outcome(5, Fate::Gone(B)),
             live(5, B),
         ];
-        let batch = Batch::split(&outcomes);
+        let batch = split(&outcomes, &[]);
         assert_eq!(batch.upserts[&A.0].at, 0);
         assert_eq!(batch.upserts[&B.0].at, 3);
         assert!(batch.deletes.is_empty());
@@ -223,7 +254,7 @@ mod tests {
                 Fate::Parked("x".into(), ParkClass::BadId, Duration::ZERO),
             ),
         ];
-        let mut batch = Batch::split(&outcomes);
+        let mut batch = split(&outcomes, &[]);
         assert_eq!(batch.hold(&[A.0]), [(A.0, outcomes[0].as_of)]);
         batch.park_unproven(B.0);
         assert!(batch.deletes.is_empty());

@@ -85,7 +85,8 @@ pub async fn would_delete(
 }
 
 /// Among the next [`READ`] ids behind `after`, up to `limit` whose documents were confirmed before `before`, and the id behind which
-/// to go on; `None` at the end. Those that are parked or whose delete is held back have a way of their own.
+/// to go on; `None` at the end. Those that are parked or whose delete is held back have a way of their own, and suppressed ones are
+/// not fetched.
 ///
 /// In the order of ids: an index on `as_of` would make each confirmation write to it.
 pub async fn unconfirmed(
@@ -96,7 +97,7 @@ pub async fn unconfirmed(
 ) -> Result<(Vec<CvId>, Option<Uuid>), StoreError> {
     let (ids, last): (Vec<Uuid>, Option<Uuid>) = query_as(
         "with part as materialized (
-             select cv_id, as_of, gone
+             select cv_id, as_of, gone, withheld
                from cvsync.cv_seen
               where $1::uuid is null or cv_id > $1
               order by cv_id
@@ -109,6 +110,7 @@ pub async fn unconfirmed(
                         left join lateral (select true as held from cvsync.held_delete where cv_id = part.cv_id limit 1)
                                   as waits on true
                        where not gone
+                         and withheld is distinct from 'suppressed'
                          and as_of < $2
                          and parked.held is null
                          and waits.held is null

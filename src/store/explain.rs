@@ -9,6 +9,7 @@ use super::StoreError;
 use super::held_delete::{self, HeldDelete};
 use super::parked_cv::{self, ParkedCv};
 use super::sql::{query_as, query_scalar};
+use super::suppressed_cv::{self, Suppression};
 use crate::model::CvId;
 
 #[derive(Debug, Default, Serialize)]
@@ -16,6 +17,8 @@ pub(crate) struct Explanation {
     pub stored: Option<Stored>,
     /// The latest response of the source.
     pub seen: Option<Confirmed>,
+    /// Why it must not be stored.
+    pub suppressed: Option<Suppression>,
     /// Why it is set aside.
     pub parked: Option<ParkedCv>,
     /// The delete that is held back.
@@ -38,6 +41,8 @@ pub(crate) struct Confirmed {
     /// The source's time when it was asked for.
     pub as_of: DateTime<Utc>,
     pub gone: bool,
+    /// `suppressed` or `filtered` if cvsync does not store the CV.
+    pub withheld: Option<String>,
 }
 
 /// A line of the feed.
@@ -82,10 +87,11 @@ pub(crate) async fn explain(tx: &mut PgConnection, id: CvId) -> Result<Explanati
             .bind(id.0)
             .fetch_optional(&mut *tx)
             .await?,
-        seen: query_as("select as_of, gone from cvsync.cv_seen where cv_id = $1")
+        seen: query_as("select as_of, gone, withheld from cvsync.cv_seen where cv_id = $1")
             .bind(id.0)
             .fetch_optional(&mut *tx)
             .await?,
+        suppressed: suppressed_cv::find(tx, id).await?,
         held_delete: held_delete::find(tx, id.0).await?,
         unsearchable: query_scalar(
             "select error_code from cvsync.cv_unsearchable where cv_id = $1",

@@ -40,6 +40,7 @@ pub(crate) mod reference_code;
 pub(crate) mod relisted;
 pub(crate) mod run_request;
 mod sql;
+pub(crate) mod suppressed_cv;
 pub mod sync_window;
 mod transact;
 pub(crate) mod watermark;

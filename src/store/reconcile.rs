@@ -2,6 +2,8 @@
 //!
 //! Each statement reads a bounded number of ids, in their order, however many CVs there are and however few of them differ.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -151,6 +153,21 @@ pub struct Noted {
     pub settled: DateTime<Utc>,
     /// Whether the next sync is to bring what changed in it.
     pub pending: bool,
+}
+
+impl Noted {
+    /// The page without these ids, which are not compared.
+    #[must_use]
+    pub(crate) fn without(&self, ids: &HashSet<Uuid>) -> Self {
+        let kept = |at: &usize| !ids.contains(&self.ids[*at]);
+        let kept = || (0..self.ids.len()).filter(kept);
+        Self {
+            ids: kept().map(|at| self.ids[at]).collect(),
+            gone: kept().map(|at| self.gone[at]).collect(),
+            live: kept().map(|at| self.live[at]).collect(),
+            ..self.clone()
+        }
+    }
 }
 
 /// Takes note of a page. An id that comes again stands as it was listed last.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::work::{Item, Work};
 use super::{Pipeline, SyncError};
 use crate::model::CvId;
-use crate::store::{first_listed, held_delete, parked_cv};
+use crate::store::{first_listed, held_delete, parked_cv, suppressed_cv};
 
 /// The most parked CVs, and the most unproven deletes, that one run retries before it lists.
 const DUE: i64 = 1_000;
@@ -45,8 +45,12 @@ impl Dispatcher<'_> {
         self.yields.is_some_and(|yields| yields())
     }
 
-    /// Sends the parked CVs and unproven deletes that are due.
+    /// Sends the parked CVs and unproven deletes that are due, and the CVs whose suppression has ended.
     pub(super) async fn retry_parked(&self) -> Result<(), SyncError> {
+        let lifted = self
+            .pipeline
+            .write("ending suppressions", suppressed_cv::lift)
+            .await?;
         let (parked, held) = self
             .pipeline
             .read("reading what is parked", async |tx| {
@@ -55,7 +59,8 @@ impl Dispatcher<'_> {
             })
             .await?;
         let parked = parked.iter().filter_map(|id| CvId::parse(id));
-        let due = parked.chain(held.into_iter().map(CvId)).collect();
+        let others = held.into_iter().chain(lifted).map(CvId);
+        let due = parked.chain(others).collect();
         // The rest is due again with the next run.
         self.send_some(due).await.map(drop)
     }
@@ -74,15 +79,17 @@ impl Dispatcher<'_> {
         Ok(ids)
     }
 
-    /// Sends CVs until the run must yield; returns those that are left.
-    async fn send_some(&self, ids: Vec<CvId>) -> Result<Vec<CvId>, SyncError> {
+    /// Sends CVs until the run must yield; returns those that are left. Leaves out suppressed ones.
+    async fn send_some(&self, mut ids: Vec<CvId>) -> Result<Vec<CvId>, SyncError> {
         let keys: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let ages = self
+        let (ages, suppressed) = self
             .pipeline
             .read("reading for how long they wait", async |tx| {
-                first_listed::ages(tx, &keys).await
+                let suppressed = suppressed_cv::among(tx, &keys).await?;
+                Ok((first_listed::ages(tx, &keys).await?, suppressed))
             })
             .await?;
+        ids.retain(|id| !suppressed.contains(&id.0));
         let now = Instant::now();
         let mut ids = ids.into_iter();
         for id in ids.by_ref() {

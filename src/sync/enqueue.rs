@@ -9,7 +9,7 @@ use super::sift::{self, Decision, Knowledge, sift};
 use super::work::{Item, Resolved, Work};
 use super::{SyncError, delta, late};
 use crate::model::Standing;
-use crate::store::{cv_seen, held_delete, parked_cv};
+use crate::store::{cv_seen, held_delete, parked_cv, suppressed_cv};
 use crate::telemetry::{Horizon, PageDrift};
 use crate::vdab::{Answer, BulkItem, BulkPage, ListedId};
 
@@ -117,6 +117,7 @@ async fn look_up(
                 confirmed,
                 waiting: waiting.into_iter().collect(),
                 held: held.into_iter().collect(),
+                suppressed: suppressed_cv::among(tx, &ids).await?,
             })
         })
         .await

@@ -11,7 +11,7 @@ use super::settle::Listed;
 use super::{Pipeline, SyncError, delta};
 use crate::model::Standing;
 use crate::store::reconcile::{self, Noted, Part};
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, suppressed_cv};
 use crate::vdab::{Answer, BulkPage};
 
 /// The most ids that one statement compares.
@@ -107,7 +107,8 @@ pub(super) async fn note(
         .note("taking note of a page", async |tx| {
             let is_kept = reconcile::keep(tx, run).await?;
             if is_kept {
-                reconcile::note(tx, run, &noted).await?;
+                let suppressed = suppressed_cv::among(tx, &noted.ids).await?;
+                reconcile::note(tx, run, &noted.without(&suppressed)).await?;
             }
             Ok(is_kept)
         })

@@ -17,7 +17,7 @@ pub(super) enum Decision {
     Fetch(CvId),
     /// The outcome is known without a call.
     Resolve(Outcome),
-    /// The state at the end of the window is stored, or the CV is parked and not due.
+    /// The state at the end of the window is stored, the CV is suppressed, or it is parked and not due.
     Skip,
 }
 
@@ -30,6 +30,7 @@ pub(super) struct Knowledge {
     pub waiting: HashSet<String>,
     /// Ids whose delete is held until a person decides.
     pub held: HashSet<Uuid>,
+    pub suppressed: HashSet<Uuid>,
 }
 
 /// Decides about one listed id of window `seq`, listed at `as_of`. Its status word on this page means `standing`.
@@ -65,6 +66,9 @@ pub(super) fn sift(
             return resolve(fate);
         }
     };
+    if knowledge.suppressed.contains(&id.0) {
+        return Decision::Skip;
+    }
     let stored_as_gone = knowledge.confirmed.get(&id.0);
     match (standing, stored_as_gone) {
         (Standing::Gone, _) if knowledge.held.contains(&id.0) => Decision::Skip,
@@ -144,6 +148,7 @@ mod tests {
     use super::*;
 
     const HELD: &str = "cb60cf85-1380-4a5a-adae-0b7bc6160661";
+    const SUPPRESSED: &str = "0c4ee9cf-4ad0-4a3a-9b8a-d6f02b1ad4d5";
     const ID: &str = "30dbfef1-59df-4521-a111-964bf0208e68";
 
     fn listed(id: &str) -> ListedId {
@@ -156,6 +161,7 @@ mod tests {
             confirmed: confirmed.into_iter().collect(),
             waiting: HashSet::from(["WAITING".to_owned()]),
             held: HashSet::from([CvId::parse(HELD).unwrap().0]),
+            suppressed: HashSet::from([CvId::parse(SUPPRESSED).unwrap().0]),
         };
         let words = StatusWords {
             live: vec!["OPEN".into()],
@@ -200,6 +206,13 @@ mod tests {
     fn a_held_delete_is_skipped_but_a_cv_that_is_live_again_is_fetched() {
         assert_eq!(decide(&listed(HELD), Some("VERWIJDERD"), None), "skip");
         assert_eq!(decide(&listed(HELD), Some("OPEN"), None), "fetch");
+    }
+
+    #[test]
+    fn a_suppressed_cv_is_skipped_for_any_status() {
+        for status in [Some("OPEN"), Some("VERWIJDERD"), Some("ANDERS"), None] {
+            assert_eq!(decide(&listed(SUPPRESSED), status, None), "skip");
+        }
     }
 
     #[test]

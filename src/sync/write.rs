@@ -246,6 +246,7 @@ fn observe_delay(pipeline: &Pipeline, result: Applied, first_listed: Instant) {
         | Applied::Superseded
         | Applied::Parked
         | Applied::Held
-        | Applied::Unproven => {}
+        | Applied::Unproven
+        | Applied::Skipped => {}
     }
 }

@@ -49,6 +49,7 @@ async fn wrong_use_exits_with_2_and_help_with_0() {
         "verify",
         "status",
         "clients",
+        "suppressed",
         "explain",
         "search",
         "reference",

@@ -133,6 +133,14 @@ async fn json_of_runs_and_repairs_has_the_documented_shape() {
     assert_eq!(discarded["discarded"], 1);
     let approved = printed(&world, "deletes approve", &["--all"]).await;
     assert_eq!(approved["approved"], 1);
+    let other = Uuid::from_u128(8).to_string();
+    let suppress = [held[1].as_str(), &other, "--reason", "objection"];
+    let added = printed(&world, "suppressed add", &suppress).await;
+    assert_eq!(added["suppressed"], 2);
+    printed(&world, "suppressed list", &[]).await;
+    printed(&world, "explain", &[&other]).await;
+    let removed = printed(&world, "suppressed remove", &[&other]).await;
+    assert_eq!(removed["removed"], 1);
     let back = world.watermark().await.unwrap() - TimeDelta::days(3);
     printed(&world, "rewind", &["--to", &back.to_rfc3339()]).await;
     sqlx::query("delete from cvsync.sync_window where id = $1")

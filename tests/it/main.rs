@@ -69,6 +69,7 @@ mod seed_page;
 mod source_faults;
 mod stopping;
 mod store;
+mod suppression;
 mod tls;
 mod traces;
 mod views;

@@ -88,6 +88,12 @@ pub(super) const GAUGES: &[Gauge] = &[
         read: |admin| Some(one(count(numbers(admin)?.held_deletes))),
     },
     Gauge {
+        name: "cvsync.suppressed",
+        unit: "",
+        help: "Suppressed CVs: they are not stored, whatever VDAB lists",
+        read: |admin| Some(one(count(numbers(admin)?.suppressed))),
+    },
+    Gauge {
         name: "cvsync.schema.drift",
         unit: "",
         help: "Fields, status words and types in responses that the contract does not have, since the process started",

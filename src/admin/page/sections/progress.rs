@@ -26,6 +26,12 @@ pub(in crate::admin::page) fn figures(view: &View) -> Markup {
                 dt { "CVs stored" }
                 dd { (status.stored.map_or("unknown".to_owned(), number)) }
             }
+            @if let Some(suppressed @ 1..) = status.suppressed {
+                div {
+                    dt { "CVs suppressed" }
+                    dd { (number(suppressed)) }
+                }
+            }
             div {
                 dt { "Last sync" }
                 dd { @if let Some(at) = synced { (now.ago(*at)) } @else { "none yet" } }
