@@ -68,7 +68,7 @@ async fn play(seed: u64, failovers: u64) -> Figures {
         life.fail_over().await;
     }
     life.world.database.close().await;
-    life.figures
+    std::mem::take(&mut life.figures)
 }
 
 #[derive(Default)]
@@ -284,5 +284,13 @@ impl Life {
         self.downstream
             .assert_all_equal_the_source(&self.world)
             .await;
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the daemon's log:\n{}", self.downstream.daemon.log());
+        }
     }
 }
