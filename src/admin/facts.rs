@@ -47,6 +47,7 @@ pub(super) fn health(admin: &Admin) -> Health {
         let leader = numbers.as_ref().and_then(Numbers::leaders_memory);
         Memory {
             odd_clock: own.odd_clock.clone(),
+            replica: own.replica.clone(),
             log_lines_dropped: own.log_lines_dropped,
             ..leader.unwrap_or_default()
         }
@@ -118,6 +119,7 @@ pub(super) fn memory(admin: &Admin) -> Memory {
         narrow_windows: admin.view.window_limit().map(|limit| limit.num_minutes()),
         side_errors: if leads { side_errors } else { Vec::new() },
         webhook: board.webhook(),
+        replica: admin.mirror.standby().and_then(|standby| standby.trouble()),
         odd_clock: admin.view.clocks().odd_one().map(|odd| odd.to_string()),
         log_lines_dropped: STDERR.drops().then(|| STDERR.dropped()),
         drift: admin.view.drift().values().map(BTreeSet::len).sum(),

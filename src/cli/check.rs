@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Failed, Output};
 use crate::clock::Clock;
-use crate::config::{Config, Env, Otel, routes};
+use crate::config::{Config, Database, Env, Otel, routes};
 use crate::model::Window;
 use crate::store::{Store, clock_doubt};
 use crate::sync::InFuture;
@@ -54,6 +54,12 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let valid: Vec<_> = valid.chain(config.warnings.clone()).collect();
     let mut lines = vec![Line::new("configuration", Ok(valid.join("; ")))];
     lines.push(Line::new("database", database(&config).await));
+    if let Some(replica) = &config.read_database {
+        lines.push(Line::new(
+            "read replica",
+            replica_of(&config, replica).await,
+        ));
+    }
     if !config.api.proxies.is_empty() {
         lines.push(Line::new("proxies", Ok(proxies(env))));
     }
@@ -104,10 +110,24 @@ async fn database(config: &Config) -> Result<String, String> {
         let tried = store.within(MIGRATION).try_migrations().await;
         tried.map_err(|error| format!("the schema cannot be created: {error}"))?;
     }
-    Ok(match config.database.tls.unverified() {
+    Ok(with_warning(works, &config.database))
+}
+
+/// Whether the mirror can read from the server in `CVSYNC_DATABASE_READ_URL`.
+async fn replica_of(config: &Config, replica: &Database) -> Result<String, String> {
+    let store = |database| Store::new(database).map_err(|error| error.to_string());
+    let works = store(replica)?
+        .judge_reads(&store(&config.database)?)
+        .await?;
+    Ok(with_warning(works, replica))
+}
+
+/// `works`, and which part of the server's identity is not verified.
+fn with_warning(works: String, database: &Database) -> String {
+    match database.tls.unverified() {
         Some(unverified) => format!("{works}; {unverified}"),
         None => works,
-    })
+    }
 }
 
 async fn source(config: &Config) -> Vec<Line> {

@@ -7,8 +7,16 @@ use secrecy::SecretString;
 use super::reader::Reader;
 use super::{Env, Problems, Tls, load, postgres_url};
 
+/// The variable of the primary's URL.
+pub(crate) const DATABASE_URL: &str = "CVSYNC_DATABASE_URL";
+
+/// The variable of the URL from which the mirror reads.
+pub(crate) const DATABASE_READ_URL: &str = "CVSYNC_DATABASE_READ_URL";
+
 #[derive(Clone, Debug)]
 pub struct Database {
+    /// The variable of the URL.
+    pub variable: &'static str,
     /// The URL as configured.
     pub given: SecretString,
     /// `postgres://user:password@host:port/database`, with only the parameters that sqlx knows.
@@ -52,11 +60,15 @@ impl Database {
         load(env, Self::read)
     }
 
-    /// Reads a URL and the certificates that it names.
+    /// Reads the URL of the primary and the certificates that it names.
     ///
     /// # Errors
     /// The problem, as text that reads on from the name of the variable.
     pub fn at(url: &str) -> Result<Self, String> {
+        Self::named(DATABASE_URL, url)
+    }
+
+    fn named(variable: &'static str, url: &str) -> Result<Self, String> {
         let read = postgres_url::postgres(url)?;
         // sqlx takes these two in place of a host, and an address before a name.
         let host = ["PGHOSTADDR", "PGHOST"]
@@ -69,6 +81,7 @@ impl Database {
         }
         let tls = Tls::of(&read, ServerLocation::of(host.as_deref()))?;
         Ok(Self {
+            variable,
             given: url.to_owned().into(),
             url: read.text.into(),
             tls,
@@ -78,7 +91,16 @@ impl Database {
     }
 
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        reader.required("CVSYNC_DATABASE_URL", Self::at)
+        reader.required(DATABASE_URL, Self::at)
+    }
+
+    /// The database from which the mirror reads, if it is not the primary. `None` is a problem, which is noted.
+    #[expect(
+        clippy::option_option,
+        reason = "refused, absent and there are three things"
+    )]
+    pub(super) fn read_replica(reader: &mut Reader) -> Option<Option<Self>> {
+        reader.optional(DATABASE_READ_URL, |url| Self::named(DATABASE_READ_URL, url))
     }
 }
 

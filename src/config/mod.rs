@@ -31,6 +31,7 @@ mod webhook;
 
 pub(crate) use self::api::{Api, OAuth, SecretFile};
 pub use self::database::Database;
+pub(crate) use self::database::{DATABASE_READ_URL, DATABASE_URL};
 pub(crate) use self::database_tls::{Pem, Roots, Tls};
 pub use self::env::Env;
 pub(crate) use self::http::Http;
@@ -54,6 +55,8 @@ pub(crate) use self::webhook::Webhook;
 pub struct Config {
     pub api: Api,
     pub database: Database,
+    /// From which the mirror reads, if not from `database`.
+    pub read_database: Option<Box<Database>>,
     pub sync: Sync,
     pub http: Http,
     pub webhook: Option<Webhook>,
@@ -73,6 +76,7 @@ impl Config {
         load(env, |reader| {
             let api = Api::read(reader);
             let database = Database::read(reader);
+            let read_database = Database::read_replica(reader);
             let sync = Sync::read(reader);
             let http = Http::read(reader);
             let webhook = Webhook::read(reader);
@@ -80,6 +84,7 @@ impl Config {
             Some(Self {
                 api: api?,
                 database: database?,
+                read_database: read_database?.map(Box::new),
                 sync: sync?,
                 http: http?,
                 webhook: webhook?,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::Otel;
+use super::database::{DATABASE_READ_URL, DATABASE_URL};
 use super::env::Env;
 use super::postgres_url::masked_postgres;
 use super::proxy::{self, Proxies, Proxy};
@@ -109,7 +110,7 @@ fn shown_proxies(env: &Env) -> Vec<Shown> {
 }
 
 fn masked(variable: &Variable, value: String) -> String {
-    if variable.name == "CVSYNC_DATABASE_URL" {
+    if [DATABASE_URL, DATABASE_READ_URL].contains(&variable.name) {
         masked_postgres(&value)
     } else if is_showable(variable, &value) {
         value

@@ -112,6 +112,10 @@ const BAD: &[(&str, &[&str])] = &[
         &["db", "mysql://db/cv", "postgres:x"],
     ),
     (
+        "CVSYNC_DATABASE_READ_URL",
+        &["db", "mysql://db/cv", "postgres:x"],
+    ),
+    (
         "CVSYNC_API_BASE_URL",
         &["http://api.vdab.be", "vdab", "https://a/?b", "https://a@b"],
     ),

@@ -28,6 +28,11 @@ pub const VARIABLES: &[Variable] = &[
         "postgres://cvsync:password@localhost:5432/cvsync",
         "PostgreSQL 14 or newer, also behind a transaction-pooling PgBouncer; required",
     ),
+    secret(
+        "CVSYNC_DATABASE_READ_URL",
+        "postgres://cvsync:password@localhost:5433/cvsync",
+        "a physical standby of that server, from which the mirror reads; unset, it reads from CVSYNC_DATABASE_URL",
+    ),
     setting(
         "CVSYNC_API_BASE_URL",
         "https://api.vdab.be/services/openservices/v1",

@@ -95,9 +95,10 @@ impl Daemon {
             admin: Arc::new(Admin {
                 mirror: Mirror::of(
                     &pipeline.store,
+                    config.read_database.as_deref(),
                     config.sync.access_retention.is_some(),
                     &pipeline.metrics,
-                ),
+                )?,
                 view: View::of(&pipeline),
                 store: pipeline.store.clone(),
                 board,

@@ -143,7 +143,7 @@ impl Store {
 }
 
 /// Refuses a server that only speaks PostgreSQL's protocol, before a question fails that it does not understand.
-async fn refuse_look_alike(tx: &mut PgConnection) -> Result<(), StoreError> {
+pub(super) async fn refuse_look_alike(tx: &mut PgConnection) -> Result<(), StoreError> {
     let version: String = query_scalar("select version()").fetch_one(&mut *tx).await?;
     let known = LOOK_ALIKES.iter().find(|(part, ..)| version.contains(part));
     if let Some((_, name, lacks)) = known {

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 use std::str::FromStr;
-use std::sync::Once;
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,7 +20,7 @@ use crate::config::{Database, Pem, Roots, SslMode};
 pub(super) fn options(database: &Database) -> Result<PgConnectOptions, StoreError> {
     let tls = &database.tls;
     let mut options = PgConnectOptions::from_str(database.url.expose_secret())
-        .map_err(|_| StoreError::Broken("CVSYNC_DATABASE_URL cannot be read".to_owned()))?
+        .map_err(|_| StoreError::Broken(format!("{} cannot be read", database.variable)))?
         .statement_cache_capacity(0)
         .extra_float_digits(None)
         .ssl_mode(match tls.mode {
@@ -61,23 +61,27 @@ pub(super) fn options(database: &Database) -> Result<PgConnectOptions, StoreErro
     Ok(options)
 }
 
-/// Says once for each process what the URL asks for and does not get, and what it gives up.
+/// Says once for each process and variable what the URL asks for and does not get, and what it gives up.
 fn tell_once(database: &Database) {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
-        for parameter in &database.without_effect {
-            tracing::info!(
-                parameter,
-                "this parameter of CVSYNC_DATABASE_URL, or variable of libpq, has no effect; docs/database.md says why"
-            );
-        }
-        if let Some(unverified) = database.tls.unverified() {
-            tracing::warn!(
-                sslmode = database.tls.mode.name(),
-                "{unverified}; use sslmode=verify-full in CVSYNC_DATABASE_URL, with sslrootcert=FILE for an issuer of your own"
-            );
-        }
-    });
+    static TOLD: Mutex<Vec<&'static str>> = Mutex::new(Vec::new());
+    let variable = database.variable;
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.contains(&variable) {
+        return;
+    }
+    told.push(variable);
+    for parameter in &database.without_effect {
+        tracing::info!(
+            parameter,
+            "this parameter of {variable}, or variable of libpq, has no effect; docs/database.md says why"
+        );
+    }
+    if let Some(unverified) = database.tls.unverified() {
+        tracing::warn!(
+            sslmode = database.tls.mode.name(),
+            "{unverified}; use sslmode=verify-full in {variable}, with sslrootcert=FILE for an issuer of your own"
+        );
+    }
 }
 
 /// The root certificates of this machine in PEM, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`: those that count for the API.

@@ -28,7 +28,7 @@ pub(crate) struct Turn {
     /// lost, no number comes back that a reader may have seen, unless the clock of the new server is behind by more than the
     /// failover took.
     seq: i64,
-    /// Later than that of all changes before, also where the clock was set back.
+    /// Later than that of all changes before, and not before the [fence](super::fence), also where the clock was set back.
     pub at: DateTime<Utc>,
 }
 
@@ -50,7 +50,8 @@ pub(crate) async fn take_turn(tx: &mut PgConnection) -> Result<Turn, StoreError>
                     (select removed_seq + 1 from cvsync.feed)),
                 greatest(
                     clock_timestamp(),
-                    (select at + interval '1 microsecond' from cvsync.cv_change order by seq desc limit 1))",
+                    (select at + interval '1 microsecond' from cvsync.cv_change order by seq desc limit 1),
+                    (select complete_until from cvsync.feed))",
     )
     .fetch_one(tx)
     .await?;

@@ -1,5 +1,7 @@
 //! Errors of PostgreSQL, without any content of the stored data.
 
+use crate::config;
+
 /// A failed statement or connection.
 ///
 /// It does not keep sqlx's error: that one's `Debug` prints PostgreSQL's context, which holds pieces of documents.
@@ -65,6 +67,19 @@ impl StoreError {
             Self::Fenced | Self::HistoryLost | Self::Stopped => Remedy::StandDown,
             Self::Gone(_) => Remedy::StartAnew,
             Self::Broken(_) => Remedy::Tell,
+        }
+    }
+
+    /// The same error of a database whose URL is in this variable. Texts name the variable of the primary's URL.
+    pub(super) fn naming(self, variable: &str) -> Self {
+        let named = |text: String| text.replace(config::DATABASE_URL, variable);
+        match self {
+            Self::Passing(text) => Self::Passing(named(text)),
+            Self::ReadOnly(text) => Self::ReadOnly(named(text)),
+            Self::Statement(text) => Self::Statement(named(text)),
+            Self::Gone(text) => Self::Gone(named(text)),
+            Self::Broken(text) => Self::Broken(named(text)),
+            same => same,
         }
     }
 

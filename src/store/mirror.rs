@@ -5,8 +5,8 @@ use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::StoreError;
 use super::sql::{query_as, query_scalar};
-use super::{Store, StoreError};
 
 /// A stored document as it is sent.
 #[derive(sqlx::FromRow)]
@@ -41,22 +41,6 @@ pub struct Changes {
     pub total: i64,
     /// CV and status; none where it is gone. Oldest change first.
     pub page: Vec<(Uuid, Option<String>)>,
-}
-
-/// An instant such that every change that is stamped before it can be seen from now on.
-///
-/// A transaction that appends to `cv_change` holds the turn from before it reads the clock until it has committed
-/// (`cv_change::take_turn`). So once the turn is free, all earlier stamps are committed, and later ones
-/// are not earlier than this.
-pub async fn all_seen_until(store: &Store) -> Result<DateTime<Utc>, StoreError> {
-    store
-        .bookkeeping()
-        .write("waiting for changes under way", async |tx| {
-            Ok(query_scalar("select cvsync.changes_complete_until()")
-                .fetch_one(tx)
-                .await?)
-        })
-        .await
 }
 
 /// The CVs whose latest change came within `van <= t < tot`, from the `offset`-th on.

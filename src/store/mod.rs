@@ -20,6 +20,7 @@ pub(crate) mod explain;
 pub mod export;
 pub mod feed;
 pub(crate) mod feed_consumer;
+pub(crate) mod fence;
 pub(crate) mod first_listed;
 pub mod held_delete;
 pub(crate) mod history;
@@ -40,6 +41,7 @@ pub(crate) mod reference_code;
 pub(crate) mod relisted;
 pub(crate) mod run_request;
 mod sql;
+mod standby;
 pub(crate) mod suppressed_cv;
 pub mod sync_window;
 mod transact;
@@ -79,6 +81,8 @@ pub struct Store {
     read: &'static str,
     /// The longest that a transaction may take, with its connection and its commit.
     limit: Duration,
+    /// The variable of its URL, which errors name.
+    variable: &'static str,
     metrics: Option<Metrics>,
 }
 
@@ -105,6 +109,7 @@ impl Store {
             trust,
             read: transact::BEGIN_READ,
             limit: LIMIT,
+            variable: database.variable,
             metrics: None,
         })
     }
@@ -153,6 +158,26 @@ impl Store {
             pool: pool(connections, self.options.clone(), self.trust.clone()),
             ..self.clone()
         }
+    }
+
+    /// Another database over connections of its own, and otherwise like this one.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn elsewhere(
+        &self,
+        database: &config::Database,
+        connections: u32,
+    ) -> Result<Self, StoreError> {
+        let options = connect::options(database)?;
+        let trust = Trust::new();
+        Ok(Self {
+            pool: pool(connections, options.clone(), trust.clone()),
+            options,
+            trust,
+            variable: database.variable,
+            ..self.clone()
+        })
     }
 
     /// From now on this store and its clones write under this lease, and not at all once another instance leads.

@@ -150,6 +150,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let asked = Instant::now();
         let answer = within(self.limit, Box::pin(work)).await;
+        let answer = answer.map_err(|error| error.naming(self.variable));
         let error = answer.as_ref().err();
         if let Some(metrics) = &self.metrics {
             metrics.queried(what, asked.elapsed(), error.map(StoreError::class));

@@ -455,6 +455,17 @@ async fn a_receiver_that_is_away_is_cvsync_webhook_fails() {
 }
 
 #[tokio::test]
+async fn a_standby_that_is_away_is_cvsync_replica_behind() {
+    let mut world = World::new(10).await;
+    let nobody = format!("postgres://u:p@{}/cvsync", free_address());
+    world.set("CVSYNC_DATABASE_READ_URL", nobody);
+    let watched = Watched::synced(&world).await;
+    watched
+        .until_firing(&["CvsyncReplicaBehind"], nothing_more)
+        .await;
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_written_and_a_wrong_clock_alert() {
     let world = World::new(10).await;
     let ahead = TimeDelta::minutes(5);

@@ -224,6 +224,10 @@ fn alerts_have_the_limits_of_the_status_page() {
         ("CvsyncQuotaClosed", format!("> {}", seconds(limits::QUOTA))),
         ("CvsyncParked", format!("> {}", seconds(limits::PARKED))),
         ("CvsyncFeedConsumerBehind", consumers),
+        (
+            "CvsyncReplicaBehind",
+            format!("> {}", seconds(limits::REPLICA)),
+        ),
         ("CvsyncPaused", hours(limits::PAUSE)),
     ] {
         let rule = rules.split_once(&format!("- alert: {alert}\n")).unwrap().1;

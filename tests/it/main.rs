@@ -59,6 +59,7 @@ mod questions;
 mod readers;
 mod reference;
 mod repair;
+mod replica;
 mod replication;
 mod restore;
 mod rights;

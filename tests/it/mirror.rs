@@ -37,14 +37,14 @@ struct Mirror {
     key: String,
 }
 
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
+pub(crate) struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body)
             .unwrap_or_else(|_| panic!("{}: no JSON: {}", self.status, self.body))
     }
@@ -90,7 +90,7 @@ static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
     client.pool_max_idle_per_host(0).build().unwrap()
 });
 
-async fn request(address: &str, path: &str, headers: &[(HeaderName, &str)]) -> Answer {
+pub(crate) async fn request(address: &str, path: &str, headers: &[(HeaderName, &str)]) -> Answer {
     let mut request = CLIENT
         .get(format!("http://{address}{path}"))
         .timeout(Duration::from_secs(30));
@@ -160,7 +160,7 @@ fn statuses(page: &Value) -> Vec<(Uuid, String)> {
     ids(page).into_iter().zip(status).collect()
 }
 
-fn fate(id: Uuid, second: i64, content: Option<&str>) -> Outcome {
+pub(crate) fn fate(id: Uuid, second: i64, content: Option<&str>) -> Outcome {
     let id = CvId(id);
     let fate = match content {
         Some(content) => {

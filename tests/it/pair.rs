@@ -27,6 +27,8 @@ struct Server {
 /// A primary and a standby.
 pub(crate) struct Pair {
     primary: Server,
+    /// The primary before the latest promotion, if any, which may still run.
+    former: Vec<Server>,
     /// Absent from its promotion until [`follow`](Pair::follow).
     standby: Option<Server>,
     /// The standby receives through this proxy.
@@ -44,6 +46,7 @@ impl Pair {
         let primary = Server::start(folder.path().join("1"), None).await;
         let mut pair = Self {
             standby: None,
+            former: Vec::new(),
             link: Proxy::to(primary.address()).await,
             front: Proxy::to(primary.address()).await,
             primary,
@@ -84,6 +87,32 @@ impl Pair {
     /// The proxy at that address.
     pub(crate) fn front(&self) -> &Proxy {
         &self.front
+    }
+
+    /// The address of the standby itself.
+    pub(crate) fn standby_url(&self) -> String {
+        self.standby.as_ref().unwrap().cluster.url_of("cvsync")
+    }
+
+    /// The address of the primary itself, which stays there when another server is promoted.
+    pub(crate) fn primary_url(&self) -> String {
+        self.primary.cluster.url_of("cvsync")
+    }
+
+    /// The standby receives commits and does not show them, or shows them again.
+    pub(crate) async fn hold_replay(&self, held: bool) {
+        let statement = if held {
+            "select pg_wal_replay_pause()"
+        } else {
+            "select pg_wal_replay_resume()"
+        };
+        let standby = &self.standby.as_ref().unwrap().database;
+        sqlx::raw_sql(statement).execute(standby).await.unwrap();
+        let paused = "select count(*) from (select pg_get_wal_replay_pause_state() as state) s where state = 'paused'";
+        until("replay is as asked", async || {
+            (self.on_standby(paused).await == 1) == held
+        })
+        .await;
     }
 
     /// Waits until the standby has all that the primary has by now.
@@ -135,7 +164,7 @@ impl Pair {
             .await
             .unwrap();
         assert!(promoted);
-        self.primary = standby;
+        self.former = vec![std::mem::replace(&mut self.primary, standby)];
         self.front.lead_to(self.primary.address());
         self.front.set(Trouble::None);
     }

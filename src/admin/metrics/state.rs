@@ -76,6 +76,21 @@ pub(super) const GAUGES: &[Gauge] = &[
         read: |admin| Some(one(flag(facts::health(admin).ready))),
     },
     Gauge {
+        name: "cvsync.mirror.replica.up",
+        unit: "",
+        help: "1 if the mirror can read from its replica, else 0; absent without one",
+        read: |admin| Some(one(flag(admin.mirror.standby()?.error.is_none()))),
+    },
+    Gauge {
+        name: "cvsync.mirror.replica.lag",
+        unit: "s",
+        help: "How far the mirror's replica is behind the primary; 0 if it replays a change within 2 seconds; absent while unknown",
+        read: |admin| {
+            let lag = admin.mirror.standby()?.lag?;
+            Some(one(seconds(lag.num_milliseconds())))
+        },
+    },
+    Gauge {
         name: "cvsync.leader",
         unit: "",
         help: "1 if this instance is the leader, else 0",

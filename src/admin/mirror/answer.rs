@@ -1,11 +1,21 @@
-//! Errors in the shape of VDAB's gateway.
+//! Errors in the shape of VDAB's gateway, and the header that each answer has.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 
 use crate::contract::GatewayError;
+use crate::model::window::instant;
 use crate::store::StoreError;
+
+/// A time such that the answer has every change that arrived in the database before it.
+const AS_OF: HeaderName = HeaderName::from_static("x-cvsync-as-of");
+
+/// The header of an answer from a snapshot that holds every change before `at`. Rounds down to milliseconds.
+pub(super) fn as_of(at: DateTime<Utc>) -> [(HeaderName, String); 1] {
+    [(AS_OF, instant(at))]
+}
 
 #[derive(Debug)]
 pub(super) struct Refusal {

@@ -4,16 +4,17 @@
 //! no change.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::Refusal;
+use super::answer::{Refusal, as_of};
 use super::query::Query;
+use super::reads::{LOOK, REPLAY};
 use super::{Mirror, to_its_end};
 use crate::admin::Admin;
 use crate::contract::{BulkItem, BulkPage, DEFAULT_BULK_PAGE, MAX_BULK_PAGE, VERWIJDERD};
@@ -24,47 +25,84 @@ use crate::store::mirror::{self, Changes};
 /// A later end is rejected, because changes could still be added to the window.
 const AHEAD: TimeDelta = TimeDelta::seconds(5);
 
+/// A window, and the part of it that a page has.
+#[derive(Clone, Copy)]
+struct Asked {
+    van: DateTime<Utc>,
+    tot: DateTime<Utc>,
+    vanaf: i64,
+    aantal: i64,
+}
+
 pub(super) async fn bulk(
     State(admin): State<Arc<Admin>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<BulkPage>, Refusal> {
+) -> Result<Response, Refusal> {
     let query = Query::read(query);
     query.only(&["van", "tot", "vanaf", "aantal"], &[])?;
-    let (van, tot) = (query.instant("van")?, query.instant("tot")?);
-    if tot < van {
+    let asked = Asked {
+        van: query.instant("van")?,
+        tot: query.instant("tot")?,
+        vanaf: query.number("vanaf", 0, 0..=usize::MAX)?,
+        aantal: query.number("aantal", DEFAULT_BULK_PAGE, 1..=MAX_BULK_PAGE)?,
+    };
+    if asked.tot < asked.van {
         return Err(Refusal::wrong("van must not be later than tot"));
     }
-    let vanaf = query.number("vanaf", 0, 0..=usize::MAX)?;
-    let aantal = query.number("aantal", DEFAULT_BULK_PAGE, 1..=MAX_BULK_PAGE)?;
-    let changes = to_its_end(async move {
-        let _turn = until_whole(&admin.mirror, tot).await?;
-        let read =
-            async |tx: &mut PgConnection| mirror::changes(tx, (van, tot), vanaf, aantal).await;
-        Ok(admin.mirror.store.read("reading changes", read).await?)
-    });
-    Ok(Json(page(changes.await?)))
+    let changes = to_its_end(async move { once_whole(&admin.mirror, asked).await });
+    let (changes, at) = changes.await?;
+    Ok((as_of(at), Json(page(changes))).into_response())
 }
 
-/// Waits until no new change can appear before `tot`, at most [`AHEAD`]; returns a turn.
-async fn until_whole(mirror: &Mirror, tot: DateTime<Utc>) -> Result<OwnedSemaphorePermit, Refusal> {
+/// The changes in the window, once no new one can appear in it.
+///
+/// A window that the snapshot does not hold yet needs a fence after its end. A standby must also replay it, within [`REPLAY`].
+async fn once_whole(mirror: &Mirror, asked: Asked) -> Result<(Changes, DateTime<Utc>), Refusal> {
+    let mut fenced_at = None;
+    mirror.reads.fences.refresh().await;
     loop {
         let turn = mirror.turn().await?;
-        let now = mirror::all_seen_until(&mirror.store).await?;
-        let ahead = tot - now;
-        if ahead <= TimeDelta::zero() {
-            return Ok(turn);
+        if let Some(found) = read(mirror, asked).await? {
+            return Ok(found);
         }
-        if ahead > AHEAD {
-            let now = instant(now);
-            return Err(Refusal::wrong(format!(
-                "tot must not be in the future; the time here is {now}"
-            )));
-        }
+        let wait = if let Some(at) = fenced_at {
+            let late = Instant::now().saturating_duration_since(at) >= REPLAY;
+            if late {
+                return Err(Refusal::busy());
+            }
+            LOOK
+        } else {
+            let now = mirror.reads.fences.after(asked.tot).await?;
+            let ahead = asked.tot - now;
+            if ahead > AHEAD {
+                let now = instant(now);
+                return Err(Refusal::wrong(format!(
+                    "tot must not be in the future; the time here is {now}"
+                )));
+            }
+            if ahead <= TimeDelta::zero() {
+                fenced_at = Some(Instant::now());
+                continue;
+            }
+            // One millisecond more, because the two clocks may run at different speeds.
+            ahead.to_std().unwrap_or_default() + Duration::from_millis(1)
+        };
         drop(turn);
-        // One millisecond more, because the two clocks may run at different speeds.
-        let wait = ahead.to_std().unwrap_or_default() + Duration::from_millis(1);
         tokio::time::sleep(wait).await;
     }
+}
+
+/// `None` if the snapshot does not hold the whole window.
+async fn read(mirror: &Mirror, asked: Asked) -> Result<Option<(Changes, DateTime<Utc>)>, Refusal> {
+    let read = async |tx: &mut PgConnection, as_of| {
+        if as_of < asked.tot {
+            return Ok(None);
+        }
+        let window = (asked.van, asked.tot);
+        let changes = mirror::changes(tx, window, asked.vanaf, asked.aantal).await?;
+        Ok(Some((changes, as_of)))
+    };
+    Ok(mirror.reads.read("reading changes", read).await?)
 }
 
 fn page(changes: Changes) -> BulkPage {

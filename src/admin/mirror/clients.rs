@@ -16,18 +16,32 @@ use crate::store::{Store, StoreError};
 /// A revoked key may work for this long.
 const LIFE: Duration = Duration::from_secs(2);
 
+/// The same while the primary is unreachable and the mirror reads from a standby. Keys cannot be revoked meanwhile.
+const OUTAGE_LIFE: Duration = Duration::from_secs(10);
+
+/// How long clients wait for the primary then.
+const OUTAGE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The shortest time between two records of a key's use.
 const NOTED: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(super) struct Clients {
     store: Store,
+    /// Whether documents come from another server: then an outage of the primary, where keys are revoked, locks no client out.
+    outlast_outage: bool,
     known: Mutex<Known>,
+}
+
+fn late() -> StoreError {
+    StoreError::Passing("no response in time".to_owned())
 }
 
 #[derive(Debug, Default)]
 struct Known {
     read_at: Option<Instant>,
+    /// How long after that they are read again.
+    life: Duration,
     clients: Vec<Client>,
 }
 
@@ -39,9 +53,10 @@ struct Client {
 }
 
 impl Clients {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(store: Store, outlast_outage: bool) -> Self {
         Self {
             store,
+            outlast_outage,
             known: Mutex::default(),
         }
     }
@@ -52,14 +67,21 @@ impl Clients {
             return Ok(None);
         };
         let hash = key_hash(key.as_bytes());
-        let late = |_| StoreError::Passing("no response in time".to_owned());
         let found = tokio::time::timeout(PATIENCE, self.find(&hash)).await;
-        let Some((name, to_note)) = found.map_err(late)?? else {
+        let Some((name, to_note)) = found.map_err(|_| late())?? else {
             return Ok(None);
         };
         // An error here must not lock the client out.
-        if to_note && let Err(error) = self.note(&name).await {
-            tracing::debug!(%error, "cannot record the use of a client's key");
+        if to_note {
+            let patience = if self.outlast_outage {
+                OUTAGE_PATIENCE
+            } else {
+                PATIENCE
+            };
+            let noted = tokio::time::timeout(patience, self.note(&name)).await;
+            if let Err(error) = noted.unwrap_or_else(|_| Err(late())) {
+                tracing::debug!(%error, "cannot record the use of a client's key");
+            }
         }
         Ok(Some(name))
     }
@@ -67,8 +89,22 @@ impl Clients {
     /// The client's name, and whether its use is to be noted.
     async fn find(&self, hash: &[u8; 32]) -> Result<Option<(Arc<str>, bool)>, StoreError> {
         let mut known = self.known.lock().await;
-        if known.read_at.is_none_or(|at| at.elapsed() >= LIFE) {
-            known.read(&self.store).await?;
+        if known.read_at.is_none_or(|at| at.elapsed() >= known.life) {
+            let may_outlast = self.outlast_outage && known.read_at.is_some();
+            let patience = if may_outlast {
+                OUTAGE_PATIENCE
+            } else {
+                PATIENCE
+            };
+            let read = tokio::time::timeout(patience, known.read(&self.store)).await;
+            match read.unwrap_or_else(|_| Err(late())) {
+                Ok(()) => known.life = LIFE,
+                Err(error) if may_outlast && error.is_outage() => {
+                    known.read_at = Some(Instant::now());
+                    known.life = OUTAGE_LIFE;
+                }
+                Err(error) => return Err(error),
+            }
         }
         let mut found = None;
         // Compares all keys, so that the time does not depend on which one matches.

@@ -2,8 +2,10 @@
 //! under load.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::body::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -11,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::PATIENCE;
+use super::reads::Reads;
 use crate::model::{CvId, hex};
-use crate::store::{Store, StoreError, mirror};
+use crate::store::{StoreError, mirror};
 
 /// The most ids per query.
 const TOGETHER: usize = 64;
@@ -33,13 +36,16 @@ struct Ask {
     answer: Answer,
 }
 
-type Answer = oneshot::Sender<Result<Option<Found>, StoreError>>;
+/// A document, if it is stored, and a time such that every change before it is in the answer.
+type Looked = (Option<Found>, DateTime<Utc>);
+
+type Answer = oneshot::Sender<Result<Looked, StoreError>>;
 
 /// Waiting requests by id.
 type Waiting = HashMap<Uuid, Vec<Answer>>;
 
 pub(super) struct Lookup {
-    store: Store,
+    reads: Arc<Reads>,
     asks: mpsc::Sender<Ask>,
     waiting: Mutex<mpsc::Receiver<Ask>>,
 }
@@ -52,17 +58,18 @@ impl std::fmt::Debug for Lookup {
 }
 
 impl Lookup {
-    pub(super) fn new(store: Store) -> Self {
+    pub(super) fn new(reads: Arc<Reads>) -> Self {
         let (asks, waiting) = mpsc::channel(WAITING);
         Self {
-            store,
+            reads,
             asks,
             waiting: Mutex::new(waiting),
         }
     }
 
     /// The document of a CV, if it is stored.
-    pub(super) async fn find(&self, CvId(id): CvId) -> Result<Option<Found>, StoreError> {
+    pub(super) async fn find(&self, CvId(id): CvId) -> Result<Looked, StoreError> {
+        self.reads.fences.refresh().await;
         let ended = || StoreError::Passing("cvsync is stopping".to_owned());
         let found = async {
             let (answer, answered) = oneshot::channel();
@@ -101,15 +108,15 @@ impl Lookup {
             let read = self.read(&mut waiting).await;
             // The rest is not stored, or the read failed.
             for answer in waiting.into_values().flatten() {
-                let _ = answer.send(read.clone().map(|()| None));
+                let _ = answer.send(read.clone().map(|as_of| (None, as_of)));
             }
         }
     }
 
     /// Hands each document on as soon as it is read, so that only one is held here.
-    async fn read(&self, waiting: &mut Waiting) -> Result<(), StoreError> {
+    async fn read(&self, waiting: &mut Waiting) -> Result<DateTime<Utc>, StoreError> {
         let ids: Vec<Uuid> = waiting.keys().copied().collect();
-        let read = async |tx: &mut PgConnection| {
+        let read = async |tx: &mut PgConnection, as_of| {
             let mut documents = mirror::documents(tx, &ids);
             while let Some(document) = documents.try_next().await? {
                 let found = Found {
@@ -118,11 +125,11 @@ impl Lookup {
                 };
                 for answer in waiting.remove(&document.cv_id).unwrap_or_default() {
                     // The client may have disconnected.
-                    let _ = answer.send(Ok(Some(found.clone())));
+                    let _ = answer.send(Ok((Some(found.clone()), as_of)));
                 }
             }
-            Ok(())
+            Ok(as_of)
         };
-        self.store.read("reading documents", read).await
+        self.reads.read("reading documents", read).await
     }
 }

@@ -10,8 +10,10 @@ mod answer;
 mod bulk;
 mod clients;
 mod detail;
+mod fences;
 mod lookup;
 mod query;
+mod reads;
 mod search;
 
 use std::sync::Arc;
@@ -30,17 +32,22 @@ use self::access::{Access, Reader};
 use self::answer::Refusal;
 use self::clients::Clients;
 use self::lookup::Lookup;
+use self::reads::{Reads, Standby};
 use super::Admin;
 use super::serve::ConnectionPermit;
+use crate::config;
 use crate::contract::GatewayError;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Prefix of its paths.
 pub(super) const PATHS: &str = "/mirror/";
 
-/// Connections to the database: one for each loader and each list, and one for the clients.
-const CONNECTIONS: u32 = 6;
+/// Connections for answers: one for each loader and each list.
+const CONNECTIONS: u32 = 5;
+
+/// Connections to the primary: for the clients' keys and for fences.
+const PRIMARY_CONNECTIONS: u32 = 2;
 
 /// Concurrent lists and searches. More wait, at most [`TURN`].
 const LISTS: usize = 3;
@@ -58,7 +65,7 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 #[derive(Debug)]
 pub struct Mirror {
-    store: Store,
+    reads: Arc<Reads>,
     clients: Clients,
     lookup: Lookup,
     access: Access,
@@ -67,27 +74,45 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// A mirror of this database, with its own connections. `records` says whether it records which CVs it gives.
-    #[must_use]
-    pub fn of(store: &Store, records: bool, metrics: &Metrics) -> Self {
-        let access = Access::new(store, records, metrics);
-        let store = store.beside(CONNECTIONS).bookkeeping();
-        let store = store.for_readers().within(PATIENCE);
-        Self {
-            clients: Clients::new(store.clone()),
-            lookup: Lookup::new(store.clone()),
-            access,
+    /// A mirror of this database, with its own connections. It reads from `standby`, if there is one. `records` says whether it
+    /// records which CVs it gives.
+    ///
+    /// # Errors
+    /// As for [`Store::new`].
+    pub fn of(
+        store: &Store,
+        standby: Option<&config::Database>,
+        records: bool,
+        metrics: &Metrics,
+    ) -> Result<Self, StoreError> {
+        let readers = |store: Store| store.bookkeeping().for_readers().within(PATIENCE);
+        let primary = readers(store.beside(PRIMARY_CONNECTIONS));
+        let reads = match standby {
+            Some(standby) => readers(store.elsewhere(standby, CONNECTIONS)?),
+            None => readers(store.beside(CONNECTIONS)),
+        };
+        let reads = Arc::new(Reads::new(primary.clone(), reads, standby.is_some()));
+        Ok(Self {
+            clients: Clients::new(primary, standby.is_some()),
+            lookup: Lookup::new(Arc::clone(&reads)),
+            access: Access::new(store, records, metrics),
             lists: Arc::new(Semaphore::new(LISTS)),
             places: Arc::new(Semaphore::new(PLACES)),
-            store,
-        }
+            reads,
+        })
     }
 
-    /// Looks documents up until `token` is cancelled, and records what is given until `answered` is.
+    /// The state of the standby, if the mirror reads from one.
+    pub(super) fn standby(&self) -> Option<Standby> {
+        self.reads.standby()
+    }
+
+    /// Looks documents up and watches the standby until `token` is cancelled, and records what is given until `answered` is.
     pub async fn work_until(&self, token: &CancellationToken, answered: &CancellationToken) {
         tokio::join!(
             self.lookup.work_until(token),
             self.lookup.work_until(token),
+            self.reads.watch_until(token),
             self.access.write_until(token, answered),
         );
     }

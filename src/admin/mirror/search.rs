@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use sqlx::PgConnection;
 
 use super::access::Reader;
-use super::answer::Refusal;
+use super::answer::{Refusal, as_of};
 use super::query::{LONGEST_SHOWN, Query};
 use super::to_its_end;
 use crate::admin::Admin;
 use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN};
 use crate::model::shape::top_fields;
+use crate::store::fence;
 use crate::store::mirror::{self, FILTERS, Search};
 
 const ZOEKTERM: &str = "zoekterm";
@@ -40,11 +41,16 @@ pub(super) async fn search(
 ) -> Result<Response, Refusal> {
     let search = read(&Query::read(query))?;
     let velden = search.velden.clone();
-    let mirror = Arc::clone(&admin);
-    let found = to_its_end(async move {
-        let _turn = mirror.mirror.turn().await?;
-        let found = async |tx: &mut PgConnection| mirror::search(tx, &search).await;
-        Ok(mirror.mirror.store.read("searching", found).await?)
+    let shared = Arc::clone(&admin);
+    let (found, at) = to_its_end(async move {
+        let mirror = &shared.mirror;
+        let _turn = mirror.turn().await?;
+        mirror.reads.fences.refresh().await;
+        let found = async |tx: &mut PgConnection, as_of| {
+            let as_of = fence::searchable_as_of(tx, as_of).await?;
+            Ok((mirror::search(tx, &search).await?, as_of))
+        };
+        Ok(mirror.reads.read("searching", found).await?)
     })
     .await?;
     if found.too_large {
@@ -58,7 +64,8 @@ pub(super) async fn search(
     // The results are JSON already. Reading them would take many times their size.
     let (total, results) = (found.total.max(0), found.page.join(","));
     let body = format!(r#"{{"aantal":{total},"resultaten":[{results}]}}"#);
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let headers = [(header::CONTENT_TYPE, "application/json")];
+    Ok((as_of(at), headers, body).into_response())
 }
 
 fn read(query: &Query) -> Result<Search, Refusal> {

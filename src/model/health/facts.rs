@@ -133,6 +133,8 @@ pub struct Memory {
     pub side_errors: Vec<String>,
     /// The trouble with the webhook's receiver.
     pub webhook: Option<String>,
+    /// The trouble with the standby from which the mirror of this instance reads.
+    pub replica: Option<String>,
     /// The clock that differs from the others, and by how much.
     pub odd_clock: Option<String>,
     /// Log lines that were not written, while lines are being dropped.

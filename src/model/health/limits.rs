@@ -38,6 +38,9 @@ pub const OWN_CONSUMER: TimeDelta = TimeDelta::minutes(15);
 /// How long a change may wait for any other consumer, which may read once a day.
 pub const FOREIGN_CONSUMER: TimeDelta = TimeDelta::hours(25);
 
+/// How far the standby may be behind from which the mirror reads.
+pub const REPLICA: TimeDelta = TimeDelta::minutes(1);
+
 /// The longest lag: three intervals of the schedule, the settle lag, and the run itself.
 #[must_use]
 pub fn lag(interval: TimeDelta, settle_lag: TimeDelta) -> TimeDelta {

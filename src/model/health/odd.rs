@@ -239,6 +239,11 @@ fn remembered(facts: &Facts) -> Vec<Finding> {
         amber("webhook", trouble.clone())
             .next("cvsync sends the changes again until the receiver accepts them")
     }));
+    found.extend(memory.replica.iter().map(|trouble| {
+        amber("mirror_replica", trouble.clone())
+            .next("The mirror returns 503 where it cannot answer, and says in X-Cvsync-As-Of how old its answers are; syncs do not wait for it")
+            .action("Run `cvsync check`, and check that the standby in CVSYNC_DATABASE_READ_URL runs and follows the primary")
+    }));
     if let Some(minutes) = memory.narrow_windows {
         let headline = format!(
             "VDAB rejects windows as wide as CVSYNC_WINDOW, so listing takes more calls: windows have at most {minutes} min"
