@@ -43,6 +43,7 @@ mod http_proxy;
 mod json;
 mod leadership;
 mod look_alikes;
+mod lost_history;
 mod mirror;
 mod odd_documents;
 mod page;
