@@ -44,6 +44,7 @@ mod json;
 mod leadership;
 mod look_alikes;
 mod lost_history;
+mod marker_gate;
 mod mirror;
 mod odd_documents;
 mod page;
