@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::sync::{Progress, Snapshot};
+use crate::sync::{Lanes, Snapshot};
 use crate::telemetry::Screen;
 
 const ON_A_TERMINAL: Duration = Duration::from_millis(100);
@@ -14,7 +14,7 @@ const IN_A_LOG: Duration = Duration::from_secs(10);
 /// Shows `progress` until `work` is finished.
 pub(crate) async fn shown<T>(
     screen: &Screen,
-    progress: &Progress,
+    progress: &Lanes,
     work: impl Future<Output = T>,
 ) -> T {
     let watch = async {
@@ -31,10 +31,10 @@ pub(crate) async fn shown<T>(
 }
 
 /// Draws a bar during each run. Never returns.
-pub(crate) async fn draw(screen: &Screen, progress: &Progress) {
+pub(crate) async fn draw(screen: &Screen, progress: &Lanes) {
     let mut bar: Option<Bar> = None;
     loop {
-        match progress.snapshot() {
+        match progress.shown() {
             Some(now) => bar.get_or_insert_with(|| Bar::new(screen)).show(&now),
             None => bar = None,
         }
@@ -68,10 +68,10 @@ impl Drop for Bar {
     }
 }
 
-async fn log(progress: &Progress) {
+async fn log(progress: &Lanes) {
     loop {
         tokio::time::sleep(IN_A_LOG).await;
-        if let Some(now) = progress.snapshot() {
+        if let Some(now) = progress.shown() {
             tracing::info!(
                 done = now.tally.done(),
                 expected = now.expected,

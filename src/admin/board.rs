@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::sample::Numbers;
-use crate::model::Tally;
+use crate::model::{Coverage, Tally};
 use crate::store::StoreError;
 use crate::store::history::Minute;
 use crate::store::pause::Pause;
@@ -62,8 +62,8 @@ struct State {
     done: Tally,
     history: Arc<[Minute]>,
     sample: Option<Result<Numbers, StoreError>>,
-    /// The watermark of the current run before the sample was taken.
-    watermark_of_run: Option<DateTime<Utc>>,
+    /// The settled spans as far as this process knew, before the sample was taken.
+    coverage_of_run: Option<Coverage>,
     /// The latest sample that succeeded.
     numbers: Option<Numbers>,
     /// When samples began to fail.
@@ -72,6 +72,7 @@ struct State {
     lease_trouble: Option<StoreError>,
     /// Number of CVs handled, and when it last changed.
     handled: Option<(u64, Instant)>,
+    backlog_error: Option<String>,
     beat: Option<Instant>,
     webhook: Option<String>,
 }
@@ -121,6 +122,18 @@ impl Board {
         });
     }
 
+    /// Sets the error of the latest run of the backlog; `None` after a success.
+    pub fn set_backlog_error(&self, error: Option<String>) {
+        self.lock().backlog_error = error;
+    }
+
+    /// The error of the latest sync, or else that of the latest run of the backlog.
+    pub(super) fn failure(&self) -> Option<String> {
+        let state = self.lock();
+        let of_sync = state.last_run.as_ref().and_then(|run| run.error.clone());
+        of_sync.or_else(|| state.backlog_error.clone())
+    }
+
     /// Adds the counts of a finished run.
     pub fn did(&self, tally: Tally) {
         self.lock().done += tally;
@@ -142,10 +155,10 @@ impl Board {
     pub(super) fn set_sample(
         &self,
         sample: Result<Numbers, StoreError>,
-        watermark_of_run: Option<DateTime<Utc>>,
+        coverage_of_run: Coverage,
     ) {
         let mut state = self.lock();
-        state.watermark_of_run = watermark_of_run;
+        state.coverage_of_run = Some(coverage_of_run);
         let since = state.sample_fails_since.unwrap_or_else(Instant::now);
         state.sample_fails_since = sample.is_err().then_some(since);
         if let Ok(numbers) = &sample {
@@ -168,9 +181,9 @@ impl Board {
         self.lock().lease_trouble.clone()
     }
 
-    /// The watermark of the current run before the latest sample was taken.
-    pub(super) fn watermark_of_run(&self) -> Option<DateTime<Utc>> {
-        self.lock().watermark_of_run
+    /// The settled spans as far as this process knew, before the latest sample was taken.
+    pub(super) fn coverage_of_run(&self) -> Option<Coverage> {
+        self.lock().coverage_of_run.clone()
     }
 
     /// How long samples have failed.

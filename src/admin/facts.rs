@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Admin, Numbers, Phase};
 use crate::config;
-use crate::model::Health;
 use crate::model::health::{
     Consumer, Facts, Gate, Limits, Memory, Role, Stored, Trouble, UnderWay, limits,
 };
+use crate::model::{Coverage, Health};
 use crate::store::feed_consumer::WEBHOOK;
 use crate::store::{StoreError, cv_search};
 use crate::sync::{ClosedGate, Reason};
@@ -34,7 +34,7 @@ pub(super) fn health(admin: &Admin) -> Health {
     let leader = if role == Role::Leading {
         if let Some(stored) = &mut stored {
             // The sample may be older than the lease.
-            stored.watermark = watermark(admin).or(stored.watermark);
+            stored.coverage = coverage(admin).unwrap_or_default();
             let runs_since = stored.leader.take().and_then(|(_, since)| since);
             stored.leader = Some((admin.board.name(), runs_since));
             stored.leaderless_since = None;
@@ -65,13 +65,13 @@ pub(super) fn health(admin: &Admin) -> Health {
     })
 }
 
-/// The watermark in the latest sample, or that of the current run if it is newer. `cvsync rewind` may have moved it back.
-pub(super) fn watermark(admin: &Admin) -> Option<DateTime<Utc>> {
+/// The settled spans: by the latest sample, or by the current run if that is newer. `cvsync rewind` may have taken some back.
+pub(super) fn coverage(admin: &Admin) -> Option<Coverage> {
     let leads = admin.phase() == Phase::Leading;
-    let of_run = admin.view.watermark().filter(|_| leads);
+    let of_run = Some(admin.view.coverage()).filter(|it| leads && it.live_edge().is_some());
     match admin.board.sample() {
-        Some(Ok(numbers)) if of_run.is_none() || of_run == admin.board.watermark_of_run() => {
-            numbers.watermark
+        Some(Ok(numbers)) if of_run.is_none() || of_run == admin.board.coverage_of_run() => {
+            Some(numbers.coverage)
         }
         _ => of_run,
     }
@@ -85,6 +85,7 @@ pub(crate) fn limits_of(settings: &config::Sync, now: DateTime<Utc>) -> Limits {
         reconcile_every: reconcile.and_then(|schedule| schedule.interval(now)),
         relists: settings.relist.is_some(),
         overlap: TimeDelta::from_std(settings.window_overlap).unwrap_or_default(),
+        from: settings.from,
     }
 }
 
@@ -100,7 +101,6 @@ pub(super) fn memory(admin: &Admin) -> Memory {
         longest.map(|gate| as_fact(gate, now))
     };
     let leads = board.phase() == Phase::Leading;
-    let last_run = board.last_run().filter(|_| leads);
     let side_errors = admin.view.side_errors();
     Memory {
         leads_for_seconds: board.leads_for_seconds(),
@@ -114,7 +114,7 @@ pub(super) fn memory(admin: &Admin) -> Memory {
             expected: run.expected,
             eta_seconds: run.eta_seconds,
         }),
-        failure: last_run.and_then(|run| run.error),
+        failure: board.failure().filter(|_| leads),
         next_run_at: board.next_run_at().filter(|_| leads),
         narrow_windows: admin.view.window_limit().map(|limit| limit.num_minutes()),
         side_errors: if leads { side_errors } else { Vec::new() },
@@ -181,7 +181,7 @@ impl Numbers {
         let ended = self.leader.as_ref().filter(|leader| !leader.alive);
         let ended = ended.map(|leader| leader.expires_at);
         Stored {
-            watermark: self.watermark,
+            coverage: self.coverage.clone(),
             leader: alive.map(|leader| {
                 let since = of_leader.map(|row| row.started_at);
                 (leader.holder.clone(), since)
@@ -210,7 +210,9 @@ impl Numbers {
                 .leader
                 .as_ref()
                 .and_then(|leader| leader.history_lost_at)
-                .filter(|lost| self.announcing_since.is_some() && self.watermark <= Some(*lost)),
+                .filter(|lost| {
+                    self.announcing_since.is_some() && self.coverage.watermark <= Some(*lost)
+                }),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use super::facts::watermark;
+use super::facts::coverage;
 use super::{Admin, Phase};
-use crate::model::Tally;
+use crate::model::{Lane, Tally};
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::history::{self, Minute};
@@ -68,15 +68,17 @@ impl Under {
 }
 
 fn lag(admin: &Admin) -> Option<i64> {
-    let lag = admin.view.now() - watermark(admin)?;
+    let lag = admin.view.now() - coverage(admin)?.live_edge()?;
     Some(lag.num_seconds())
 }
 
 /// The counts of all runs, the current one included.
 pub(super) fn done(admin: &Admin) -> Tally {
     let mut done = admin.board.done();
-    if let Some(run) = admin.view.run() {
-        done += run.tally;
+    for lane in Lane::ALL {
+        if let Some(run) = admin.view.progress().of(*lane).snapshot() {
+            done += run.tally;
+        }
     }
     done
 }

@@ -9,17 +9,17 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::Admin;
-use crate::model::{Job, volume};
+use crate::model::{Coverage, Job, volume};
 use crate::store::feed_consumer::Consumer;
 use crate::store::instance::Instance;
 use crate::store::lease::Leader;
-use crate::store::reconcile::ReconcileRun;
+use crate::store::reconcile_run::ReconcileRun;
 use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
-    Store, StoreError, clock_doubt, cv, cv_change, cv_search, cv_seen, feed, feed_consumer,
-    held_delete, instance, job_success, lease, parked_cv, reconcile, run_request, suppressed_cv,
-    sync_window, watermark,
+    Store, StoreError, clock_doubt, coverage, cv, cv_change, cv_search, cv_seen, feed,
+    feed_consumer, held_delete, instance, job_success, lease, parked_cv, reconcile_run,
+    run_request, suppressed_cv, sync_window,
 };
 
 /// Time between two samples.
@@ -47,7 +47,8 @@ const ASKED: i64 = 5;
 
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
-    pub watermark: Option<DateTime<Utc>>,
+    /// The settled spans.
+    pub coverage: Coverage,
     pub last_success: BTreeMap<Job, DateTime<Utc>>,
     /// Parked CVs by error class.
     pub parked: BTreeMap<String, i64>,
@@ -111,7 +112,7 @@ pub(crate) async fn sample_until(token: CancellationToken, admin: &Admin) {
         }
         // Metrics that are pushed are never scraped.
         admin.view.count_closed_time();
-        let of_run = admin.view.watermark();
+        let of_run = admin.view.coverage();
         let sample = async |tx: &mut PgConnection| Numbers::read(tx, Arc::clone(&ages)).await;
         let sample = store.read("reading the numbers", sample).await;
         admin.board.set_sample(sample, of_run);
@@ -135,11 +136,12 @@ async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
 impl Numbers {
     /// Reads all but `ages`.
     pub async fn read(tx: &mut PgConnection, ages: Arc<Ages>) -> Result<Self, StoreError> {
-        let watermark = watermark::read(&mut *tx).await?;
+        // As it is stored: the verdict says if a time in it lies in the future.
+        let coverage = coverage::read(&mut *tx, DateTime::<Utc>::MAX_UTC).await?;
         let (held_deletes, held_since) = held_delete::count(&mut *tx).await?;
         Ok(Self {
-            watermark,
-            changes: changes(&mut *tx, watermark).await?,
+            changes: changes(&mut *tx, coverage.live_edge()).await?,
+            coverage,
             parked_oldest_age: parked_cv::oldest_age(&mut *tx).await?,
             feed_seq: cv_change::last_seq(&mut *tx).await?,
             consumers: feed_consumer::slowest(&mut *tx, CONSUMERS).await?,
@@ -162,18 +164,18 @@ impl Numbers {
 async fn page(tx: &mut PgConnection) -> Result<PageNumbers, StoreError> {
     Ok(PageNumbers {
         windows: sync_window::latest(&mut *tx, WINDOWS).await?,
-        reconciled: reconcile::latest(&mut *tx).await?,
+        reconciled: reconcile_run::latest(&mut *tx).await?,
         instances: instance::all(&mut *tx).await?,
         asked: run_request::latest(&mut *tx, ASKED).await?,
     })
 }
 
-/// Changes that were listed in the hours before the watermark, and the usual number in the same hours of the weeks before.
+/// Changes that were listed in the hours before the live edge, and the usual number in the same hours of the weeks before.
 async fn changes(
     tx: &mut PgConnection,
-    watermark: Option<DateTime<Utc>>,
+    edge: Option<DateTime<Utc>>,
 ) -> Result<Option<(i64, Option<i64>)>, StoreError> {
-    let Some(now) = watermark else {
+    let Some(now) = edge else {
         return Ok(None);
     };
     let mut counts = Vec::new();

@@ -8,8 +8,9 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::lanes::{Backlog, Live};
 use super::{Admin, LastRun, Phase, facts};
-use crate::model::{Health, Job, Light, Tally};
+use crate::model::{Health, Job, Lane, Light, Tally};
 use crate::store::pause::Pause;
 use crate::sync::{ClosedGate, Drifts, Snapshot};
 
@@ -28,6 +29,9 @@ pub(crate) struct Status {
     pub watermark: Option<DateTime<Utc>>,
     /// VDAB's time now minus the watermark.
     pub lag_seconds: Option<i64>,
+    pub live: Option<Live>,
+    /// `None` without a backlog.
+    pub backlog: Option<Backlog>,
     pub run: Option<Snapshot>,
     /// The latest sync.
     pub last_run: Option<LastRun>,
@@ -70,7 +74,10 @@ pub(super) async fn answer(State(admin): State<Arc<Admin>>) -> Json<Status> {
 pub(crate) fn status(admin: &Admin) -> Status {
     let health = facts::health(admin);
     let numbers = admin.board.sample().and_then(Result::ok);
-    let watermark = facts::watermark(admin);
+    let coverage = facts::coverage(admin).unwrap_or_default();
+    let watermark = coverage.watermark;
+    let from = admin.view.settings().from;
+    let run = admin.view.progress().of(Lane::Backlog).snapshot();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         phase: admin.phase(),
@@ -80,6 +87,8 @@ pub(crate) fn status(admin: &Admin) -> Status {
         health,
         watermark,
         lag_seconds: watermark.map(|at| (admin.view.now() - at).num_seconds()),
+        live: Live::of(&coverage, from, admin.view.now()),
+        backlog: Backlog::of(&coverage, from, run.as_ref()),
         run: admin.view.run(),
         last_run: admin.board.last_run(),
         next_run_at: admin.board.next_run_at(),

@@ -8,7 +8,7 @@ use super::tool::database;
 use super::{Output, Usage};
 use crate::config::Env;
 use crate::model::window::instant;
-use crate::store::watermark;
+use crate::store::coverage;
 
 /// Move the watermark back (never forward) and record the move
 ///
@@ -32,7 +32,7 @@ struct Rewound {
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let rewind = async |tx: &mut PgConnection| watermark::rewind(tx, args.to).await;
+    let rewind = async |tx: &mut PgConnection| coverage::rewind(tx, args.to).await;
     let was = store.write("moving the watermark back", rewind).await?;
     let Some(from) = was else {
         return Err(Usage(format!(

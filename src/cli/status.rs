@@ -61,6 +61,8 @@ struct Status {
     health: Health,
     watermark: Option<DateTime<Utc>>,
     lag_seconds: Option<i64>,
+    live: Option<admin::Live>,
+    backlog: Option<admin::Backlog>,
     leader: Option<String>,
     stored: i64,
     parked: BTreeMap<String, i64>,
@@ -140,13 +142,16 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
         pause: pause.clone().map(Into::into),
         leader: numbers.leaders_memory().unwrap_or_default(),
     });
+    let watermark = numbers.coverage.watermark;
     let leader = numbers.leader.filter(|leader| leader.alive);
     Ok(Status {
         in_step: health.in_step,
         light: health.light,
         health,
-        watermark: numbers.watermark,
-        lag_seconds: numbers.watermark.map(|at| (now - at).num_seconds()),
+        watermark,
+        lag_seconds: watermark.map(|at| (now - at).num_seconds()),
+        live: admin::Live::of(&numbers.coverage, settings.from, now),
+        backlog: admin::Backlog::of(&numbers.coverage, settings.from, None),
         leader: leader.map(|leader| leader.holder),
         stored: numbers.stored,
         parked: numbers.parked,
@@ -167,6 +172,19 @@ fn text(status: &Status) -> String {
     verdict(status, &mut line);
     let watermark = status.watermark.map_or("none yet".to_owned(), moment);
     line("watermark", watermark);
+    if let Some(live) = &status.live {
+        line(
+            "live",
+            format!("since {}, up to {}", moment(live.since), moment(live.up_to)),
+        );
+    }
+    if let Some(backlog) = &status.backlog {
+        let (oldest, newest) = (moment(backlog.oldest), moment(backlog.newest));
+        line(
+            "backlog",
+            format!("changes from {oldest} to {newest} are missing, newest first"),
+        );
+    }
     let leader = status.leader.as_deref();
     line(
         "leader",

@@ -117,7 +117,7 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_WINDOW_OVERLAP",
         "1h",
-        "how far before the watermark each sync lists again",
+        "how far before the live edge each sync lists again",
     ),
     setting(
         "CVSYNC_SETTLE_LAG",
@@ -134,7 +134,7 @@ pub const VARIABLES: &[Variable] = &[
     setting(
         "CVSYNC_CHANNEL_CAPACITY",
         "1024",
-        "ids that may wait between listing and fetching",
+        "ids that may wait between listing and fetching; a window with more new changes is left to the backlog",
     ),
     setting(
         "CVSYNC_RETRY_MAX_ELAPSED",

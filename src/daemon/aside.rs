@@ -88,7 +88,7 @@ async fn keep_reference(
             done = last
                 .get(&Job::Reference)
                 .map(|at| Ticker::new(schedule.clone(), (*at).min(clock.now())));
-            done.is_none() && last.contains_key(&Job::Sync)
+            done.is_none() && pipeline.coverage.borrow().watermark.is_some()
         };
         if !due {
             continue;

@@ -44,7 +44,7 @@ pub(super) async fn take(store: &Store) -> Option<Asked> {
             return Ok(None);
         };
         let request = match row.what {
-            What::Sync => Request::UpToNow,
+            What::Sync => Request::Live,
             What::Resync => Request::These(row.ids.into_iter().map(CvId).collect()),
             What::Approve => Request::Approved,
         };

@@ -1,11 +1,13 @@
 //! The daemon: migrate, serve, sync at start and on schedule, until it is asked to stop.
 
+mod again;
 mod agenda;
 mod aside;
 mod asked;
 mod batch_size;
 mod lead;
 mod leader;
+mod live_agenda;
 mod ping;
 mod receiver;
 mod schedule;

@@ -42,6 +42,25 @@ impl Window {
         Self::new(self.van, self.tot.min(end))
     }
 
+    /// The window that ends at `end`, if that is later.
+    #[must_use]
+    pub(crate) fn up_to(&self, end: DateTime<Utc>) -> Self {
+        Self {
+            van: self.van,
+            tot: self.tot.max(end.trunc_subsecs(3)),
+        }
+    }
+
+    /// The last part, of at most `width`; and the rest before it, unless that is empty.
+    #[must_use]
+    pub(crate) fn last(&self, width: TimeDelta) -> (Self, Option<Self>) {
+        let cut = self.tot - width;
+        match (Self::new(cut, self.tot), Self::new(self.van, cut)) {
+            (Some(last), Some(rest)) => (last, Some(rest)),
+            _ => (*self, None),
+        }
+    }
+
     /// The window with `margin` added at both ends. The end is not moved beyond `latest`.
     #[must_use]
     pub fn widened(&self, margin: TimeDelta, latest: DateTime<Utc>) -> Self {

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
+use super::coverage::KANDIDATEN;
 use super::sql::{query, query_scalar};
-use super::watermark::KANDIDATEN;
 
 /// The end of the latest second listing; `None` before the first one.
 pub(crate) async fn read(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
-use crate::model::{Tally, Window};
+use crate::model::{Lane, Tally, Window};
 
 /// Rows that a statement forgets at most.
 const FORGOTTEN: i64 = 5_000;
@@ -63,16 +63,22 @@ pub async fn forget_repeats(
     Ok(forgotten.rows_affected() == FORGOTTEN.unsigned_abs())
 }
 
-/// Writes down that a window is being listed; returns its number. `fresh` windows lie before the watermark.
-pub async fn open(tx: &mut PgConnection, window: Window, fresh: bool) -> Result<i64, StoreError> {
+/// Records that a window is being listed; returns its number. A window that is not `fresh` was settled before.
+pub async fn open(
+    tx: &mut PgConnection,
+    window: Window,
+    fresh: bool,
+    lane: Lane,
+) -> Result<i64, StoreError> {
     Ok(query_scalar(
-        "insert into cvsync.sync_window (van, tot, fresh, state)
-         values ($1, $2, $3, 'open')
+        "insert into cvsync.sync_window (van, tot, fresh, lane, state)
+         values ($1, $2, $3, $4, 'open')
          returning id",
     )
     .bind(window.van())
     .bind(window.tot())
     .bind(fresh)
+    .bind(lane.as_str())
     .fetch_one(tx)
     .await?)
 }
@@ -108,14 +114,30 @@ pub async fn settle(tx: &mut PgConnection, id: i64, tally: &Tally) -> Result<(),
     Ok(())
 }
 
-/// Closes what an earlier run left open. Its ids are listed again, for the watermark stands before them.
-pub async fn abandon_open(tx: &mut PgConnection) -> Result<u64, StoreError> {
+/// Closes a window that is left to the backlog.
+pub(crate) async fn abandon(tx: &mut PgConnection, id: i64) -> Result<(), StoreError> {
+    query(
+        "update cvsync.sync_window
+            set state       = 'abandoned',
+                finished_at = clock_timestamp()
+          where id = $1",
+    )
+    .bind(id)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Closes the windows that an earlier run of this lane left open. Their ids are listed again, since they are not settled.
+pub async fn abandon_open(tx: &mut PgConnection, lane: Lane) -> Result<u64, StoreError> {
     Ok(query(
         "update cvsync.sync_window
             set state       = 'abandoned',
                 finished_at = now()
-          where state = 'open'",
+          where state = 'open'
+            and coalesce(lane, $1) = $1",
     )
+    .bind(lane.as_str())
     .execute(tx)
     .await?
     .rows_affected())

@@ -13,7 +13,7 @@ use super::{Pipeline, SyncError};
 use crate::model::clocks::TOLERANCE;
 use crate::model::window::instant;
 use crate::store::cv_seen::{self, Distrusted};
-use crate::store::{clock_doubt, watermark};
+use crate::store::{clock_doubt, coverage};
 use crate::vdab::SourceTime;
 
 /// The earliest and the latest `as_of`.
@@ -57,7 +57,7 @@ impl Pipeline {
         let (reading, watermark) = self
             .read("reading the database's clock", async |tx| {
                 let reading = clock_doubt::database_time(tx).await?;
-                Ok((reading, watermark::read(tx).await?))
+                Ok((reading, coverage::watermark(tx).await?))
             })
             .await?;
         let time = self.vdab.time();

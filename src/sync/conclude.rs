@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::run::Run;
 use super::{Pipeline, SyncError, delta};
 use crate::model::Job;
-use crate::store::{cv_seen, feed, job_success, reconcile, relisted, sync_window};
+use crate::store::{cv_seen, feed, job_success, reconcile_run, relisted, sync_window};
 
 /// How long windows that were listed a second time are kept.
 const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
@@ -24,6 +24,7 @@ impl Pipeline {
                 let before = last.get(&Job::Sync);
                 if let Some(since) = run
                     .announcing_since
+                    .filter(|_| self.coverage.borrow().gaps(self.settings.from).is_empty())
                     .filter(|since| before.is_some_and(|before| *before - *since > ANNOUNCED))
                 {
                     feed::announced(tx, since).await?;
@@ -33,7 +34,7 @@ impl Pipeline {
                     relisted::set(tx, position).await?;
                 }
                 if let Some(difference) = run.summary.difference {
-                    reconcile::conclude(tx, run.began, difference, &run.summary.tally).await?;
+                    reconcile_run::conclude(tx, run.began, difference, &run.summary.tally).await?;
                 }
                 let is_recent = |at: DateTime<Utc>| now - at < TimeDelta::days(1);
                 Ok(last

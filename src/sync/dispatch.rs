@@ -1,14 +1,13 @@
 //! Sends CVs to the workers, until the run stops or must let another one go first.
 
-use std::time::Instant;
-
+use chrono::TimeDelta;
 use tokio::sync::mpsc::Sender;
 use tracing::Span;
 use uuid::Uuid;
 
-use super::work::{Item, Work};
+use super::work::{Done, Item, Origin};
 use super::{Pipeline, SyncError};
-use crate::model::CvId;
+use crate::model::{CvId, Lane};
 use crate::store::{first_listed, held_delete, parked_cv, suppressed_cv};
 
 /// The most parked CVs, and the most unproven deletes, that one run retries before it lists.
@@ -25,14 +24,21 @@ pub(super) type Yields<'a> = Option<&'a (dyn Fn() -> bool + Send + Sync)>;
 
 pub(super) struct Dispatcher<'a> {
     pub(super) pipeline: &'a Pipeline,
-    pub(super) work: Sender<Work>,
+    pub(super) lane: Lane,
+    pub(super) work: Sender<Item>,
+    pub(super) outcomes: Sender<Done>,
     pub(super) yields: Yields<'a>,
 }
 
 impl Dispatcher<'_> {
-    /// Waits for room in the channel. False if a later stage has stopped.
-    pub(super) async fn send(&self, work: Work) -> bool {
-        self.work.send(work).await.is_ok()
+    /// Waits for room in the channel to the workers. False if a later stage has stopped.
+    pub(super) async fn fetch(&self, item: Item) -> bool {
+        self.work.send(item).await.is_ok()
+    }
+
+    /// Sends past the workers, which it would otherwise wait for. False if a later stage has stopped.
+    pub(super) async fn pass(&self, done: Done) -> bool {
+        self.outcomes.send(done).await.is_ok()
     }
 
     /// Whether a later stage has stopped, and with it the run.
@@ -90,19 +96,23 @@ impl Dispatcher<'_> {
             })
             .await?;
         ids.retain(|id| !suppressed.contains(&id.0));
-        let now = Instant::now();
+        let now = self.pipeline.vdab.time().now();
         let mut ids = ids.into_iter();
         for id in ids.by_ref() {
-            let age = ages.get(&id.0).copied().unwrap_or_default();
+            let age = ages.get(&id.0);
+            let age = age.and_then(|age| TimeDelta::from_std(*age).ok());
             let item = Item {
                 id,
                 window: None,
                 listed_live: true,
-                first_listed: now.checked_sub(age).unwrap_or(now),
+                origin: Origin {
+                    lane: Lane::Backlog,
+                    since: age.and_then(|age| now.checked_sub_signed(age)),
+                },
                 span: trace_some(),
             };
-            self.pipeline.progress.taken(1);
-            self.send(Work::Fetch(item)).await;
+            self.pipeline.progress.of(self.lane).taken(1);
+            self.fetch(item).await;
             if self.yields() {
                 break;
             }

@@ -1,17 +1,23 @@
 //! Sends those ids of a page to the workers that need a call, and counts all of them.
 
-use std::time::Instant;
-
 use super::dispatch::{Dispatcher, trace_some};
 use super::plan::Planned;
 use super::settle::Listed;
 use super::sift::{self, Decision, Knowledge, sift};
-use super::work::{Item, Resolved, Work};
+use super::work::{Done, Item, Origin, Resolved};
 use super::{SyncError, delta, late};
-use crate::model::Standing;
+use crate::model::{Lane, Standing};
 use crate::store::{cv_seen, held_delete, parked_cv, suppressed_cv};
 use crate::telemetry::{Horizon, PageDrift};
 use crate::vdab::{Answer, BulkItem, BulkPage, ListedId};
+
+/// The work that a page brings. Each CV is taken once, however often the page has it.
+#[derive(Default)]
+struct Decided {
+    /// Outcomes that are known without a call, such as deletes. They do not wait for the workers.
+    resolved: Vec<Resolved>,
+    to_fetch: Vec<Item>,
+}
 
 /// Changes that became visible late are counted under `horizon`, if there is one.
 pub(super) async fn enqueue(
@@ -24,40 +30,81 @@ pub(super) async fn enqueue(
     let items = &page.value.items;
     let knowledge = look_up(dispatcher, listed.planned, items).await?;
     listed.labels.count(items, pipeline.vdab.words());
-    pipeline.progress.taken(items.len() as u64);
-    let work = decide(dispatcher, listed, page, &knowledge);
+    let before = listed.skipped;
+    let Decided { resolved, to_fetch } = decide(dispatcher, listed, page, &knowledge);
     if let Some(horizon) = horizon
         && !listed.planned.fresh
     {
         // Before they are sent: once they are committed, their earlier state is lost.
-        let to_fetch = work.iter().filter_map(|work| match work {
-            Work::Fetch(item) => Some(item.id.0),
-            Work::Resolved(_) | Work::Listed(_) => None,
-        });
-        late::count(pipeline, listed, horizon, to_fetch.collect()).await?;
+        let ids = to_fetch.iter().map(|item| item.id.0).collect();
+        late::count(pipeline, listed, horizon, ids).await?;
     }
-    for work in work {
-        if !dispatcher.send(work).await {
-            break;
+    let passed = listed.skipped - before + resolved.len() as u64;
+    pipeline.progress.of(dispatcher.lane).taken(passed);
+    listed.ids += passed;
+    for resolved in resolved {
+        if !dispatcher.pass(Done::Resolved(resolved)).await {
+            return Ok(());
         }
+    }
+    if dispatcher.lane == Lane::Live && !listed.left {
+        listed.left = !send_what_fits(dispatcher, listed, to_fetch).await;
+    } else if !listed.left {
+        send_all(dispatcher, listed, to_fetch).await;
     }
     Ok(())
 }
 
-/// The work that a page brings. Each CV is taken once, however often the page has it.
+async fn send_all(dispatcher: &Dispatcher<'_>, listed: &mut Listed, items: Vec<Item>) {
+    let progress = dispatcher.pipeline.progress.of(dispatcher.lane);
+    progress.taken(items.len() as u64);
+    listed.ids += items.len() as u64;
+    for item in items {
+        if !dispatcher.fetch(item).await {
+            return;
+        }
+    }
+}
+
+/// False if some are left to the backlog, so that the next listing does not wait for them: of a new window those that do not
+/// fit into the channel, and of one that is listed again those that are not sent before the next run is due.
+async fn send_what_fits(
+    dispatcher: &Dispatcher<'_>,
+    listed: &mut Listed,
+    items: Vec<Item>,
+) -> bool {
+    let progress = dispatcher.pipeline.progress.of(dispatcher.lane);
+    for item in items {
+        let is_sent = if listed.planned.fresh {
+            dispatcher.work.try_send(item).is_ok()
+        } else {
+            !dispatcher.yields() && dispatcher.fetch(item).await
+        };
+        if !is_sent {
+            return false;
+        }
+        progress.taken(1);
+        listed.ids += 1;
+    }
+    true
+}
+
 fn decide(
     dispatcher: &Dispatcher<'_>,
     listed: &mut Listed,
     page: &Answer<BulkPage>,
     knowledge: &Knowledge,
-) -> Vec<Work> {
+) -> Decided {
     let pipeline = dispatcher.pipeline;
     let words = pipeline.vdab.words();
-    let first_listed = Instant::now();
+    let planned = listed.planned;
+    let origin = Origin {
+        lane: planned.lane,
+        since: Some(planned.window.van()),
+    };
     let items = &page.value.items;
     let mut standings = sift::standings(items, words);
-    let mut work = Vec::new();
-    listed.ids += items.len() as u64;
+    let mut decided = Decided::default();
     for item in items {
         let standing = match item.id {
             ListedId::Valid(id) => standings.remove(&id.0),
@@ -70,22 +117,22 @@ fn decide(
         };
         match sift(&item.id, listed.seq, page.as_of, knowledge, standing) {
             Decision::Skip => listed.skipped += 1,
-            Decision::Fetch(id) => work.push(Work::Fetch(Item {
+            Decision::Fetch(id) => decided.to_fetch.push(Item {
                 id,
                 window: Some(listed.seq),
                 listed_live: words.standing(item.status.as_deref()) == Standing::Live,
-                first_listed,
+                origin,
                 span: trace_some(),
-            })),
-            Decision::Resolve(outcome) => work.push(Work::Resolved(Resolved {
+            }),
+            Decision::Resolve(outcome) => decided.resolved.push(Resolved {
                 outcome,
-                first_listed,
+                origin,
                 slot: None,
                 span: None,
-            })),
+            }),
         }
     }
-    work
+    decided
 }
 
 /// The state in the database of the ids on a page.

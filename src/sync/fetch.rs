@@ -12,9 +12,9 @@ use tracing::{Instrument, field};
 
 use super::in_flight::{InFlight, Slot};
 use super::retry::{Failures, Next, Retries, WAITING};
-use super::work::{Done, Item, Resolved, Work};
+use super::work::{Done, Item, Resolved};
 use super::{Pipeline, SyncError};
-use crate::model::{CvId, Fate, Outcome, ParkClass};
+use crate::model::{CvId, Fate, Lane, Outcome, ParkClass};
 use crate::telemetry::{self, Throttle};
 use crate::vdab::{Answer, ApiError, Detail, Operation};
 
@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(5);
 struct Stage<'a> {
     pipeline: &'a Pipeline,
     in_flight: &'a InFlight,
-    workers: &'a Semaphore,
+    lane: Lane,
     /// One permit for each CV on its way that has not failed.
     fresh: Arc<Semaphore>,
     retries: Retries,
@@ -39,38 +39,34 @@ struct Stage<'a> {
 /// Fetches until the lister is done, or the run is asked to stop.
 pub(super) async fn run(
     pipeline: &Pipeline,
+    lane: Lane,
     in_flight: &InFlight,
-    workers: &Semaphore,
-    mut work: Receiver<Work>,
+    mut work: Receiver<Item>,
     outcomes: Sender<Done>,
 ) -> Result<(), SyncError> {
     let all = pipeline.settings.workers;
     let on_their_way = all * (1 + ON_THEIR_WAY);
     let stage = &Stage {
         pipeline,
+        lane,
         in_flight,
-        workers,
         fresh: Arc::new(Semaphore::new(on_their_way)),
         retries: Retries::new(all),
     };
     let outcomes = &outcomes;
     stream::poll_fn(move |context| work.poll_recv(context))
-        .then(|work| async move {
+        .then(|item| async move {
             // Never closed.
             let permit = Arc::clone(&stage.fresh).acquire_owned().await;
-            (work, permit.ok())
+            (item, permit.ok())
         })
         .take_until(pin!(pipeline.token.cancelled()))
         .map(Ok)
-        .try_for_each_concurrent(on_their_way + WAITING, |(work, permit)| async move {
-            let done = match work {
-                Work::Listed(listed) => Done::Listed(listed),
-                Work::Resolved(resolved) => Done::Resolved(resolved),
-                Work::Fetch(item) => match stage.fetch_in_time(item, permit).await? {
-                    Some(resolved) => Done::Resolved(resolved),
-                    None => return Ok(()),
-                },
+        .try_for_each_concurrent(on_their_way + WAITING, |(item, permit)| async move {
+            let Some(resolved) = stage.fetch_in_time(item, permit).await? else {
+                return Ok(());
             };
+            let done = Done::Resolved(resolved);
             // A closed channel means that the writer failed, and its error ends the run.
             let _ = outcomes.send(done).await;
             Ok(())
@@ -142,8 +138,7 @@ impl Stage<'_> {
     }
 
     async fn attempt(&self, item: &Item) -> Result<Answer<Detail>, ApiError> {
-        // Never closed.
-        let _worker = self.workers.acquire().await;
+        let _worker = self.pipeline.workers.take(self.lane).await;
         let vdab = &self.pipeline.vdab;
         let Some(parent) = &item.span else {
             return vdab.detail(item.id).await;
@@ -174,7 +169,7 @@ fn resolved(item: Item, as_of: DateTime<Utc>, fate: Fate, slot: Option<Slot>) ->
             as_of,
             fate,
         },
-        first_listed: item.first_listed,
+        origin: item.origin,
         slot,
         span: item.span,
     }

@@ -15,10 +15,10 @@ use super::plan::{Plan, Planned};
 use super::request::Comparison;
 use super::settle::Listed;
 use super::sift::Labels;
-use super::work::Work;
+use super::work::Done;
 use super::{SyncError, delta, listing};
-use crate::model::Window;
 use crate::model::window::instant;
+use crate::model::{Lane, Window};
 use crate::store::sync_window;
 use crate::telemetry::{self, Horizon};
 use crate::vdab::{Answer, ApiError, BulkPage};
@@ -37,8 +37,6 @@ pub(super) struct Lister<'a> {
     purpose: Purpose,
     /// The number of the next window in the run.
     seq: u64,
-    /// The start of the first window of the run.
-    begun: Option<DateTime<Utc>>,
     /// The end of the first window that listed any id: the source may not list older changes.
     pub(super) horizon: Option<DateTime<Utc>>,
 }
@@ -49,7 +47,6 @@ impl<'a> Lister<'a> {
             dispatcher,
             purpose,
             seq: 0,
-            begun: None,
             horizon: None,
         }
     }
@@ -96,7 +93,9 @@ impl<'a> Lister<'a> {
         self.show_goal(plan, planned);
         if planned.fresh && settled < planned.window.tot() {
             // The response proves nothing about the time after the source was settled.
-            plan.stop();
+            if planned.lane == Lane::Live {
+                plan.stop();
+            }
             let Some(window) = planned.window.until(settled) else {
                 return Ok(());
             };
@@ -105,8 +104,7 @@ impl<'a> Lister<'a> {
         let pages = self.pages(planned.window);
         match pages.cover(&first.value).await? {
             Cover::Halves(older, newer) => {
-                let half = |window| Planned { window, ..planned };
-                plan.cut(half(older), half(newer));
+                plan.cut(planned, older, newer);
                 return Ok(());
             }
             Cover::Whole => {
@@ -136,6 +134,7 @@ impl<'a> Lister<'a> {
         };
         Ok(Listed {
             seq,
+            left: false,
             row,
             planned,
             ids: 0,
@@ -149,7 +148,7 @@ impl<'a> Lister<'a> {
         let pipeline = self.dispatcher.pipeline;
         pipeline
             .write("opening a window", async |tx| {
-                sync_window::open(tx, planned.window, planned.fresh).await
+                sync_window::open(tx, planned.window, planned.fresh, planned.lane).await
             })
             .await
     }
@@ -168,9 +167,9 @@ impl<'a> Lister<'a> {
         if listed.ids > 0 {
             self.horizon.get_or_insert(window.tot());
         }
-        let progress = &self.dispatcher.pipeline.progress;
+        let progress = self.dispatcher.pipeline.progress.of(self.dispatcher.lane);
         progress.listed(window, listed.ids, listed.skipped);
-        self.dispatcher.send(Work::Listed(listed)).await;
+        self.dispatcher.pass(Done::Listed(listed)).await;
     }
 
     /// Notes a window that was refused, perhaps for its width. It is an error if its width cannot be the reason.
@@ -202,14 +201,14 @@ impl<'a> Lister<'a> {
         Pages {
             pipeline: self.dispatcher.pipeline,
             window,
-            work: &self.dispatcher.work,
+            dispatcher: &self.dispatcher,
         }
     }
 
     fn show_goal(&mut self, plan: &Plan, planned: Planned) {
-        let begun = *self.begun.get_or_insert(planned.window.van());
-        if let Some(goal) = plan.goal() {
-            self.dispatcher.pipeline.progress.goal(begun, goal);
+        if let Some(left) = plan.left() {
+            let progress = self.dispatcher.pipeline.progress.of(self.dispatcher.lane);
+            progress.ahead(left + planned.window.width());
         }
     }
 

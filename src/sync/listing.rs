@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::request::Comparison;
 use super::settle::Listed;
 use super::{Pipeline, SyncError, delta};
-use crate::model::Standing;
+use crate::model::{Lane, Standing};
 use crate::store::reconcile::{self, Noted, Part};
 use crate::store::{Store, StoreError, suppressed_cv};
 use crate::vdab::{Answer, BulkPage};
@@ -84,7 +84,10 @@ pub(super) async fn note(
     listed.labels.count(items, words);
     listed.ids += items.len() as u64;
     listed.skipped += items.len() as u64;
-    pipeline.progress.taken(items.len() as u64);
+    pipeline
+        .progress
+        .of(Lane::Backlog)
+        .taken(items.len() as u64);
     let window = listed.planned.window;
     let mut noted = Noted {
         ids: Vec::with_capacity(items.len()),

@@ -1,12 +1,13 @@
 //! The pipeline of one run: plan → list → fetch → batch → write.
 //!
-//! Invariant: the watermark moves in one place (`write`), once each id of every window before it is applied, skipped or parked.
-//! A stage that fails ends the run, and the next run begins at the watermark.
+//! Invariant: windows are settled in one place (`write`), once each id in them is applied, skipped or parked. The watermark is the
+//! end of what is settled without a gap. A stage that fails ends the run, and the next run lists what is not settled.
 
 mod batch;
 mod clocks;
 mod compare;
 mod conclude;
+mod density;
 mod dispatch;
 mod enqueue;
 mod error;
@@ -34,6 +35,7 @@ mod view;
 mod watchdog;
 mod width;
 mod work;
+mod workers;
 mod write;
 
 use std::collections::BTreeMap;
@@ -49,7 +51,7 @@ use uuid::Uuid;
 pub use self::clocks::InFuture;
 pub(crate) use self::error::SetupError;
 pub use self::error::SyncError;
-pub(crate) use self::progress::{Pending, Progress, Snapshot};
+pub(crate) use self::progress::{Lanes, Pending, Snapshot};
 pub(crate) use self::queues::{Queue, Queues, Workers};
 pub(crate) use self::request::RELIST_EVERY;
 pub use self::request::Request;
@@ -58,15 +60,16 @@ pub(crate) use self::view::View;
 pub(crate) use crate::vdab::{ClosedGate, Drifts, Reason};
 
 use self::width::Widths;
+use self::workers::Pool;
 use crate::clock::Clock;
 use crate::config::{self, Config, Shaping};
-use crate::model::{Brake, CvId, DeleteLoad, Job};
+use crate::model::{Brake, Coverage, CvId, DeleteLoad, Job};
 use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{Persistent, Store, StoreError, Trouble, cv_seen, job_success};
 use crate::telemetry::Metrics;
 use crate::vdab::Client;
 
-/// Everything that runs need. One run at a time.
+/// Everything that runs need. One run of each lane at a time.
 #[derive(Debug)]
 pub struct Pipeline {
     pub vdab: Client,
@@ -78,10 +81,11 @@ pub struct Pipeline {
     pub brake: Brake,
     /// Deletes that a dry run has applied and held so far. It rolls both back.
     rehearsed: watch::Sender<DeleteLoad>,
-    pub progress: Progress,
+    pub progress: Lanes,
+    workers: Pool,
     pub queues: Queues,
-    /// The watermark, as far as this process knows.
-    pub watermark: watch::Sender<Option<DateTime<Utc>>>,
+    /// The settled spans, as far as this process knows.
+    pub coverage: watch::Sender<Coverage>,
     /// A better CVSYNC_WINDOW_OVERLAP, in hours, if late changes have shown that it is too short.
     pub better_overlap_hours: watch::Sender<Option<u64>>,
     widths: Mutex<Widths>,
@@ -116,9 +120,10 @@ impl Pipeline {
             metrics,
             brake: Brake::on(config.sync.max_delete_share),
             rehearsed: watch::Sender::default(),
-            progress: Progress::default(),
+            progress: Lanes::default(),
+            workers: Pool::new(config.sync.workers),
             queues: Queues::default(),
-            watermark: watch::Sender::new(None),
+            coverage: watch::Sender::default(),
             better_overlap_hours: watch::Sender::new(None),
             widths: Mutex::default(),
             recheck_from: watch::Sender::new(None),
@@ -151,7 +156,7 @@ impl Pipeline {
         self.carry_out(Request::UpToNow).await
     }
 
-    /// Carries out `request` as a whole. One at a time.
+    /// Carries out `request` as a whole. One of each lane at a time.
     ///
     /// # Errors
     /// See [`SyncError`]. Windows that are settled by then stay settled.

@@ -2,10 +2,9 @@
 
 use std::time::Instant;
 
-use tokio::sync::mpsc::Sender;
 use tracing::{Instrument, field};
 
-use super::work::Work;
+use super::dispatch::Dispatcher;
 use super::{Pipeline, SyncError};
 use crate::model::{ParkClass, Window};
 use crate::pauses::Pauses;
@@ -33,7 +32,7 @@ pub(super) struct Pages<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) window: Window,
     /// Is closed once the run stops.
-    pub(super) work: &'a Sender<Work>,
+    pub(super) dispatcher: &'a Dispatcher<'a>,
 }
 
 impl<'a> Pages<'a> {
@@ -173,7 +172,7 @@ impl<'a> Pages<'a> {
     }
 
     fn stopped(&self) -> bool {
-        self.work.is_closed()
+        self.dispatcher.stopped()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::Span;
 
 use super::compare::compare;
@@ -11,7 +11,9 @@ use super::in_flight::InFlight;
 use super::list::{Lister, Purpose};
 use super::request::Task;
 use super::summary::Summary;
+use super::work::Terms;
 use super::{Pipeline, SyncError, batch, fetch, watchdog, write};
+use crate::model::Lane;
 use crate::telemetry::{self, WindowOutcome};
 
 /// The most outcomes that wait to be batched. Batches are bounded separately.
@@ -27,12 +29,13 @@ pub(super) struct Piped {
 /// Carries out `task` until it is done or `yields` stops it, under the eyes of the watchdog.
 pub(super) async fn run(
     pipeline: &Pipeline,
+    terms: Terms,
     task: Task,
     yields: Yields<'_>,
 ) -> Result<Piped, SyncError> {
     let piped = tokio::select! {
-        piped = Box::pin(pipe(pipeline, task, yields)) => piped,
-        stalled = watchdog::watch(pipeline) => Err(stalled),
+        piped = Box::pin(pipe(pipeline, terms, task, yields)) => piped,
+        stalled = watchdog::watch(pipeline, terms.lane) => Err(stalled),
     };
     piped.inspect_err(|error| {
         pipeline.metrics.window_ended(WindowOutcome::Failed, 1);
@@ -41,11 +44,17 @@ pub(super) async fn run(
 }
 
 /// If a stage fails, the others are dropped with it, and the open transaction rolls back.
-async fn pipe(pipeline: &Pipeline, task: Task, yields: Yields<'_>) -> Result<Piped, SyncError> {
+async fn pipe(
+    pipeline: &Pipeline,
+    terms: Terms,
+    task: Task,
+    yields: Yields<'_>,
+) -> Result<Piped, SyncError> {
+    let Terms { lane, .. } = terms;
     let settings = &pipeline.settings;
     let per_minute = pipeline.vdab.per_minute();
     let mut capacity = settings.channel_capacity;
-    if yields.is_some() {
+    if yields.is_some() && lane == Lane::Backlog {
         // A run that yields first finishes the ids that are on their way.
         let per_minute = usize::try_from(per_minute).unwrap_or(usize::MAX);
         capacity = capacity.min(per_minute / 4).max(1);
@@ -53,14 +62,13 @@ async fn pipe(pipeline: &Pipeline, task: Task, yields: Yields<'_>) -> Result<Pip
     let (work, waiting_work) = mpsc::channel(capacity);
     let (outcomes, waiting_outcomes) = mpsc::channel(OUTCOMES);
     let (batches, waiting_batches) = mpsc::channel(1);
-    let workers = Arc::new(Semaphore::new(settings.workers));
     let in_flight = Arc::new(InFlight::new(settings.workers, per_minute));
-    pipeline
-        .queues
-        .watch(&work, &outcomes, &workers, &in_flight);
+    pipeline.queues.watch(lane, &work, &outcomes, &in_flight);
     let dispatcher = Dispatcher {
         pipeline,
+        lane,
         work,
+        outcomes: outcomes.clone(),
         yields,
     };
     let list = async {
@@ -71,12 +79,12 @@ async fn pipe(pipeline: &Pipeline, task: Task, yields: Yields<'_>) -> Result<Pip
     };
     let (rest, (), (), summary) = tokio::try_join!(
         list,
-        fetch::run(pipeline, &in_flight, &workers, waiting_work, outcomes),
+        fetch::run(pipeline, lane, &in_flight, waiting_work, outcomes),
         async {
             batch::run(&in_flight, waiting_outcomes, batches).await;
             Ok(())
         },
-        write::run(pipeline, &in_flight, waiting_batches),
+        write::run(pipeline, terms, &in_flight, waiting_batches),
     )?;
     Ok(Piped { rest, summary })
 }

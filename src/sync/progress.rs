@@ -6,7 +6,31 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Tally, Window};
+use super::density::Density;
+use crate::model::{Lane, Tally, Window};
+
+/// The progress of both lanes.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    live: Progress,
+    backlog: Progress,
+}
+
+impl Lanes {
+    #[must_use]
+    pub fn of(&self, lane: Lane) -> &Progress {
+        match lane {
+            Lane::Live => &self.live,
+            Lane::Backlog => &self.backlog,
+        }
+    }
+
+    /// The run under way that a person waits for: that of the backlog, if there are two.
+    #[must_use]
+    pub fn shown(&self) -> Option<Snapshot> {
+        self.backlog.snapshot().or_else(|| self.live.snapshot())
+    }
+}
 
 /// Shared by the stages of a run, the terminal and the status page.
 #[derive(Debug, Default)]
@@ -15,12 +39,12 @@ pub struct Progress(Mutex<State>);
 #[derive(Clone, Debug, Default)]
 struct State {
     started: Option<Instant>,
-    /// The start and the end of the run.
-    span: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    /// The time that was to be listed when the latest window was begun.
+    ahead: TimeDelta,
     /// The end of the last listed window.
     listed_to: Option<DateTime<Utc>>,
-    /// The start of the first window with an id.
-    first_ids_at: Option<DateTime<Utc>>,
+    /// Ids per unit of listed time.
+    density: Density,
     windows_listed: u64,
     windows: u64,
     tally: Tally,
@@ -41,6 +65,17 @@ pub struct Snapshot {
     pub eta_seconds: Option<u64>,
     /// The end of the last listed window.
     pub listed_to: Option<DateTime<Utc>>,
+}
+
+impl Snapshot {
+    /// The handled part of the ids, from 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a share to look at")]
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        let done = self.tally.done();
+        let share = done as f64 / self.expected.max(done).max(1) as f64;
+        (share * 1_000.0).round() / 1_000.0
+    }
 }
 
 /// Windows that are not settled.
@@ -80,9 +115,9 @@ impl Progress {
         (state.windows, state.tally)
     }
 
-    /// The end of the run is known.
-    pub fn goal(&self, from: DateTime<Utc>, to: DateTime<Utc>) {
-        self.lock().span.get_or_insert((from, to));
+    /// This much time is still to be listed.
+    pub fn ahead(&self, ahead: TimeDelta) {
+        self.lock().ahead = ahead;
     }
 
     /// These ids are about to be sent to the workers.
@@ -93,11 +128,10 @@ impl Progress {
     pub fn listed(&self, window: Window, ids: u64, skipped: u64) {
         let mut state = self.lock();
         state.listed_to = Some(window.tot());
+        state.ahead = (state.ahead - window.width()).max(TimeDelta::zero());
+        state.density.add(window.width(), ids);
         state.windows_listed += 1;
         state.tally.skipped += skipped;
-        if ids > 0 {
-            state.first_ids_at.get_or_insert(window.van());
-        }
     }
 
     /// Ids were committed with these counts.
@@ -113,10 +147,7 @@ impl Progress {
     #[must_use]
     pub fn pending(&self, width: Duration) -> Pending {
         let state = self.lock();
-        let ahead = match (state.started, state.span, state.listed_to) {
-            (Some(_), Some((from, to)), listed_to) => to - listed_to.unwrap_or(from).max(from),
-            _ => TimeDelta::zero(),
-        };
+        let ahead = state.started.map_or(TimeDelta::zero(), |_| state.ahead);
         let width = i64::try_from(width.as_millis()).unwrap_or(i64::MAX).max(1);
         let ahead = u64::try_from(ahead.num_milliseconds()).unwrap_or(0);
         let ahead = ahead.div_ceil(width.unsigned_abs());
@@ -153,23 +184,9 @@ impl Progress {
 }
 
 impl State {
-    /// The listed ids, and an estimate of the rest: as many ids per unit of time as so far.
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate"
-    )]
+    /// The listed ids, and an estimate of the rest.
     fn expected(&self) -> u64 {
-        let known = self.tally.listed;
-        let (Some((_, to)), Some(listed_to), Some(first)) =
-            (self.span, self.listed_to, self.first_ids_at)
-        else {
-            return known;
-        };
-        let behind = (listed_to - first).num_milliseconds().max(1);
-        let ahead = (to - listed_to).num_milliseconds().max(0);
-        known + (known as f64 * ahead as f64 / behind as f64) as u64
+        self.tally.listed + self.density.ids_in(self.ahead)
     }
 }
 
@@ -200,7 +217,7 @@ mod tests {
         let progress = Progress::default();
         assert!(progress.snapshot().is_none());
         let running = progress.start();
-        progress.goal(at(0), at(1_000));
+        progress.ahead(TimeDelta::seconds(1_000));
         progress.taken(0);
         progress.listed(Window::new(at(0), at(800)).unwrap(), 0, 0);
         assert_eq!(progress.snapshot().unwrap().expected, 0);
@@ -215,12 +232,29 @@ mod tests {
     }
 
     #[test]
+    fn the_estimate_follows_the_latest_windows() {
+        let progress = Progress::default();
+        let _running = progress.start();
+        let day = |day: i64| at(day * 86_400);
+        for month in 0..24 {
+            // A thousand CVs a month in the first year back, and then ten.
+            let ids = if month < 12 { 1_000 } else { 10 };
+            progress.taken(ids);
+            let window = Window::new(day(1_000 - 30 * (month + 1)), day(1_000 - 30 * month));
+            progress.listed(window.unwrap(), ids, 0);
+        }
+        progress.ahead(TimeDelta::days(300));
+        let rest = progress.snapshot().unwrap().expected - 12_120;
+        assert!((100..500).contains(&rest), "{rest}");
+    }
+
+    #[test]
     fn windows_ahead() {
         let progress = Progress::default();
         let width = Duration::from_secs(100);
         assert_eq!(progress.pending(width), Pending::default());
         let _running = progress.start();
-        progress.goal(at(0), at(1_000));
+        progress.ahead(TimeDelta::seconds(1_000));
         progress.taken(10);
         progress.listed(Window::new(at(0), at(650)).unwrap(), 10, 0);
         progress.taken(10);

@@ -1,22 +1,23 @@
 //! How full the channels of a run are and how its workers are occupied, for metrics and the status page.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Sender, WeakSender};
 
 use super::in_flight::InFlight;
-use super::work::{Done, Work};
+use super::work::{Done, Item};
+use super::workers::Pool;
+use crate::model::Lane;
 
-/// Weak references to the channels and workers of the run under way.
+/// Weak references to the channels of the runs under way.
 #[derive(Debug, Default)]
-pub struct Queues(Mutex<Option<Watched>>);
+pub struct Queues(Mutex<BTreeMap<Lane, Watched>>);
 
 #[derive(Debug)]
 struct Watched {
-    ids: WeakSender<Work>,
+    ids: WeakSender<Item>,
     outcomes: WeakSender<Done>,
-    workers: Weak<Semaphore>,
     in_flight: Weak<InFlight>,
 }
 
@@ -38,52 +39,54 @@ pub struct Workers {
     pub writing: usize,
 }
 
+impl Queue {
+    fn and(self, other: Self) -> Self {
+        Self {
+            depth: self.depth + other.depth,
+            capacity: self.capacity + other.capacity,
+            ..self
+        }
+    }
+}
+
 impl Queues {
     pub(super) fn watch(
         &self,
-        ids: &Sender<Work>,
+        lane: Lane,
+        ids: &Sender<Item>,
         outcomes: &Sender<Done>,
-        workers: &Arc<Semaphore>,
         in_flight: &Arc<InFlight>,
     ) {
-        *self.lock() = Some(Watched {
+        let watched = Watched {
             ids: ids.downgrade(),
             outcomes: outcomes.downgrade(),
-            workers: Arc::downgrade(workers),
             in_flight: Arc::downgrade(in_flight),
-        });
+        };
+        self.lock().insert(lane, watched);
     }
 
-    /// The channels of the run under way.
+    /// The channels of the runs under way, those of both lanes as one.
     #[must_use]
     pub fn look(&self) -> Vec<Queue> {
         let watched = self.lock();
-        let Some(watched) = watched.as_ref() else {
-            return Vec::new();
-        };
-        [
-            look("ids", &watched.ids),
-            look("outcomes", &watched.outcomes),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let ids = watched.values().filter_map(|run| look("ids", &run.ids));
+        let outcomes = watched.values();
+        let outcomes = outcomes.filter_map(|run| look("outcomes", &run.outcomes));
+        [ids.reduce(Queue::and), outcomes.reduce(Queue::and)]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
-    /// The occupation of `all` workers, of whose calls `under_way` are under way.
+    /// The occupation of the workers, of whose calls `under_way` are under way.
     #[must_use]
-    pub fn workers(&self, all: usize, under_way: usize) -> Workers {
+    pub fn workers(&self, pool: &Pool, under_way: usize) -> Workers {
+        let (all, busy) = (pool.size(), pool.busy());
         let watched = self.lock();
-        let of_run = watched.as_ref().and_then(|watched| {
-            let busy = all - watched.workers.upgrade()?.available_permits().min(all);
-            Some((busy, watched.in_flight.upgrade()?.taken()))
-        });
-        let Some((busy, slots)) = of_run else {
-            return Workers {
-                idle: all,
-                ..Workers::default()
-            };
-        };
+        let runs = watched.values();
+        let slots: usize = runs
+            .filter_map(|run| Some(run.in_flight.upgrade()?.taken()))
+            .sum();
         let fetching = under_way.min(busy);
         let writing = slots.saturating_sub(busy).min(all - busy);
         Workers {
@@ -94,7 +97,7 @@ impl Queues {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Watched>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Lane, Watched>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,9 +4,9 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::delta;
-use super::plan::Plan;
+use super::plan::{Part, Plan};
 use crate::config;
-use crate::model::{CvId, Job, Window};
+use crate::model::{Coverage, CvId, Job, Lane, Window};
 use crate::telemetry::Horizon;
 
 /// The time from one second listing to the next.
@@ -19,17 +19,23 @@ const MOST_RELISTED: TimeDelta = TimeDelta::days(31);
 /// The number of days that a comparison lists one by one.
 const DAYS_APART: i64 = 5;
 
-/// A request for a run. Only [`UpToNow`](Self::UpToNow) moves the watermark.
+/// A request for a run. Only the first three move the watermark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// The incremental sync, from the watermark to the time up to which the source is settled.
+    /// The incremental sync, up to the time up to which the source is settled: what is new, then the backlog.
     UpToNow,
+    /// New changes, on schedule. A window with more changes than the workers can take at once is left to the backlog.
+    Live,
+    /// The spans before the live edge that are not settled.
+    Backlog,
     /// A second listing of the time before the overlap, for changes that became visible late.
     Relist,
     /// A span of VDAB's time.
     Range(Window),
     /// These CVs, even if they are known to be up to date.
     These(Vec<CvId>),
+    /// CVs that were confirmed long ago.
+    Recheck(Vec<CvId>),
     /// The held deletes that a person approved.
     Approved,
     /// The whole source against the database.
@@ -106,7 +112,9 @@ pub(super) struct Comparison {
 /// The marks of earlier runs in the database.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks {
-    pub watermark: Option<DateTime<Utc>>,
+    pub coverage: Coverage,
+    /// When a person last moved the watermark back.
+    pub rewound_at: Option<DateTime<Utc>>,
     /// The end of the last second listing.
     pub relisted: Option<DateTime<Utc>>,
     /// The ends of earlier windows, in order.
@@ -130,11 +138,13 @@ impl Request {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::UpToNow => Job::Sync.as_str(),
+            Self::UpToNow | Self::Live => Job::Sync.as_str(),
+            Self::Backlog => "backlog",
             Self::Relist => Job::Relist.as_str(),
             Self::Reconcile => Job::Reconcile.as_str(),
             Self::Range(_) => "backfill",
             Self::These(_) => "resync",
+            Self::Recheck(_) => "recheck",
             Self::Approved => "approved deletes",
         }
     }
@@ -142,10 +152,26 @@ impl Request {
     /// The job that succeeds with it; `None` for a run that only a person requests.
     pub(super) fn job(&self) -> Option<Job> {
         match self {
-            Self::UpToNow => Some(Job::Sync),
+            Self::UpToNow | Self::Live => Some(Job::Sync),
             Self::Relist => Some(Job::Relist),
             Self::Reconcile => Some(Job::Reconcile),
-            Self::Range(_) | Self::These(_) | Self::Approved => None,
+            Self::Backlog | Self::Range(_) | Self::These(_) | Self::Recheck(_) | Self::Approved => {
+                None
+            }
+        }
+    }
+
+    /// The lane whose place among the workers it takes. A person waits for some.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Live | Self::These(_) | Self::Approved => Lane::Live,
+            Self::UpToNow
+            | Self::Backlog
+            | Self::Relist
+            | Self::Range(_)
+            | Self::Recheck(_)
+            | Self::Reconcile => Lane::Backlog,
         }
     }
 
@@ -153,43 +179,49 @@ impl Request {
     pub(super) fn looks_back_to(
         &self,
         settings: &config::Sync,
-        watermark: Option<DateTime<Utc>>,
+        coverage: &Coverage,
         relisted: Option<DateTime<Utc>>,
     ) -> Option<DateTime<Utc>> {
+        let watermark = coverage.watermark;
         match self {
-            Self::UpToNow | Self::Reconcile => {
-                Some(watermark.unwrap_or(settings.from) - delta(settings.window_overlap))
+            Self::UpToNow | Self::Live | Self::Backlog | Self::Reconcile => {
+                let before = watermark.unwrap_or(settings.from);
+                Some(before - delta(settings.window_overlap))
             }
             Self::Relist => Some(to_relist(settings, watermark?, relisted).van),
-            Self::Range(_) | Self::These(_) | Self::Approved => None,
+            Self::Range(_) | Self::These(_) | Self::Recheck(_) | Self::Approved => None,
         }
     }
 
-    /// The task of the run, in windows of at most `width`.
+    /// The task of the run, in windows of at most `width`. The source is settled up to about `settled`.
     pub(super) fn task(
         self,
         settings: &config::Sync,
         width: TimeDelta,
         marks: &Marks,
         now: DateTime<Utc>,
+        settled: DateTime<Utc>,
     ) -> Task {
         let overlap = delta(settings.window_overlap);
         let again = |van, tot| Plan::again(van, tot, overlap, &marks.ends, width);
+        let plan = |part| {
+            let times = (settings.from, settled);
+            let plan = Plan::new(part, &marks.coverage, times, overlap, &marks.ends, width);
+            Task::List(plan, Some(Horizon::Overlap))
+        };
         match self {
-            Self::UpToNow => {
-                let from = settings.from;
-                let plan = Plan::new(marks.watermark, from, overlap, &marks.ends, width);
-                Task::List(plan, Some(Horizon::Overlap))
-            }
+            Self::UpToNow => plan(Part::Both),
+            Self::Live => plan(Part::Live),
+            Self::Backlog => plan(Part::Backlog),
             Self::Relist => {
                 let nothing = Span { van: now, tot: now };
-                let span = marks.watermark.map_or(nothing, |watermark| {
+                let span = marks.coverage.watermark.map_or(nothing, |watermark| {
                     to_relist(settings, watermark, marks.relisted)
                 });
                 Task::List(again(span.van, span.tot), Some(Horizon::Relist))
             }
             Self::Range(window) => Task::List(again(window.van(), window.tot()), None),
-            Self::These(ids) => Task::Fetch(ids),
+            Self::These(ids) | Self::Recheck(ids) => Task::Fetch(ids),
             Self::Approved => Task::Fetch(marks.approved.clone()),
             Self::Reconcile => {
                 // Up to now: a stored CV that is not listed, although VDAB has it, would cost a useless call.
@@ -197,7 +229,7 @@ impl Request {
                 let plan = Plan::again(settings.from.min(now), now, overlap, &cut, width);
                 let comparison = Comparison {
                     began: now,
-                    watermark: marks.watermark,
+                    watermark: marks.coverage.watermark,
                 };
                 Task::Compare(Compare {
                     comparison,
@@ -238,7 +270,7 @@ pub(super) fn to_relist(
 /// The times at which the windows of a comparison are cut: at the watermark, since later changes are left to the next sync; at
 /// the ends of recent syncs and at the last midnights, so that more windows end before the `as_of` of a CV.
 fn cuts(marks: &Marks, overlap: TimeDelta, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-    let Some(watermark) = marks.watermark else {
+    let Some(watermark) = marks.coverage.watermark else {
         return Vec::new();
     };
     let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();

@@ -9,6 +9,7 @@ use super::listing::{self, Listing};
 use super::pipe::{self, Piped};
 use super::request::Task;
 use super::summary::Summary;
+use super::work::Terms;
 use super::{Pipeline, SyncError, compare};
 use crate::model::Job;
 
@@ -21,6 +22,7 @@ pub struct Run<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) job: Option<Job>,
     pub(super) began: DateTime<Utc>,
+    pub(super) terms: Terms,
     /// The end of a second listing.
     pub(super) relisted_to: Option<DateTime<Utc>>,
     /// Since when every confirmed CV is announced, if this run ends that.
@@ -37,14 +39,14 @@ impl Run<'_> {
     /// # Errors
     /// See [`SyncError`]. Windows that are settled by then stay settled.
     pub async fn go_on(&mut self, yields: Yields<'_>) -> Result<bool, SyncError> {
-        let _running = self.pipeline.progress.start();
+        let _running = self.pipeline.progress.of(self.terms.lane).start();
         let begun = Instant::now();
         let and_long_enough = || begun.elapsed() >= PART && yields.is_some_and(|yields| yields());
         while let Some(task) = self.task.take() {
             let differs = task.is_difference();
             let calls = self.pipeline.vdab.answers_received();
             let yields = yields.map(|_| &and_long_enough as _);
-            let piped = pipe::run(self.pipeline, task, yields).await;
+            let piped = pipe::run(self.pipeline, self.terms, task, yields).await;
             self.summary.calls += self.pipeline.vdab.answers_received() - calls;
             let Piped { rest, summary } = match piped {
                 Ok(piped) => piped,

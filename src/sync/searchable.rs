@@ -46,7 +46,7 @@ pub async fn follow(pipeline: &Pipeline) -> Infallible {
                 size = SLICE;
                 match done {
                     true => PERIOD,
-                    false if pipeline.progress.snapshot().is_some() => begun.elapsed() * REST,
+                    false if pipeline.progress.shown().is_some() => begun.elapsed() * REST,
                     false => Duration::ZERO,
                 }
             }

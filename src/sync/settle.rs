@@ -1,6 +1,7 @@
 //! Decides when a window is settled: once each of its ids is applied, skipped or parked in a committed transaction. Pure.
 //!
-//! Invariant: windows settle in the order in which they were listed, so the watermark moves over a settled prefix only.
+//! Invariant: windows settle in the order in which they were listed. So the live edge never passes a window of the live lane whose
+//! CVs are still being fetched, and the backlog does not fetch them too.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,10 +16,12 @@ use crate::store::Applied;
 pub(super) struct Listed {
     /// Its number in the run, from 0 without gaps.
     pub seq: u64,
+    /// Whether some of its ids are left to the backlog. It is not settled then, and the others are counted.
+    pub left: bool,
     /// Its row in `sync_window`; `None` in a comparison.
     pub row: Option<i64>,
     pub planned: Planned,
-    /// Ids that the source listed.
+    /// Ids that the source listed, without those that are left to the backlog.
     pub ids: u64,
     /// Ids that need no detail call.
     pub skipped: u64,
@@ -83,16 +86,18 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
-    use crate::model::Window;
+    use crate::model::{Lane, Window};
 
     fn listed(seq: u64, ids: u64, skipped: u64) -> Listed {
         let at = |s| DateTime::from_timestamp(s, 0).unwrap();
         Listed {
             seq,
+            left: false,
             row: None,
             planned: Planned {
                 window: Window::new(at(1), at(2)).unwrap(),
                 fresh: true,
+                lane: Lane::Live,
             },
             ids,
             skipped,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Pending, Pipeline, Progress, Queue, Snapshot, Workers};
+use super::{Lanes, Pending, Pipeline, Queue, Snapshot, Workers};
 use crate::config;
-use crate::model::Clocks;
+use crate::model::{Clocks, Coverage, Lane};
 use crate::store::StoreError;
 use crate::telemetry::Metrics;
 use crate::vdab::{ClosedGate, Drifts};
@@ -38,18 +38,25 @@ impl View {
     }
 
     #[must_use]
-    pub fn progress(&self) -> &Progress {
+    pub fn progress(&self) -> &Lanes {
         &self.0.progress
     }
 
     #[must_use]
     pub fn run(&self) -> Option<Snapshot> {
-        self.0.progress.snapshot()
+        self.0.progress.shown()
     }
 
     #[must_use]
     pub fn pending(&self) -> Pending {
-        self.0.progress.pending(self.0.settings.window)
+        let (progress, window) = (&self.0.progress, self.0.settings.window);
+        let [live, backlog] =
+            [Lane::Live, Lane::Backlog].map(|lane| progress.of(lane).pending(window));
+        Pending {
+            planned: live.planned + backlog.planned,
+            listing: live.listing + backlog.listing,
+            applying: live.applying + backlog.applying,
+        }
     }
 
     #[must_use]
@@ -60,13 +67,13 @@ impl View {
     #[must_use]
     pub fn workers(&self) -> Workers {
         let fetching = self.0.vdab.details_under_way();
-        self.0.queues.workers(self.0.settings.workers, fetching)
+        self.0.queues.workers(&self.0.workers, fetching)
     }
 
-    /// The watermark, as far as this process knows.
+    /// The settled spans, as far as this process knows.
     #[must_use]
-    pub fn watermark(&self) -> Option<DateTime<Utc>> {
-        *self.0.watermark.borrow()
+    pub fn coverage(&self) -> Coverage {
+        self.0.coverage.borrow().clone()
     }
 
     /// The error of the database, while it cannot be used.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::retry::WAITING;
 use super::{Pipeline, SyncError};
 use crate::config;
+use crate::model::Lane;
 
 /// How often it checks the run.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -110,7 +111,7 @@ impl Watchdog {
 }
 
 /// Returns once the run must end.
-pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {
+pub(super) async fn watch(pipeline: &Pipeline, lane: Lane) -> SyncError {
     let mut watchdog = Watchdog {
         limits: Limits::new(
             pipeline.vdab.per_minute(),
@@ -125,7 +126,7 @@ pub(super) async fn watch(pipeline: &Pipeline) -> SyncError {
         let trouble = pipeline.trouble.borrow().clone();
         let away = !pipeline.vdab.closed_gates().is_empty()
             || trouble.is_some_and(|error| error.is_outage());
-        let (windows, tally) = pipeline.progress.counts();
+        let (windows, tally) = pipeline.progress.of(lane).counts();
         let counts = Counts {
             moves: pipeline.vdab.answers_received() + windows + tally.listed + tally.done(),
             windows,

@@ -1,12 +1,19 @@
 //! The values that pass from stage to stage of a run.
 
-use std::time::Instant;
-
+use chrono::{DateTime, Utc};
 use tracing::Span;
 
 use super::in_flight::Slot;
 use super::settle::Listed;
-use crate::model::{CvId, Fate, Outcome};
+use crate::model::{CvId, Fate, Lane, Outcome};
+
+/// The values that all parts of a run share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub(super) lane: Lane,
+    /// When a person had last moved the watermark back, as the run began.
+    pub(super) rewound_at: Option<DateTime<Utc>>,
+}
 
 /// A CV whose detail must be fetched.
 #[derive(Debug)]
@@ -16,22 +23,21 @@ pub(super) struct Item {
     pub(super) window: Option<u64>,
     /// Whether the source lists it as live; also true if no window lists it.
     pub(super) listed_live: bool,
-    /// Before this run, if the CV was parked or its delete was held.
-    pub(super) first_listed: Instant,
+    pub(super) origin: Origin,
     /// Covers a traced CV from its listing to its commit.
     pub(super) span: Option<Span>,
 }
 
-/// From `list` to `fetch`.
-#[derive(Debug)]
-pub(super) enum Work {
-    Fetch(Item),
-    /// Its outcome is known without a call.
-    Resolved(Resolved),
-    Listed(Listed),
+/// The origin of a change, for the measure of its delay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) lane: Lane,
+    /// The earliest time at which the source can have shown the change: the start of its window, or the time at which the CV was
+    /// parked or its delete was held. `None` if that is unknown.
+    pub(super) since: Option<DateTime<Utc>>,
 }
 
-/// From `fetch` through `batch` to `write`.
+/// From `list` and `fetch` through `batch` to `write`.
 #[derive(Debug)]
 pub(super) enum Done {
     Resolved(Resolved),
@@ -42,7 +48,7 @@ pub(super) enum Done {
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) outcome: Outcome,
-    pub(super) first_listed: Instant,
+    pub(super) origin: Origin,
     /// Kept until the commit, if the outcome has cost a call.
     pub(super) slot: Option<Slot>,
     pub(super) span: Option<Span>,

@@ -1,6 +1,6 @@
 //! Writes batches to PostgreSQL: one transaction for each, then the windows that it settles, and the watermark.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::sync::mpsc::Receiver;
@@ -9,11 +9,11 @@ use tracing::{Instrument, field};
 use super::in_flight::InFlight;
 use super::plan::Planned;
 use super::settle::{Settled, Settlement};
-use super::work::{Done, Resolved};
+use super::work::{Done, Origin, Resolved, Terms};
 use super::{Pipeline, Summary, SyncError};
-use crate::model::{Fate, ParkClass, Tally};
+use crate::model::{Fate, Lane, ParkClass, Tally};
 use crate::store::apply::apply;
-use crate::store::{Applied, Remedy, StoreError, held_delete, sync_window, watermark};
+use crate::store::{Applied, Remedy, StoreError, coverage, held_delete, sync_window};
 use crate::telemetry::{self, ChangeKind, Throttle, WindowOutcome};
 
 static UNSTORABLE: Throttle = Throttle::new();
@@ -22,6 +22,7 @@ static HELD: Throttle = Throttle::new();
 /// Writes until the last batch has come.
 pub(super) async fn run(
     pipeline: &Pipeline,
+    terms: Terms,
     in_flight: &InFlight,
     mut batches: Receiver<Vec<Done>>,
 ) -> Result<Summary, SyncError> {
@@ -39,7 +40,7 @@ pub(super) async fn run(
                 summary.tally.listed += 1;
                 result.count_in(&mut summary.tally);
             }
-            observe_delay(pipeline, *result, resolved.first_listed);
+            observe_delay(pipeline, *result, resolved.origin);
         }
         let slots = batch.iter().filter(|resolved| resolved.slot.is_some());
         in_flight.committed(slots.count());
@@ -49,8 +50,8 @@ pub(super) async fn run(
         } else {
             log_held(pipeline, &results).await?;
         }
-        pipeline.progress.done(tally);
-        finish(pipeline, settlement.take_settled(), &mut summary).await?;
+        pipeline.progress.of(terms.lane).done(tally);
+        finish(pipeline, terms, settlement.take_settled(), &mut summary).await?;
     }
     Ok(summary)
 }
@@ -174,54 +175,61 @@ fn set_aside(fate: &mut Fate, error: &StoreError) {
 /// Records which windows are settled, and moves the watermark. Only this function moves it.
 async fn finish(
     pipeline: &Pipeline,
+    terms: Terms,
     settled: Vec<Settled>,
     summary: &mut Summary,
 ) -> Result<(), SyncError> {
     if settled.is_empty() {
         return Ok(());
     }
-    let planned = settled.iter().map(|window| window.listed.planned);
-    let fresh = planned.filter(|planned| planned.fresh);
-    let from = fresh.clone().map(|planned| planned.window.van()).min();
-    let reached = fresh.map(|planned| planned.window.tot()).max();
-    let moved = pipeline
+    let fresh = settled.iter().map(|window| window.listed);
+    let fresh = fresh.filter(|listed| listed.planned.fresh);
+    let live = fresh.clone().map(|listed| listed.planned);
+    let live = live.filter(|planned| planned.lane == Lane::Live);
+    let live = live.map(|planned| planned.window.tot()).max();
+    let covered = fresh.filter(|listed| !listed.left);
+    let covered: Vec<_> = covered.map(|listed| listed.planned.window).collect();
+    let latest = pipeline.vdab.time().latest_now();
+    let coverage = pipeline
         .write("settling a window", async |tx| {
-            for window in &settled {
-                if let Some(row) = window.listed.row {
-                    sync_window::settle(tx, row, &window.tally).await?;
+            for Settled { listed, tally } in &settled {
+                match listed.row {
+                    Some(row) if listed.left => sync_window::abandon(tx, row).await?,
+                    Some(row) => sync_window::settle(tx, row, tally).await?,
+                    None => {}
                 }
             }
-            match (from, reached) {
-                (Some(from), Some(to)) => watermark::advance(tx, from, to).await,
-                _ => Ok(false),
+            if live.is_some() || !covered.is_empty() {
+                let from = pipeline.settings.from;
+                coverage::settle(tx, &covered, live, from, terms.rewound_at).await?;
             }
+            coverage::read(tx, latest).await
         })
         .await?;
     for window in settled {
         observe_settled(pipeline, &window);
+        pipeline.progress.of(terms.lane).settled(1);
         summary.windows += 1;
         summary.tally += window.tally;
     }
-    let reached = reached.filter(|_| moved);
-    summary.watermark = reached.or(summary.watermark);
-    if let Some(position) = reached {
-        pipeline.watermark.send_replace(Some(position));
-    }
+    let moved = coverage.watermark > pipeline.coverage.borrow().watermark;
+    summary.watermark = coverage.watermark.filter(|_| moved).or(summary.watermark);
+    pipeline.coverage.send_replace(coverage);
     Ok(())
 }
 
 fn observe_settled(pipeline: &Pipeline, Settled { listed, tally }: &Settled) {
-    let Planned { window, fresh } = listed.planned;
+    let Planned { window, fresh, .. } = listed.planned;
     tracing::debug!(
         window.van = %window.van(),
         window.tot = %window.tot(),
         listed = tally.listed,
         "window settled"
     );
-    let outcome = if fresh {
-        WindowOutcome::Settled
-    } else {
-        WindowOutcome::Relisted
+    let outcome = match fresh {
+        _ if listed.left => WindowOutcome::Left,
+        true => WindowOutcome::Settled,
+        false => WindowOutcome::Relisted,
     };
     pipeline.metrics.window_ended(outcome, 1);
     pipeline.metrics.window_took(listed.started.elapsed());
@@ -229,24 +237,23 @@ fn observe_settled(pipeline: &Pipeline, Settled { listed, tally }: &Settled) {
         pipeline.metrics.listed(status, ids);
     }
     pipeline.metrics.tally(tally);
-    pipeline.progress.settled(1);
 }
 
-fn observe_delay(pipeline: &Pipeline, result: Applied, first_listed: Instant) {
-    match result {
-        Applied::Inserted | Applied::Updated => {
-            pipeline
-                .metrics
-                .applied(ChangeKind::Upsert, first_listed.elapsed());
-        }
-        Applied::Deleted => pipeline
-            .metrics
-            .applied(ChangeKind::Delete, first_listed.elapsed()),
+/// How long the change was visible at the source before it was committed, at most.
+fn observe_delay(pipeline: &Pipeline, result: Applied, origin: Origin) {
+    let kind = match result {
+        Applied::Inserted | Applied::Updated => ChangeKind::Upsert,
+        Applied::Deleted => ChangeKind::Delete,
         Applied::Unchanged
         | Applied::Superseded
         | Applied::Parked
         | Applied::Held
         | Applied::Unproven
-        | Applied::Skipped => {}
+        | Applied::Skipped => return,
+    };
+    if let Some(since) = origin.since {
+        let delay = pipeline.vdab.time().now() - since;
+        let delay = delay.to_std().unwrap_or_default();
+        pipeline.metrics.applied(kind, origin.lane, delay);
     }
 }

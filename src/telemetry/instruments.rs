@@ -18,7 +18,7 @@ const SECONDS: &[f64] = &[
 
 /// Bounds in seconds for durations of minutes to days.
 const LONG_SECONDS: &[f64] = &[
-    0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 604_800.0,
+    0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 600.0, 900.0, 3_600.0, 14_400.0, 86_400.0, 604_800.0,
 ];
 
 /// Bounds in seconds, from OpenTelemetry's conventions for database calls.
@@ -136,7 +136,7 @@ impl Durations {
             apply_delay: seconds(
                 "cvsync.apply.delay",
                 LONG_SECONDS,
-                "From listed to committed",
+                "From the earliest time at which VDAB can have shown a change to its commit",
             ),
             window_duration: seconds(
                 "cvsync.window.duration",

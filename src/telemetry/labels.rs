@@ -7,6 +7,8 @@ closed_set! {
     pub WindowOutcome {
         Settled = "settled",
         Relisted = "relisted",
+        /// Left to the backlog.
+        Left = "left",
         Failed = "failed",
     }
 

@@ -16,7 +16,7 @@ use super::labels::{
 };
 use super::otlp::{self, Provider};
 use crate::config::Otel;
-use crate::model::Tally;
+use crate::model::{Lane, Tally};
 
 /// Prometheus reserves the label `quantile` for summaries, so the old name gets their type.
 const OLD_TYPE: (&str, &str) = (
@@ -191,12 +191,16 @@ impl Metrics {
             .add(times, &[KeyValue::new("kind", kind.as_str())]);
     }
 
-    /// One CV, from listed to committed.
-    pub fn applied(&self, kind: ChangeKind, delay: Duration) {
+    /// One change, from the earliest time at which the source can have shown it to its commit.
+    pub fn applied(&self, kind: ChangeKind, lane: Lane, delay: Duration) {
+        let labels = [
+            KeyValue::new("kind", kind.as_str()),
+            KeyValue::new("lane", lane.as_str()),
+        ];
         self.instruments
             .durations
             .apply_delay
-            .record(delay.as_secs_f64(), &[KeyValue::new("kind", kind.as_str())]);
+            .record(delay.as_secs_f64(), &labels);
     }
 
     pub fn window_ended(&self, outcome: WindowOutcome, windows: u64) {
@@ -316,7 +320,7 @@ impl Metrics {
         metrics.http_request(&server, "/kandidaten/{id}", short, Some(200), None);
         metrics.http_served("GET", "/livez".into(), short, 200);
         metrics.queried("writing a batch", short, None);
-        metrics.applied(ChangeKind::Upsert, Duration::from_secs(2));
+        metrics.applied(ChangeKind::Upsert, Lane::Live, Duration::from_secs(2));
         metrics.window_took(Duration::from_secs(3));
         metrics.listed(ListedStatus::Live, 2);
         metrics.arrived_late(Horizon::Relist, 1, Some(Duration::from_mins(90)));
@@ -335,9 +339,10 @@ mod tests {
         let text = Metrics::with_one_of_each().render().unwrap();
         for line in [
             r#"cvsync_build_info{commit=""#,
-            r#"cvsync_apply_delay_seconds_bucket{kind="upsert",le="5"} 1"#,
+            r#"cvsync_apply_delay_seconds_bucket{kind="upsert",lane="live",le="5"} 1"#,
             r#"cvsync_windows_total{outcome="settled"} 0"#,
             r#"cvsync_windows_total{outcome="relisted"} 0"#,
+            r#"cvsync_windows_total{outcome="left"} 0"#,
             r#"cvsync_listed_total{status="live"} 2"#,
             r#"cvsync_records_total{result="parked"} 0"#,
             r#"cvsync_retries_total{error_type="incomplete",stage="fetch"} 1"#,

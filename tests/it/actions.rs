@@ -311,7 +311,7 @@ async fn held_deletes_are_decided_as_by_the_command_and_no_others() {
     let one = json!({ "ids": [held[0]] }).to_string();
     assert_eq!(post(&daemon, "/api/deletes/approve", &one).await.0, 202);
     until("it is gone", async || world.rows("cv").await == stored - 1).await;
-    let delays = "cvsync_apply_delay_seconds_sum{kind=\"delete\"} ";
+    let delays = "cvsync_apply_delay_seconds_sum{kind=\"delete\",lane=\"backlog\"} ";
     let told = daemon
         .until("/metrics", |_, body| body.contains(delays))
         .await;

@@ -313,6 +313,28 @@ async fn work_that_gets_nowhere_is_cvsync_stuck() {
 }
 
 #[tokio::test]
+async fn a_backlog_that_stands_still_is_cvsync_backlog_still() {
+    let world = World::new(200).await;
+    let patient = ("CVSYNC_RETRY_MAX_ELAPSED", "10m");
+    let alone = ("CVSYNC_RECONCILE_SCHEDULE", "off");
+    let daemon = Process::run(&world, &[SCHEDULE[0], SCHEDULE[2], patient, alone]);
+    until_in_step(&daemon).await;
+    let watched = Watched::watching(daemon).await;
+    let id = world.any_live_id();
+    world.source.rule(id, Fault::Http500);
+    execute(
+        &world,
+        &format!("delete from cvsync.cv_seen where cv_id = '{id}'"),
+    )
+    .await;
+    let back = "update cvsync.watermark set position = position - interval '31 days'";
+    execute(&world, back).await;
+    watched
+        .until_firing(&["CvsyncBacklogStill"], nothing_more)
+        .await;
+}
+
+#[tokio::test]
 async fn a_cv_that_fails_for_over_a_day_is_cvsync_parked() {
     let world = World::new(10).await;
     let id = world.any_live_id();
@@ -348,13 +370,12 @@ async fn a_mass_of_deletes_is_cvsync_deletes_held() {
 
 #[tokio::test]
 async fn deletes_that_take_long_are_cvsync_deletes_late() {
-    let mut world = World::new(300).await;
-    // So each takes a detail call, and that takes its time.
-    world.set("CVSYNC_API_GONE_STATUSES", "WEG".to_owned());
+    let world = World::new(300).await;
     let watched = Watched::synced(&world).await;
+    // VDAB shows them more than a minute late.
     world
         .source
-        .rule(Operation::Detail, Fault::Slow(Duration::from_secs(7)));
+        .world(|w| w.delay_listing(TimeDelta::seconds(70)));
     let remove_one = async || {
         world.source.world(|w| {
             let id = w.live_ids().next().unwrap();

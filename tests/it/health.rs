@@ -49,7 +49,8 @@ async fn until_red_everywhere(world: &World, daemon: &Process, headline: &str) {
 }
 
 async fn two_years_behind(world: &World) {
-    let back = "update cvsync.watermark set position = position - interval '740 days'";
+    let back = "update cvsync.watermark set position = position - interval '740 days';
+                update cvsync.live_edge set position = position - interval '740 days'";
     world.database.execute(back).await.unwrap();
 }
 

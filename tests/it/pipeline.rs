@@ -54,6 +54,7 @@ async fn a_sync_in_which_nothing_changed_asks_once_a_window_and_writes_nothing()
     world.settle();
     world.sync_again().await;
     world.settle();
+    world.learn_time().await;
     let (bulk, details) = (world.bulk_calls(), world.detail_calls());
     let before = world.count(ROW_VERSIONS).await;
     let summary = world.sync_again().await;

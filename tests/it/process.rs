@@ -118,13 +118,24 @@ impl Process {
         panic!("{path} last answered {last:?}; the log:\n{}", self.log());
     }
 
-    /// Waits until its first sync has finished.
+    /// Waits until its first sync has finished, the backlog included.
     pub(crate) async fn until_synced(&self) {
-        self.until("/api/status", |_, body| {
-            let status: serde_json::Value = serde_json::from_str(body).unwrap();
+        self.until_status(|status| {
             status["last_run"]["summary"].is_object()
+                && status["watermark"].is_string()
+                && status["backlog"].is_null()
         })
         .await;
+    }
+
+    /// Waits until `/api/status` is as wanted.
+    pub(crate) async fn until_status(
+        &self,
+        wanted: impl Fn(&serde_json::Value) -> bool,
+    ) -> serde_json::Value {
+        let wanted = |_, body: &str| wanted(&serde_json::from_str(body).unwrap());
+        let body = self.until("/api/status", wanted).await;
+        serde_json::from_str(&body).unwrap()
     }
 
     /// Everything it printed so far.

@@ -368,6 +368,7 @@ async fn late_changes_are_found_by_the_second_listing() {
     world.settle();
     world.sync_again().await;
     world.pass(TimeDelta::days(1));
+    world.learn_time().await;
     world.sync_again().await;
     // Known since the first sync: the database's clock, which tells when a window was listed, did not leap with the source's.
     let id: Uuid = sqlx::query_scalar(

@@ -178,7 +178,10 @@ async fn status_without_the_daemons_environment_judges_as_the_daemon_does() {
     daemon.until_synced().await;
     world
         .database
-        .execute("update cvsync.watermark set position = position - interval '2 hours'")
+        .execute(
+            "update cvsync.watermark set position = position - interval '2 hours';
+             update cvsync.live_edge set position = position - interval '2 hours'",
+        )
         .await
         .unwrap();
     let url = ("CVSYNC_DATABASE_URL", world.url());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::simulator::{Answer, Fault, Operation, Options, Quirk};
+use cvsync::sync::Request;
 use uuid::Uuid;
 
 use crate::process::Process;
@@ -63,11 +64,11 @@ async fn changes_at_the_edges_of_windows_are_listed_however_the_source_treats_th
         });
         // The same windows once more.
         let from = world.config.sync.from;
-        sqlx::query("update cvsync.watermark set position = $1")
-            .bind(from)
-            .execute(&world.database)
-            .await
-            .unwrap();
+        for table in ["watermark", "live_edge"] {
+            let back = format!("update cvsync.{table} set position = $1");
+            let back = sqlx::query(sqlx::AssertSqlSafe(back)).bind(from);
+            back.execute(&world.database).await.unwrap();
+        }
         world.sync().await;
         let found = world.documents().await.len();
         assert_eq!(found, put.len(), "{quirks:?}");
@@ -116,9 +117,10 @@ async fn a_window_that_is_refused_for_a_moment_narrows_no_window() {
 async fn wide_windows_that_are_refused_for_longer_are_halved_and_then_tried_whole_again() {
     let world = World::new(100).await;
     let pipeline = world.pipeline();
+    pipeline.carry_out(Request::Live).await.unwrap();
     let refusals = (0..5).map(|_| refusal(400));
     world.source.script(Operation::Bulk, refusals);
-    let summary = pipeline.run().await.unwrap();
+    let summary = pipeline.carry_out(Request::Backlog).await.unwrap();
     assert_eq!(pipeline.window_limit(), None);
     // Of 31 days, the first two windows have half the width.
     assert!((7..10).contains(&summary.windows), "{}", summary.windows);

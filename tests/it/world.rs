@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use cvsync::clock::Clock;
 use cvsync::config::{self, Config, Env};
+use cvsync::model::Window;
 use cvsync::simulator::{Handle, Operation, Options, Simulator};
 use cvsync::store::Store;
 use cvsync::sync::{Pipeline, Request, Summary, SyncError, searchable};
@@ -230,6 +231,13 @@ impl World {
         let ahead = self.source_clock.now() - Utc::now() + time;
         self.source_clock.set_skew(ahead);
         self.clock.pass(time);
+    }
+
+    /// Makes one call, so that the kept client knows the source's time after a leap.
+    pub(crate) async fn learn_time(&mut self) {
+        let now = self.source_clock.now();
+        let window = Window::new(now - TimeDelta::hours(2), now - TimeDelta::minutes(119));
+        self.run_again(Request::Range(window.unwrap())).await;
     }
 
     /// Lets what has just changed settle.

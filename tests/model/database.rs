@@ -1,4 +1,4 @@
-//! The database: what is held of each CV, what is parked, the watermark, and what was lost. And who reads of its changes.
+//! The database: what is held of each CV, what is parked, what is settled, and what was lost. And a reader of its changes.
 
 use super::rules::{Rule, Rules};
 use super::source::{CVS, Source, Time, Version};
@@ -32,7 +32,10 @@ pub(crate) struct Held {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Database {
     pub held: [Held; CVS],
-    pub watermark: Time,
+    /// Which ticks are settled, a bit each.
+    covered: u8,
+    /// The tick from which the live lane continues. Ticks before it that are not settled are the backlog.
+    edge: Time,
     /// The server whose commits these are, as far as a run has noticed.
     pub home: u8,
     /// When the last loss was noticed. A CV that was last confirmed before is announced when it is confirmed next.
@@ -103,10 +106,45 @@ impl Database {
         announced
     }
 
-    /// The watermark moves; never back.
-    pub(crate) fn settle(&mut self, rules: Rules, tot: Time) {
-        self.watermark = self.watermark.max(tot);
-        if self.lost < Some(self.watermark) && !rules.keep(Rule::AnnouncedHoweverLate) {
+    /// Whether every change at this tick is applied or parked.
+    pub(crate) fn is_settled(&self, rules: Rules, tick: Time) -> bool {
+        tick < self.watermark(rules) || self.covered & (1 << tick) != 0
+    }
+
+    /// The first tick that is not settled.
+    pub(crate) fn watermark(&self, rules: Rules) -> Time {
+        let ticks = if rules.keep(Rule::WatermarkIsThePrefix) {
+            self.covered.trailing_ones()
+        } else {
+            u8::BITS - self.covered.leading_zeros()
+        };
+        ticks.try_into().unwrap_or(Time::MAX)
+    }
+
+    pub(crate) fn edge(&self) -> Time {
+        self.edge
+    }
+
+    /// The newest span before the live edge that is not settled.
+    pub(crate) fn gap(&self, rules: Rules) -> Option<(Time, Time)> {
+        let open = |tick: &Time| !self.is_settled(rules, *tick);
+        let last = (0..self.edge).rev().find(open)?;
+        let first = (0..=last).rev().take_while(open).last()?;
+        Some((first, last + 1))
+    }
+
+    /// The live lane leaves a window to the backlog.
+    pub(crate) fn leave(&mut self, tot: Time) {
+        self.edge = self.edge.max(tot);
+    }
+
+    /// A window is settled.
+    pub(crate) fn settle(&mut self, rules: Rules, van: Time, tot: Time) {
+        for tick in van..tot {
+            self.covered |= 1 << tick;
+        }
+        self.edge = self.edge.max(tot);
+        if self.lost < Some(self.watermark(rules)) && !rules.keep(Rule::AnnouncedHoweverLate) {
             self.lost = None;
         }
     }

@@ -15,12 +15,22 @@ pub(crate) struct Instance {
 /// A run over one window, page size 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Run {
-    van: Time,
-    tot: Time,
+    pub van: Time,
+    pub tot: Time,
+    pub lane: Lane,
     /// The server that it began with.
     pub server: u8,
     pub listing: Listing,
     pub tasks: [Task; CVS],
+}
+
+/// Of two runs at the same time, one is of the live lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Lane {
+    /// From the live edge on. It may leave its window to the backlog.
+    Live,
+    /// The newest gap before the live edge.
+    Backlog,
 }
 
 /// How far the listing is.
@@ -46,8 +56,9 @@ pub(crate) enum Task {
 }
 
 impl Run {
-    /// Plans the window from the watermark on, and takes up what is parked.
+    /// Plans a window of a lane, and takes up what is parked.
     pub(crate) fn plan(
+        lane: Lane,
         rules: Rules,
         source: &Source,
         database: &Database,
@@ -58,10 +69,14 @@ impl Run {
         } else {
             0
         };
-        let tot = source.now.checked_sub(lag)?;
-        (database.watermark < tot).then(|| Self {
-            van: database.watermark,
+        let (van, tot) = match lane {
+            Lane::Live => (database.edge(), source.now.checked_sub(lag)?),
+            Lane::Backlog => database.gap(rules)?,
+        };
+        (van < tot).then(|| Self {
+            van,
             tot,
+            lane,
             server,
             listing: Listing::First,
             tasks: database.held.map(|held| match held.parked {
@@ -160,11 +175,10 @@ impl Run {
         }
     }
 
-    /// Whether the watermark may move to the window's end.
-    pub(crate) fn settled(&self, rules: Rules) -> Option<Time> {
+    /// Whether its window is settled.
+    pub(crate) fn is_settled(&self, rules: Rules) -> bool {
         let durable = self.tasks == [Task::Nothing; CVS];
-        (self.listing == Listing::Done && (durable || !rules.keep(Rule::DurableFirst)))
-            .then_some(self.tot)
+        self.listing == Listing::Done && (durable || !rules.keep(Rule::DurableFirst))
     }
 }
 

@@ -25,12 +25,20 @@ const DESIGN: Rules = Rules {
 /// Two instances, and one CV that changes to and fro.
 const ONE_CV: World = World {
     rules: DESIGN,
+    lanes: false,
     changes: 3,
     cvs: 1,
     end: 3,
     unreadable: 0,
     instances: 2,
     failovers: 0,
+};
+
+/// The same with a backlog, which one instance settles while the other lists what is new.
+const LANES: World = World {
+    changes: 2,
+    lanes: true,
+    ..ONE_CV
 };
 
 /// Two instances, and an answer that cannot be read.
@@ -73,6 +81,12 @@ const FAILOVER_WITH_TWO_CVS: World = World {
 const FAILOVER_WITH_TWO_INSTANCES: World = World {
     instances: 2,
     end: 3,
+    ..FAILOVER
+};
+
+/// The same with a backlog.
+const FAILOVER_WITH_LANES: World = World {
+    lanes: true,
     ..FAILOVER
 };
 
@@ -125,6 +139,15 @@ fn late_and_concurrent_writes_are_harmless_without_a_lease() {
 }
 
 #[test]
+fn windows_settle_in_any_order() {
+    holds(LANES);
+    holds(World {
+        instances: 1,
+        ..LANES
+    });
+}
+
+#[test]
 fn so_are_answers_that_cannot_be_read() {
     holds(UNREADABLE);
 }
@@ -157,6 +180,7 @@ fn lost_commits_are_made_good() {
     holds(FAILOVER);
     holds(FAILOVER_WITH_TWO_CVS);
     holds(FAILOVER_WITH_TWO_INSTANCES);
+    holds(FAILOVER_WITH_LANES);
     holds(FAILOVERS);
 }
 
@@ -164,6 +188,10 @@ fn lost_commits_are_made_good() {
 #[ignore = "takes minutes and gigabytes"]
 fn the_design_holds_in_a_large_world() {
     holds(LARGE);
+    holds(World {
+        lanes: true,
+        ..TWO_CVS
+    });
     holds(World {
         changes: 3,
         failovers: 2,
@@ -209,6 +237,11 @@ fn a_detail_call_is_needed_while_the_source_is_unsettled() {
 #[test]
 fn the_watermark_must_not_run_ahead_of_the_writes() {
     assert_eq!(without(Rule::DurableFirst, TWO_CVS), HELD);
+}
+
+#[test]
+fn the_watermark_must_not_jump_over_a_gap() {
+    assert_eq!(without(Rule::WatermarkIsThePrefix, LANES), AT_REST);
 }
 
 #[test]

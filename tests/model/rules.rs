@@ -19,6 +19,8 @@ pub(crate) enum Rule {
     SkipBehindLag,
     /// The watermark moves when what lies before it is durable.
     DurableFirst,
+    /// The watermark is the end of what is settled without a gap.
+    WatermarkIsThePrefix,
     /// A run ends if the database has lost commits since it began.
     LostHistoryIsNoticed,
     /// A CV that was last confirmed before a loss is announced when it is confirmed next, changed or not.

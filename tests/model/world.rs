@@ -2,7 +2,7 @@
 
 use super::check::Model;
 use super::database::{Answer, Database, Learnt, Reader};
-use super::instance::{Instance, Listing, Run, Task};
+use super::instance::{Instance, Lane, Listing, Run, Task};
 use super::rules::{Rule, Rules};
 use super::source::{CVS, Content, LAG, Source, Time};
 
@@ -10,6 +10,8 @@ use super::source::{CVS, Content, LAG, Source, Time};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct World {
     pub rules: Rules,
+    /// Whether windows may be left to the backlog.
+    pub lanes: bool,
     /// Changes of the source.
     pub changes: usize,
     /// CVs that change.
@@ -45,7 +47,8 @@ pub(crate) enum Step {
     Change(usize, Content),
     BecomesVisible(usize),
     TakesLease(usize),
-    Plans(usize),
+    Plans(usize, Lane),
+    Leaves(usize, Time),
     Lists(usize),
     Asks(usize, usize),
     Answers(usize, usize, Answer),
@@ -99,7 +102,8 @@ impl Model for World {
             }
             // One that changed again lies in a later window, and only there.
             let latest = source.visible(cv);
-            if source.time_of(cv, latest) < Some(database.watermark)
+            let is_settled = |at| database.is_settled(self.rules, at);
+            if source.time_of(cv, latest).is_none_or(is_settled)
                 && held.version < latest
                 && held.parked.is_none()
             {
@@ -182,16 +186,29 @@ impl World {
                 });
                 next.instances[at].leads = true;
                 to(Step::TakesLease(at), next);
-            } else if let Some(run) =
-                Run::plan(self.rules, &state.source, &state.database, state.server)
-            {
-                let mut next = with(Some(run));
-                notice(&mut next);
-                to(Step::Plans(at), next);
+            } else {
+                for lane in [Lane::Live, Lane::Backlog] {
+                    let (source, database) = (&state.source, &state.database);
+                    let run = Run::plan(lane, self.rules, source, database, state.server);
+                    if let Some(run) = run {
+                        let mut next = with(Some(run));
+                        notice(&mut next);
+                        to(Step::Plans(at, lane), next);
+                    }
+                }
             }
             return;
         };
         to(Step::Dies(at), with(None));
+        if self.lanes && run.lane == Lane::Live && run.tot > state.database.edge() {
+            let mut next = with(None);
+            if self.steps_down(state, instance) {
+                notice(&mut next);
+            } else {
+                next.database.leave(run.tot);
+            }
+            to(Step::Leaves(at, run.tot), next);
+        }
         if run.listing != Listing::Done {
             let mut run = run;
             run.list(self.rules, &state.source, &state.database);
@@ -234,9 +251,9 @@ impl World {
                 }
             }
         }
-        if let Some(tot) = run.settled(self.rules)
-            && (state.database.watermark < tot || run.tasks == [Task::Nothing; CVS])
-        {
+        let Run { van, tot, .. } = run;
+        let news = (van..tot).any(|tick| !state.database.is_settled(self.rules, tick));
+        if run.is_settled(self.rules) && (news || run.tasks == [Task::Nothing; CVS]) {
             let mut next = *state;
             let steps_down = self.steps_down(state, instance);
             if steps_down || run.tasks == [Task::Nothing; CVS] {
@@ -245,7 +262,7 @@ impl World {
             if steps_down {
                 notice(&mut next);
             } else {
-                next.database.settle(self.rules, tot);
+                next.database.settle(self.rules, van, tot);
             }
             to(Step::Settles(at, tot), next);
         }
@@ -283,14 +300,20 @@ impl World {
         }
     }
 
-    /// The faults are over and nothing changes any more: a new leader runs once, and then the instances that slept write the
+    /// The faults are over and nothing changes any more: a new leader runs each lane to its end, and then the instances that slept write the
     /// responses that they still hold.
     fn at_rest(&self, mut state: State) -> State {
         state.source = state.source.at_rest();
         let source = state.source;
         notice(&mut state);
-        let plan = Run::plan(self.rules, &source, &state.database, state.server);
-        if let Some(mut run) = plan {
+        let mut plan = Run::plan(
+            Lane::Live,
+            self.rules,
+            &source,
+            &state.database,
+            state.server,
+        );
+        while let Some(mut run) = plan {
             while run.listing != Listing::Done {
                 run.list(self.rules, &source, &state.database);
             }
@@ -305,7 +328,9 @@ impl World {
                 };
                 self.write(&mut state, cv, answer);
             }
-            state.database.settle(self.rules, source.now - LAG);
+            state.database.settle(self.rules, run.van, run.tot);
+            let (rules, server) = (self.rules, state.server);
+            plan = Run::plan(Lane::Backlog, rules, &source, &state.database, server);
         }
         for instance in state.instances {
             if self.rules.fenced || self.steps_down(&state, instance) {

@@ -1,9 +1,11 @@
 //! Gauges about the lag, and about this instance.
 
+use chrono::TimeDelta;
+
 use super::gauge::{Gauge, by, count, flag, numbers, one, seconds};
 use crate::admin::Phase;
-use crate::admin::facts::{self, watermark};
-use crate::store::watermark::KANDIDATEN;
+use crate::admin::facts::{self, coverage};
+use crate::store::coverage::KANDIDATEN;
 
 pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
@@ -11,7 +13,7 @@ pub(super) const GAUGES: &[Gauge] = &[
         unit: "s",
         help: "VDAB's time before which every change is applied or parked, as a Unix timestamp",
         read: |admin| {
-            let at = seconds(watermark(admin)?.timestamp_millis());
+            let at = seconds(coverage(admin)?.watermark?.timestamp_millis());
             Some(by("stream", [(KANDIDATEN, at)]))
         },
     },
@@ -24,9 +26,47 @@ pub(super) const GAUGES: &[Gauge] = &[
             if admin.phase() == Phase::Standby {
                 return None;
             }
-            let lag = admin.view.now() - watermark(admin)?;
+            let lag = admin.view.now() - coverage(admin)?.watermark?;
             let lag = seconds(lag.num_milliseconds());
             Some(by("stream", [(KANDIDATEN, lag)]))
+        },
+    },
+    Gauge {
+        name: "cvsync.live.lag",
+        unit: "s",
+        help: "VDAB's time now minus the time up to which the live lane has listed",
+        read: |admin| {
+            if admin.phase() == Phase::Standby {
+                return None;
+            }
+            let lag = admin.view.now() - coverage(admin)?.live_edge()?;
+            let lag = seconds(lag.num_milliseconds());
+            Some(by("stream", [(KANDIDATEN, lag)]))
+        },
+    },
+    Gauge {
+        name: "cvsync.backlog",
+        unit: "s",
+        help: "VDAB's time before the live lane that is not settled; 0 without a backlog",
+        read: |admin| {
+            let coverage = coverage(admin)?;
+            coverage.live_edge()?;
+            let gaps = coverage.gaps(admin.view.settings().from).into_iter();
+            let left: TimeDelta = gaps.map(|gap| gap.width()).sum();
+            Some(by(
+                "stream",
+                [(KANDIDATEN, seconds(left.num_milliseconds()))],
+            ))
+        },
+    },
+    Gauge {
+        name: "cvsync.backlog.oldest.timestamp",
+        unit: "s",
+        help: "The oldest time of VDAB that is not settled, as a Unix timestamp; absent without a backlog",
+        read: |admin| {
+            let gaps = coverage(admin)?.gaps(admin.view.settings().from);
+            let at = seconds(gaps.last()?.van().timestamp_millis());
+            Some(by("stream", [(KANDIDATEN, at)]))
         },
     },
     Gauge {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::model::Job;
+use crate::model::{Coverage, Job};
 
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -47,6 +47,8 @@ pub struct Limits {
     pub relists: bool,
     /// `CVSYNC_WINDOW_OVERLAP`.
     pub overlap: TimeDelta,
+    /// `CVSYNC_SYNC_FROM`.
+    pub from: DateTime<Utc>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +75,8 @@ pub struct Pause {
 
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
-    pub watermark: Option<DateTime<Utc>>,
+    /// The settled spans.
+    pub coverage: Coverage,
     /// Name of the leader, and when it started.
     pub leader: Option<(String, Option<DateTime<Utc>>)>,
     /// When the last lease ran out, if nobody leads and an instance was seen within a day.
@@ -124,7 +127,7 @@ pub struct Memory {
     pub source_down: Option<Gate>,
     pub quota_closed: Option<Gate>,
     pub run: Option<UnderWay>,
-    /// The error of the latest sync; `None` after a success.
+    /// The error of the latest sync, or of the latest run of the backlog; `None` after a success.
     pub failure: Option<String>,
     pub next_run_at: Option<DateTime<Utc>>,
     /// The widest window that VDAB accepts, in minutes, if narrower than configured.

@@ -163,7 +163,7 @@ const IN_STEP: &str = "in_step";
 impl Facts {
     /// The source's time now, minus the watermark.
     fn lag(&self) -> Option<TimeDelta> {
-        Some(self.now - self.stored.as_ref()?.watermark?)
+        Some(self.now - self.stored.as_ref()?.coverage.watermark?)
     }
 
     /// The finding if nothing obstructs syncs; takes the most important of `oddities` into its headline.

@@ -123,8 +123,9 @@ fn overdue(facts: &Facts, stored: &Stored) -> Vec<Finding> {
                 .action("Search the log for `a run failed` and remove the cause, or run `cvsync reconcile`"),
         );
     }
-    // Before the first sync has finished, no window needs a second listing.
-    if !facts.limits.relists || last(Job::Sync).is_none() {
+    // Before the backlog is settled, nothing is listed a second time.
+    let is_settled = stored.coverage.gaps(facts.limits.from).is_empty();
+    if !facts.limits.relists || stored.coverage.watermark.is_none() || !is_settled {
         return found;
     }
     let relist = match (last(Job::Relist), &stored.leader) {
@@ -161,7 +162,7 @@ fn quiet(stored: &Stored) -> Option<Finding> {
 }
 
 fn ahead(facts: &Facts, stored: &Stored) -> Option<Finding> {
-    let ahead = stored.watermark? - facts.latest;
+    let ahead = stored.coverage.live_edge()? - facts.latest;
     (ahead > clocks::TOLERANCE).then(|| {
         let headline = format!(
             "the watermark is {} in the future, because a clock was wrong when it was set",

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::Job;
+use crate::model::{Coverage, Job, Window};
 
 fn now() -> DateTime<Utc> {
     "2026-11-26T12:00:00Z".parse().unwrap()
@@ -9,6 +9,14 @@ fn now() -> DateTime<Utc> {
 
 fn ago(seconds: i64) -> DateTime<Utc> {
     now() - TimeDelta::seconds(seconds)
+}
+
+fn beginning() -> DateTime<Utc> {
+    "2015-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn up_to(watermark: DateTime<Utc>) -> Coverage {
+    Coverage::new(Some(watermark), [], None, watermark)
 }
 
 /// A leader that is this far behind, and has nothing in its way.
@@ -22,10 +30,11 @@ fn behind_by(seconds: i64) -> Facts {
             reconcile_every: Some(TimeDelta::days(1)),
             relists: true,
             overlap: TimeDelta::hours(1),
+            from: beginning(),
         },
         database: None,
         stored: Some(Stored {
-            watermark: Some(ago(seconds)),
+            coverage: up_to(ago(seconds)),
             leader: Some(("one".to_owned(), Some(ago(600)))),
             last_success: BTreeMap::from([(Job::Sync, ago(seconds))]),
             ..Stored::default()
@@ -38,7 +47,7 @@ fn behind_by(seconds: i64) -> Facts {
 fn never_synced() -> Facts {
     with(behind_by(0), |facts| {
         let stored = facts.stored.as_mut().unwrap();
-        stored.watermark = None;
+        stored.coverage = Coverage::default();
         stored.last_success.clear();
     })
 }
@@ -220,9 +229,10 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
         it.leader.failure = Some("listing failed".to_owned());
     });
     let idle = |facts, seconds| with(facts, |it| it.leader.idle_seconds = Some(seconds));
-    let on_its_way = |facts| {
+    let live = |facts| {
         with(facts, |it| {
-            it.stored.as_mut().unwrap().watermark = Some(ago(90_000_000));
+            let span = Window::new(ago(3_600), ago(60));
+            it.stored.as_mut().unwrap().coverage = Coverage::new(None, span, None, now());
         })
     };
     let alone = with(never_synced(), |it| {
@@ -236,8 +246,24 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
             (AMBER, "first_sync", true, false, progress),
         ),
         (
-            on_its_way(run(running(1_234, 5_000, Some(130)))),
-            (AMBER, "first_sync", true, false, progress),
+            live(run(running(1_234, 5_000, Some(130)))),
+            (
+                AMBER,
+                "first_sync",
+                true,
+                false,
+                "Live since 2026-11-26T11:00:00Z; backlog: 24 % (1,234 of about 5,000 CVs), 2 min to go, oldest missing change 2015-01.",
+            ),
+        ),
+        (
+            live(never_synced()),
+            (
+                AMBER,
+                "first_sync",
+                true,
+                false,
+                "Live since 2026-11-26T11:00:00Z; backlog: a sync is about to start, oldest missing change 2015-01.",
+            ),
         ),
         (
             run(running(0, 0, None)),
@@ -265,6 +291,49 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
                 true,
                 false,
                 "Nothing is synced yet: no instance leads.",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn a_backlog_is_amber_while_the_live_lane_is_in_step_and_red_once_nothing_moves() {
+    let backlog = |oldest: i64| {
+        with(behind_by(62), |it| {
+            let span = Window::new(ago(600), ago(62));
+            let stored = it.stored.as_mut().unwrap();
+            stored.coverage = Coverage::new(Some(ago(oldest)), span, None, now());
+            it.leader.run = Some(running(610, 1_000, Some(7_800)));
+        })
+    };
+    let idle = with(backlog(90_000), |it| it.leader.idle_seconds = Some(21 * 60));
+    let failed = with(backlog(90_000), |it| {
+        it.leader.run = None;
+        it.leader.failure = Some("fetching CVs: 500".to_owned());
+    });
+    let text = "Live since 2026-11-26T11:50:00Z; backlog: 61 % (610 of about 1,000 CVs), 2 h 10 min to go, oldest missing change 2026-11.";
+    assert_judged(vec![
+        (backlog(90_000), (AMBER, "backlog", true, false, text)),
+        (idle, (RED, "backlog", true, false, text)),
+        (
+            failed,
+            (
+                RED,
+                "backlog",
+                true,
+                false,
+                "Live since 2026-11-26T11:50:00Z; backlog: the last sync failed: fetching CVs: 500, oldest missing change 2026-11.",
+            ),
+        ),
+        (
+            // No more than a sync of a few minutes leaves behind.
+            backlog(700),
+            (
+                GREEN,
+                "in_step",
+                true,
+                true,
+                "In step with VDAB as of 11 min ago.",
             ),
         ),
     ]);
@@ -384,7 +453,7 @@ fn outage_and_quota_are_amber_and_red_once_the_copy_is_late() {
 fn pause_shows_its_reason_and_origin_and_hides_the_lag() {
     let text = "Paused until somebody resumes: moving house.";
     let late = with(paused(60), |it| {
-        it.stored.as_mut().unwrap().watermark = Some(ago(90_000));
+        it.stored.as_mut().unwrap().coverage = up_to(ago(90_000));
     });
     let ends = with(paused(60), |it| {
         let pause = it.pause.as_mut().unwrap();

@@ -3,7 +3,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Facts, Finding, Gate, Light, Role, Stored, UnderWay, limits};
-use crate::model::Job;
 use crate::model::words::{count, moment, number, span};
 
 pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
@@ -140,7 +139,10 @@ fn again(gate: &Gate, now: DateTime<Utc>) -> String {
 }
 
 fn complete_up_to(facts: &Facts) -> String {
-    let watermark = facts.stored.as_ref().and_then(|stored| stored.watermark);
+    let watermark = facts
+        .stored
+        .as_ref()
+        .and_then(|stored| stored.coverage.watermark);
     watermark.map_or_else(String::new, |at| {
         format!(". The copy is complete up to {}", moment(at))
     })
@@ -161,22 +163,23 @@ fn leaderless(facts: &Facts, stored: &Stored) -> Option<Finding> {
 }
 
 fn late(facts: &Facts, stored: &Stored) -> Option<Finding> {
-    let lag = facts.lag().unwrap_or(TimeDelta::MAX);
-    if lag <= facts.limits.lag {
-        return None;
-    }
     // During a pause the lag is expected.
-    if facts.pause.is_some() {
+    if facts.lag().is_some_and(|lag| lag <= facts.limits.lag) || facts.pause.is_some() {
         return None;
     }
-    let Some(watermark) = stored
-        .watermark
-        .filter(|_| stored.last_success.contains_key(&Job::Sync))
-    else {
-        return Some(first_sync(facts, stored));
+    let Some(edge) = stored.coverage.live_edge() else {
+        return Some(backlog(facts, stored, "first_sync"));
     };
+    let lag = facts.now - edge;
+    if lag <= facts.limits.lag {
+        let reason = match stored.coverage.watermark {
+            None => "first_sync",
+            Some(_) => "backlog",
+        };
+        return Some(backlog(facts, stored, reason));
+    }
     let behind = format!("Behind VDAB by {}", span(lag));
-    let late_since = watermark + facts.limits.lag;
+    let late_since = edge + facts.limits.lag;
     let finding = |headline: String| Finding::new(Light::Red, "behind", headline).since(late_since);
     Some(match &facts.leader.run {
         Some(run) => finding(format!("{behind}. Catching up: {}.", progress(run)))
@@ -187,7 +190,8 @@ fn late(facts: &Facts, stored: &Stored) -> Option<Finding> {
     })
 }
 
-fn first_sync(facts: &Facts, stored: &Stored) -> Finding {
+/// The live lane works, or has not begun; older changes are missing.
+fn backlog(facts: &Facts, stored: &Stored, reason: &'static str) -> Finding {
     let run = facts.leader.run.as_ref();
     let idle = facts
         .leader
@@ -199,16 +203,37 @@ fn first_sync(facts: &Facts, stored: &Stored) -> Finding {
     } else {
         Light::Amber
     };
-    let headline = match run {
-        Some(run) => format!("First sync: {}.", progress(run)),
-        None => format!("Nothing is synced yet: {}.", why(facts, stored)),
+    let gaps = stored.coverage.gaps(facts.limits.from);
+    let headline = match (gaps.first().zip(gaps.last()), run) {
+        (Some((newest, oldest)), _) => {
+            let state = match run {
+                Some(run) => share(run),
+                None => why(facts, stored),
+            };
+            format!(
+                "Live since {}; backlog: {state}, oldest missing change {}.",
+                moment(newest.tot()),
+                oldest.van().format("%Y-%m")
+            )
+        }
+        (None, Some(run)) => format!("First sync: {}.", progress(run)),
+        (None, None) => format!("Nothing is synced yet: {}.", why(facts, stored)),
     };
-    let finding = Finding::new(light, "first_sync", headline);
+    let finding = Finding::new(light, reason, headline);
     if light == Light::Red {
         finding.action("Run `cvsync check`, then `cvsync conformance`: they name the cause")
     } else {
-        finding.next("The copy is complete once the first sync has finished")
+        finding.next("New changes are copied on schedule; the copy is complete once the backlog is")
     }
+}
+
+/// `61 % (1,234 of about 2,000 CVs), 2 min to go`
+fn share(run: &UnderWay) -> String {
+    if run.expected == 0 {
+        return progress(run);
+    }
+    let percent = u128::from(run.done) * 100 / u128::from(run.expected.max(run.done));
+    format!("{percent} % ({}), {}", counts(run), remaining(run))
 }
 
 /// `1,234 of about 5,000 CVs, 2 min to go`
@@ -216,14 +241,21 @@ fn progress(run: &UnderWay) -> String {
     if run.expected == 0 {
         return "listing the CVs at VDAB".to_owned();
     }
+    format!("{}, {}", counts(run), remaining(run))
+}
+
+fn counts(run: &UnderWay) -> String {
+    let done = number(run.done);
+    format!("{done} of about {}", count(run.expected, "CV"))
+}
+
+fn remaining(run: &UnderWay) -> String {
     let eta = run.eta_seconds.and_then(|eta| i64::try_from(eta).ok());
     let eta = eta.and_then(TimeDelta::try_seconds);
-    let eta = eta.map_or_else(
+    eta.map_or_else(
         || "remaining time not known yet".to_owned(),
         |eta| format!("{} to go", span(eta)),
-    );
-    let done = number(run.done);
-    format!("{done} of about {}, {eta}", count(run.expected, "CV"))
+    )
 }
 
 /// Why no run is under way.

@@ -16,7 +16,15 @@ pub(in crate::admin::page) fn figures(view: &View) -> Markup {
         dl .figures {
             div {
                 dt { "Behind VDAB" }
-                dd { (status.lag_seconds.map_or("unknown".to_owned(), |lag| span(TimeDelta::seconds(lag)))) }
+                dd { (status.live.as_ref().map_or("unknown".to_owned(), |live| span(TimeDelta::seconds(live.lag_seconds)))) }
+            }
+            @if let Some(backlog) = &status.backlog {
+                div {
+                    dt { "Backlog" }
+                    dd {
+                        @if let Some(share) = backlog.share { (format!("{:.0} %", share * 100.0)) } @else { "waits" }
+                    }
+                }
             }
             div {
                 dt { "Complete up to" }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::admin::page::View;
 use crate::model::words::{count, number, span};
 use crate::model::{DriftKind, Job};
-use crate::store::reconcile::ReconcileRun;
+use crate::store::reconcile_run::ReconcileRun;
 use crate::store::sync_window::SyncWindow;
 
 pub(in crate::admin::page) fn windows(view: &View) -> Markup {

@@ -1,0 +1,188 @@
+//! The tables `watermark`, `covered` and `live_edge`: which spans of the source's time are settled.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::StoreError;
+use super::sql::{query, query_as, query_scalar};
+use crate::model::{Coverage, Window};
+
+/// The stream of CVs.
+pub(crate) const KANDIDATEN: &str = "kandidaten";
+
+/// The settled spans. No time in them is later than `latest`.
+pub(crate) async fn read(
+    tx: &mut PgConnection,
+    latest: DateTime<Utc>,
+) -> Result<Coverage, StoreError> {
+    let watermark = watermark(&mut *tx).await?;
+    let spans: Vec<(DateTime<Utc>, DateTime<Utc>)> =
+        query_as("select van, tot from cvsync.covered where stream = $1 order by van")
+            .bind(KANDIDATEN)
+            .fetch_all(&mut *tx)
+            .await?;
+    let spans = spans.into_iter();
+    let spans = spans.filter_map(|(van, tot)| Window::new(van, tot));
+    let live = query_scalar("select position from cvsync.live_edge where stream = $1")
+        .bind(KANDIDATEN)
+        .fetch_optional(tx)
+        .await?;
+    Ok(Coverage::new(watermark, spans, live, latest))
+}
+
+/// The watermark as it is stored; `None` before the first sync is complete.
+pub(crate) async fn watermark(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(
+        query_scalar("select position from cvsync.watermark where stream = $1")
+            .bind(KANDIDATEN)
+            .fetch_optional(tx)
+            .await?,
+    )
+}
+
+/// When a person last moved the watermark back.
+pub(crate) async fn rewound_at(tx: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    Ok(
+        query_scalar("select max(at) from cvsync.watermark_rewind where stream = $1")
+            .bind(KANDIDATEN)
+            .fetch_one(tx)
+            .await?,
+    )
+}
+
+/// Adds settled windows, and moves the watermark over what is settled without a gap from `from` on. The live lane has listed
+/// up to `live`.
+///
+/// If a person has moved the watermark back since `rewound`, nothing is added: the time after it must be listed again.
+pub async fn settle(
+    tx: &mut PgConnection,
+    windows: &[Window],
+    live: Option<DateTime<Utc>>,
+    from: DateTime<Utc>,
+    rewound: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    one_at_a_time(tx).await?;
+    if rewound_at(&mut *tx).await? != rewound {
+        return Ok(());
+    }
+    if let Some(live) = live {
+        move_live_edge(&mut *tx, live).await?;
+    }
+    for window in windows {
+        cover(&mut *tx, *window).await?;
+    }
+    query(
+        "with reached as (
+             delete from cvsync.covered
+              where stream = $1
+                and van <= coalesce(
+                        (select position from cvsync.watermark where stream = $1), $2)
+             returning tot
+         )
+         insert into cvsync.watermark as mark (stream, position)
+         select $1, max(tot) from reached having max(tot) is not null
+         on conflict (stream) do update
+            set position   = excluded.position,
+                updated_at = now()
+          where mark.position < excluded.position",
+    )
+    .bind(KANDIDATEN)
+    .bind(from)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Moves the live edge forward.
+async fn move_live_edge(tx: &mut PgConnection, to: DateTime<Utc>) -> Result<(), StoreError> {
+    query(
+        "insert into cvsync.live_edge as edge (stream, position)
+         values ($1, $2)
+         on conflict (stream) do update
+            set position   = excluded.position,
+                updated_at = now()
+          where edge.position < excluded.position",
+    )
+    .bind(KANDIDATEN)
+    .bind(to)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Adds a window, as one span with those that it touches.
+async fn cover(tx: &mut PgConnection, window: Window) -> Result<(), StoreError> {
+    query(
+        "with touching as (
+             delete from cvsync.covered
+              where stream = $1
+                and van <= $3
+                and tot >= $2
+             returning van, tot
+         )
+         insert into cvsync.covered (stream, van, tot)
+         select $1, least($2, min(van)), greatest($3, max(tot)) from touching",
+    )
+    .bind(KANDIDATEN)
+    .bind(window.van())
+    .bind(window.tot())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// Nothing after `position` counts as settled from then on. Keeps a record of that, and returns the time up to which it was
+/// listed before; `None` if that is not later than `position`.
+pub(crate) async fn rewind(
+    tx: &mut PgConnection,
+    position: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    one_at_a_time(tx).await?;
+    let was: Option<DateTime<Utc>> = query_scalar(
+        "insert into cvsync.watermark_rewind (stream, from_position, to_position)
+         select $1, reached, $2
+           from (select greatest(
+                            (select position from cvsync.watermark where stream = $1),
+                            (select max(tot) from cvsync.covered where stream = $1),
+                            (select position from cvsync.live_edge where stream = $1)
+                        ) as reached) as before
+          where reached > $2
+         returning from_position",
+    )
+    .bind(KANDIDATEN)
+    .bind(position)
+    .fetch_optional(&mut *tx)
+    .await?;
+    if was.is_none() {
+        return Ok(None);
+    }
+    for statement in [
+        "update cvsync.watermark
+            set position   = $2,
+                updated_at = now()
+          where stream = $1
+            and position > $2",
+        "update cvsync.live_edge
+            set position   = $2,
+                updated_at = now()
+          where stream = $1
+            and position > $2",
+        "delete from cvsync.covered where stream = $1 and van >= $2",
+        "update cvsync.covered set tot = $2 where stream = $1 and tot > $2",
+    ] {
+        query(statement)
+            .bind(KANDIDATEN)
+            .bind(position)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(was)
+}
+
+/// Both lanes settle windows, and a person may move the watermark back at the same time.
+async fn one_at_a_time(tx: &mut PgConnection) -> Result<(), StoreError> {
+    query("lock table cvsync.covered in share row exclusive mode")
+        .execute(tx)
+        .await?;
+    Ok(())
+}
