@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::sample::Numbers;
+use crate::config::Difference;
 use crate::model::{Coverage, Tally};
 use crate::store::StoreError;
 use crate::store::history::Minute;
@@ -70,6 +71,8 @@ struct State {
     sample_fails_since: Option<Instant>,
     /// Why this instance cannot take or keep the lease.
     lease_trouble: Option<StoreError>,
+    /// The variables whose older values keep this instance from leading.
+    outdated: Vec<String>,
     /// Number of CVs handled, and when it last changed.
     handled: Option<(u64, Instant)>,
     backlog_error: Option<String>,
@@ -179,6 +182,15 @@ impl Board {
 
     pub(super) fn lease_trouble(&self) -> Option<StoreError> {
         self.lock().lease_trouble.clone()
+    }
+
+    /// Sets the settings whose older values keep this instance from leading.
+    pub fn set_outdated(&self, settings: &[Difference]) {
+        self.lock().outdated = settings.iter().map(|it| it.name.clone()).collect();
+    }
+
+    pub(super) fn outdated(&self) -> Vec<String> {
+        self.lock().outdated.clone()
     }
 
     /// The settled spans as far as this process knew, before the latest sample was taken.

@@ -122,6 +122,7 @@ pub(super) fn memory(admin: &Admin) -> Memory {
         replica: admin.mirror.standby().and_then(|standby| standby.trouble()),
         odd_clock: admin.view.clocks().odd_one().map(|odd| odd.to_string()),
         log_lines_dropped: STDERR.drops().then(|| STDERR.dropped()),
+        outdated: board.outdated(),
         drift: admin.view.drift().values().map(BTreeSet::len).sum(),
     }
 }
@@ -188,6 +189,11 @@ impl Numbers {
             }),
             leaderless_since: ended.filter(|_| !instances.is_empty()),
             rival: rival.map(|row| row.name.clone()),
+            outdated: instances
+                .iter()
+                .filter(|row| !row.silent && !row.memory.outdated.is_empty())
+                .map(|row| (row.name.clone(), row.memory.outdated.clone()))
+                .collect(),
             last_success: self.last_success.clone(),
             parked: self.parked.values().sum(),
             parked_for: seconds(self.parked_oldest_age),

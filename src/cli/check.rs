@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::{Failed, Output};
 use crate::clock::Clock;
-use crate::config::{Config, Database, Env, Otel, routes};
+use crate::config::{Config, Database, Differs, Env, Otel, routes};
 use crate::model::Window;
+use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::{Store, clock_doubt};
 use crate::sync::InFuture;
 use crate::telemetry::{self, Metrics};
@@ -60,6 +61,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
             replica_of(&config, replica).await,
         ));
     }
+    lines.extend(settings(&config, env).await);
     if !config.api.proxies.is_empty() {
         lines.push(Line::new("proxies", Ok(proxies(env))));
     }
@@ -128,6 +130,24 @@ fn with_warning(works: String, database: &Database) -> String {
         Some(unverified) => format!("{works}; {unverified}"),
         None => works,
     }
+}
+
+/// Compares the settings that shape data with those of the latest leader. It is no error if you are about to change them.
+async fn settings(config: &Config, env: &Env) -> Option<Line> {
+    let store = Store::new(&config.database).ok()?;
+    let leader = store.read("reading the leader's settings", leader_setting::all);
+    let leader = leader.await.ok().filter(|leader| !leader.is_empty())?;
+    let message = match env.under(leader.iter().map(LeaderSetting::recorded)) {
+        Ok(_) => "the same as the daemon's, where this environment has any".to_owned(),
+        Err(Differs(different)) => {
+            let different: Vec<_> = different.iter().map(ToString::to_string).collect();
+            let different = different.join("; ");
+            format!(
+                "not those of the daemon, so commands refuse to run until it is restarted with them: {different}"
+            )
+        }
+    };
+    Some(Line::new("settings", Ok(message)))
 }
 
 async fn source(config: &Config) -> Vec<Line> {

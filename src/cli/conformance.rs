@@ -1,5 +1,7 @@
 //! `cvsync conformance`
 
+use super::output::note;
+use super::source::{beside_daemon, names_database};
 use super::{Failed, Output};
 use crate::clock::Clock;
 use crate::config::{Env, Otel, Source};
@@ -10,7 +12,8 @@ use crate::telemetry::{self, Screen};
 ///
 /// Run this first with a new key: VDAB has no test environment. For each assumption it reports that it holds; that it differs,
 /// with the variable to set; or that a few calls cannot tell, with the reason. It fetches lists and a few CVs, prints none of
-/// their data, changes nothing and needs no database.
+/// their data, changes nothing and needs no database. With CVSYNC_DATABASE_URL it tests the settings of the daemon; without, those of
+/// its own environment, so that you can try others first.
 ///
 /// Exits with 0 if you need to change nothing. Exits with 1 if a variable must be set, if no variable can fix a difference, or if
 /// VDAB listed no CV, because too little can be tested then.
@@ -23,6 +26,13 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let source = Source::load(env)?;
     telemetry::install(&source.log, &Otel::default(), &Screen::default())?;
+    let (env, daemon) = beside_daemon(env).await?;
+    if let Err(why) = daemon
+        && names_database(&env)
+    {
+        note(&format!("the settings of a daemon are unknown: {why}"));
+    }
+    let source = Source::load(&env)?;
     let report = conformance::run(&source, Clock::default()).await?;
     args.output.print(&report, text);
     if report.is_good() {

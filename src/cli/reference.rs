@@ -92,7 +92,8 @@ fn text(refreshed: &Refreshed) -> String {
 }
 
 async fn lookup(name: &str, sought: &str, output: Output, env: &Env) -> anyhow::Result<()> {
-    let settings = Reference::load(env)?;
+    let source = Source::prepare(env).await?;
+    let settings = Reference::load(&source.env)?;
     let Some(list) = settings.list(name) else {
         let names: Vec<_> = settings.lists.iter().map(|list| &*list.name).collect();
         let names = names.join(", ");
@@ -104,8 +105,7 @@ async fn lookup(name: &str, sought: &str, output: Output, env: &Env) -> anyhow::
                 .to_owned(),
         ).into());
     }
-    let vdab = Source::prepare(env, Vec::new()).await?;
-    let client = &vdab.vdab;
+    let client = &source.vdab;
     let label_field = &settings.label_field;
     let mut entries = if name == DIPLOMAS {
         persevere(|| client.diplomas(&list.path, sought, label_field)).await?

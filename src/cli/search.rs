@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::output::{complain, note};
 use super::source::Source;
 use super::{Failed, Interrupted, STOP, Usage, table};
-use crate::config::{self, Env};
+use crate::config::Env;
 use crate::model::CvId;
 use crate::model::words::{count, number};
 use crate::shutdown::cancel_on_signal_within;
@@ -54,12 +54,11 @@ type Found = Map<String, Value>;
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let search = search(&args)?;
-    let exclude = config::Sync::load(env)?.document_exclude;
     let token = cancel_on_signal_within(STOP)?;
     let mut printer = Printer::new(&args);
     let mut left_out = LeftOut::default();
     let found = async {
-        let source = Source::prepare(env, exclude).await?;
+        let source = Source::prepare(env).await?;
         find(&args, &source.vdab, &search, &mut printer, &mut left_out).await
     };
     let found = token.run_until_cancelled(Box::pin(found)).await;

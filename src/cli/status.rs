@@ -21,8 +21,9 @@ use crate::model::words::{count, moment, number};
 use crate::model::{Facts, Health, Job, Light};
 use crate::shutdown::cancel_on_signal_within;
 use crate::store::feed_consumer::Consumer;
+use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::pause::{self, Pause};
-use crate::store::{Store, history, leader_setting};
+use crate::store::{Store, history};
 use crate::sync::Snapshot;
 use crate::terminal::rate;
 
@@ -124,9 +125,7 @@ async fn read(store: &Store, env: &Env) -> anyhow::Result<Status> {
 
 async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
     let leads = leader_setting::all(tx).await?;
-    let leads = leads
-        .iter()
-        .map(|it| (it.name.as_str(), it.value.as_deref()));
+    let leads = leads.iter().map(LeaderSetting::recorded);
     let settings = config::Sync::load(&env.judging(leads))?;
     let numbers = Numbers::read(&mut *tx, Arc::default()).await?;
     let pause = pause::current(&mut *tx).await?;

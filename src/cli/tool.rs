@@ -15,6 +15,7 @@ use crate::model::window::instant;
 use crate::model::words::{count, number};
 use crate::shutdown::{cancel_on_signal, drained};
 use crate::store::Store;
+use crate::store::leader_setting::LeaderSetting;
 use crate::sync::{InFuture, Pipeline, Request, Summary, loan, searchable};
 use crate::telemetry::{self, Metrics, Screen, Traces};
 use crate::terminal;
@@ -85,9 +86,7 @@ impl Tool {
             alone.leader_settings().await
         }));
         let leader = prepared.await.ok_or(Interrupted)??;
-        let leader = leader
-            .iter()
-            .map(|it| (it.name.as_str(), it.value.as_deref(), it.origin.as_str()));
+        let leader = leader.iter().map(LeaderSetting::recorded);
         let mut pipeline = pipeline(&Config::load(&env.under(leader)?)?)?;
         Box::pin(pipeline.refuse_future_start()).await?;
         let loans = loan::borrow(&mut pipeline.vdab, &pipeline.store);

@@ -43,7 +43,7 @@ pub(crate) use self::proxy::{Proxies, Proxy};
 use self::reader::Reader;
 pub(crate) use self::reference::{DIPLOMAS, List, Reference};
 pub(crate) use self::schedule::Schedule;
-pub(crate) use self::shaping::{Differs, Shaping, shaping};
+pub(crate) use self::shaping::{Difference, Differs, Recorded, Shaping, conflicts, shaping};
 use self::shown::MASK;
 pub(crate) use self::shown::{Shown, routes, shown};
 pub(crate) use self::ssl_mode::SslMode;

@@ -11,7 +11,7 @@ use super::{Env, rules, sync, urls};
 const SOURCE: &str = "CVSYNC_API_BASE_URL";
 
 /// Writers with different values of one of these store different data.
-const SHAPING: [&str; 8] = [
+const SHAPING: [&str; 10] = [
     SOURCE,
     "CVSYNC_API_LIVE_STATUSES",
     "CVSYNC_API_GONE_STATUSES",
@@ -20,6 +20,8 @@ const SHAPING: [&str; 8] = [
     "CVSYNC_API_PAGING",
     "CVSYNC_SYNC_FROM",
     "CVSYNC_DOCUMENT_EXCLUDE",
+    "CVSYNC_REFERENCE_LISTS",
+    "CVSYNC_REFERENCE_LABEL_FIELD",
 ];
 
 /// A command uses the leader's value of one of these, unless it has its own. The stored documents are the same.
@@ -44,19 +46,103 @@ pub struct Shaping {
     /// In canonical form: equal meaning gives equal text. `None` without a value.
     pub value: Option<String>,
     pub origin: Origin,
+    /// Whether writers with different values store different data.
+    pub shapes: bool,
+}
+
+/// A setting that a leader has recorded, maybe one of another version of cvsync.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    pub name: &'a str,
+    pub value: Option<&'a str>,
+    /// As [`Origin`] is shown.
+    pub origin: &'a str,
+    pub shapes: bool,
+}
+
+/// A variable in which this process and the leader differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub name: String,
+    /// With its origin; `None` if this version does not know the variable.
+    ours: Option<(Option<String>, Origin)>,
+    theirs: Option<String>,
+    origin: String,
 }
 
 /// The variables in which a command and the leader differ.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Differs(Vec<String>);
+pub struct Differs(pub Vec<Difference>);
 
 impl fmt::Display for Differs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "the settings of this command differ from the daemon's, so it would store other data; nothing was changed:",
         )?;
-        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+        self.0.iter().try_for_each(|it| {
+            let remedy = if it.ours.is_none() {
+                "run a command of the daemon's version"
+            } else if it.name == SOURCE {
+                "set it for this command too, if the API key may be sent to the daemon's address"
+            } else {
+                "unset it here to use the daemon's value, or restart the daemon with yours"
+            };
+            write!(f, "\n  {it}; {remedy}")
+        })
     }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted =
+            |value: Option<&str>| value.map_or("no value".to_owned(), |value| format!("{value:?}"));
+        write!(f, "{} ", self.name)?;
+        match &self.ours {
+            None => f.write_str("is unknown to this version of cvsync")?,
+            Some((value, origin)) => {
+                let origin = match origin {
+                    Origin::Environment => "environment",
+                    _ => "default",
+                };
+                let value = quoted(value.as_deref());
+                write!(f, "is {value} here ({origin})")?;
+            }
+        }
+        let (theirs, origin) = (quoted(self.theirs.as_deref()), &self.origin);
+        write!(f, " and {theirs} in the daemon ({origin})")
+    }
+}
+
+/// The variables in which `own` settings, of those that `counts` names, and the recorded ones would store different data.
+fn differences<'a>(
+    own: &[Shaping],
+    leader: impl IntoIterator<Item = Recorded<'a>>,
+    counts: impl Fn(&Shaping) -> bool,
+) -> Vec<Difference> {
+    let different = leader.into_iter().filter_map(|theirs| {
+        let ours = own.iter().find(|own| own.name == theirs.name);
+        let differs = match ours {
+            Some(own) => own.shapes && counts(own) && own.value.as_deref() != theirs.value,
+            // A variable of a newer version matters if somebody has set it.
+            None => theirs.shapes && theirs.origin == Origin::Environment.to_string(),
+        };
+        differs.then(|| Difference {
+            name: theirs.name.to_owned(),
+            ours: ours.map(|own| (own.value.clone(), own.origin.clone())),
+            theirs: theirs.value.map(ToOwned::to_owned),
+            origin: theirs.origin.to_owned(),
+        })
+    });
+    different.collect()
+}
+
+/// The variables in which an instance with these settings would store other data than the leader that recorded `leader`.
+#[must_use]
+pub(crate) fn conflicts<'a>(
+    own: &[Shaping],
+    leader: impl IntoIterator<Item = Recorded<'a>>,
+) -> Vec<Difference> {
+    differences(own, leader, |_| true)
 }
 
 /// The settings of this environment.
@@ -67,37 +153,50 @@ pub(crate) fn shaping(env: &Env) -> Vec<Shaping> {
         name,
         value: reader.value(name).map(|value| canonical(name, &value)),
         origin: reader.origin(super::variables::variable(name)),
+        shapes: SHAPING.contains(name),
     });
     values.collect()
 }
 
 impl Env {
-    /// This environment, with the leader's settings (name, value and origin) where it has no value of its own, except for the
-    /// URL of the source. Names that this version does not know are ignored.
+    /// This environment, with the leader's settings where it has no value of its own, except for the URL of the source.
     ///
     /// # Errors
-    /// `Differs` if both have a value and the values differ, or if the sources differ.
+    /// `Differs` if both have a value and the values differ, if the sources differ, or if the leader has a setting that this
+    /// version does not know.
     pub fn under<'a>(
         &self,
-        leader: impl IntoIterator<Item = (&'a str, Option<&'a str>, &'a str)>,
+        leader: impl IntoIterator<Item = Recorded<'a>>,
     ) -> Result<Self, Differs> {
         let own = shaping(self);
-        let mut differ = Vec::new();
-        let mut given = Vec::new();
-        for (name, value, origin) in leader {
-            let Some(own) = own.iter().find(|own| own.name == name) else {
-                continue;
-            };
-            if own.origin == Origin::Environment || name == SOURCE {
-                if own.value.as_deref() != value && SHAPING.contains(&name) {
-                    differ.push(line(own, value, origin));
-                }
-            } else if let Some(value) = value {
-                given.push((own.name, value));
-            }
+        let leader: Vec<_> = leader.into_iter().collect();
+        let is_fixed = |own: &Shaping| own.origin == Origin::Environment || own.name == SOURCE;
+        let differ = differences(&own, leader.iter().copied(), is_fixed);
+        if !differ.is_empty() {
+            return Err(Differs(differ));
         }
+        let free = own.iter().filter(|own| !is_fixed(own));
+        let given = free.filter_map(|own| {
+            let theirs = leader.iter().find(|theirs| theirs.name == own.name)?;
+            Some((own.name, theirs.value?))
+        });
+        Ok(self.with(given))
+    }
+
+    /// Refuses values of this environment that differ from the leader's, for commands that only read the database: there they
+    /// would have no effect.
+    ///
+    /// # Errors
+    /// `Differs` if both have a value and the values differ.
+    pub fn contradicts<'a>(
+        &self,
+        leader: impl IntoIterator<Item = Recorded<'a>>,
+    ) -> Result<(), Differs> {
+        let differ = differences(&shaping(self), leader, |own| {
+            own.origin == Origin::Environment
+        });
         if differ.is_empty() {
-            Ok(self.with(given))
+            Ok(())
         } else {
             Err(Differs(differ))
         }
@@ -105,37 +204,12 @@ impl Env {
 }
 
 impl Env {
-    /// This environment, with the leader's values (name and value) instead of its own, for commands that judge the leader.
+    /// This environment, with the leader's values instead of its own, for commands that judge the leader.
     #[must_use]
-    pub fn judging<'a>(
-        &self,
-        leader: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
-    ) -> Self {
-        let followed = leader
-            .into_iter()
-            .filter(|(name, _)| FOLLOWED.contains(name));
-        self.with(followed.filter_map(|(name, value)| Some((name, value?))))
+    pub fn judging<'a>(&self, leader: impl IntoIterator<Item = Recorded<'a>>) -> Self {
+        let followed = leader.into_iter().filter(|it| FOLLOWED.contains(&it.name));
+        self.with(followed.filter_map(|it| Some((it.name, it.value?))))
     }
-}
-
-fn line(own: &Shaping, theirs: Option<&str>, origin: &str) -> String {
-    let quoted =
-        |value: Option<&str>| value.map_or("no value".to_owned(), |value| format!("{value:?}"));
-    let remedy = if own.name == SOURCE {
-        "set it for this command too, if the API key may be sent to the daemon's address"
-    } else {
-        "unset it here to use the daemon's value, or restart the daemon with yours"
-    };
-    format!(
-        "{name} is {} here ({} of this command) and {} in the daemon ({origin}); {remedy}",
-        quoted(own.value.as_deref()),
-        match own.origin {
-            Origin::Environment => "environment",
-            _ => "default",
-        },
-        quoted(theirs),
-        name = own.name,
-    )
 }
 
 /// The common text of all values with the same meaning.
@@ -149,7 +223,7 @@ fn canonical(name: &str, value: &str) -> String {
     };
     match name {
         "CVSYNC_API_LIVE_STATUSES" | "CVSYNC_API_GONE_STATUSES" => list(str::to_ascii_uppercase),
-        "CVSYNC_DOCUMENT_EXCLUDE" => list(str::to_owned),
+        "CVSYNC_DOCUMENT_EXCLUDE" | "CVSYNC_REFERENCE_LISTS" => list(str::to_owned),
         "CVSYNC_API_NAMES" => list(|pair| {
             let (ours, theirs) = pair.split_once('=').unwrap_or((pair, ""));
             format!("{}={}", ours.trim(), theirs.trim())
@@ -173,19 +247,31 @@ mod tests {
         Env::new(pairs.iter().copied())
     }
 
-    fn recorded(leader: &Env) -> Vec<(&'static str, Option<String>, String)> {
-        let recorded = shaping(leader).into_iter();
-        recorded
-            .map(|it| (it.name, it.value, it.origin.to_string()))
-            .collect()
+    fn recorded(it: &Shaping) -> Recorded<'_> {
+        Recorded {
+            name: it.name,
+            value: it.value.as_deref(),
+            origin: match it.origin {
+                Origin::Environment => "environment",
+                Origin::Unset => "unset",
+                _ => "default",
+            },
+            shapes: it.shapes,
+        }
+    }
+
+    fn of_newer_version(origin: &'static str) -> Recorded<'static> {
+        Recorded {
+            name: "CVSYNC_OF_A_LATER_VERSION",
+            value: Some("x"),
+            origin,
+            shapes: true,
+        }
     }
 
     fn under(command: &[(&str, &str)], leader: &[(&str, &str)]) -> Result<Vec<Shaping>, String> {
-        let leader = recorded(&env(leader));
-        let leader = leader
-            .iter()
-            .map(|(name, value, origin)| (*name, value.as_deref(), origin.as_str()));
-        match env(command).under(leader) {
+        let leader = shaping(&env(leader));
+        match env(command).under(leader.iter().map(recorded)) {
             Ok(env) => Ok(shaping(&env)),
             Err(differs) => Err(differs.to_string()),
         }
@@ -240,7 +326,7 @@ mod tests {
     fn the_address_of_the_source_is_never_taken_from_the_leader() {
         let other = [(SOURCE, "http://127.0.0.1:8090/v1")];
         let said = under(&[], &other).unwrap_err();
-        assert!(said.contains("(default of this command)"), "{said}");
+        assert!(said.contains("(default)"), "{said}");
         assert!(under(&other, &other).is_ok());
         assert!(under(&[], &[]).is_ok());
     }
@@ -254,7 +340,7 @@ mod tests {
         ] {
             let said = under(&[(name, ours)], &[(name, theirs)]).unwrap_err();
             assert!(said.contains(&format!("{name} is \"")), "{said}");
-            assert!(said.contains("(environment of this command)"), "{said}");
+            assert!(said.contains("here (environment)"), "{said}");
             let origin = if theirs.is_empty() {
                 "unset"
             } else {
@@ -286,12 +372,12 @@ mod tests {
             ("CVSYNC_SCHEDULE", "* * * * * *"),
             ("CVSYNC_SYNC_FROM", "2020-01-01"),
         ]);
-        let leader = [
-            ("CVSYNC_SCHEDULE", Some("0 0 3 * * *")),
-            ("CVSYNC_SYNC_FROM", Some("2019-01-01")),
-            ("CVSYNC_OF_A_LATER_VERSION", Some("x")),
-        ];
-        let judging = own.judging(leader);
+        let leader = shaping(&env(&[
+            ("CVSYNC_SCHEDULE", "0 0 3 * * *"),
+            ("CVSYNC_SYNC_FROM", "2019-01-01"),
+        ]));
+        let newer = of_newer_version("environment");
+        let judging = own.judging(leader.iter().map(recorded).chain([newer]));
         assert!(judging.unknown().is_empty());
         let reader = Reader::new(&judging);
         let value = |name| reader.value(name).unwrap();
@@ -300,19 +386,56 @@ mod tests {
     }
 
     #[test]
-    fn all_that_differs_is_said_at_once_and_unknown_names_are_left_out() {
-        let command = env(&[
+    fn all_that_differs_is_said_at_once() {
+        let command = [
             ("CVSYNC_DOCUMENT_EXCLUDE", "/a"),
             ("CVSYNC_API_PAGING", "page-from-0"),
-        ]);
-        let leader = [
-            ("CVSYNC_DOCUMENT_EXCLUDE", Some("/b"), "environment"),
-            ("CVSYNC_API_PAGING", Some("offset-from-0"), "default"),
-            ("CVSYNC_OF_A_LATER_VERSION", Some("x"), "default"),
         ];
-        let said = command.under(leader).unwrap_err().to_string();
+        let said = under(&command, &[("CVSYNC_DOCUMENT_EXCLUDE", "/b")]).unwrap_err();
         assert_eq!(said.lines().count(), 3, "{said}");
-        let plain = env(&[]).under(leader).unwrap();
+    }
+
+    #[test]
+    fn setting_of_a_newer_version_is_refused_if_somebody_has_set_it() {
+        let own = env(&[]);
+        let plain = own.under([of_newer_version("default")]).unwrap();
         assert!(plain.unknown().is_empty());
+        let said = own.under([of_newer_version("environment")]);
+        let said = said.unwrap_err().to_string();
+        assert!(
+            said.contains("CVSYNC_OF_A_LATER_VERSION is unknown to this version of cvsync"),
+            "{said}"
+        );
+        let paces = Recorded {
+            shapes: false,
+            ..of_newer_version("environment")
+        };
+        assert!(own.under([paces]).is_ok());
+    }
+
+    #[test]
+    fn command_that_only_reads_refuses_only_its_own_values() {
+        let leader = shaping(&env(&[
+            (SOURCE, "http://127.0.0.1:8090/v1"),
+            ("CVSYNC_DOCUMENT_EXCLUDE", "/a"),
+        ]));
+        let with = |own: &[(&str, &str)]| env(own).contradicts(leader.iter().map(recorded));
+        assert!(with(&[]).is_ok());
+        assert!(with(&[("CVSYNC_DOCUMENT_EXCLUDE", " /a")]).is_ok());
+        assert!(with(&[("CVSYNC_SETTLE_LAG", "1s")]).is_ok());
+        assert!(with(&[("CVSYNC_DOCUMENT_EXCLUDE", "/b")]).is_err());
+    }
+
+    #[test]
+    fn instances_conflict_in_defaults_too_and_only_about_data() {
+        let leader = shaping(&env(&[
+            ("CVSYNC_API_LIVE_STATUSES", "ACTIEF"),
+            ("CVSYNC_SETTLE_LAG", "1s"),
+        ]));
+        let own = shaping(&env(&[("CVSYNC_WORKERS", "3")]));
+        let found = conflicts(&own, leader.iter().map(recorded));
+        let names: Vec<_> = found.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["CVSYNC_API_LIVE_STATUSES"]);
+        assert!(conflicts(&own, own.iter().map(recorded)).is_empty());
     }
 }

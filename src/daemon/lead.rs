@@ -34,7 +34,7 @@ const PAUSE_COUNTED: Duration = Duration::from_secs(5);
 impl Daemon {
     /// Runs what is due until the process is asked to end.
     pub(super) async fn lead(&self, leader: &Leader, bell: &Bell) {
-        self.record_settings().await;
+        self.record_settings(leader).await;
         let last_success = self.pipeline.last_success().await.unwrap_or_default();
         let now = self.clock.now();
         let mut live = LiveAgenda::new(&self.config.sync, now);
@@ -148,9 +148,11 @@ impl Daemon {
     }
 
     /// Records the settings that shape this instance's data, for the commands beside it.
-    async fn record_settings(&self) {
+    async fn record_settings(&self, leader: &Leader) {
         let pipeline = &self.pipeline;
-        while let Err(error) = pipeline.record_settings(&self.config.shaping).await
+        while let Err(error) = pipeline
+            .record_settings(&self.config.shaping, leader.uptime())
+            .await
             && !self.token.is_cancelled()
         {
             tracing::warn!("cannot record the settings that commands need: {error}");

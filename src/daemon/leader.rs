@@ -10,6 +10,8 @@ use sqlx::PgConnection;
 use tokio::sync::watch;
 
 use crate::admin::{Board, Phase};
+use crate::config::{Difference, Shaping, conflicts};
+use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::lease::{Held, Tenure};
 use crate::store::pause::{self, Pause};
 use crate::store::{Remedy, Store, StoreError, lease};
@@ -22,6 +24,13 @@ const PERIOD: Duration = Duration::from_secs(2);
 
 /// An attempt that takes longer counts as failed.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The outcome of an attempt to lead, with the pause that holds.
+enum Attempt {
+    Leads(Held, Option<Pause>),
+    /// With the settings that keep it from leading: those in which a leader that started later differs.
+    StandsBy(Vec<Difference>, Option<Pause>),
+}
 
 /// This instance's part in it.
 #[derive(Debug)]
@@ -36,11 +45,14 @@ pub(super) struct Leader {
     metrics: Metrics,
     /// The epoch in which this instance last reported that commits were lost.
     reported: AtomicI64,
+    /// The settings of this process that shape data, and its start.
+    settings: Vec<Shaping>,
+    started: Instant,
 }
 
 impl Leader {
     /// An instance with a name that no other has.
-    pub(super) fn new(store: &Store, metrics: Metrics) -> Self {
+    pub(super) fn new(store: &Store, metrics: Metrics, settings: Vec<Shaping>) -> Self {
         let host = telemetry::host();
         Self {
             store: store.clone(),
@@ -49,7 +61,14 @@ impl Leader {
             pause: watch::Sender::new(None),
             metrics,
             reported: AtomicI64::new(0),
+            settings,
+            started: Instant::now(),
         }
+    }
+
+    /// How long this process has run.
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Waits until this instance leads.
@@ -59,8 +78,9 @@ impl Leader {
     pub(super) async fn stand_by(&self, board: &Board) -> Result<(), StoreError> {
         loop {
             match self.take().await {
-                Ok((Some(held), pause)) => {
+                Ok(Attempt::Leads(held, pause)) => {
                     board.set_lease_trouble(None);
+                    board.set_outdated(&[]);
                     self.pause.send_replace(pause);
                     if self.misses_commits(&held) {
                         self.lost(held.epoch);
@@ -70,8 +90,10 @@ impl Leader {
                     self.store.lead(held);
                     return Ok(());
                 }
-                Ok((None, pause)) => {
+                Ok(Attempt::StandsBy(outdated, pause)) => {
                     board.set_lease_trouble(None);
+                    Self::tell(&outdated);
+                    board.set_outdated(&outdated);
                     board.set_phase(Phase::Standby);
                     board.set_pause(pause);
                 }
@@ -167,14 +189,39 @@ impl Leader {
         }
     }
 
-    async fn take(&self) -> Result<(Option<Held>, Option<Pause>), StoreError> {
+    /// Tells that this instance does not lead, because it has older settings.
+    fn tell(outdated: &[Difference]) {
+        if outdated.is_empty() {
+            return;
+        }
+        if let Some(total) = FAILED.due("outdated", 1) {
+            let settings: Vec<_> = outdated.iter().map(ToString::to_string).collect();
+            let settings = settings.join("; ");
+            tracing::warn!(
+                total,
+                settings,
+                "this instance does not lead: the latest leader started later, with other settings; restart this instance with them"
+            );
+        }
+    }
+
+    async fn take(&self) -> Result<Attempt, StoreError> {
         let take = async |tx: &mut PgConnection| {
             Store::check_schema(tx).await?;
+            let later = leader_setting::of_later_start(&mut *tx, self.uptime()).await?;
+            let outdated = conflicts(&self.settings, later.iter().map(LeaderSetting::recorded));
+            if !outdated.is_empty() {
+                return Ok(Attempt::StandsBy(outdated, pause::current(tx).await?));
+            }
             let held = lease::take(tx, &self.name).await?;
             if held.as_ref().is_some_and(|held| self.misses_commits(held)) {
                 lease::report_loss(tx).await?;
             }
-            Ok((held, pause::current(tx).await?))
+            let pause = pause::current(tx).await?;
+            Ok(match held {
+                Some(held) => Attempt::Leads(held, pause),
+                None => Attempt::StandsBy(Vec::new(), pause),
+            })
         };
         self.lease.write("trying to lead", take).await
     }

@@ -187,7 +187,11 @@ impl Daemon {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             judged => judged?,
         }
-        let leader = Leader::new(&pipeline.store, pipeline.metrics.clone());
+        let leader = Leader::new(
+            &pipeline.store,
+            pipeline.metrics.clone(),
+            self.config.shaping.clone(),
+        );
         board.set_name(&leader.name);
         let bell = Bell::hang().await?;
         while !self.token.is_cancelled() {

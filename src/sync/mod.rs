@@ -167,15 +167,13 @@ impl Pipeline {
     }
 
     /// Records, as the leader, the settings that shape the stored data.
-    pub async fn record_settings(&self, settings: &[Shaping]) -> Result<(), SyncError> {
-        let settings = settings.iter().map(|setting| LeaderSetting {
-            name: setting.name.to_owned(),
-            value: setting.value.clone(),
-            origin: setting.origin.to_string(),
-        });
-        let settings: Vec<_> = settings.collect();
+    pub async fn record_settings(
+        &self,
+        settings: &[Shaping],
+        uptime: Duration,
+    ) -> Result<(), SyncError> {
         self.write("recording settings", async |tx| {
-            leader_setting::record(tx, &settings).await
+            leader_setting::record(tx, settings, uptime).await
         })
         .await
     }

@@ -147,7 +147,7 @@ async fn a_command_stores_nothing_that_the_daemon_leaves_out() {
     ] {
         let (code, stdout, stderr) = command(&world, args, &[(EXCLUDE, "/opleidingen")]).await;
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");
-        let told = "CVSYNC_DOCUMENT_EXCLUDE is \"/opleidingen\" here (environment of this command) \
+        let told = "CVSYNC_DOCUMENT_EXCLUDE is \"/opleidingen\" here (environment) \
                     and \"/natuurlijkPersoon,/opleidingen\" in the daemon (environment)";
         assert!(stderr.contains(told), "{stderr}");
     }

@@ -20,6 +20,7 @@ use super::tool::database;
 use crate::config::Env;
 use crate::store::StoreError;
 use crate::store::export::{self, Column, Rows, VIEWS};
+use crate::store::leader_setting::{self, LeaderSetting};
 
 /// Export a view to a file or to stdout
 ///
@@ -53,6 +54,11 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         return Err(Usage(error.to_owned()).into());
     }
     let store = database(env)?;
+    // A setting of this command has no effect on the rows. A reader may not be allowed to see the daemon's.
+    let leader = store.read("reading the leader's settings", leader_setting::all);
+    if let Ok(leader) = leader.await {
+        env.contradicts(leader.iter().map(LeaderSetting::recorded))?;
+    }
     // No time limit: a view may have millions of rows.
     let store = store.within(Duration::MAX);
     let mut copied = Ok(None);

@@ -83,6 +83,8 @@ pub struct Stored {
     pub leaderless_since: Option<DateTime<Utc>>,
     /// A second instance that acts as the leader.
     pub rival: Option<String>,
+    /// Instances that do not lead because a leader with other settings started later, and these settings.
+    pub outdated: Vec<(String, Vec<String>)>,
     pub last_success: BTreeMap<Job, DateTime<Utc>>,
     pub parked: i64,
     /// How long the oldest parked CV has been parked.
@@ -142,6 +144,8 @@ pub struct Memory {
     pub odd_clock: Option<String>,
     /// Log lines that were not written, while lines are being dropped.
     pub log_lines_dropped: Option<u64>,
+    /// The variables whose older values keep this instance from leading.
+    pub outdated: Vec<String>,
     /// Number of names in VDAB's responses that the contract does not have.
     pub drift: usize,
 }

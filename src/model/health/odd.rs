@@ -9,6 +9,7 @@ use crate::model::{Job, clocks, volume};
 pub(super) fn judge(facts: &Facts, found: &mut Vec<Finding>) {
     if let Some(stored) = &facts.stored {
         found.extend(leadership(facts, stored));
+        found.extend(outdated(stored));
         found.extend(held(stored));
         found.extend(parked(facts, stored));
         found.extend(overdue(facts, stored));
@@ -59,6 +60,22 @@ fn leadership(facts: &Facts, stored: &Stored) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// Instances that cannot take over.
+fn outdated(stored: &Stored) -> Option<Finding> {
+    let (first, settings) = stored.outdated.first()?;
+    let headline = match stored.outdated.len() {
+        1 => format!("{first} has older settings than the latest leader and cannot take over"),
+        many => format!(
+            "{} have older settings than the latest leader and cannot take over",
+            count(many, "instance")
+        ),
+    };
+    Some(amber("outdated_settings", headline).action(format!(
+        "Restart {first} with the settings of the leader. They differ in {}",
+        settings.join(", ")
+    )))
 }
 
 /// Commits that a failover or a restore took back.

@@ -507,6 +507,39 @@ fn missing_leader_is_red_once_a_standby_should_have_taken_over() {
 }
 
 #[test]
+fn instance_with_older_settings_is_named_and_is_the_remedy_if_none_leads() {
+    let outdated = |since: Option<i64>| {
+        stored(|it| {
+            if since.is_some() {
+                it.leader = None;
+            }
+            it.leaderless_since = since.map(ago);
+            it.outdated = vec![(
+                "db-1-77".to_owned(),
+                vec!["CVSYNC_DOCUMENT_EXCLUDE".to_owned()],
+            )];
+        })
+    };
+    let health = Health::judge(&outdated(None));
+    assert_eq!(
+        (health.light, health.first.reason, health.in_step),
+        (AMBER, "outdated_settings", true)
+    );
+    assert_eq!(
+        health.first.headline,
+        "In step with VDAB as of 62 s ago, but db-1-77 has older settings than the latest leader and cannot take over"
+    );
+    let health = Health::judge(&outdated(Some(121)));
+    assert_eq!((health.light, health.first.reason), (RED, "no_leader"));
+    assert_eq!(
+        health.first.action.as_deref(),
+        Some(
+            "The latest leader had other settings (CVSYNC_DOCUMENT_EXCLUDE) and started later than db-1-77. Restart db-1-77: it then leads with its settings"
+        )
+    );
+}
+
+#[test]
 fn oddity_is_amber_and_the_copy_stays_in_step() {
     let consumer = |name: &str, minutes| {
         let is_own = matches!(name, "search" | "webhook");

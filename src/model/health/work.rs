@@ -158,7 +158,13 @@ fn leaderless(facts: &Facts, stored: &Stored) -> Option<Finding> {
             "No instance leads, so nothing is synced.",
         )
         .since(since)
-        .action("Start the daemon. If one runs, search its log for `cannot try to lead`")
+        .action(match stored.outdated.first() {
+            None => "Start the daemon. If one runs, search its log for `cannot try to lead`".to_owned(),
+            Some((name, settings)) => format!(
+                "The latest leader had other settings ({}) and started later than {name}. Restart {name}: it then leads with its settings",
+                settings.join(", ")
+            ),
+        })
     })
 }
 
