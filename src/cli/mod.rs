@@ -29,6 +29,7 @@ mod search;
 mod simulate;
 mod source;
 mod status;
+mod subject;
 mod suppressed;
 mod sync;
 mod tool;
@@ -90,6 +91,7 @@ enum Command {
     #[command(subcommand)]
     Feed(feed::Command),
     Explain(explain::Args),
+    Subject(subject::Args),
     Search(search::Args),
     /// Fetch or look up reference data: codes and their labels
     #[command(subcommand)]
@@ -175,6 +177,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Clients(command) => stoppable(clients::run(command, &env)),
         Command::Feed(command) => stoppable(feed::run(command, &env)),
         Command::Explain(args) => stoppable(explain::run(args, &env)),
+        Command::Subject(args) => stoppable(subject::run(args, &env)),
         Command::Search(args) => block_on(search::run(args, &env)),
         Command::Reference(command @ reference::Command::Sync { .. }) => {
             block_on(reference::run(command, &env))

@@ -44,6 +44,7 @@ pub(crate) mod relisted;
 pub(crate) mod run_request;
 mod sql;
 mod standby;
+pub(crate) mod subject;
 pub(crate) mod suppressed_cv;
 pub mod sync_window;
 mod transact;

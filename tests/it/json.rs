@@ -121,6 +121,8 @@ async fn json_of_runs_and_repairs_has_the_documented_shape() {
     );
     printed(&world, "explain", &[&parked]).await;
     printed(&world, "explain", &[&held[0]]).await;
+    printed(&world, "subject", &[&parked]).await;
+    printed(&world, "subject", &[&held[0]]).await;
     let retried = printed(&world, "parked retry", &[&parked]).await;
     assert_eq!(retried["retried"], 1);
     assert_eq!(
