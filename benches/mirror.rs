@@ -69,11 +69,14 @@ async fn main() -> anyhow::Result<()> {
     .await?;
     let ids = load(&cluster, candidates).await?;
     alone(&cluster, &ids).await?;
-    let mut daemon = daemon(&cluster).await?;
-    let pid = daemon.id().context("the daemon ended at once")?;
-    details(pid, &ids).await?;
-    searches(pid).await?;
-    daemon.kill().await?;
+    for retention in ["off", "365d"] {
+        println!("CVSYNC_ACCESS_RETENTION={retention}");
+        let mut daemon = daemon(&cluster, retention).await?;
+        let pid = daemon.id().context("the daemon ended at once")?;
+        details(pid, &ids).await?;
+        searches(pid).await?;
+        daemon.kill().await?;
+    }
     cluster.stop(Stop::Immediate).await
 }
 
@@ -139,8 +142,8 @@ async fn alone(cluster: &Cluster, ids: &[Uuid]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A daemon on one core, with an unreachable source.
-async fn daemon(cluster: &Cluster) -> anyhow::Result<Child> {
+/// A daemon on one core, with an unreachable source. It records who was given which CV, unless `retention` is off.
+async fn daemon(cluster: &Cluster, retention: &str) -> anyhow::Result<Child> {
     ensure!(
         TcpStream::connect(ADDRESS).await.is_err(),
         "another program listens on {ADDRESS}"
@@ -153,6 +156,7 @@ async fn daemon(cluster: &Cluster) -> anyhow::Result<Child> {
         .env("CVSYNC_DATABASE_URL", cluster.url_of("cvsync"))
         .env("CVSYNC_HTTP_ADDR", ADDRESS.to_string())
         .env("CVSYNC_ADMIN_TOKEN", TOKEN)
+        .env("CVSYNC_ACCESS_RETENTION", retention)
         .env("CVSYNC_LOG", "error")
         .stdout(Stdio::null())
         .kill_on_drop(true)
