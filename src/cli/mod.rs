@@ -20,6 +20,7 @@ mod migrate;
 mod output;
 mod parked;
 mod pause;
+mod privacy;
 mod reconcile;
 mod reference;
 mod resync;
@@ -92,6 +93,9 @@ enum Command {
     Feed(feed::Command),
     Explain(explain::Args),
     Subject(subject::Args),
+    /// Describe the processing of personal data
+    #[command(subcommand)]
+    Privacy(privacy::Command),
     Search(search::Args),
     /// Fetch or look up reference data: codes and their labels
     #[command(subcommand)]
@@ -178,6 +182,7 @@ fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Feed(command) => stoppable(feed::run(command, &env)),
         Command::Explain(args) => stoppable(explain::run(args, &env)),
         Command::Subject(args) => stoppable(subject::run(args, &env)),
+        Command::Privacy(command) => stoppable(privacy::run(command, &env)),
         Command::Search(args) => block_on(search::run(args, &env)),
         Command::Reference(command @ reference::Command::Sync { .. }) => {
             block_on(reference::run(command, &env))

@@ -48,7 +48,7 @@ impl Source {
     }
 }
 
-/// This environment with the settings that the latest leader recorded, and the database. `Err` says why there is none.
+/// This environment with the settings that the latest leader recorded, and the database, or why the database is not used.
 ///
 /// # Errors
 /// If the settings differ, or if the database's URL is wrong.

@@ -156,7 +156,7 @@ fn text(subject: &Subject) -> String {
     text.trim_end().to_owned()
 }
 
-/// The document, or why there is none.
+/// The document, or the reason that none is held.
 fn stored(subject: &Subject) -> Vec<String> {
     let filtered = |seen: &Confirmed| seen.withheld.as_deref() == Some("filtered");
     match (&subject.stored, &subject.seen) {

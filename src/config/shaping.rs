@@ -204,6 +204,18 @@ impl Env {
 }
 
 impl Env {
+    /// This environment, with all values of the leader instead of its own, for commands that describe the leader.
+    #[must_use]
+    pub fn of_leader<'a>(&self, leader: impl IntoIterator<Item = Recorded<'a>>) -> Self {
+        let own = shaping(self);
+        let known = leader.into_iter().filter_map(|theirs| {
+            let own = own.iter().find(|own| own.name == theirs.name)?;
+            // Empty counts as unset.
+            Some((own.name, theirs.value.unwrap_or_default()))
+        });
+        self.with(known)
+    }
+
     /// This environment, with the leader's values instead of its own, for commands that judge the leader.
     #[must_use]
     pub fn judging<'a>(&self, leader: impl IntoIterator<Item = Recorded<'a>>) -> Self {
@@ -383,6 +395,26 @@ mod tests {
         let value = |name| reader.value(name).unwrap();
         assert_eq!(value("CVSYNC_SCHEDULE"), "0 0 3 * * *");
         assert_eq!(value("CVSYNC_SYNC_FROM"), "2020-01-01");
+    }
+
+    #[test]
+    fn command_that_describes_the_leader_has_all_its_values() {
+        let own = env(&[
+            ("CVSYNC_DOCUMENT_EXCLUDE", "/a"),
+            ("CVSYNC_SYNC_FROM", "2020-01-01"),
+            ("CVSYNC_WORKERS", "3"),
+        ]);
+        let leader = shaping(&env(&[("CVSYNC_SYNC_FROM", "2019-01-01")]));
+        let newer = of_newer_version("environment");
+        let described = own.of_leader(leader.iter().map(recorded).chain([newer]));
+        assert!(described.unknown().is_empty());
+        let reader = Reader::new(&described);
+        assert_eq!(reader.value("CVSYNC_DOCUMENT_EXCLUDE"), None);
+        assert_eq!(
+            reader.value("CVSYNC_SYNC_FROM").as_deref(),
+            Some("2019-01-01T00:00:00+00:00")
+        );
+        assert_eq!(reader.value("CVSYNC_WORKERS").as_deref(), Some("3"));
     }
 
     #[test]

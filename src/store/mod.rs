@@ -36,6 +36,7 @@ pub mod parked_cv;
 pub mod pause;
 mod persist;
 mod pool;
+pub(crate) mod privacy;
 pub(crate) mod quota_loan;
 pub mod reconcile;
 pub(crate) mod reconcile_run;

@@ -181,6 +181,7 @@ async fn json_of_state_and_settings_has_the_documented_shape() {
     printed(&world, "migrate", &[]).await;
     printed(&world, "check", &[]).await;
     printed(&world, "config show", &[]).await;
+    printed(&world, "privacy report", &[]).await;
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ mod pair;
 mod patroni;
 mod pgbouncer;
 mod pipeline;
+mod privacy;
 mod private_postgres;
 mod process;
 mod process_faults;
