@@ -14,11 +14,12 @@ use crate::store::feed_consumer::Consumer;
 use crate::store::instance::Instance;
 use crate::store::lease::Leader;
 use crate::store::reconcile_run::ReconcileRun;
+use crate::store::refit::Refit;
 use crate::store::run_request::RunRequest;
 use crate::store::sync_window::SyncWindow;
 use crate::store::{
     Store, StoreError, clock_doubt, coverage, cv, cv_change, cv_search, cv_seen, feed,
-    feed_consumer, held_delete, instance, job_success, lease, parked_cv, reconcile_run,
+    feed_consumer, held_delete, instance, job_success, lease, parked_cv, reconcile_run, refit,
     run_request, suppressed_cv, sync_window,
 };
 
@@ -58,6 +59,8 @@ pub struct Numbers {
     pub held_since: Option<DateTime<Utc>>,
     /// CVs that must not be stored.
     pub suppressed: i64,
+    /// The progress of bringing documents into the shape of the settings.
+    pub refit: Option<Refit>,
     /// Whether CVs were confirmed while clocks disagreed and wait for the next relist or reconcile.
     pub clock_doubt: bool,
     /// Since when every CV that is confirmed is announced.
@@ -82,6 +85,8 @@ pub struct Numbers {
 #[derive(Clone, Debug, Default)]
 pub struct Ages {
     pub tombstones: i64,
+    /// CVs that do not match CVSYNC_KEEP.
+    pub filtered: i64,
     /// Seconds since documents were last confirmed, for each of [`QUANTILES`]; empty without documents.
     pub verified: Vec<f64>,
 }
@@ -126,9 +131,10 @@ pub(crate) async fn sample_until(token: CancellationToken, admin: &Admin) {
 
 async fn read_ages(store: &Store) -> Result<Ages, StoreError> {
     let ages = async |tx: &mut PgConnection| cv_seen::ages(tx, &QUANTILES).await;
-    let (tombstones, verified) = store.read("reading ages", ages).await?;
+    let (tombstones, filtered, verified) = store.read("reading ages", ages).await?;
     Ok(Ages {
         tombstones,
+        filtered,
         verified: verified.unwrap_or_default(),
     })
 }
@@ -151,6 +157,7 @@ impl Numbers {
             parked: parked_cv::count(&mut *tx).await?.into_iter().collect(),
             held_deletes,
             suppressed: suppressed_cv::count(&mut *tx).await?,
+            refit: refit::current(&mut *tx).await?,
             held_since,
             announcing_since: feed::announcing_since(&mut *tx).await?,
             clock_doubt: clock_doubt::read(&mut *tx).await?.is_some(),

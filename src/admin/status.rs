@@ -12,6 +12,7 @@ use super::lanes::{Backlog, Live};
 use super::{Admin, LastRun, Phase, facts};
 use crate::model::{Health, Job, Lane, Light, Tally};
 use crate::store::pause::Pause;
+use crate::store::refit::Refit;
 use crate::sync::{ClosedGate, Drifts, Snapshot};
 
 /// The response; docs/operations.md describes it.
@@ -45,6 +46,8 @@ pub(crate) struct Status {
     pub held_deletes: Option<i64>,
     /// CVs that must not be stored.
     pub suppressed: Option<i64>,
+    /// The progress of bringing documents into the shape of CVSYNC_KEEP and CVSYNC_DOCUMENT_EXCLUDE.
+    pub refit: Option<Refit>,
     pub leader: Option<String>,
     /// When a leader last noticed that the database had lost commits.
     pub history_lost_at: Option<DateTime<Utc>>,
@@ -96,6 +99,7 @@ pub(crate) fn status(admin: &Admin) -> Status {
         stored: numbers.as_ref().map(|numbers| numbers.stored),
         held_deletes: numbers.as_ref().map(|numbers| numbers.held_deletes),
         suppressed: numbers.as_ref().map(|numbers| numbers.suppressed),
+        refit: numbers.as_ref().and_then(|numbers| numbers.refit.clone()),
         leader: numbers
             .as_ref()
             .and_then(|numbers| numbers.leader.as_ref().filter(|leader| leader.alive))

@@ -84,7 +84,7 @@ fn held(held: &HeldDelete) -> String {
         ),
     };
     format!(
-        "Delete held since {}: according to VDAB it was gone on {}. {why}",
+        "Delete held since {}: on {} it was gone at VDAB, or did not match CVSYNC_KEEP. {why}",
         instant(held.held_at),
         instant(held.as_of)
     )

@@ -23,6 +23,7 @@ use crate::shutdown::cancel_on_signal_within;
 use crate::store::feed_consumer::Consumer;
 use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::pause::{self, Pause};
+use crate::store::refit::Refit;
 use crate::store::{Store, history};
 use crate::sync::Snapshot;
 use crate::terminal::rate;
@@ -69,6 +70,7 @@ struct Status {
     parked: BTreeMap<String, i64>,
     held_deletes: i64,
     suppressed: i64,
+    refit: Option<Refit>,
     consumers: Vec<Consumer>,
     pause: Option<Pause>,
     last_success: BTreeMap<Job, DateTime<Utc>>,
@@ -156,6 +158,7 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
         parked: numbers.parked,
         held_deletes: numbers.held_deletes,
         suppressed: numbers.suppressed,
+        refit: numbers.refit,
         consumers: numbers.consumers.into_iter().take(CONSUMERS).collect(),
         pause,
         last_success: numbers.last_success,
@@ -209,6 +212,9 @@ fn text(status: &Status) -> String {
     line("held deletes", number(status.held_deletes));
     if status.suppressed > 0 {
         line("suppressed", count(status.suppressed, "CV"));
+    }
+    if let Some(refit) = &status.refit {
+        line("refit", refit.to_string());
     }
     for one in &status.consumers {
         let behind = count(one.behind, "change");

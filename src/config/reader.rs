@@ -237,11 +237,12 @@ fn with_value(what: &str, variable: &Variable, value: &str) -> String {
 }
 
 /// The variables whose items may be on separate lines.
-const LISTS: [&str; 5] = [
+const LISTS: [&str; 6] = [
     "CVSYNC_API_GONE_STATUSES",
     "CVSYNC_API_LIVE_STATUSES",
     "CVSYNC_API_NAMES",
     "CVSYNC_DOCUMENT_EXCLUDE",
+    "CVSYNC_KEEP",
     "CVSYNC_REFERENCE_LISTS",
 ];
 

@@ -11,7 +11,7 @@ use super::{Env, rules, sync, urls};
 const SOURCE: &str = "CVSYNC_API_BASE_URL";
 
 /// Writers with different values of one of these store different data.
-const SHAPING: [&str; 10] = [
+const SHAPING: [&str; 11] = [
     SOURCE,
     "CVSYNC_API_LIVE_STATUSES",
     "CVSYNC_API_GONE_STATUSES",
@@ -20,6 +20,7 @@ const SHAPING: [&str; 10] = [
     "CVSYNC_API_PAGING",
     "CVSYNC_SYNC_FROM",
     "CVSYNC_DOCUMENT_EXCLUDE",
+    "CVSYNC_KEEP",
     "CVSYNC_REFERENCE_LISTS",
     "CVSYNC_REFERENCE_LABEL_FIELD",
 ];
@@ -235,7 +236,7 @@ fn canonical(name: &str, value: &str) -> String {
     };
     match name {
         "CVSYNC_API_LIVE_STATUSES" | "CVSYNC_API_GONE_STATUSES" => list(str::to_ascii_uppercase),
-        "CVSYNC_DOCUMENT_EXCLUDE" | "CVSYNC_REFERENCE_LISTS" => list(str::to_owned),
+        "CVSYNC_DOCUMENT_EXCLUDE" | "CVSYNC_KEEP" | "CVSYNC_REFERENCE_LISTS" => list(str::to_owned),
         "CVSYNC_API_NAMES" => list(|pair| {
             let (ours, theirs) = pair.split_once('=').unwrap_or((pair, ""));
             format!("{}={}", ours.trim(), theirs.trim())

@@ -9,8 +9,10 @@ use super::rules::{self, LONGEST, days, duration, unless_off, whole};
 use super::schedule::{Schedule, cron, zone};
 use super::{Env, Problems, Reference, load};
 use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
-use crate::model::JsonPointer;
 use crate::model::health::limits;
+use crate::model::{JsonPointer, Keep};
+
+const KEEP: &str = "CVSYNC_KEEP";
 
 #[derive(Clone, Debug)]
 pub struct Sync {
@@ -35,6 +37,8 @@ pub struct Sync {
     pub retry_max_elapsed: Duration,
     /// Fields that are removed from documents before they are stored.
     pub document_exclude: Vec<JsonPointer>,
+    /// Only CVs that match are stored.
+    pub keep: Keep,
     /// Documents not confirmed for this long are fetched again with spare quota; `None` for never.
     pub recheck_after: Option<Duration>,
     /// The share of the table beyond which deletes of a day wait for approval.
@@ -79,7 +83,7 @@ impl Sync {
             "CVSYNC_RETRY_MAX_ELAPSED",
             duration(Duration::ZERO..=days(1)),
         );
-        let document_exclude = reader.optional("CVSYNC_DOCUMENT_EXCLUDE", rules::list(excludable));
+        let shape = shape(reader);
         let recheck_after = reader.required(
             "CVSYNC_RECHECK_AFTER",
             unless_off(duration(SECOND..=LONGEST)),
@@ -95,7 +99,7 @@ impl Sync {
             "CVSYNC_ACCESS_RETENTION",
             unless_off(duration(days(1)..=LONGEST)),
         );
-        let (zone, reconcile) = (zone?, reconcile?);
+        let (zone, reconcile, (document_exclude, keep)) = (zone?, reconcile?, shape?);
         Some(Self {
             from: from?,
             schedule: Schedule {
@@ -111,7 +115,8 @@ impl Sync {
             workers: workers?,
             channel_capacity: channel_capacity?,
             retry_max_elapsed: retry_max_elapsed?,
-            document_exclude: document_exclude?.unwrap_or_default(),
+            document_exclude,
+            keep,
             recheck_after: recheck_after?,
             max_delete_share: max_delete_share?,
             tombstone_retention: tombstone_retention?,
@@ -146,6 +151,42 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| "must be a number between 0 and 1".to_owned())
+}
+
+/// The fields that are not stored, and the filter of CVs.
+fn shape(reader: &mut Reader) -> Option<(Vec<JsonPointer>, Keep)> {
+    let exclude = reader.optional("CVSYNC_DOCUMENT_EXCLUDE", rules::list(excludable));
+    let keep = reader.optional(KEEP, rules::list(term));
+    let exclude = exclude?.unwrap_or_default();
+    let keep = keep?.unwrap_or_default().into_iter().collect();
+    refuse_excluded(reader, &keep, &exclude);
+    Some((exclude, keep))
+}
+
+fn term(text: &str) -> Result<(&'static str, String), String> {
+    rules::word(text)?;
+    Keep::parse_term(text)
+}
+
+/// A filter on a field that is not stored would match no CV.
+fn refuse_excluded(reader: &mut Reader, keep: &Keep, exclude: &[JsonPointer]) {
+    for (kind, field) in keep.fields() {
+        let field = JsonPointer::parse(field);
+        let excluded = |pointer: &&JsonPointer| {
+            field
+                .as_ref()
+                .is_some_and(|field| pointer.contains(field) || field.contains(pointer))
+        };
+        if let Some(pointer) = exclude.iter().find(excluded) {
+            reader.refuse(
+                KEEP,
+                format!(
+                    "must not have terms of the kind {kind}, because CVSYNC_DOCUMENT_EXCLUDE drops their field {}; remove one of the two",
+                    pointer.path()
+                ),
+            );
+        }
+    }
 }
 
 /// A JSON pointer, except the one to the id, which each stored document must have.

@@ -185,6 +185,16 @@ const BAD: &[(&str, &[&str])] = &[
         "CVSYNC_DOCUMENT_EXCLUDE",
         &["email", "/a,/cvId", "/a~2", "/a /b", "/a;/b", "[\"/a\""],
     ),
+    (
+        "CVSYNC_KEEP",
+        &[
+            "BE231A",
+            "regoi:A",
+            "regio:",
+            "regio:A,,taal:B",
+            "regio:A taal:B",
+        ],
+    ),
     ("CVSYNC_RECHECK_AFTER", &["30", "5M"]),
     ("CVSYNC_MAX_DELETE_SHARE", &["1.1", "-0.1", "NaN", "20%"]),
     ("CVSYNC_TOMBSTONE_RETENTION", &["off", "1y"]),

@@ -146,6 +146,11 @@ pub const VARIABLES: &[Variable] = &[
         "/natuurlijkPersoon/email,/natuurlijkPersoon/gsm",
         "JSON pointers of fields that are not stored, comma-separated",
     ),
+    optional(
+        "CVSYNC_KEEP",
+        "regio:BE231A,regio:BE231B,studie:MAE5AHH",
+        "terms of `kandidaat.codes`, comma-separated; only CVs with at least one term of each kind are stored",
+    ),
     setting(
         "CVSYNC_RECHECK_AFTER",
         "30d",

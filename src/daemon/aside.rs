@@ -1,5 +1,5 @@
-//! Work of the leader beside its runs: lend calls to tools, make CVs searchable, keep reference data, remove old records of access.
-//! Runs never wait for it.
+//! Work of the leader beside its runs: lend calls to tools, make CVs searchable, bring documents into shape, keep reference data,
+//! remove old records of access. Runs never wait for it.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::model::Job;
 use crate::store::cv_access;
 use crate::store::pause::Pause;
-use crate::sync::{Pipeline, loan, searchable};
+use crate::sync::{Pipeline, loan, refit, searchable};
 
 /// How often it is asked whether reference data is due: soon after the first sync.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -39,6 +39,7 @@ pub(super) async fn keep(
     tokio::select! {
         never = loan::lend(&pipeline.vdab, &pipeline.store) => never,
         never = searchable::follow(pipeline) => never,
+        never = refit::follow(pipeline) => never,
         never = keep_reference(pipeline, clock, pause) => never,
         never = trim_accesses(pipeline) => never,
     }

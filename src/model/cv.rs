@@ -59,6 +59,28 @@ impl JsonPointer {
         })
     }
 
+    /// Its text, in canonical form.
+    #[must_use]
+    pub(crate) fn path(&self) -> String {
+        let last = self.last.replace('~', "~0").replace('/', "~1");
+        format!("{}/{last}", self.parent)
+    }
+
+    /// Whether it names the part that `other` names, or a part around it.
+    #[must_use]
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        let (path, other) = (self.path(), other.path());
+        let rest = other.strip_prefix(&path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether it may name an element of a list. Without it, the next element has its place.
+    #[must_use]
+    pub(crate) fn is_positional(&self) -> bool {
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+        self.path().split('/').any(is_number)
+    }
+
     fn remove_from(&self, document: &mut Value) {
         match document.pointer_mut(&self.parent) {
             Some(Value::Object(fields)) => {
@@ -145,6 +167,20 @@ impl Document {
                 drift,
             },
         ))
+    }
+
+    /// A stored document without the parts that `exclude` names, as text and hash. Leaves out pointers to elements of lists.
+    /// `None` if the document has none of these parts.
+    #[must_use]
+    pub(crate) fn strip(stored: &str, exclude: &[JsonPointer]) -> Option<(String, [u8; 32])> {
+        let before: Value = serde_json::from_str(stored).ok()?;
+        let mut value = before.clone();
+        for pointer in exclude.iter().filter(|pointer| !pointer.is_positional()) {
+            pointer.remove_from(&mut value);
+        }
+        let json = (value != before).then(|| value.to_string())?;
+        let hash = sha256(json.as_bytes());
+        Some((json, hash))
     }
 
     #[must_use]
@@ -328,6 +364,40 @@ mod tests {
             document.wijzigings_datum(),
             NaiveDate::from_ymd_opt(2022, 8, 3)
         );
+    }
+
+    #[test]
+    fn a_stored_document_is_stripped_as_a_response_is() {
+        let pointers = ["/p/e~1mail", "/nowhere"].map(|text| JsonPointer::parse(text).unwrap());
+        let body = br#"{"cvId":"x","p":{"e/mail":1,"q":2},"list":[1,2]}"#;
+        let whole = Document::read(body, &[]).unwrap().1;
+        let without = Document::read(body, &pointers).unwrap().1;
+        let (json, hash) = Document::strip(whole.json(), &pointers).unwrap();
+        assert_eq!((json.as_str(), &hash), (without.json(), without.hash()));
+        assert_eq!(Document::strip(&json, &pointers), None);
+        let first = JsonPointer::parse("/list/0").unwrap();
+        assert_eq!(Document::strip(&json, &[first]), None);
+    }
+
+    #[test]
+    fn a_pointer_contains_those_below_it() {
+        let pointer = |text| JsonPointer::parse(text).unwrap();
+        for (one, other, contains) in [
+            ("/a", "/a", true),
+            ("/a", "/a/b/c", true),
+            ("/a/b", "/a", false),
+            ("/a", "/ab", false),
+            ("/a~1b", "/a~1b/c", true),
+            ("/a", "/a~1b", false),
+        ] {
+            assert_eq!(
+                pointer(one).contains(&pointer(other)),
+                contains,
+                "{one} {other}"
+            );
+        }
+        assert!(pointer("/a/0").is_positional() && pointer("/0/a").is_positional());
+        assert!(!pointer("/a0/b").is_positional());
     }
 
     #[test]

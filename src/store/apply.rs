@@ -10,9 +10,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::batch::{Applied, Batch, Proof, Upsert};
+use super::cv_seen::State;
 use super::sql::query_as;
 use super::{
-    Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv,
+    Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv, refit,
     suppressed_cv,
 };
 use crate::model::clocks::TOLERANCE;
@@ -72,24 +73,26 @@ impl Store {
         latest: DateTime<Utc>,
     ) -> Result<Vec<Applied>, StoreError> {
         self.write("writing a batch", async |tx| {
-            apply(tx, batch, brake, latest).await
+            apply(tx, batch, brake, &[], latest).await
         })
         .await
     }
 }
 
-/// Writes a batch; the result has the batch's order. If PostgreSQL refuses a value, nothing of it is written. A batch that is
+/// Writes a batch; the result has the batch's order. CVs that do not have one of the terms `keep` of each kind are not stored. If PostgreSQL refuses a value, nothing of it is written. A batch that is
 /// written again changes nothing. A stored `as_of` later than both `latest` and the database's clock is not believed.
 pub async fn apply<'a>(
     tx: &mut PgConnection,
     outcomes: impl IntoIterator<Item = &'a Outcome>,
     brake: Brake,
+    keep: &[String],
     latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
     let outcomes: Vec<_> = outcomes.into_iter().collect();
     let announcing_since = begin(tx, latest).await?;
     let suppressed = suppressed(tx, &outcomes).await?;
     let mut batch = Batch::split(&outcomes, &suppressed);
+    filter(tx, &mut batch, keep).await?;
     let HeldBack { held, approved } = hold_back(tx, &mut batch, brake).await?;
     let announced = to_announce(tx, &batch, announcing_since).await?;
     confirm(tx, &mut batch).await?;
@@ -114,6 +117,23 @@ pub async fn apply<'a>(
         }
     }
     Ok(batch.results)
+}
+
+async fn filter(
+    tx: &mut PgConnection,
+    batch: &mut Batch<'_>,
+    keep: &[String],
+) -> Result<(), StoreError> {
+    if keep.is_empty() || batch.upserts.is_empty() {
+        return Ok(());
+    }
+    let upserts = batch.upserts.iter();
+    let (ids, documents): (Vec<_>, Vec<_>) = upserts
+        .map(|(id, upsert)| (*id, upsert.document.json()))
+        .unzip();
+    let matching = refit::matching(tx, &ids, &documents, keep).await?;
+    batch.filter(&matching);
+    Ok(())
 }
 
 #[derive(Default)]
@@ -142,7 +162,7 @@ async fn hold_back(
     let undecided = stored.into_iter().zip(as_of);
     let undecided = undecided.filter(|(id, _)| !approved.contains(id));
     let (proven, unproven): (Vec<_>, Vec<_>) =
-        undecided.partition(|(id, _)| batch.deletes[id].proof == Proof::Proven);
+        undecided.partition(|(id, _)| !matches!(batch.deletes[id].proof, Proof::Unproven { .. }));
     let mut held = Vec::new();
     if !unproven.is_empty() {
         let (ids, as_of): (Vec<_>, Vec<_>) = unproven.into_iter().unzip();
@@ -182,7 +202,8 @@ async fn park_contradictions(
     Ok(())
 }
 
-async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreError> {
+/// The deletes that the brake judges, of which a transaction wants so many.
+pub(super) async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreError> {
     let count = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(DeleteLoad {
         wanted: wanted as u64,
@@ -195,9 +216,9 @@ async fn load(tx: &mut PgConnection, wanted: usize) -> Result<DeleteLoad, StoreE
 /// Moves `as_of`, in the order of ids, and leaves out of the batch the CVs of which a newer state is stored.
 async fn confirm(tx: &mut PgConnection, batch: &mut Batch<'_>) -> Result<(), StoreError> {
     let upserts = batch.upserts.iter();
-    let upserts = upserts.map(|(id, upsert)| (*id, upsert.as_of, false));
+    let upserts = upserts.map(|(id, upsert)| (*id, upsert.as_of, State::Stored));
     let deletes = batch.deletes.iter();
-    let deletes = deletes.map(|(id, delete)| (*id, delete.as_of, true));
+    let deletes = deletes.map(|(id, delete)| (*id, delete.as_of, state(delete.proof)));
     let mut states: Vec<_> = upserts.chain(deletes).collect();
     if states.is_empty() {
         return Ok(());
@@ -205,9 +226,16 @@ async fn confirm(tx: &mut PgConnection, batch: &mut Batch<'_>) -> Result<(), Sto
     states.sort_unstable();
     let ids: Vec<_> = states.iter().map(|(id, _, _)| *id).collect();
     let as_of: Vec<_> = states.iter().map(|(_, as_of, _)| *as_of).collect();
-    let gone: Vec<_> = states.iter().map(|(_, _, gone)| *gone).collect();
-    batch.retain(&cv_seen::confirm(tx, &ids, &as_of, &gone).await?);
+    let states: Vec<_> = states.iter().map(|(_, _, state)| *state).collect();
+    batch.retain(&cv_seen::confirm(tx, &ids, &as_of, &states).await?);
     Ok(())
+}
+
+fn state(proof: Proof) -> State {
+    match proof {
+        Proof::Filtered => State::Filtered,
+        Proof::Proven | Proof::Unproven { .. } => State::Gone,
+    }
 }
 
 /// The documents to write: changed ones, and those of `announced` CVs.

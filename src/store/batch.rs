@@ -73,6 +73,8 @@ pub(super) struct Delete {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     Proven,
+    /// VDAB has the CV, but it does not match CVSYNC_KEEP.
+    Filtered,
     /// VDAB reported the CV as gone, but answered for no live CV.
     Unproven {
         /// Whether the absence contradicts the list.
@@ -151,6 +153,15 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Turns upserts that do not match into deletes.
+    pub(super) fn filter(&mut self, matching: &HashSet<Uuid>) {
+        let leaving = |id: &Uuid, _: &mut Upsert<'_>| !matching.contains(id);
+        for (id, Upsert { at, as_of, .. }) in self.upserts.extract_if(.., leaving) {
+            let proof = Proof::Filtered;
+            self.deletes.insert(id, Delete { at, as_of, proof });
+        }
+    }
+
     /// Takes deletes out of the batch that are held.
     pub(super) fn hold(&mut self, ids: &[Uuid]) -> Vec<(Uuid, DateTime<Utc>)> {
         let held = ids
@@ -158,7 +169,7 @@ impl<'a> Batch<'a> {
             .filter_map(|id| self.deletes.remove_entry(id))
             .map(|(id, Delete { at, as_of, proof })| {
                 self.results[at] = match proof {
-                    Proof::Proven => Applied::Held,
+                    Proof::Proven | Proof::Filtered => Applied::Held,
                     Proof::Unproven { .. } => Applied::Unproven,
                 };
                 (id, as_of)

@@ -68,6 +68,33 @@ pub async fn upsert(
     Ok(())
 }
 
+/// Writes documents in place of stored ones, with their hashes, as changed at `at`.
+pub(crate) async fn rewrite(
+    tx: &mut PgConnection,
+    documents: &[(Uuid, String, [u8; 32])],
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let column = documents.iter();
+    let ids: Vec<Uuid> = column.clone().map(|(id, ..)| *id).collect();
+    let texts: Vec<&str> = column.clone().map(|(_, text, _)| text.as_str()).collect();
+    let hashes: Vec<&[u8]> = column.map(|(.., hash)| hash.as_slice()).collect();
+    query(
+        "update cvsync.cv as stored
+            set document     = new.document::jsonb,
+                content_hash = new.content_hash,
+                changed_at   = $4
+           from unnest($1::uuid[], $2::text[], $3::bytea[]) as new (cv_id, document, content_hash)
+          where stored.cv_id = new.cv_id",
+    )
+    .bind(ids)
+    .bind(texts)
+    .bind(hashes)
+    .bind(at)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Deletes documents; returns the ids that had one. In the order of ids, as whoever makes CVs searchable locks them.
 pub async fn delete(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
     Ok(query_scalar(

@@ -16,7 +16,16 @@ pub const READ: i64 = 10_000;
 /// Blocks that a statement reads at most, of some 150 ids each.
 const BLOCKS: i64 = 1_000;
 
-/// Takes note that each id was seen, or seen gone, at its `as_of`; returns those for which nothing newer was known.
+/// The state of a CV at VDAB and here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    Stored,
+    Gone,
+    /// VDAB has it, but it does not match CVSYNC_KEEP.
+    Filtered,
+}
+
+/// Takes note that each id was in its state at its `as_of`; returns those for which nothing newer was known.
 ///
 /// Each id at most once, and sorted, so that two writers lock rows in the same order. The rows stay locked until the
 /// transaction ends: whoever was accepted may compare and write the document.
@@ -24,21 +33,26 @@ pub async fn confirm(
     tx: &mut PgConnection,
     ids: &[Uuid],
     as_of: &[DateTime<Utc>],
-    gone: &[bool],
+    states: &[State],
 ) -> Result<HashSet<Uuid>, StoreError> {
+    let gone: Vec<bool> = states.iter().map(|it| *it == State::Gone).collect();
+    let withheld = |it: &State| (*it == State::Filtered).then_some("filtered");
+    let withheld: Vec<Option<&str>> = states.iter().map(withheld).collect();
     let accepted: Vec<Uuid> = query_scalar(
-        "insert into cvsync.cv_seen as seen (cv_id, as_of, gone)
+        "insert into cvsync.cv_seen as seen (cv_id, as_of, gone, withheld)
          select *
-           from unnest($1::uuid[], $2::timestamptz[], $3::boolean[])
+           from unnest($1::uuid[], $2::timestamptz[], $3::boolean[], $4::text[])
          on conflict (cv_id) do update
-            set as_of = excluded.as_of,
-                gone  = excluded.gone
+            set as_of    = excluded.as_of,
+                gone     = excluded.gone,
+                withheld = excluded.withheld
           where not cvsync.is_newer(seen.as_of, excluded.as_of)
          returning cv_id",
     )
     .bind(ids)
     .bind(as_of)
     .bind(gone)
+    .bind(withheld)
     .fetch_all(tx)
     .await?;
     Ok(accepted.into_iter().collect())
@@ -129,12 +143,58 @@ pub async fn unconfirmed(
     Ok((ids.into_iter().map(CvId).collect(), last))
 }
 
-/// How many tombstones there are, and for each of `quantiles` how many seconds ago documents were confirmed. Of a large table, as far
+/// Among the next [`READ`] ids after `after`, up to `limit` that do not match CVSYNC_KEEP; the id after which to go on, `None` at the
+/// end, and how many ids were read.
+pub(crate) async fn filtered(
+    tx: &mut PgConnection,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<(Vec<Uuid>, Option<Uuid>, i64), StoreError> {
+    let (ids, last, read): (Vec<Uuid>, Option<Uuid>, i64) = query_as(
+        "with part as materialized (
+             select cv_id, withheld
+               from cvsync.cv_seen
+              where $1::uuid is null or cv_id > $1
+              order by cv_id
+              limit $3
+         ), chosen as materialized (
+             select cv_id from part where withheld = 'filtered' order by cv_id limit $2
+         ), until as (
+             -- The last chosen id if there may be more in this part.
+             select case
+                        when (select count(*) from chosen) = $2
+                        then (select cv_id from chosen order by cv_id desc limit 1)
+                        else (select cv_id from part order by cv_id desc limit 1)
+                    end as last
+         )
+         select array(select cv_id from chosen order by cv_id),
+                last,
+                (select count(*) from part where cv_id <= last)
+           from until",
+    )
+    .bind(after)
+    .bind(limit)
+    .bind(READ)
+    .fetch_one(tx)
+    .await?;
+    Ok((ids, last, read))
+}
+
+/// The number of rows, as the planner estimates it.
+pub(crate) async fn estimate(tx: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(query_scalar(
+        "select greatest(reltuples::bigint, 0) from pg_class where oid = 'cvsync.cv_seen'::regclass",
+    )
+    .fetch_one(tx)
+    .await?)
+}
+
+/// How many tombstones there are, how many CVs do not match CVSYNC_KEEP, and for each of `quantiles` how many seconds ago documents were confirmed. Of a large table, as far
 /// as some of its blocks tell.
 pub async fn ages(
     tx: &mut PgConnection,
     quantiles: &[f64],
-) -> Result<(i64, Option<Vec<f64>>), StoreError> {
+) -> Result<(i64, i64, Option<Vec<f64>>), StoreError> {
     let percent: f32 = query_scalar(
         "select least(100, 100.0 * $1 / greatest(pg_relation_size('cvsync.cv_seen') / 8192, 1))::float4",
     )
@@ -143,9 +203,10 @@ pub async fn ages(
     .await?;
     Ok(query_as(
         "select (count(*) filter (where gone) * 100 / $2)::bigint,
+                (count(*) filter (where withheld = 'filtered') * 100 / $2)::bigint,
                 percentile_disc($1::float8[]) within group (
                     order by extract(epoch from now() - as_of)::float8
-                ) filter (where not gone and as_of > 'epoch')
+                ) filter (where not gone and withheld is null and as_of > 'epoch')
            from cvsync.cv_seen tablesample system ($2)",
     )
     .bind(quantiles)

@@ -2,8 +2,6 @@
 //!
 //! Each statement reads a bounded number of ids, in their order, however many CVs there are and however few of them differ.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -155,21 +153,6 @@ pub struct Noted {
     pub pending: bool,
 }
 
-impl Noted {
-    /// The page without these ids, which are not compared.
-    #[must_use]
-    pub(crate) fn without(&self, ids: &HashSet<Uuid>) -> Self {
-        let kept = |at: &usize| !ids.contains(&self.ids[*at]);
-        let kept = || (0..self.ids.len()).filter(kept);
-        Self {
-            ids: kept().map(|at| self.ids[at]).collect(),
-            gone: kept().map(|at| self.gone[at]).collect(),
-            live: kept().map(|at| self.live[at]).collect(),
-            ..self.clone()
-        }
-    }
-}
-
 /// Takes note of a page. An id that comes again stands as it was listed last.
 pub async fn note(tx: &mut PgConnection, run: i64, noted: &Noted) -> Result<(), StoreError> {
     query(
@@ -220,7 +203,8 @@ impl From<Row> for Part {
 
 /// The next `limit` ids behind `after` that the source lists: the `limit` of each look-up makes it one of an index. One differs that is there and that we do not hold, or hold as it was
 /// before the window that lists it; and one that is gone and that we hold. Those that are parked are known to be missing, and a
-/// tombstone that reflects the window is believed where the source does not say that the CV is there.
+/// tombstone that reflects the window is believed where the source does not say that the CV is there. So is the state of a CV that
+/// does not match CVSYNC_KEEP.
 pub async fn listed(
     tx: &mut PgConnection,
     run: i64,
@@ -239,7 +223,7 @@ pub async fn listed(
          )
          select array(select listed.cv_id
                         from part as listed
-                        left join lateral (select as_of, gone from cvsync.cv_seen where cv_id = listed.cv_id limit 1)
+                        left join lateral (select as_of, gone, withheld from cvsync.cv_seen where cv_id = listed.cv_id limit 1)
                                   as seen on true
                         left join lateral (select true as held from cvsync.cv where cv_id = listed.cv_id limit 1)
                                   as cv on true
@@ -250,6 +234,7 @@ pub async fn listed(
                              else parked.held is null
                                   and (seen.as_of < listed.van
                                        or (cv.held is null
+                                           and seen.withheld is null
                                            and (listed.live
                                                 or seen.as_of is null
                                                 or not seen.gone

@@ -81,6 +81,46 @@ pub(crate) async fn ask(tx: &mut PgConnection, what: What, ids: &[Uuid]) -> Resu
     Ok(())
 }
 
+/// Asks for a run; returns its number.
+pub(crate) async fn add(
+    tx: &mut PgConnection,
+    what: What,
+    ids: &[Uuid],
+) -> Result<i64, StoreError> {
+    Ok(
+        query_scalar("insert into cvsync.run_request (what, ids) values ($1, $2) returning id")
+            .bind(what.as_str())
+            .bind(ids)
+            .fetch_one(tx)
+            .await?,
+    )
+}
+
+/// Whether the run succeeded; its request is then removed. One that failed is made again.
+pub(crate) async fn is_settled(tx: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+    query(
+        "update cvsync.run_request
+            set done_at  = null,
+                taken_at = null,
+                failed   = false
+          where id = $1
+            and failed",
+    )
+    .bind(id)
+    .execute(&mut *tx)
+    .await?;
+    query("delete from cvsync.run_request where id = $1 and done_at is not null")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    Ok(
+        query_scalar("select not exists (select from cvsync.run_request where id = $1)")
+            .bind(id)
+            .fetch_one(tx)
+            .await?,
+    )
+}
+
 /// Whether any request waits.
 pub(crate) async fn any(tx: &mut PgConnection) -> Result<bool, StoreError> {
     Ok(

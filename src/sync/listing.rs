@@ -1,5 +1,6 @@
 //! The listing of a comparison: the listed ids as rows in the database, which then shows the ids that only one side has.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use sqlx::PgConnection;
@@ -111,12 +112,24 @@ pub(super) async fn note(
             let is_kept = reconcile::keep(tx, run).await?;
             if is_kept {
                 let suppressed = suppressed_cv::among(tx, &noted.ids).await?;
-                reconcile::note(tx, run, &noted.without(&suppressed)).await?;
+                reconcile::note(tx, run, &without(&noted, &suppressed)).await?;
             }
             Ok(is_kept)
         })
         .await?;
     is_kept.then_some(()).ok_or(SyncError::ListingLost)
+}
+
+/// The page without these ids, which are not compared.
+fn without(noted: &Noted, ids: &HashSet<Uuid>) -> Noted {
+    let kept = |at: &usize| !ids.contains(&noted.ids[*at]);
+    let kept = || (0..noted.ids.len()).filter(kept);
+    Noted {
+        ids: kept().map(|at| noted.ids[at]).collect(),
+        gone: kept().map(|at| noted.gone[at]).collect(),
+        live: kept().map(|at| noted.live[at]).collect(),
+        ..noted.clone()
+    }
 }
 
 /// The side of a comparison from which ids are read.

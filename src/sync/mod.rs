@@ -23,6 +23,7 @@ mod plan;
 mod progress;
 mod queues;
 pub(crate) mod reference;
+pub(crate) mod refit;
 mod request;
 mod retry;
 mod run;
@@ -63,9 +64,9 @@ use self::width::Widths;
 use self::workers::Pool;
 use crate::clock::Clock;
 use crate::config::{self, Config, Shaping};
-use crate::model::{Brake, Coverage, CvId, DeleteLoad, Job};
+use crate::model::{Brake, Coverage, CvId, DeleteLoad, Job, StoredShape};
 use crate::store::leader_setting::{self, LeaderSetting};
-use crate::store::{Persistent, Store, StoreError, Trouble, cv_seen, job_success};
+use crate::store::{Persistent, Store, StoreError, Trouble, cv_seen, job_success, stored_shape};
 use crate::telemetry::Metrics;
 use crate::vdab::Client;
 
@@ -173,9 +174,19 @@ impl Pipeline {
         uptime: Duration,
     ) -> Result<(), SyncError> {
         self.write("recording settings", async |tx| {
+            let (exclude, keep) = self.shape().row();
+            stored_shape::set(tx, &exclude, &keep).await?;
             leader_setting::record(tx, settings, uptime).await
         })
         .await
+    }
+
+    /// The shape of the documents that this pipeline stores.
+    fn shape(&self) -> StoredShape {
+        StoredShape {
+            exclude: self.settings.document_exclude.clone(),
+            keep: self.settings.keep.clone(),
+        }
     }
 
     /// The settings that the latest leader recorded.

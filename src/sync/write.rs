@@ -138,9 +138,10 @@ async fn write(pipeline: &Pipeline, batch: &mut [Resolved]) -> Result<Vec<Applie
     pipeline.note_doubt(as_of).await?;
     let latest = pipeline.vdab.time().latest_now();
     let brake = pipeline.brake.after(*pipeline.rehearsed.borrow());
+    let keep = pipeline.settings.keep.terms();
     let apply = async |batch: &[Resolved]| {
         let outcomes = batch.iter().map(|resolved| &resolved.outcome);
-        let apply = async |tx: &mut PgConnection| apply(tx, outcomes, brake, latest).await;
+        let apply = async |tx: &mut PgConnection| apply(tx, outcomes, brake, &keep, latest).await;
         pipeline.write("writing a batch", apply).await
     };
     let error = match apply(batch).await {

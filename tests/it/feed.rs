@@ -76,7 +76,7 @@ fn live(number: u128, second: i64, content: &str) -> Outcome {
 async fn write(store: &Store, batch: &[Outcome], lasts: bool) {
     loop {
         let apply = async |tx: &mut PgConnection| {
-            apply::apply(tx, batch, Brake::on(BRAKE), DateTime::UNIX_EPOCH).await?;
+            apply::apply(tx, batch, Brake::on(BRAKE), &[], DateTime::UNIX_EPOCH).await?;
             lasts.then_some(()).ok_or(StoreError::Stopped)
         };
         match store.write("a test", apply).await {
@@ -92,9 +92,15 @@ async fn a_row_that_commits_late_has_the_higher_number() {
     let feed = Feed::new().await;
     let mut early = transaction(&feed.url).await.unwrap();
     let first = [live(1, 1, "a")];
-    apply::apply(&mut early, &first, Brake::on(BRAKE), DateTime::UNIX_EPOCH)
-        .await
-        .unwrap();
+    apply::apply(
+        &mut early,
+        &first,
+        Brake::on(BRAKE),
+        &[],
+        DateTime::UNIX_EPOCH,
+    )
+    .await
+    .unwrap();
     let store = feed.store.clone();
     let late = tokio::spawn(async move {
         let second = [live(2, 1, "a")];
@@ -192,6 +198,7 @@ async fn unchanged_batch_does_not_wait_for_the_feed() {
         &mut writing,
         &[live(2, 1, "a")],
         Brake::on(BRAKE),
+        &[],
         DateTime::UNIX_EPOCH,
     )
     .await

@@ -41,6 +41,7 @@ mod health;
 mod histories;
 mod http_proxy;
 mod json;
+mod keep;
 mod lanes;
 mod leadership;
 mod look_alikes;

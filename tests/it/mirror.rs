@@ -478,7 +478,7 @@ async fn whoever_asks_for_one_window_after_the_other_misses_no_change_that_commi
     let begun = Utc::now() - TimeDelta::minutes(1);
     let mut tx = transaction(world.url()).await.unwrap();
     let written = [fate(Uuid::from_u128(1), 1, Some("a"))];
-    apply::apply(&mut tx, &written, Brake::on(1.0), DateTime::UNIX_EPOCH)
+    apply::apply(&mut tx, &written, Brake::on(1.0), &[], DateTime::UNIX_EPOCH)
         .await
         .unwrap();
     let tot = Utc::now() + TimeDelta::milliseconds(1);

@@ -71,7 +71,7 @@ fn as_of(answer: &Answer) -> DateTime<Utc> {
 async fn write(world: &World, id: Uuid, version: i64) -> DateTime<Utc> {
     let batch = [fate(id, version, Some(&version.to_string()))];
     let mut tx = world.database.begin().await.unwrap();
-    let applied = apply::apply(&mut tx, &batch, Brake::on(1.0), DateTime::UNIX_EPOCH);
+    let applied = apply::apply(&mut tx, &batch, Brake::on(1.0), &[], DateTime::UNIX_EPOCH);
     applied.await.unwrap();
     tx.commit().await.unwrap();
     sqlx::query_scalar("select changed_at from cvsync.cv where cv_id = $1")

@@ -25,12 +25,18 @@ pub(super) const GAUGES: &[Gauge] = &[
     Gauge {
         name: "cvsync.stored",
         unit: "",
-        help: "CVs in the database (live) and deleted CVs that are remembered (tombstone)",
+        help: "CVs in the database (live), deleted CVs that are remembered (tombstone), and CVs that do not match CVSYNC_KEEP (filtered)",
         read: |admin| {
             let numbers = numbers(admin)?;
             let live = count(numbers.stored);
             let tombstones = count(numbers.ages.tombstones);
-            Some(by("state", [("live", live), ("tombstone", tombstones)]))
+            let filtered = count(numbers.ages.filtered);
+            let states = [
+                ("live", live),
+                ("tombstone", tombstones),
+                ("filtered", filtered),
+            ];
+            Some(by("state", states))
         },
     },
     Gauge {
@@ -86,6 +92,16 @@ pub(super) const GAUGES: &[Gauge] = &[
         unit: "",
         help: "Held deletes: they wait for a decision or for proof from VDAB",
         read: |admin| Some(one(count(numbers(admin)?.held_deletes))),
+    },
+    Gauge {
+        name: "cvsync.refit.left",
+        unit: "",
+        help: "CVs that the current stage of a refit still examines; 0 if no refit is under way",
+        read: |admin| {
+            let refit = numbers(admin)?.refit;
+            let left = refit.map_or(0, |refit| (refit.total - refit.examined).max(1));
+            Some(one(count(left)))
+        },
     },
     Gauge {
         name: "cvsync.suppressed",

@@ -34,6 +34,12 @@ pub(in crate::admin::page) fn figures(view: &View) -> Markup {
                 dt { "CVs stored" }
                 dd { (status.stored.map_or("unknown".to_owned(), number)) }
             }
+            @if let Some(refit) = &status.refit {
+                div {
+                    dt { "Refit" }
+                    dd { (refit) }
+                }
+            }
             @if let Some(suppressed @ 1..) = status.suppressed {
                 div {
                     dt { "CVs suppressed" }

@@ -1,0 +1,133 @@
+//! The filter of `CVSYNC_KEEP`: which CVs are stored; pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The kinds of terms that `cvsync.codes` computes, and the field of the document that each comes from.
+pub(crate) const KINDS: [(&str, &str); 10] = [
+    ("studie", "/opleidingen"),
+    ("rijbewijs", "/attesteringen"),
+    ("attest", "/attesteringen"),
+    ("competentie", "/competenties"),
+    ("softskill", "/competenties"),
+    ("taal", "/competenties"),
+    ("regio", "/gewensteJob/regios"),
+    ("arbeidsregime", "/gewensteJob/arbeidsRegimes"),
+    ("arbeidsstelsel", "/gewensteJob/arbeidsStelsels"),
+    ("beroep", "/gewensteJob/functies"),
+];
+
+/// The longest term in bytes: `cvsync.codes` leaves out longer ones.
+const LONGEST: usize = 200;
+
+/// Terms by kind. A CV matches if it has at least one term of each kind. Without terms, every CV matches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keep(BTreeMap<&'static str, BTreeSet<String>>);
+
+impl Keep {
+    /// Parses a term such as `regio:BE231A`. The error reads on from the name of the variable.
+    pub(crate) fn parse_term(text: &str) -> Result<(&'static str, String), String> {
+        let kinds = || KINDS.map(|(kind, _)| kind).join(", ");
+        let (kind, _) = text
+            .split_once(':')
+            .filter(|(_, value)| !value.is_empty())
+            .ok_or_else(|| {
+                format!(
+                    "must be kind:code, such as regio:BE231A; kinds: {}",
+                    kinds()
+                )
+            })?;
+        let (kind, _) = KINDS
+            .into_iter()
+            .find(|(known, _)| *known == kind)
+            .ok_or_else(|| format!("must have one of these kinds: {}", kinds()))?;
+        if text.len() > LONGEST || text.contains('\0') {
+            return Err(format!(
+                "must have at most {LONGEST} bytes and no NUL character"
+            ));
+        }
+        Ok((kind, text.to_owned()))
+    }
+
+    /// The terms, sorted.
+    #[must_use]
+    pub(crate) fn terms(&self) -> Vec<String> {
+        self.0.values().flatten().cloned().collect()
+    }
+
+    /// The kinds of its terms, and the field that each comes from.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        KINDS
+            .into_iter()
+            .filter(|(kind, _)| self.0.contains_key(kind))
+    }
+
+    /// Whether each CV that matches `other` matches this filter too.
+    #[must_use]
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        self.0.iter().all(|(kind, terms)| {
+            let theirs = other.0.get(kind);
+            theirs.is_some_and(|theirs| theirs.is_subset(terms))
+        })
+    }
+}
+
+impl FromIterator<(&'static str, String)> for Keep {
+    fn from_iter<I: IntoIterator<Item = (&'static str, String)>>(terms: I) -> Self {
+        let mut keep = BTreeMap::<_, BTreeSet<_>>::new();
+        for (kind, term) in terms {
+            keep.entry(kind).or_default().insert(term);
+        }
+        Self(keep)
+    }
+}
+
+/// Terms that an earlier version accepted and this one does not know are left out.
+impl<'a> FromIterator<&'a String> for Keep {
+    fn from_iter<I: IntoIterator<Item = &'a String>>(terms: I) -> Self {
+        let terms = terms.into_iter();
+        terms
+            .filter_map(|term| Self::parse_term(term).ok())
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keep(terms: &[&str]) -> Keep {
+        terms
+            .iter()
+            .map(|term| Keep::parse_term(term).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn a_filter_covers_narrower_ones_only() {
+        let everything = keep(&[]);
+        let regio = keep(&["regio:A"]);
+        let regios = keep(&["regio:A", "regio:B"]);
+        let both = keep(&["regio:A", "studie:X"]);
+        for wide in [&everything, &regios, &regio] {
+            assert!(wide.covers(&regio) && wide.covers(&both));
+        }
+        assert!(regios.covers(&regios));
+        assert!(!regio.covers(&everything));
+        assert!(!regio.covers(&regios));
+        assert!(!both.covers(&regio));
+        assert!(!keep(&["studie:X"]).covers(&regio));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused_and_the_known_ones_are_named() {
+        for text in ["regoi:A", "Regio:A", ":A", "regio", "regio:"] {
+            let error = Keep::parse_term(text).unwrap_err();
+            assert!(error.contains("studie, rijbewijs"), "{text}: {error}");
+        }
+        assert_eq!(
+            Keep::parse_term("taal:EN:3"),
+            Ok(("taal", "taal:EN:3".to_owned()))
+        );
+        assert!(Keep::parse_term(&format!("regio:{}", "x".repeat(200))).is_err());
+    }
+}
