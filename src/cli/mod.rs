@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use self::output::Output;
+use self::output::{Output, table};
 use crate::config::{Differs, Env, Problems};
 use crate::shutdown::{self, cancel_on_signal_within};
 use crate::store::close_all;
@@ -230,34 +230,4 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     // Nothing of ours still runs. A DNS lookup must not keep the process alive.
     runtime.shutdown_background();
     done
-}
-
-/// A table with a header; numbers are aligned to the right. Without rows it is `none`.
-fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let heads = heads.iter().map(ToString::to_string).collect();
-    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
-    if rows.len() == 1 {
-        return "none".to_owned();
-    }
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let is_count = |column: usize| {
-        let mut cells = rows[1..].iter().map(|row| row[column].chars());
-        cells.all(|mut cell| cell.all(|c| c.is_ascii_digit() || c == ','))
-    };
-    let counts: Vec<bool> = (0..rows[0].len()).map(is_count).collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths).zip(&counts);
-        let cells: Vec<String> = cells
-            .map(|((cell, width), is_count)| {
-                if *is_count {
-                    format!("{cell:>width$}")
-                } else {
-                    format!("{cell:<width$}")
-                }
-            })
-            .collect();
-        cells.join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }

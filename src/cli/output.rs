@@ -42,3 +42,33 @@ pub(super) fn note(line: &str) {
 pub(super) fn complain(line: &str) {
     STDERR.write(format!("error: {line}\n").as_bytes());
 }
+
+/// A table with a header; numbers are aligned to the right. Without rows it is `none`.
+pub(super) fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heads = heads.iter().map(ToString::to_string).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
+    if rows.len() == 1 {
+        return "none".to_owned();
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let is_count = |column: usize| {
+        let mut cells = rows[1..].iter().map(|row| row[column].chars());
+        cells.all(|mut cell| cell.all(|c| c.is_ascii_digit() || c == ','))
+    };
+    let counts: Vec<bool> = (0..rows[0].len()).map(is_count).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths).zip(&counts);
+        let cells: Vec<String> = cells
+            .map(|((cell, width), is_count)| {
+                if *is_count {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
+            })
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

@@ -58,13 +58,15 @@ impl Agenda {
         }
     }
 
-    /// The run that is due now. A backlog goes first: before it is settled, there is nothing to compare or to list again.
+    /// The run that is due now. A backlog goes first, unless it has just failed.
     pub(super) fn due(&mut self, now: DateTime<Utc>, coverage: Covered) -> Option<Request> {
         let waits = self.backlog_at.is_some() && !is_again(self.backlog_at, now);
         match coverage {
             Covered::All => self.due_beside(now),
             Covered::WithGaps if !waits => Some(Request::Backlog),
-            Covered::WithGaps | Covered::Nothing => None,
+            // A window that fails must not keep the comparison from being made.
+            Covered::WithGaps => self.due_beside(now),
+            Covered::Nothing => None,
         }
     }
 
@@ -154,6 +156,8 @@ mod tests {
         agenda.done(&Request::Backlog, at("2026-11-23T12:01:00Z"), true);
         let due = |agenda: &mut Agenda, now, covered| agenda.due(at(now), covered);
         let gaps = Covered::WithGaps;
+        agenda.done(&Request::Reconcile, at("2026-11-23T12:01:00Z"), false);
+        agenda.done(&Request::Relist, at("2026-11-23T12:01:00Z"), false);
         assert_eq!(due(&mut agenda, "2026-11-23T12:01:01Z", gaps), None);
         assert_eq!(
             due(&mut agenda, "2026-11-23T12:01:09Z", gaps),
@@ -168,11 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_compared_or_listed_again_before_the_backlog_is_settled() {
+    fn a_backlog_goes_before_a_comparison_unless_it_fails() {
         let now = at("2026-11-25T12:00:00Z");
         let mut agenda = agenda(now);
         assert_eq!(agenda.due(now, Covered::Nothing), None);
         assert_eq!(agenda.due(now, Covered::WithGaps), Some(Request::Backlog));
+        agenda.done(&Request::Backlog, now, true);
+        assert_eq!(agenda.due(now, Covered::WithGaps), Some(Request::Reconcile));
         assert_eq!(agenda.due(now, Covered::All), Some(Request::Reconcile));
     }
 

@@ -39,7 +39,7 @@ pub(super) async fn keep(
     tokio::select! {
         never = loan::lend(&pipeline.vdab, &pipeline.store) => never,
         never = searchable::follow(pipeline) => never,
-        never = refit::follow(pipeline) => never,
+        never = refit::follow(pipeline, pause.clone()) => never,
         never = keep_reference(pipeline, clock, pause) => never,
         never = trim_accesses(pipeline) => never,
     }

@@ -1,21 +1,23 @@
 //! The work of the leader: the live lane and the backlog lane, each with one run at a time.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+
 use tokio::sync::watch;
-use tracing::Instrument;
 
 use super::Daemon;
 use super::agenda::{Agenda, Covered};
-use super::asked;
+use super::asked::{self, Asked};
+use super::carry_out::First;
 use super::leader::Leader;
 use super::live_agenda::LiveAgenda;
 use super::schedule::Bell;
-use crate::model::Lane;
+use crate::model::Window;
 use crate::store::pause::Pause;
-use crate::sync::{Request, Summary, SyncError};
-use crate::telemetry::{self, ClosedBy, Throttle};
+use crate::sync::Request;
+use crate::telemetry::{ClosedBy, Throttle};
 
 static FAILED: Throttle = Throttle::new();
 
@@ -31,17 +33,21 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How often the time of a pause is counted.
 const PAUSE_COUNTED: Duration = Duration::from_secs(5);
 
+fn locked(agenda: &Mutex<LiveAgenda>) -> MutexGuard<'_, LiveAgenda> {
+    agenda.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Daemon {
     /// Runs what is due until the process is asked to end.
     pub(super) async fn lead(&self, leader: &Leader, bell: &Bell) {
         self.record_settings(leader).await;
         let last_success = self.pipeline.last_success().await.unwrap_or_default();
         let now = self.clock.now();
-        let mut live = LiveAgenda::new(&self.config.sync, now);
+        let live = Mutex::new(LiveAgenda::new(&self.config.sync, now));
         let mut agenda = Agenda::new(&self.config.sync, now, &last_success);
         let _delivering = self.deliver().await;
         tokio::join!(
-            self.live_lane(&mut live, bell, leader.pause.subscribe()),
+            self.live_lane(&live, bell, leader.pause.subscribe()),
             self.backlog_lane(&mut agenda, leader.pause.subscribe()),
         );
     }
@@ -49,49 +55,81 @@ impl Daemon {
     /// Lists on schedule, whatever the backlog does, and makes the runs that a person requested.
     async fn live_lane(
         &self,
-        agenda: &mut LiveAgenda,
+        agenda: &Mutex<LiveAgenda>,
         bell: &Bell,
         mut pause: watch::Receiver<Option<Pause>>,
     ) {
         let board = &self.admin.board;
+        let is_due = || locked(agenda).is_due(self.clock.now());
         while !self.token.is_cancelled() {
             let paused = pause.borrow_and_update().clone();
             board.set_pause(paused.clone());
             if paused.is_some() {
                 self.until_resumed(&mut pause).await;
-                continue;
-            }
-            let now = self.clock.now();
-            let asked = asked::take(&self.pipeline.store).await;
-            let request = asked.as_ref().map(|asked| asked.request.clone());
-            let due = agenda.is_due(now).then_some(Request::Live);
-            let Some(request) = request.or(due) else {
-                board.set_next_run(agenda.next());
+            } else if is_due() {
                 tokio::select! {
-                    () = self.until_due(bell, agenda) => {}
+                    () = self.sync(agenda) => {}
+                    // A pause drops the work under way; the next run repeats it.
+                    _ = pause.changed() => locked(agenda).dropped(self.clock.now()),
+                }
+            } else if let Some(asked) = asked::take(&self.pipeline.store).await {
+                tokio::select! {
+                    () = self.asked(asked, agenda) => {}
+                    _ = pause.changed() => {}
+                }
+            } else {
+                board.set_next_run(locked(agenda).next());
+                tokio::select! {
+                    () = self.until_due(bell, &is_due) => {}
                     _ = pause.changed() => {}
                     () = self.token.cancelled() => {}
                 }
-                continue;
-            };
-            board.set_next_run(None);
-            agenda.begun(now);
-            let next = agenda.next();
-            let is_live = request == Request::Live;
-            let is_due = || is_live && next.is_some_and(|at| at <= self.clock.now());
-            tokio::select! {
-                failed = self.carry_out(request.clone(), &is_due) => {
-                    if is_live {
-                        agenda.done(self.clock.now(), failed);
-                    }
-                    // The next leader makes what the end of this one cut short.
-                    if let Some(asked) = asked.filter(|_| !self.token.is_cancelled()) {
-                        asked.done(&self.pipeline.store, failed).await;
-                    }
-                }
-                // A pause drops the work under way; the next run repeats it.
-                _ = pause.changed() => {}
             }
+        }
+    }
+
+    /// One sync of the live lane. It ends at the next tick, even if VDAB then lets no detail through: the next one lists again.
+    async fn sync(&self, agenda: &Mutex<LiveAgenda>) {
+        self.admin.board.set_next_run(None);
+        locked(agenda).begun(self.clock.now());
+        let is_due = || locked(agenda).is_due(self.clock.now());
+        let first = First {
+            request: None,
+            is_due: &is_due,
+            done: &|_| {},
+        };
+        let stuck = async {
+            while !is_due() || self.pipeline.vdab.details_are_open() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            failed = self.carry_out(Request::Live, &first) => {
+                locked(agenda).done(self.clock.now(), failed);
+            }
+            () = stuck => {}
+        }
+    }
+
+    /// A run that a person requested. Syncs that are due go first.
+    async fn asked(&self, asked: Asked, agenda: &Mutex<LiveAgenda>) {
+        self.admin.board.set_next_run(None);
+        let failed = if asked.request == Request::Live {
+            locked(agenda).begun(self.clock.now());
+            let failed = self.carry_out(Request::Live, &First::NOTHING).await;
+            locked(agenda).done(self.clock.now(), failed);
+            failed
+        } else {
+            let first = First {
+                request: Some(Request::Live),
+                is_due: &|| locked(agenda).is_due(self.clock.now()),
+                done: &|failed| locked(agenda).done(self.clock.now(), failed),
+            };
+            self.carry_out(asked.request.clone(), &first).await
+        };
+        // The next leader makes what the end of this one cut short.
+        if !self.token.is_cancelled() {
+            asked.done(&self.pipeline.store, failed).await;
         }
     }
 
@@ -105,19 +143,26 @@ impl Daemon {
                 }
                 continue;
             }
-            let now = self.clock.now();
             tokio::select! {
-                () = self.next_of_backlog(agenda, now) => {}
+                () = self.next_of_backlog(agenda) => {}
                 // A pause drops the work under way; the next run repeats it.
                 _ = pause.changed() => {}
             }
         }
     }
 
-    async fn next_of_backlog(&self, agenda: &mut Agenda, now: DateTime<Utc>) {
+    async fn next_of_backlog(&self, agenda: &mut Agenda) {
+        let now = self.clock.now();
         if let Some(request) = agenda.due(now, self.covered()) {
-            let has_gaps = || request != Request::Backlog && self.covered() == Covered::WithGaps;
-            let failed = self.carry_out(request.clone(), &has_gaps).await;
+            let newest = self.newest_gap();
+            let has_newer = || self.newest_gap() > newest;
+            let first = First {
+                // A backlog ends, and begins anew with the newest gap.
+                request: (request != Request::Backlog).then_some(Request::Backlog),
+                is_due: &has_newer,
+                done: &|_| {},
+            };
+            let failed = self.carry_out(request.clone(), &first).await;
             agenda.done(&request, self.clock.now(), failed);
         } else if agenda.may_recheck(now) && self.covered() == Covered::All {
             let any = tokio::select! {
@@ -136,6 +181,12 @@ impl Daemon {
         Covered::of(&self.pipeline.coverage.borrow(), self.config.sync.from)
     }
 
+    /// The end of the newest span that is not settled.
+    fn newest_gap(&self) -> Option<DateTime<Utc>> {
+        let gaps = self.pipeline.coverage.borrow().gaps(self.config.sync.from);
+        gaps.first().map(Window::tot)
+    }
+
     async fn until_resumed(&self, pause: &mut watch::Receiver<Option<Pause>>) {
         let since = Instant::now();
         tokio::select! {
@@ -143,8 +194,7 @@ impl Daemon {
             () = tokio::time::sleep(PAUSE_COUNTED) => {}
             () = self.token.cancelled() => {}
         }
-        let metrics = &self.pipeline.metrics;
-        metrics.gate_closed(ClosedBy::Paused, since.elapsed());
+        (self.pipeline.metrics).gate_closed(ClosedBy::Paused, since.elapsed());
     }
 
     /// Records the settings that shape this instance's data, for the commands beside it.
@@ -160,79 +210,11 @@ impl Daemon {
         }
     }
 
-    /// One run; true if it failed. Its part for now ends once `yields` returns true.
-    async fn carry_out(&self, request: Request, yields: &(dyn Fn() -> bool + Send + Sync)) -> bool {
-        let span = telemetry::run_span(request.name());
-        self.carry_out_traced(request, yields)
-            .instrument(span)
-            .await
-    }
-
-    async fn carry_out_traced(
-        &self,
-        request: Request,
-        yields: &(dyn Fn() -> bool + Send + Sync),
-    ) -> bool {
-        let (pipeline, board) = (&self.pipeline, &self.admin.board);
-        let what = request.name();
-        let result = Box::pin(self.in_parts(request.clone(), yields)).await;
-        board.did(pipeline.progress.of(request.lane()).counts().1);
-        if request == Request::Live {
-            board.ran(self.clock.now(), &result);
-            let whole = result.as_ref().is_ok_and(|summary| !summary.interrupted);
-            if let (Some(ping), true) = (&self.ping, whole) {
-                ping.send().await;
-            }
-        }
-        if request == Request::Backlog {
-            board.set_backlog_error(result.as_ref().err().map(ToString::to_string));
-        }
-        match &result {
-            Ok(summary) => tracing::info!(
-                run = what,
-                windows = summary.windows,
-                calls = summary.calls,
-                listed = summary.tally.listed,
-                inserted = summary.tally.inserted,
-                updated = summary.tally.updated,
-                deleted = summary.tally.deleted,
-                unchanged = summary.tally.unchanged,
-                parked = summary.tally.parked,
-                held = summary.tally.held,
-                "done"
-            ),
-            Err(error) => {
-                if let Some(total) = FAILED.due(what, 1) {
-                    tracing::warn!(run = what, total, "a run failed: {error}");
-                }
-            }
-        }
-        result.is_err()
-    }
-
-    /// A run, and the backlog that comes up meanwhile.
-    async fn in_parts(
-        &self,
-        request: Request,
-        yields: &(dyn Fn() -> bool + Send + Sync),
-    ) -> Result<Summary, SyncError> {
-        let (pipeline, board) = (&self.pipeline, &self.admin.board);
-        let is_live = request == Request::Live;
-        let mut run = pipeline.begin(request).await?;
-        // The live lane begins anew instead: its next run lists the rest too.
-        while !run.go_on(Some(yields)).await? && !is_live {
-            board.did(pipeline.progress.of(Lane::Backlog).counts().1);
-            // If it fails, the rest of this run goes on, and the agenda repeats it.
-            Box::pin(self.carry_out(Request::Backlog, &|| false)).await;
-        }
-        run.end().await
-    }
-
     /// Waits until a sync is due, or a person requests a run.
-    async fn until_due(&self, bell: &Bell, agenda: &mut LiveAgenda) {
+    async fn until_due(&self, bell: &Bell, is_due: &(dyn Fn() -> bool + Sync)) {
         loop {
             bell.rings().await;
-            if agenda.is_due(self.clock.now()) || asked::waits(&self.pipeline.store).await {
+            if is_due() || asked::waits(&self.pipeline.store).await {
                 return;
             }
         }
@@ -248,7 +230,7 @@ impl Daemon {
         match unseen.await {
             Ok(ids) if ids.is_empty() => false,
             Ok(ids) => {
-                self.carry_out(Request::Recheck(ids), &|| false).await;
+                self.carry_out(Request::Recheck(ids), &First::NOTHING).await;
                 true
             }
             Err(error) => {

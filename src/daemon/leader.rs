@@ -52,7 +52,12 @@ pub(super) struct Leader {
 
 impl Leader {
     /// An instance with a name that no other has.
-    pub(super) fn new(store: &Store, metrics: Metrics, settings: Vec<Shaping>) -> Self {
+    pub(super) fn new(
+        store: &Store,
+        metrics: Metrics,
+        settings: Vec<Shaping>,
+        started: Instant,
+    ) -> Self {
         let host = telemetry::host();
         Self {
             store: store.clone(),
@@ -62,7 +67,7 @@ impl Leader {
             metrics,
             reported: AtomicI64::new(0),
             settings,
-            started: Instant::now(),
+            started,
         }
     }
 

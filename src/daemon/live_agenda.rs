@@ -45,6 +45,11 @@ impl LiveAgenda {
         self.sync_at = None;
     }
 
+    /// The sync under way was dropped, and is due again.
+    pub(super) fn dropped(&mut self, now: DateTime<Utc>) {
+        self.sync_at = Some(now);
+    }
+
     /// Ticks that came while a sync was under way are one, and it has just been served.
     pub(super) fn done(&mut self, now: DateTime<Utc>, failed: bool) {
         self.sync.skip_to(now);

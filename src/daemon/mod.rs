@@ -5,6 +5,7 @@ mod agenda;
 mod aside;
 mod asked;
 mod batch_size;
+mod carry_out;
 mod lead;
 mod leader;
 mod live_agenda;
@@ -15,7 +16,7 @@ mod webhook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -179,6 +180,7 @@ impl Daemon {
 
     async fn work(&self) -> anyhow::Result<()> {
         let (pipeline, board) = (&self.pipeline, &self.admin.board);
+        let started = Instant::now();
         match pipeline.migrate().await {
             Err(_) if self.token.is_cancelled() => return Ok(()),
             migrated => migrated?,
@@ -191,6 +193,7 @@ impl Daemon {
             &pipeline.store,
             pipeline.metrics.clone(),
             self.config.shaping.clone(),
+            started,
         );
         board.set_name(&leader.name);
         let bell = Bell::hang().await?;

@@ -84,13 +84,19 @@ impl RefitWork {
     #[must_use]
     pub(crate) fn next(self, done: Option<RefitStage>) -> Option<RefitStage> {
         let needed = |stage: &RefitStage| match stage {
-            RefitStage::Counting => self.keep_fewer,
-            RefitStage::Pruning => self.keep_fewer || self.prune,
+            RefitStage::Counting => self.filters_in_place(),
+            RefitStage::Pruning => self.filters_in_place() || self.prune,
             RefitStage::FetchingFiltered => self.keep_more,
             RefitStage::FetchingStored => self.refetch,
         };
         let mut stages = RefitStage::ALL.iter().copied();
         stages.find(|stage| done.is_none_or(|done| *stage > done) && needed(stage))
+    }
+
+    /// Whether the stored documents show which CVs do not match. Not if they lack fields: then each is fetched first.
+    #[must_use]
+    pub(crate) fn filters_in_place(self) -> bool {
+        self.keep_fewer && !self.refetch
     }
 
     #[must_use]
@@ -108,6 +114,21 @@ impl RefitWork {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_document_that_lacks_fields_is_fetched_before_it_is_filtered() {
+        let both = RefitWork {
+            keep_fewer: true,
+            refetch: true,
+            ..RefitWork::default()
+        };
+        assert_eq!(both.next(None), Some(RefitStage::FetchingStored));
+        let alone = RefitWork {
+            refetch: false,
+            ..both
+        };
+        assert_eq!(alone.next(None), Some(RefitStage::Counting));
+    }
+
     fn shape(exclude: &[&str], keep: &[&str]) -> StoredShape {
         let pointers = exclude.iter().map(|text| JsonPointer::parse(text).unwrap());
         StoredShape {
@@ -123,12 +144,12 @@ mod tests {
     fn stages_follow_each_other_and_those_without_work_are_left_out() {
         let work = RefitWork {
             keep_fewer: true,
-            refetch: true,
+            keep_more: true,
             ..RefitWork::default()
         };
         let stages = std::iter::successors(work.next(None), |stage| work.next(Some(*stage)));
         let words: Vec<_> = stages.map(RefitStage::as_str).collect();
-        assert_eq!(words, ["counting", "pruning", "fetching_stored"]);
+        assert_eq!(words, ["counting", "pruning", "fetching_filtered"]);
         assert_eq!(RefitWork::default().next(None), None);
     }
 

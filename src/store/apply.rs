@@ -13,7 +13,7 @@ use super::batch::{Applied, Batch, Proof, Upsert};
 use super::cv_seen::State;
 use super::sql::query_as;
 use super::{
-    Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, parked_cv, refit,
+    Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, matching, parked_cv,
     suppressed_cv,
 };
 use crate::model::clocks::TOLERANCE;
@@ -131,7 +131,7 @@ async fn filter(
     let (ids, documents): (Vec<_>, Vec<_>) = upserts
         .map(|(id, upsert)| (*id, upsert.document.json()))
         .unzip();
-    let matching = refit::matching(tx, &ids, &documents, keep).await?;
+    let matching = matching::matching(tx, &ids, &documents, keep).await?;
     batch.filter(&matching);
     Ok(())
 }

@@ -70,6 +70,10 @@ pub(crate) async fn unknown(tx: &mut PgConnection, ids: &[CvId]) -> Result<Vec<U
               where not exists (select from cvsync.cv where cv_id = id)
                 and not exists (select from cvsync.parked_cv where cv_id = id::text)
                 and not exists (select from cvsync.cv_change where cv_id = id)
+                and not exists (select
+                                  from cvsync.cv_seen
+                                 where cv_id = id
+                                   and withheld is not null)
               order by id",
         )
         .bind(ids)

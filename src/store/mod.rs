@@ -29,6 +29,7 @@ pub(crate) mod instance;
 pub(crate) mod job_success;
 pub(crate) mod leader_setting;
 pub mod lease;
+mod matching;
 mod migration;
 pub mod mirror;
 pub(crate) mod mirror_client;

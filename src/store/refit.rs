@@ -1,7 +1,6 @@
 //! The table `refit`: how far the leader is with bringing stored documents into a new shape. Each statement reads a bounded number
 //! of rows.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -261,26 +260,6 @@ async fn not_matching(
     .bind(terms)
     .fetch_all(tx)
     .await?)
-}
-
-/// Those among these documents that match the terms.
-pub(crate) async fn matching(
-    tx: &mut PgConnection,
-    ids: &[Uuid],
-    documents: &[&str],
-    terms: &[String],
-) -> Result<HashSet<Uuid>, StoreError> {
-    let ids: Vec<Uuid> = query_scalar(
-        "select cv_id
-           from unnest($1::uuid[], $2::text[]) as new (cv_id, document)
-          where cvsync.keeps(document::jsonb, $3)",
-    )
-    .bind(ids)
-    .bind(documents)
-    .bind(terms)
-    .fetch_all(tx)
-    .await?;
-    Ok(ids.into_iter().collect())
 }
 
 /// Holds the deletes of these CVs, of the age of what is stored.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::work::{Done, Item, Origin};
 use super::{Pipeline, SyncError};
 use crate::model::{CvId, Lane};
+use crate::store::run_request::{self, What};
 use crate::store::{first_listed, held_delete, parked_cv, suppressed_cv};
 
 /// The most parked CVs, and the most unproven deletes, that one run retries before it lists.
@@ -53,9 +54,18 @@ impl Dispatcher<'_> {
 
     /// Sends the parked CVs and unproven deletes that are due, and the CVs whose suppression has ended.
     pub(super) async fn retry_parked(&self) -> Result<(), SyncError> {
+        let is_daemons = self.lane == Lane::Live;
         let lifted = self
             .pipeline
-            .write("ending suppressions", suppressed_cv::lift)
+            .write("ending suppressions", async |tx| {
+                let lifted = suppressed_cv::lift(tx).await?;
+                if is_daemons && !lifted.is_empty() {
+                    // A request is fetched however this run ends.
+                    run_request::ask(tx, What::Resync, &lifted).await?;
+                    return Ok(Vec::new());
+                }
+                Ok(lifted)
+            })
             .await?;
         let (parked, held) = self
             .pipeline

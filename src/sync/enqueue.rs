@@ -76,7 +76,8 @@ async fn send_what_fits(
     let progress = dispatcher.pipeline.progress.of(dispatcher.lane);
     for item in items {
         let is_sent = if listed.planned.fresh {
-            dispatcher.work.try_send(item).is_ok()
+            let is_open = dispatcher.pipeline.vdab.details_are_open();
+            is_open && dispatcher.work.try_send(item).is_ok()
         } else {
             !dispatcher.yields() && dispatcher.fetch(item).await
         };

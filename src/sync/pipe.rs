@@ -13,7 +13,6 @@ use super::request::Task;
 use super::summary::Summary;
 use super::work::Terms;
 use super::{Pipeline, SyncError, batch, fetch, watchdog, write};
-use crate::model::Lane;
 use crate::telemetry::{self, WindowOutcome};
 
 /// The most outcomes that wait to be batched. Batches are bounded separately.
@@ -54,7 +53,7 @@ async fn pipe(
     let settings = &pipeline.settings;
     let per_minute = pipeline.vdab.per_minute();
     let mut capacity = settings.channel_capacity;
-    if yields.is_some() && lane == Lane::Backlog {
+    if yields.is_some() {
         // A run that yields first finishes the ids that are on their way.
         let per_minute = usize::try_from(per_minute).unwrap_or(usize::MAX);
         capacity = capacity.min(per_minute / 4).max(1);
@@ -73,7 +72,7 @@ async fn pipe(
     };
     let list = async {
         tokio::select! {
-            listed = list(dispatcher, task) => listed,
+            listed = list(dispatcher, task, terms.retries) => listed,
             () = pipeline.token.cancelled() => Ok(None),
         }
     };
@@ -90,12 +89,19 @@ async fn pipe(
 }
 
 /// The first stage; returns the rest of the task.
-async fn list(dispatcher: Dispatcher<'_>, task: Task) -> Result<Option<Task>, SyncError> {
+async fn list(
+    dispatcher: Dispatcher<'_>,
+    task: Task,
+    retries: bool,
+) -> Result<Option<Task>, SyncError> {
     match task {
         Task::List(mut plan, horizon) => {
-            dispatcher.retry_parked().await?;
             let mut lister = Lister::new(dispatcher, Purpose::Sync(horizon));
             let all = lister.windows(&mut plan).await?;
+            if retries && all {
+                // After the windows, so that no removal waits for them.
+                lister.dispatcher.retry_parked().await?;
+            }
             Ok((!all).then_some(Task::List(plan, horizon)))
         }
         Task::Fetch(ids) => {

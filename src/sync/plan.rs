@@ -52,9 +52,6 @@ const PIECES: i32 = 30;
 /// The first sync begins with the latest changes of at least this long.
 const LATEST: TimeDelta = TimeDelta::minutes(1);
 
-/// A run that ends this much early loses nothing by it.
-const MOMENT: TimeDelta = TimeDelta::seconds(10);
-
 /// Leaves out ends that are closer together than `cell`, except those within a cell of the watermark and those after it.
 ///
 /// After a rewind, CVs of windows after the watermark are known to be up to date only window by window.
@@ -162,9 +159,17 @@ impl Plan {
         if let Some(planned) = self.first.pop_front() {
             return Some(self.narrow(planned));
         }
-        if let Some(planned) = self.next_fresh(horizon) {
-            return Some(planned);
+        if self.goal.is_none() {
+            // An old window shows the source's time. It may refuse one that ends in its future.
+            if let Some(planned) = self.next_old() {
+                return Some(planned);
+            }
         }
+        self.next_fresh(horizon).or_else(|| self.next_old())
+    }
+
+    /// The next window of the overlap, or else of the gaps.
+    fn next_old(&mut self) -> Option<Planned> {
         if let Some(planned) = self.again.pop_front() {
             return Some(self.narrow(planned));
         }
@@ -239,17 +244,22 @@ impl Plan {
         self.width = width;
     }
 
-    /// Sets the end of the run: the time up to which the source is settled, as the first response shows. If that is a moment
-    /// after the end of the first window, a window of its own would cost a call, and the next run lists it.
+    /// Sets the end of the run: the time up to which the source is settled, as the first response shows.
     pub(super) fn set_goal(&mut self, settled: DateTime<Utc>) {
-        let is_near = (TimeDelta::zero()..MOMENT).contains(&(settled - self.cursor));
-        let goal = if is_near { self.cursor } else { settled };
-        self.goal.get_or_insert(goal);
+        self.goal.get_or_insert(settled);
     }
 
     /// Plans no more windows after the live edge.
     pub(super) fn stop(&mut self) {
         self.goal = Some(self.cursor);
+    }
+
+    /// Whether every window after the live edge is listed.
+    #[must_use]
+    pub(super) fn has_listed_the_new(&self) -> bool {
+        let is_new = |planned: &Planned| planned.fresh && planned.lane == Lane::Live;
+        let is_reached = self.goal.is_some_and(|goal| self.cursor >= goal);
+        is_reached && !self.first.iter().any(is_new)
     }
 
     /// The time that is left to list, once the end of the run is known.
@@ -334,7 +344,12 @@ mod tests {
     /// Each with a word: `new` after the live edge, `again`, or `gap`.
     fn all(plan: &mut Plan, horizon: DateTime<Utc>) -> Vec<(i64, i64, &'static str)> {
         let minute = |at: DateTime<Utc>| at.timestamp() / 60;
-        std::iter::from_fn(|| plan.next(horizon))
+        let next = || {
+            let planned = plan.next(horizon)?;
+            plan.set_goal(horizon);
+            Some(planned)
+        };
+        std::iter::from_fn(next)
             .map(|planned| {
                 let word = match (planned.fresh, planned.lane) {
                     (true, Lane::Live) => "new",
@@ -351,10 +366,10 @@ mod tests {
     fn the_first_sync_begins_with_the_present_and_goes_back_without_a_gap() {
         let nothing = covered(None, &[]);
         let mut both = plan(Part::Both, &nothing, 60, &[], 100);
-        let expected = [(190, 250, "new"), (90, 190, "gap"), (0, 90, "gap")];
+        let expected = [(90, 190, "gap"), (190, 250, "new"), (0, 90, "gap")];
         assert_eq!(all(&mut both, at(250)), expected);
         let mut live = plan(Part::Live, &nothing, 60, &[], 100);
-        assert_eq!(all(&mut live, at(250)), expected[..1]);
+        assert_eq!(all(&mut live, at(250)), expected[1..2]);
     }
 
     #[test]
@@ -369,8 +384,8 @@ mod tests {
         assert_eq!(
             all(&mut plan(Part::Both, &half, 10, &[], 100), at(210)),
             [
-                (200, 210, "new"),
                 (190, 200, "again"),
+                (200, 210, "new"),
                 (50, 150, "gap"),
                 (0, 50, "gap")
             ]
@@ -386,7 +401,7 @@ mod tests {
         let mut plan = plan(Part::Live, &up_to(500), 60, &[], 40);
         assert_eq!(
             all(&mut plan, at(520)),
-            [(500, 520, "new"), (440, 480, "again"), (480, 500, "again")]
+            [(440, 480, "again"), (500, 520, "new"), (480, 500, "again")]
         );
     }
 
@@ -421,8 +436,8 @@ mod tests {
         assert_eq!(
             all(&mut plan, at(510)),
             [
-                (500, 510, "new"),
                 (440, 450, "again"),
+                (500, 510, "new"),
                 (450, 495, "again"),
                 (495, 500, "again"),
             ]
@@ -467,10 +482,10 @@ mod tests {
         assert_eq!(
             all(&mut plan, at(560)),
             [
+                (470, 480, "again"),
                 (500, 510, "new"),
                 (510, 530, "new"),
                 (530, 560, "new"),
-                (470, 480, "again"),
                 (480, 500, "again"),
             ]
         );
@@ -506,14 +521,6 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_after_the_first_window_is_left_to_the_next_run() {
-        let mut plan = plan(Part::Live, &up_to(0), 0, &[], 100);
-        plan.next(at(10)).unwrap();
-        plan.set_goal(at(10) + TimeDelta::seconds(9));
-        assert_eq!(all(&mut plan, at(999)), []);
-    }
-
-    #[test]
     fn a_planned_window_becomes_narrower_too() {
         let mut plan = plan(Part::Live, &up_to(500), 60, &[], 100);
         let wide = plan.next(at(600)).unwrap();
@@ -522,11 +529,11 @@ mod tests {
         assert_eq!(
             all(&mut plan, at(600)),
             [
+                (440, 480, "again"),
+                (480, 500, "again"),
                 (500, 540, "new"),
                 (540, 580, "new"),
                 (580, 600, "new"),
-                (440, 480, "again"),
-                (480, 500, "again"),
             ]
         );
     }

@@ -7,10 +7,12 @@ use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use sqlx::PgConnection;
+use tokio::sync::watch;
 
 use super::{Pipeline, SyncError};
 use crate::model::{Document, RefitStage, RefitWork, StoredShape};
 use crate::pauses::Pauses;
+use crate::store::pause::Pause;
 use crate::store::refit::{self, Part, Pruning, Refit};
 use crate::store::stored_shape;
 use crate::telemetry::Throttle;
@@ -31,12 +33,23 @@ enum Step {
 }
 
 /// Works until stored documents have the shape of the settings. Then it waits until it is dropped.
-pub(crate) async fn follow(pipeline: &Pipeline) -> Infallible {
+pub(crate) async fn follow(
+    pipeline: &Pipeline,
+    pause: watch::Receiver<Option<Pause>>,
+) -> Infallible {
     let fresh = || Pauses::new(PERIOD, LONGEST_PAUSE);
     let mut pauses = fresh();
     loop {
         let begun = Instant::now();
-        let pause = match step(pipeline).await {
+        if pause.borrow().is_some() {
+            tokio::time::sleep(PERIOD).await;
+            continue;
+        }
+        let done = step(pipeline).await;
+        if done.is_ok() {
+            pauses = fresh();
+        }
+        let pause = match done {
             Ok(Step::Done) => std::future::pending().await,
             // Half of the time is for others.
             Ok(Step::More) => begun.elapsed(),
@@ -95,7 +108,11 @@ async fn part(
     shape: &StoredShape,
 ) -> Result<Part, SyncError> {
     let terms = shape.keep.terms();
-    let terms = if work.keep_fewer { &terms[..] } else { &[] };
+    let terms = if work.filters_in_place() {
+        &terms[..]
+    } else {
+        &[]
+    };
     let strip = |json: &str| Document::strip(json, &shape.exclude);
     pipeline
         .write("bringing documents into shape", async |tx| match stage {

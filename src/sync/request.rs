@@ -53,6 +53,14 @@ pub(super) enum Task {
 }
 
 impl Task {
+    /// Whether a run that leaves it for later has done what it was for.
+    pub(super) fn is_enough(&self) -> bool {
+        match self {
+            Self::List(plan, _) => plan.has_listed_the_new(),
+            Self::Fetch(_) | Self::Compare(_) => false,
+        }
+    }
+
     /// Whether the CVs that it writes are differences that no sync would have fixed.
     pub(super) fn is_difference(&self) -> bool {
         matches!(self, Self::Compare(compare) if !compare.is_pending())

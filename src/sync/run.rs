@@ -73,7 +73,8 @@ impl Run<'_> {
     /// Ends the run, and records its success.
     pub async fn end(mut self) -> Result<Summary, SyncError> {
         self.end_listing().await;
-        self.summary.interrupted = self.pipeline.token.is_cancelled();
+        let is_enough = self.task.as_ref().is_none_or(Task::is_enough);
+        self.summary.interrupted = self.pipeline.token.is_cancelled() || !is_enough;
         if let (Some(job), false) = (self.job, self.summary.interrupted) {
             self.pipeline.conclude(job, &self).await?;
             listing::sweep(&self.pipeline.store).await;

@@ -32,6 +32,7 @@ impl Pipeline {
         let calls = self.vdab.answers_received();
         let is_relist = request == Request::Relist;
         let lane = request.lane();
+        let retries = matches!(request, Request::UpToNow | Request::Live);
         let Start {
             task,
             rewound_at,
@@ -47,7 +48,11 @@ impl Pipeline {
             // Without a watermark nothing can be listed a second time.
             job: job.filter(|_| !is_relist || relisted_to.is_some()),
             began,
-            terms: Terms { lane, rewound_at },
+            terms: Terms {
+                lane,
+                rewound_at,
+                retries,
+            },
             relisted_to,
             announcing_since,
             task: Some(task),

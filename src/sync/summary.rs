@@ -18,6 +18,6 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<Difference>,
     pub calls: u64,
-    /// Whether the run stopped early because the process ends.
+    /// Whether the run stopped early: the process ends, or the next run is due.
     pub interrupted: bool,
 }

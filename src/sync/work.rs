@@ -13,6 +13,8 @@ pub(super) struct Terms {
     pub(super) lane: Lane,
     /// When a person had last moved the watermark back, as the run began.
     pub(super) rewound_at: Option<DateTime<Utc>>,
+    /// Whether it retries parked CVs. One lane does.
+    pub(super) retries: bool,
 }
 
 /// A CV whose detail must be fetched.

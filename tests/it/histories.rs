@@ -28,7 +28,7 @@ pub(crate) fn number(variable: &str) -> Option<u64> {
 #[tokio::test]
 async fn after_any_history_the_database_equals_the_source() {
     if let Some(seed) = number("CVSYNC_TEST_SEED") {
-        return play(seed).await;
+        return Box::pin(play(seed)).await;
     }
     let histories = number("CVSYNC_TEST_HISTORIES").unwrap_or(HISTORIES);
     let first = fastrand::u64(..1 << 32);

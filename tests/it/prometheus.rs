@@ -40,7 +40,8 @@ const FASTER: &[(&str, &str)] = &[
     ("> 900 or", "> 20 or"),
     ("> 90000)\n", "> 20)\n"),
     ("> 1800\n", "> 15\n"),
-    (") > 3600\n", ") > 60\n"),
+    ("> 3600 + scalar(", "> 50 + scalar("),
+    ("offset 1h", "offset 30s"),
 ];
 
 /// Prometheus, until it is dropped.

@@ -252,7 +252,7 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
                 "first_sync",
                 true,
                 false,
-                "Live since 2026-11-26T11:00:00Z; backlog: 24 % (1,234 of about 5,000 CVs), 2 min to go, oldest missing change 2015-01.",
+                "First sync: live since 2026-11-26T11:00:00Z; backlog 24 % (1,234 of about 5,000 CVs), 2 min to go, oldest missing change 2015-01.",
             ),
         ),
         (
@@ -262,7 +262,7 @@ fn first_sync_is_amber_until_it_fails_or_gets_nowhere() {
                 "first_sync",
                 true,
                 false,
-                "Live since 2026-11-26T11:00:00Z; backlog: a sync is about to start, oldest missing change 2015-01.",
+                "First sync: live since 2026-11-26T11:00:00Z; backlog: a sync is about to start, oldest missing change 2015-01.",
             ),
         ),
         (
@@ -311,7 +311,7 @@ fn a_backlog_is_amber_while_the_live_lane_is_in_step_and_red_once_nothing_moves(
         it.leader.run = None;
         it.leader.failure = Some("fetching CVs: 500".to_owned());
     });
-    let text = "Live since 2026-11-26T11:50:00Z; backlog: 61 % (610 of about 1,000 CVs), 2 h 10 min to go, oldest missing change 2026-11.";
+    let text = "Live since 2026-11-26T11:50:00Z; backlog 61 % (610 of about 1,000 CVs), 2 h 10 min to go, oldest missing change 2026-11.";
     assert_judged(vec![
         (backlog(90_000), (AMBER, "backlog", true, false, text)),
         (idle, (RED, "backlog", true, false, text)),

@@ -212,12 +212,16 @@ fn backlog(facts: &Facts, stored: &Stored, reason: &'static str) -> Finding {
     let gaps = stored.coverage.gaps(facts.limits.from);
     let headline = match (gaps.first().zip(gaps.last()), run) {
         (Some((newest, oldest)), _) => {
+            let live = match reason {
+                "first_sync" => "First sync: live since",
+                _ => "Live since",
+            };
             let state = match run {
                 Some(run) => share(run),
-                None => why(facts, stored),
+                None => format!(": {}", why(facts, stored)),
             };
             format!(
-                "Live since {}; backlog: {state}, oldest missing change {}.",
+                "{live} {}; backlog{state}, oldest missing change {}.",
                 moment(newest.tot()),
                 oldest.van().format("%Y-%m")
             )
@@ -233,13 +237,13 @@ fn backlog(facts: &Facts, stored: &Stored, reason: &'static str) -> Finding {
     }
 }
 
-/// `61 % (1,234 of about 2,000 CVs), 2 min to go`
+/// ` 61 % (1,234 of about 2,000 CVs), 2 min to go`
 fn share(run: &UnderWay) -> String {
     if run.expected == 0 {
-        return progress(run);
+        return format!(": {}", progress(run));
     }
     let percent = u128::from(run.done) * 100 / u128::from(run.expected.max(run.done));
-    format!("{percent} % ({}), {}", counts(run), remaining(run))
+    format!(" {percent} % ({}), {}", counts(run), remaining(run))
 }
 
 /// `1,234 of about 5,000 CVs, 2 min to go`
