@@ -94,10 +94,11 @@ def connectors():
     wrong = []
     made = "".join(path.read_text() for path in pathlib.Path("migrations").glob("*.sql"))
     names = set()
-    for path in sorted(pathlib.Path("deploy/replication").glob("*.json")):
+    paths = sorted(pathlib.Path("deploy/replication").glob("*.json"))
+    for path in paths:
         connector = json.loads(path.read_text())
         config = connector["config"]
-        names |= {connector["name"], config["slot.name"]}
+        names |= {connector["name"], config["slot.name"], f"prefix {config['topic.prefix']}"}
         if not all(isinstance(value, str) for value in config.values()):
             wrong.append(f"{path}: each value must be text")
         if f"create publication {config['publication.name']} " not in made:
@@ -109,8 +110,8 @@ def connectors():
             wrong.append(f"{path}: {config['slot.name']} is not a valid name of a slot")
         if not config["database.password"].startswith("${"):
             wrong.append(f"{path}: contains a password")
-    if len(names) != 4:
-        wrong.append(f"names of connectors and slots must be unique: {sorted(names)}")
+    if len(names) != 3 * len(paths):
+        wrong.append(f"names of connectors, slots and topic prefixes must be unique: {sorted(names)}")
     return wrong
 
 
