@@ -19,18 +19,16 @@ pub(super) async fn ask(
             "CVSYNC_HTTP_ADDR is off, so the daemon cannot be asked; set it to the address of the daemon"
         );
     };
-    let addr = reachable(addr);
     // No proxy stands between a daemon and the commands beside it.
     let client = outbound::client(&Proxies::default())
         .timeout(limit)
         .build()?;
-    let answer = client
-        .get(format!("http://{addr}{path}"))
-        .send()
-        .await
-        .with_context(|| {
-            format!("no response from {addr} (CVSYNC_HTTP_ADDR); does the daemon run?")
-        })?;
+    let get = async |addr| client.get(format!("http://{addr}{path}")).send().await;
+    let answer = match (get(reachable(addr)).await, over_ipv4(addr)) {
+        (Err(error), Some(addr)) if error.is_connect() => get(addr).await,
+        (answer, _) => answer,
+    }
+    .with_context(|| format!("no response from {addr} (CVSYNC_HTTP_ADDR); does the daemon run?"))?;
     if !answer.status().is_success() {
         bail!(
             "{addr} (CVSYNC_HTTP_ADDR) responds with status {}",
@@ -48,4 +46,10 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, addr.port())
+}
+
+/// `[::]` also accepts IPv4. Where IPv6 is off, `::1` does not exist.
+fn over_ipv4(addr: SocketAddr) -> Option<SocketAddr> {
+    let all = addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    all.then(|| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), addr.port()))
 }

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::process::{Process, free_address, output};
+use crate::running::until;
 use crate::world::World;
 
 const OFTEN: (&str, &str) = ("CVSYNC_SCHEDULE", "* * * * * *");
@@ -345,6 +346,25 @@ async fn the_container_s_health_check_asks_the_daemon() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{}", daemon.log());
+}
+
+#[tokio::test]
+async fn health_check_finds_a_daemon_that_listens_on_ipv4_only_or_not_at_all() {
+    let world = World::new(1).await;
+    let address = free_address();
+    let _daemon = Process::run(&world, &[("CVSYNC_HTTP_ADDR", &address)]);
+    // As in a container without IPv6: nothing answers at ::1.
+    let port = address.rsplit(':').next().unwrap();
+    let everywhere = format!("[::]:{port}");
+    until("the health check succeeds", async || {
+        let env = [("CVSYNC_HTTP_ADDR", everywhere.as_str())];
+        output(&["healthcheck"], env).await.0 == Some(0)
+    })
+    .await;
+    let off = [("CVSYNC_HTTP_ADDR", "off")];
+    let (code, stdout, stderr) = output(&["healthcheck"], off).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("off"), "{stdout}");
 }
 
 /// More than there are seats for connections.
