@@ -62,11 +62,10 @@ impl Agenda {
     pub(super) fn due(&mut self, now: DateTime<Utc>, coverage: Covered) -> Option<Request> {
         let waits = self.backlog_at.is_some() && !is_again(self.backlog_at, now);
         match coverage {
-            Covered::All => self.due_beside(now),
+            Covered::Nothing => None,
             Covered::WithGaps if !waits => Some(Request::Backlog),
             // A window that fails must not keep the comparison from being made.
-            Covered::WithGaps => self.due_beside(now),
-            Covered::Nothing => None,
+            Covered::WithGaps | Covered::All => self.due_beside(now),
         }
     }
 

@@ -47,10 +47,13 @@ pub(super) async fn enqueue(
             return Ok(());
         }
     }
-    if dispatcher.lane == Lane::Live && !listed.left {
-        listed.left = !send_what_fits(dispatcher, listed, to_fetch).await;
-    } else if !listed.left {
+    if dispatcher.lane != Lane::Live {
         send_all(dispatcher, listed, to_fetch).await;
+    } else if !pipeline.vdab.details_are_open() && !to_fetch.is_empty() {
+        listed.held = listed.planned.fresh;
+        listed.left = !listed.held;
+    } else if !listed.left {
+        listed.left = !send_what_fits(dispatcher, listed, to_fetch).await;
     }
     Ok(())
 }
@@ -76,8 +79,7 @@ async fn send_what_fits(
     let progress = dispatcher.pipeline.progress.of(dispatcher.lane);
     for item in items {
         let is_sent = if listed.planned.fresh {
-            let is_open = dispatcher.pipeline.vdab.details_are_open();
-            is_open && dispatcher.work.try_send(item).is_ok()
+            dispatcher.work.try_send(item).is_ok()
         } else {
             !dispatcher.yields() && dispatcher.fetch(item).await
         };

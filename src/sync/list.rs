@@ -35,6 +35,8 @@ pub(super) enum Purpose {
 pub(super) struct Lister<'a> {
     pub(super) dispatcher: Dispatcher<'a>,
     purpose: Purpose,
+    /// The first new window whose details VDAB does not let through.
+    held: Option<Planned>,
     /// The number of the next window in the run.
     seq: u64,
     /// The end of the first window that listed any id: the source may not list older changes.
@@ -46,6 +48,7 @@ impl<'a> Lister<'a> {
         Self {
             dispatcher,
             purpose,
+            held: None,
             seq: 0,
             horizon: None,
         }
@@ -76,6 +79,12 @@ impl<'a> Lister<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether VDAB does not let details of a new window through. The plan has that window again then.
+    pub(super) fn is_held(&mut self, plan: &mut Plan) -> bool {
+        let held = self.held.take();
+        held.map(|held| plan.again_first(held)).is_some()
     }
 
     async fn window(&mut self, plan: &mut Plan, mut planned: Planned) -> Result<(), SyncError> {
@@ -135,6 +144,7 @@ impl<'a> Lister<'a> {
         Ok(Listed {
             seq,
             left: false,
+            held: false,
             row,
             planned,
             ids: 0,
@@ -163,6 +173,10 @@ impl<'a> Lister<'a> {
     }
 
     async fn end(&mut self, listed: Listed) {
+        if listed.held {
+            self.held.get_or_insert(listed.planned);
+            return;
+        }
         let window = listed.planned.window;
         if listed.ids > 0 {
             self.horizon.get_or_insert(window.tot());

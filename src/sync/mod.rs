@@ -12,6 +12,7 @@ mod dispatch;
 mod enqueue;
 mod error;
 mod fetch;
+mod first_stage;
 mod in_flight;
 mod late;
 mod list;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tracing::Span;
 
-use super::compare::compare;
 use super::dispatch::{Dispatcher, Yields};
+use super::first_stage::list;
 use super::in_flight::InFlight;
-use super::list::{Lister, Purpose};
 use super::request::Task;
 use super::summary::Summary;
 use super::work::Terms;
@@ -22,6 +21,8 @@ const OUTCOMES: usize = 16;
 pub(super) struct Piped {
     /// The rest of the task.
     pub(super) rest: Option<Task>,
+    /// Whether the rest must wait for VDAB.
+    pub(super) is_held: bool,
     pub(super) summary: Summary,
 }
 
@@ -73,10 +74,10 @@ async fn pipe(
     let list = async {
         tokio::select! {
             listed = list(dispatcher, task, terms.retries) => listed,
-            () = pipeline.token.cancelled() => Ok(None),
+            () = pipeline.token.cancelled() => Ok((None, false)),
         }
     };
-    let (rest, (), (), summary) = tokio::try_join!(
+    let ((rest, is_held), (), (), summary) = tokio::try_join!(
         list,
         fetch::run(pipeline, lane, &in_flight, waiting_work, outcomes),
         async {
@@ -85,32 +86,9 @@ async fn pipe(
         },
         write::run(pipeline, terms, &in_flight, waiting_batches),
     )?;
-    Ok(Piped { rest, summary })
-}
-
-/// The first stage; returns the rest of the task.
-async fn list(
-    dispatcher: Dispatcher<'_>,
-    task: Task,
-    retries: bool,
-) -> Result<Option<Task>, SyncError> {
-    match task {
-        Task::List(mut plan, horizon) => {
-            let mut lister = Lister::new(dispatcher, Purpose::Sync(horizon));
-            let all = lister.windows(&mut plan).await?;
-            if retries && all {
-                // After the windows, so that no removal waits for them.
-                lister.dispatcher.retry_parked().await?;
-            }
-            Ok((!all).then_some(Task::List(plan, horizon)))
-        }
-        Task::Fetch(ids) => {
-            let rest = dispatcher.send_all(ids).await?;
-            Ok((!rest.is_empty()).then_some(Task::Fetch(rest)))
-        }
-        Task::Compare(task) => {
-            let lister = Lister::new(dispatcher, Purpose::Compare(task.comparison));
-            Ok(compare(lister, task).await?.map(Task::Compare))
-        }
-    }
+    Ok(Piped {
+        rest,
+        is_held,
+        summary,
+    })
 }

@@ -48,7 +48,11 @@ impl Run<'_> {
             let yields = yields.map(|_| &and_long_enough as _);
             let piped = pipe::run(self.pipeline, self.terms, task, yields).await;
             self.summary.calls += self.pipeline.vdab.answers_received() - calls;
-            let Piped { rest, summary } = match piped {
+            let Piped {
+                rest,
+                is_held,
+                summary,
+            } = match piped {
                 Ok(piped) => piped,
                 Err(error) => {
                     self.end_listing().await;
@@ -63,7 +67,7 @@ impl Run<'_> {
                 compare::count(difference, summary.tally, rest.as_ref());
             }
             self.task = rest;
-            if and_long_enough() {
+            if is_held || and_long_enough() {
                 break;
             }
         }

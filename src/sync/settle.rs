@@ -18,6 +18,8 @@ pub(super) struct Listed {
     pub seq: u64,
     /// Whether some of its ids are left to the backlog. It is not settled then, and the others are counted.
     pub left: bool,
+    /// Whether VDAB lets no detail through. Its removals are applied, and the next run lists it again.
+    pub held: bool,
     /// Its row in `sync_window`; `None` in a comparison.
     pub row: Option<i64>,
     pub planned: Planned,
@@ -93,6 +95,7 @@ mod tests {
         Listed {
             seq,
             left: false,
+            held: false,
             row: None,
             planned: Planned {
                 window: Window::new(at(1), at(2)).unwrap(),
