@@ -13,8 +13,8 @@ use crate::store::coverage;
 /// Move the watermark back (never forward) and record the move
 ///
 /// The next sync lists everything from there on again, with one call per window: a year of five-minute syncs takes an hour. It
-/// fetches each CV that is not known to be up to date. After you restore a backup, rewind to a time before the backup was taken, and
-/// run `cvsync reconcile`.
+/// fetches each CV that is not known to be up to date. You need not rewind after you restore a backup: the daemon notices that by
+/// itself.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// New watermark, such as 2026-02-13T12:00:00Z

@@ -43,7 +43,7 @@ pub(crate) struct Terms {
     pub hashed: bool,
 }
 
-/// What [`add`] did.
+/// The result of [`add`].
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Added {
     pub suppressed: usize,
