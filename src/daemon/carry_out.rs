@@ -69,7 +69,10 @@ impl Daemon {
         }
         // One that settles nothing, since VDAB's clock went back, would begin anew at once.
         let is_idle = |summary: &Summary| summary.windows == 0 && request == Request::Backlog;
-        result.as_ref().map_or(true, is_idle)
+        // Its new windows are not all listed: it is made again soon.
+        let is_cut = |summary: &Summary| summary.interrupted && request == Request::Live;
+        let again = |summary: &Summary| is_idle(summary) || is_cut(summary);
+        result.as_ref().map_or(true, again)
     }
 
     /// A run, between whose parts another one goes first.
