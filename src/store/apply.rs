@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::batch::{Applied, Batch, Proof, Upsert};
 use super::cv_seen::State;
-use super::sql::query_as;
+use super::sql::{query, script};
+use super::suppressed_cv::HOLD_STILL;
 use super::{
     Store, StoreError, approved_delete, cv, cv_change, cv_seen, held_delete, matching, parked_cv,
     suppressed_cv,
@@ -19,29 +20,40 @@ use super::{
 use crate::model::clocks::TOLERANCE;
 use crate::model::{Brake, CvId, DeleteLoad, Document, Outcome};
 
-/// A stored `as_of` up to `latest` counts in this transaction, even if the database's clock is behind it. Returns when commits
-/// were lost, if CVs are still to be announced because of that; see
-/// [`feed::announcing_since`](super::feed::announcing_since).
-async fn begin(
-    tx: &mut PgConnection,
-    latest: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let (_, announcing_since): (String, _) = query_as(
-        "select set_config('cvsync.latest', $1, true), announcing_since
-           from cvsync.feed",
-    )
-    .bind(latest.to_rfc3339())
-    .fetch_one(tx)
-    .await?;
-    Ok(announcing_since)
+/// The state in which a batch begins.
+struct Begun {
+    /// When commits were lost, if CVs are still to be announced because of that; see
+    /// [`feed::announcing_since`](super::feed::announcing_since).
+    announcing_since: Option<DateTime<Utc>>,
+    any_suppressed: bool,
 }
 
-/// The suppressed CVs among the outcomes. None is added until the transaction ends.
+/// Lets no suppression begin until the transaction ends. A stored `as_of` up to `latest` counts in it, even if the database's
+/// clock is behind that.
+async fn begin(tx: &mut PgConnection, latest: DateTime<Utc>) -> Result<Begun, StoreError> {
+    let (_, since, any_suppressed): (String, Option<i64>, bool) = script(
+        tx,
+        format!(
+            "{HOLD_STILL};
+             select set_config('cvsync.latest', '{}', true),
+                    (extract(epoch from announcing_since) * 1000000)::bigint,
+                    exists (select from cvsync.suppressed_cv)
+               from cvsync.feed",
+            latest.to_rfc3339()
+        ),
+    )
+    .await?;
+    Ok(Begun {
+        announcing_since: since.and_then(DateTime::from_timestamp_micros),
+        any_suppressed,
+    })
+}
+
+/// The suppressed CVs among the outcomes.
 async fn suppressed(
     tx: &mut PgConnection,
     outcomes: &[&Outcome],
 ) -> Result<HashSet<Uuid>, StoreError> {
-    suppressed_cv::hold_still(tx).await?;
     let ids = outcomes.iter().filter_map(|outcome| outcome.fate.id());
     let ids: Vec<Uuid> = ids.map(|id| id.0).collect();
     suppressed_cv::among(tx, &ids).await
@@ -89,12 +101,16 @@ pub async fn apply<'a>(
     latest: DateTime<Utc>,
 ) -> Result<Vec<Applied>, StoreError> {
     let outcomes: Vec<_> = outcomes.into_iter().collect();
-    let announcing_since = begin(tx, latest).await?;
-    let suppressed = suppressed(tx, &outcomes).await?;
+    let begun = begin(tx, latest).await?;
+    let suppressed = if begun.any_suppressed {
+        suppressed(tx, &outcomes).await?
+    } else {
+        HashSet::new()
+    };
     let mut batch = Batch::split(&outcomes, &suppressed);
     filter(tx, &mut batch, keep).await?;
     let HeldBack { held, approved } = hold_back(tx, &mut batch, brake).await?;
-    let announced = to_announce(tx, &batch, announcing_since).await?;
+    let announced = to_announce(tx, &batch, begun.announcing_since).await?;
     confirm(tx, &mut batch).await?;
     let changed = compare(tx, &mut batch, &announced).await?;
     let deleted = delete(tx, &mut batch).await?;
@@ -277,6 +293,38 @@ async fn delete(tx: &mut PgConnection, batch: &mut Batch<'_>) -> Result<HashSet<
     Ok(deleted)
 }
 
+/// Takes CVs off `parked_cv` and `held_delete` that were applied with an answer as of then or later. Those that are held now go
+/// off `parked_cv` alone: their row in `held_delete` decides from now on when they are retried.
+async fn clear(
+    tx: &mut PgConnection,
+    applied: &[(Uuid, DateTime<Utc>)],
+    held: &[(Uuid, DateTime<Utc>)],
+) -> Result<(), StoreError> {
+    let (ids, as_of): (Vec<Uuid>, Vec<_>) = applied.iter().chain(held).copied().unzip();
+    let is_applied: Vec<bool> = (0..ids.len()).map(|at| at < applied.len()).collect();
+    query(
+        "with done as materialized (
+             select * from unnest($1::uuid[], $2::timestamptz[], $3::boolean[]) as done (cv_id, as_of, is_applied)
+         ), retried as (
+             delete from cvsync.parked_cv as parked
+              using done
+              where parked.cv_id = done.cv_id::text
+                and not cvsync.is_newer(parked.as_of, done.as_of)
+         )
+         delete from cvsync.held_delete as held
+          using done
+          where held.cv_id = done.cv_id
+            and done.is_applied
+            and not cvsync.is_newer(held.as_of, done.as_of)",
+    )
+    .bind(ids)
+    .bind(as_of)
+    .bind(is_applied)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// Parks CVs, and clears the earlier rows of those that were applied or held.
 async fn set_aside(
     tx: &mut PgConnection,
@@ -286,16 +334,8 @@ async fn set_aside(
     let upserts = batch.upserts.iter().map(|(id, upsert)| (*id, upsert.as_of));
     let deletes = batch.deletes.iter().map(|(id, delete)| (*id, delete.as_of));
     let applied: Vec<_> = upserts.chain(deletes).collect();
-    // For held CVs, the row in `held_delete` decides from now on when they are retried.
-    let done = applied.iter().copied().chain(held);
-    let (ids, as_of): (Vec<String>, Vec<_>) =
-        done.map(|(id, as_of)| (id.to_string(), as_of)).unzip();
-    if !ids.is_empty() {
-        parked_cv::clear(tx, &ids, &as_of).await?;
-    }
-    let (ids, as_of): (Vec<Uuid>, Vec<_>) = applied.into_iter().unzip();
-    if !ids.is_empty() {
-        held_delete::clear(tx, &ids, &as_of).await?;
+    if !applied.is_empty() || !held.is_empty() {
+        clear(tx, &applied, &held).await?;
     }
     if !batch.parked.is_empty() {
         parked_cv::park(tx, &batch.parked).await?;

@@ -4,29 +4,34 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::StoreError;
-use super::sql::{query, query_as, query_scalar};
+use super::sql::{query, query_as, query_scalar, script};
 use crate::model::{Coverage, Window};
 
 /// The stream of CVs.
 pub(crate) const KANDIDATEN: &str = "kandidaten";
+
+/// Both lanes settle windows, and a person may move the watermark back at the same time.
+const ONE_AT_A_TIME: &str = "lock table cvsync.covered in share row exclusive mode";
 
 /// The settled spans. No time in them is later than `latest`.
 pub(crate) async fn read(
     tx: &mut PgConnection,
     latest: DateTime<Utc>,
 ) -> Result<Coverage, StoreError> {
-    let watermark = watermark(&mut *tx).await?;
-    let spans: Vec<(DateTime<Utc>, DateTime<Utc>)> =
-        query_as("select van, tot from cvsync.covered where stream = $1 order by van")
-            .bind(KANDIDATEN)
-            .fetch_all(&mut *tx)
-            .await?;
-    let spans = spans.into_iter();
+    type Time = DateTime<Utc>;
+    let (watermark, live, van, tot): (_, _, Vec<Time>, Vec<Time>) = query_as(
+        "select (select position from cvsync.watermark where stream = $1),
+                (select position from cvsync.live_edge where stream = $1),
+                coalesce(array_agg(van order by van), '{}'),
+                coalesce(array_agg(tot order by van), '{}')
+           from cvsync.covered
+          where stream = $1",
+    )
+    .bind(KANDIDATEN)
+    .fetch_one(tx)
+    .await?;
+    let spans = van.into_iter().zip(tot);
     let spans = spans.filter_map(|(van, tot)| Window::new(van, tot));
-    let live = query_scalar("select position from cvsync.live_edge where stream = $1")
-        .bind(KANDIDATEN)
-        .fetch_optional(tx)
-        .await?;
     Ok(Coverage::new(watermark, spans, live, latest))
 }
 
@@ -61,8 +66,17 @@ pub async fn settle(
     from: DateTime<Utc>,
     rewound: Option<DateTime<Utc>>,
 ) -> Result<(), StoreError> {
-    one_at_a_time(tx).await?;
-    if rewound_at(&mut *tx).await? != rewound {
+    let (rewound_at,): (Option<i64>,) = script(
+        tx,
+        format!(
+            "{ONE_AT_A_TIME};
+             select (extract(epoch from max(at)) * 1000000)::bigint
+               from cvsync.watermark_rewind
+              where stream = '{KANDIDATEN}'"
+        ),
+    )
+    .await?;
+    if rewound_at.and_then(DateTime::from_timestamp_micros) != rewound {
         return Ok(());
     }
     if let Some(live) = live {
@@ -137,7 +151,7 @@ pub(crate) async fn rewind(
     tx: &mut PgConnection,
     position: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
-    one_at_a_time(tx).await?;
+    query(ONE_AT_A_TIME).execute(&mut *tx).await?;
     let was: Option<DateTime<Utc>> = query_scalar(
         "insert into cvsync.watermark_rewind (stream, from_position, to_position)
          select $1, reached, $2
@@ -177,12 +191,4 @@ pub(crate) async fn rewind(
             .await?;
     }
     Ok(was)
-}
-
-/// Both lanes settle windows, and a person may move the watermark back at the same time.
-async fn one_at_a_time(tx: &mut PgConnection) -> Result<(), StoreError> {
-    query("lock table cvsync.covered in share row exclusive mode")
-        .execute(tx)
-        .await?;
-    Ok(())
 }

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::sql::{query, query_as, query_scalar};
+use super::sql::{query, query_as, query_scalar, script};
 
 /// A row of the feed.
 #[derive(Clone, Debug, sqlx::FromRow)]
@@ -39,22 +39,22 @@ pub(crate) struct Turn {
 /// PostgreSQL gives the lock back after it has made the commit visible. The lock is on a row, so that only roles with rights on
 /// it can take it.
 pub(crate) async fn take_turn(tx: &mut PgConnection) -> Result<Turn, StoreError> {
-    query("select from cvsync.feed for update")
-        .execute(&mut *tx)
-        .await?;
-    // A statement of its own: only one that starts now sees what the transaction before has committed.
-    let (seq, at) = query_as(
-        "select greatest(
+    // Two statements: only one that starts after the lock sees what the transaction before has committed.
+    let (seq, at): (i64, i64) = script(
+        tx,
+        "select from cvsync.feed for update;
+         select greatest(
                     (extract(epoch from clock_timestamp()) * 1000000)::bigint,
                     (select max(seq) + 1 from cvsync.cv_change),
                     (select removed_seq + 1 from cvsync.feed)),
-                greatest(
+                (extract(epoch from greatest(
                     clock_timestamp(),
                     (select at + interval '1 microsecond' from cvsync.cv_change order by seq desc limit 1),
-                    (select complete_until from cvsync.feed))",
+                    (select complete_until from cvsync.feed))) * 1000000)::bigint"
+            .to_owned(),
     )
-    .fetch_one(tx)
     .await?;
+    let at = DateTime::from_timestamp_micros(at).unwrap_or(DateTime::<Utc>::MAX_UTC);
     Ok(Turn { seq, at })
 }
 

@@ -112,25 +112,6 @@ pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<Uuid>, StoreEr
     .await?)
 }
 
-/// Takes ids off that were deleted after all, or that the source has again, with an answer as of then or later.
-pub async fn clear(
-    tx: &mut PgConnection,
-    ids: &[Uuid],
-    as_of: &[DateTime<Utc>],
-) -> Result<(), StoreError> {
-    query(
-        "delete from cvsync.held_delete as held
-          using unnest($1::uuid[], $2::timestamptz[]) as done (cv_id, as_of)
-          where held.cv_id = done.cv_id
-            and not cvsync.is_newer(held.as_of, done.as_of)",
-    )
-    .bind(ids)
-    .bind(as_of)
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
 /// Takes deletes off that a person does not want; returns how many.
 pub async fn discard(tx: &mut PgConnection, which: Which) -> Result<u64, NotDecided> {
     let mut discarded = 0;

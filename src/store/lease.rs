@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::sql::{query, query_as};
+use super::sql::{query, query_as, script};
 use super::{StoreError, feed};
 
 /// The one lease there is.
@@ -176,19 +176,23 @@ pub(crate) async fn report_loss(tx: &mut PgConnection) -> Result<(), StoreError>
 /// # Errors
 /// [`StoreError::Fenced`] if another instance leads; [`StoreError::HistoryLost`] if the database may have lost commits.
 pub async fn hold(tx: &mut PgConnection, held: &Held) -> Result<(), StoreError> {
-    let row = query_as(
-        "select writes, home = cvsync.home()
-           from cvsync.lease
-          where name = $1
-            and epoch = $2
-            and holder = $3
-            for key share",
-    )
-    .bind(NAME)
-    .bind(held.epoch)
-    .bind(&held.holder)
-    .fetch_optional(&mut *tx)
-    .await?;
+    let row = script(
+        tx,
+        format!(
+            "select holder, writes, home = cvsync.home()
+               from cvsync.lease
+              where name = '{NAME}'
+                and epoch = {}
+                for key share",
+            held.epoch
+        ),
+    );
+    let row: Option<(String, i64, bool)> = match row.await {
+        Err(sqlx::Error::RowNotFound) => None,
+        row => Some(row?),
+    };
+    let row = row.filter(|(holder, ..)| *holder == held.holder);
+    let row = row.map(|(_, writes, is_home)| (writes, is_home));
     match tenure(tx, held, row).await? {
         Tenure::Kept => Ok(()),
         Tenure::TakenOver => Err(StoreError::Fenced),
@@ -199,14 +203,15 @@ pub async fn hold(tx: &mut PgConnection, held: &Held) -> Result<(), StoreError> 
 /// Counts a write transaction of the leader, as its last statement; returns the count. Two at once wait here for each other, and
 /// so do renewals: a connection that is cut off before the commit holds them up for four seconds at most.
 pub(crate) async fn count_write(tx: &mut PgConnection) -> Result<i64, StoreError> {
-    let (writes, _): (i64, String) = query_as(
-        "update cvsync.lease
-            set writes = writes + 1
-          where name = $1
-         returning writes, set_config('idle_in_transaction_session_timeout', '4s', true)",
+    let (writes, _): (i64, String) = script(
+        tx,
+        format!(
+            "update cvsync.lease
+                set writes = writes + 1
+              where name = '{NAME}'
+             returning writes, set_config('idle_in_transaction_session_timeout', '4s', true)"
+        ),
     )
-    .bind(NAME)
-    .fetch_one(tx)
     .await?;
     Ok(writes)
 }

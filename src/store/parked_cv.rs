@@ -72,25 +72,6 @@ pub async fn oldest_age(tx: &mut PgConnection) -> Result<f64, StoreError> {
     .await?)
 }
 
-/// Takes ids off that succeeded, by whatever path, with an answer as of then or later.
-pub async fn clear(
-    tx: &mut PgConnection,
-    ids: &[String],
-    as_of: &[DateTime<Utc>],
-) -> Result<(), StoreError> {
-    query(
-        "delete from cvsync.parked_cv as parked
-          using unnest($1::text[], $2::timestamptz[]) as done (cv_id, as_of)
-          where parked.cv_id = done.cv_id
-            and not cvsync.is_newer(parked.as_of, done.as_of)",
-    )
-    .bind(ids)
-    .bind(as_of)
-    .execute(tx)
-    .await?;
-    Ok(())
-}
-
 /// Takes ids off of which a person wants to hear no more; returns how many.
 pub async fn forget(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreError> {
     Ok(query(

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::apply::load;
 use super::sql::{query, query_as, query_scalar};
-use super::{StoreError, cv, cv_change, cv_seen, held_delete, run_request, suppressed_cv};
+use super::suppressed_cv::HOLD_STILL;
+use super::{StoreError, cv, cv_change, cv_seen, held_delete, run_request};
 use crate::model::words::{count as count_of, number};
 use crate::model::{Brake, RefitStage};
 
@@ -137,7 +138,7 @@ pub(crate) async fn prune(
     refit: &Refit,
     pruning: Pruning<'_, impl Fn(&str) -> Option<(String, [u8; 32])>>,
 ) -> Result<Part, StoreError> {
-    suppressed_cv::hold_still(tx).await?;
+    query(HOLD_STILL).execute(&mut *tx).await?;
     let ids = next_stored(tx, refit.after, DOCUMENTS).await?;
     // As every writer: `cv_seen` before `cv`.
     query("select from cvsync.cv_seen where cv_id = any($1) order by cv_id for update")

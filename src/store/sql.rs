@@ -8,7 +8,7 @@
 
 use sqlx::postgres::{PgArguments, PgRow, Postgres};
 use sqlx::query::{Query, QueryAs, QueryScalar};
-use sqlx::{Decode, FromRow, Type};
+use sqlx::{AssertSqlSafe, Decode, FromRow, PgConnection, Type};
 
 /// As [`sqlx::query()`].
 pub(super) fn query(sql: &'static str) -> Query<'static, Postgres, PgArguments> {
@@ -30,4 +30,16 @@ where
     T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
 {
     sqlx::query_scalar(sql).persistent(false)
+}
+
+/// Runs statements without parameters, and returns the one row of the last, which must have one. Each has a snapshot of its own.
+///
+/// One round trip, where [`query`] takes two for each statement. PostgreSQL answers in text, so times are to be asked for as
+/// numbers: their text depends on the role's `DateStyle`. Values in `sql` must be ones that cannot hold a quote.
+pub(super) async fn script<T>(tx: &mut PgConnection, sql: String) -> Result<T, sqlx::Error>
+where
+    T: for<'r> FromRow<'r, PgRow>,
+{
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(tx).await?;
+    T::from_row(rows.last().ok_or(sqlx::Error::RowNotFound)?)
 }

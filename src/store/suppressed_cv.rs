@@ -1,6 +1,6 @@
 //! The table `suppressed_cv`: CVs that must not be stored, whatever VDAB lists.
 //!
-//! Invariant: a transaction that writes CVs first calls [`hold_still`], and one that suppresses CVs waits for those. So a response
+//! Invariant: a transaction that writes CVs first executes [`HOLD_STILL`], and one that suppresses CVs waits for those. So a response
 //! under way cannot store a CV after its suppression has committed.
 
 use std::collections::{BTreeSet, HashSet};
@@ -63,13 +63,8 @@ pub(crate) enum Refused {
     Store(#[from] StoreError),
 }
 
-/// Lets no suppression begin until this transaction ends. To be called before any other lock is taken.
-pub(crate) async fn hold_still(tx: &mut PgConnection) -> Result<(), StoreError> {
-    query("lock table cvsync.suppressed_cv in row share mode")
-        .execute(tx)
-        .await?;
-    Ok(())
-}
+/// Lets no suppression begin until the transaction ends. To be executed before any other lock is taken.
+pub(super) const HOLD_STILL: &str = "lock table cvsync.suppressed_cv in row share mode";
 
 /// Those among `ids` that are suppressed now.
 pub(crate) async fn among(
@@ -87,8 +82,8 @@ pub(crate) async fn among(
            from unnest($1::uuid[]) as asked (cv_id)
           cross join cvsync.suppression_key
            join cvsync.suppressed_cv as suppressed on cv_hash = sha256(key || uuid_send(asked.cv_id))
-          where until is null
-             or until > clock_timestamp()",
+          where (until is null or until > clock_timestamp())
+            and exists (select from cvsync.suppressed_cv where cv_hash is not null)",
     )
     .bind(ids)
     .fetch_all(tx)
