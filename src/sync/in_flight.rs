@@ -9,14 +9,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// workers use the rest of the quota.
 const QUICK: u32 = 30_000;
 
-/// A run with a larger quota gets more slots only after it has committed this many responses.
+/// A run with a larger quota has one slot for each this many responses that it has committed.
 ///
-/// By then a crash costs little of what the run has gained, even if crashes repeat. And larger batches take a third of
-/// PostgreSQL's time for each document (`benches/full_sync.rs`).
-const YOUNG: usize = 1_000;
+/// So a crash costs at most half of what the run has gained, even if crashes repeat, and the slots grow within a few batches.
+/// Larger batches take a third of PostgreSQL's time for each document (`benches/full_sync.rs`).
+const COMMITTED_PER_SLOT: usize = 2;
 
-/// More slots make a run no faster.
-const MOST: usize = 1_500;
+/// The most calls that a crash costs. More slots make a run hardly faster.
+const MOST: usize = 600;
 
 /// The slots of a run.
 #[derive(Debug)]
@@ -63,10 +63,9 @@ impl InFlight {
 
     pub(super) fn committed(&self, responses: usize) {
         let committed = self.committed.fetch_add(responses, Ordering::Relaxed) + responses;
-        if committed >= YOUNG {
-            let before = self.size.swap(self.most, Ordering::Relaxed);
-            self.slots.add_permits(self.most - before);
-        }
+        let size = (committed / COMMITTED_PER_SLOT).min(self.most);
+        let before = self.size.fetch_max(size, Ordering::Relaxed);
+        self.slots.add_permits(size.saturating_sub(before));
     }
 }
 
@@ -87,18 +86,21 @@ mod tests {
     }
 
     #[test]
-    fn with_a_large_quota_there_are_more_slots_once_much_is_committed() {
+    fn with_a_large_quota_slots_grow_with_what_is_committed() {
         let in_flight = InFlight::new(16, 1_000_000);
-        in_flight.committed(YOUNG - 1);
-        assert_eq!(
-            (in_flight.size(), in_flight.slots.available_permits()),
-            (16, 16)
-        );
-        in_flight.committed(1);
-        in_flight.committed(1);
-        assert_eq!(
-            (in_flight.size(), in_flight.slots.available_permits()),
-            (1_500, 1_500)
-        );
+        for (committed, slots) in [
+            (33, 16),
+            (1, 17),
+            (66, 50),
+            (1_098, 599),
+            (2, 600),
+            (9_000, 600),
+        ] {
+            in_flight.committed(committed);
+            assert_eq!(
+                (in_flight.size(), in_flight.slots.available_permits()),
+                (slots, slots)
+            );
+        }
     }
 }
