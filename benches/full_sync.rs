@@ -300,14 +300,14 @@ async fn sync_with(
     env: &[(&str, &str)],
 ) -> anyhow::Result<Run> {
     let mut database = PgConnection::connect(&cluster.url_of("cvsync")).await?;
-    let before = last_success(&mut database).await;
+    let before = watermark(&mut database).await;
     let (cpu, begun) = (children_cpu_seconds()?, Instant::now());
     let mut child = command(source, cluster, 1_000_000, "run")
         .envs(env.iter().copied())
         .spawn()?;
     let pid = child.id().context("the daemon ended at once")?;
     let mut peak_kib = 0;
-    while last_success(&mut database).await == before {
+    while watermark(&mut database).await == before {
         ensure!(child.try_wait()?.is_none(), "the daemon ended");
         peak_kib = peak_kib.max(peak(pid).unwrap_or(0));
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -322,9 +322,9 @@ async fn sync_with(
     })
 }
 
-/// The time of the last successful sync; `None` before the schema exists.
-async fn last_success(database: &mut PgConnection) -> Option<DateTime<Utc>> {
-    sqlx::query_scalar("select at from cvsync.job_success where job = 'sync'")
+/// Up to here everything is stored: the first sync sets it once its last window is settled. `None` before that.
+async fn watermark(database: &mut PgConnection) -> Option<DateTime<Utc>> {
+    sqlx::query_scalar("select position from cvsync.watermark")
         .fetch_optional(database)
         .await
         .ok()
