@@ -43,7 +43,7 @@ pub(crate) struct Process {
     child: Child,
     address: String,
     log: Arc<Mutex<String>>,
-    _readers: [JoinHandle<()>; 2],
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Process {
@@ -80,7 +80,7 @@ impl Process {
             child,
             address,
             log,
-            _readers: readers,
+            readers,
         }
     }
 
@@ -152,12 +152,21 @@ impl Process {
         assert!(done.success());
     }
 
-    /// Waits for its end, but no longer than `limit`.
+    /// Waits for its end, but no longer than `limit`, and then for the rest of what it printed.
     pub(crate) async fn ended_within(&mut self, limit: Duration) -> ExitStatus {
-        tokio::time::timeout(limit, self.child.wait())
-            .await
+        let ended = tokio::time::timeout(limit, self.child.wait()).await;
+        let status = ended
             .unwrap_or_else(|_| panic!("still running after {limit:?}; the log:\n{}", self.log()))
-            .unwrap()
+            .unwrap();
+        for reader in self
+            .readers
+            .iter_mut()
+            .filter(|reader| !reader.is_finished())
+        {
+            // A child of its own may hold the pipe open.
+            let _ = tokio::time::timeout(limit, reader).await;
+        }
+        status
     }
 
     pub(crate) async fn kill(mut self) {
