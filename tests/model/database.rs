@@ -1,7 +1,7 @@
 //! The database: what is held of each CV, what is parked, what is settled, and what was lost. And a reader of its changes.
 
 use super::rules::{Rule, Rules};
-use super::source::{CVS, Source, Time, Version};
+use super::source::{CVS, Content, Source, Time, Version};
 
 /// The content of a response about a CV: its state in this version, or an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,8 +24,17 @@ pub(crate) struct Held {
     pub as_of: Option<Time>,
     /// Which state of the source it is. The real table does not know.
     pub version: Version,
+    /// Whether it is known and not stored, since it does not match the filter.
+    pub filtered: bool,
     /// When the request started that could not be read, if it is parked.
     pub parked: Option<Time>,
+}
+
+impl Held {
+    /// The state that is stored; version 0 if nothing is.
+    pub(crate) fn stored(self) -> Version {
+        if self.filtered { 0 } else { self.version }
+    }
 }
 
 /// All of it.
@@ -38,6 +47,10 @@ pub(crate) struct Database {
     edge: Time,
     /// The server whose commits these are, as far as a run has noticed.
     pub home: u8,
+    /// Which CVs must not be stored.
+    pub suppressed: [bool; CVS],
+    /// Whether document B is not stored.
+    pub filters: bool,
     /// When the last loss was noticed. A CV that was last confirmed before is announced when it is confirmed next.
     pub lost: Option<Time>,
     /// Whether `as_of` of any CV ever went back. The real database does not know.
@@ -74,7 +87,11 @@ impl Database {
         reader: &mut Reader,
         cv: usize,
         answer: Answer,
+        filters: bool,
     ) -> bool {
+        if self.suppressed[cv] && rules.keep(Rule::SuppressionIsCheckedByTheWriter) {
+            return false;
+        }
         let held = &mut self.held[cv];
         let version = match answer.learnt {
             Learnt::State(version) => version,
@@ -90,9 +107,11 @@ impl Database {
         if held.parked <= Some(answer.as_of) || !rules.keep(Rule::ParkedIsOrderedToo) {
             held.parked = None;
         }
-        let same = source.content(cv, held.version) == source.content(cv, version);
-        let unchanged = held.as_of.is_some() && same;
+        let before = source.content(cv, held.stored());
         held.version = version;
+        held.filtered = filters && source.content(cv, version) == Content::B;
+        let same = before == source.content(cv, held.stored());
+        let unchanged = held.as_of.is_some() && same;
         if unchanged && !rules.keep(Rule::UnchangedMovesAsOf) {
             return false;
         }
@@ -101,9 +120,46 @@ impl Database {
         held.as_of = Some(answer.as_of);
         let announced = !same || (before_loss && rules.keep(Rule::AnnouncedAfterALoss));
         if announced {
-            reader.hear(cv, version);
+            reader.hear(cv, held.stored());
         }
         announced
+    }
+
+    /// A CV must not be stored from now on: what is known of it is deleted.
+    pub(crate) fn suppress(&mut self, source: &Source, reader: &mut Reader, cv: usize) {
+        let was = source.content(cv, self.held[cv].stored());
+        self.suppressed[cv] = true;
+        self.held[cv] = Held::default();
+        if was != Content::Gone {
+            reader.hear(cv, 0);
+        }
+    }
+
+    /// A CV may be stored again, and is fetched.
+    pub(crate) fn lift(&mut self, rules: Rules, cv: usize, now: Time) {
+        self.suppressed[cv] = false;
+        if rules.keep(Rule::LiftedIsFetched) {
+            self.held[cv].parked = Some(now);
+        }
+    }
+
+    /// The filter is set, and what does not match leaves; or it is dropped, and what did not match is fetched.
+    pub(crate) fn change_filter(
+        &mut self,
+        rules: Rules,
+        source: &Source,
+        reader: &mut Reader,
+        now: Time,
+    ) {
+        self.filters = !self.filters;
+        for (cv, held) in self.held.iter_mut().enumerate() {
+            if self.filters && source.content(cv, held.stored()) == Content::B {
+                held.filtered = true;
+                reader.hear(cv, 0);
+            } else if !self.filters && held.filtered && rules.keep(Rule::FilteredIsFetched) {
+                held.parked = Some(now);
+            }
+        }
     }
 
     /// Whether every change at this tick is applied or parked.

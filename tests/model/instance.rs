@@ -20,6 +20,8 @@ pub(crate) struct Run {
     pub lane: Lane,
     /// The server that it began with.
     pub server: u8,
+    /// Whether its instance has a filter.
+    pub filters: bool,
     pub listing: Listing,
     pub tasks: [Task; CVS],
 }
@@ -78,6 +80,7 @@ impl Run {
             tot,
             lane,
             server,
+            filters: database.filters,
             listing: Listing::First,
             tasks: database.held.map(|held| match held.parked {
                 Some(_) => Task::Fetch,
@@ -157,6 +160,9 @@ impl Run {
         cv: usize,
         version: Version,
     ) -> Task {
+        if database.suppressed[cv] {
+            return Task::Nothing;
+        }
         let held = database.held[cv];
         let lag = if rules.keep(Rule::SkipBehindLag) {
             LAG

@@ -32,6 +32,8 @@ const ONE_CV: World = World {
     unreadable: 0,
     instances: 2,
     failovers: 0,
+    suppressions: 0,
+    filters: 0,
 };
 
 /// The same with a backlog, which one instance settles while the other lists what is new.
@@ -96,6 +98,20 @@ const FAILOVERS: World = World {
     ..FAILOVER
 };
 
+/// Two instances, and a person who suppresses a CV and ends that.
+const SUPPRESSION: World = World {
+    changes: 2,
+    suppressions: 1,
+    ..ONE_CV
+};
+
+/// Two instances, and a filter that is set and dropped.
+const FILTER: World = World {
+    changes: 2,
+    filters: 2,
+    ..ONE_CV
+};
+
 /// Everything at once, for those who have minutes.
 const LARGE: World = World {
     unreadable: 1,
@@ -105,6 +121,7 @@ const LARGE: World = World {
 
 const HELD: &str = "what changed last before the watermark is held, or parked";
 const AT_REST: &str = "once all is at rest, the database equals the source";
+const FILTERED: &str = "a CV that does not match the filter is not stored";
 const READER: &str = "once all is at rest, a reader of the feed has what the source has";
 
 fn holds(world: World) {
@@ -185,6 +202,27 @@ fn lost_commits_are_made_good() {
 }
 
 #[test]
+fn a_suppressed_cv_comes_back_only_once_its_suppression_has_ended() {
+    holds(SUPPRESSION);
+    holds(World {
+        lanes: true,
+        suppressions: 2,
+        instances: 1,
+        ..SUPPRESSION
+    });
+}
+
+#[test]
+fn a_cv_that_does_not_match_the_filter_comes_back_only_once_the_filter_changes() {
+    holds(FILTER);
+    holds(World {
+        suppressions: 1,
+        instances: 1,
+        ..FILTER
+    });
+}
+
+#[test]
 #[ignore = "takes minutes and gigabytes"]
 fn the_design_holds_in_a_large_world() {
     holds(LARGE);
@@ -262,4 +300,25 @@ fn a_cv_that_changes_meanwhile_is_confirmed_after_the_watermark_has_passed_the_l
 #[test]
 fn a_number_that_comes_back_is_not_read() {
     assert_eq!(without(Rule::NumbersNeverComeBack, FAILOVER), READER);
+}
+
+#[test]
+fn a_response_under_way_brings_a_suppressed_cv_back_unless_the_writer_checks() {
+    let rule = Rule::SuppressionIsCheckedByTheWriter;
+    assert_eq!(without(rule, SUPPRESSION), AT_REST);
+}
+
+#[test]
+fn a_cv_whose_suppression_has_ended_is_in_no_window_any_more() {
+    assert_eq!(without(Rule::LiftedIsFetched, SUPPRESSION), HELD);
+}
+
+#[test]
+fn a_run_with_an_earlier_filter_stores_what_does_not_match_unless_it_is_fenced() {
+    assert_eq!(without(Rule::FilterIsFenced, FILTER), FILTERED);
+}
+
+#[test]
+fn a_cv_that_was_left_out_is_in_no_window_any_more() {
+    assert_eq!(without(Rule::FilteredIsFetched, FILTER), AT_REST);
 }

@@ -29,6 +29,14 @@ pub(crate) enum Rule {
     AnnouncedHoweverLate,
     /// Changes after a loss have higher numbers than the lost ones.
     NumbersNeverComeBack,
+    /// The transaction that writes a CV checks that it is not suppressed, not only the listing.
+    SuppressionIsCheckedByTheWriter,
+    /// A CV whose suppression has ended is fetched, whether or not it is listed.
+    LiftedIsFetched,
+    /// A transaction writes nothing if its run began with another filter.
+    FilterIsFenced,
+    /// CVs that did not match the filter are fetched once it is dropped.
+    FilteredIsFetched,
 }
 
 /// The design, less one rule at most; with the lease or without.

@@ -44,11 +44,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Changes a CV; the change is not visible yet. `None` if the CV is so already, or enough has changed. The first document is
-    /// called A: it does not matter what it is called.
-    pub(crate) fn change(mut self, cv: usize, content: Content) -> Option<Self> {
+    /// Changes a CV; the change is not visible yet. `None` if the CV is so already, or enough has changed. If the documents are
+    /// `alike`, the first one is called A: it does not matter what it is called.
+    pub(crate) fn change(mut self, cv: usize, content: Content, alike: bool) -> Option<Self> {
         let version = self.log[cv].iter().flatten().count();
-        let unused = content == Content::B
+        let unused = alike
+            && content == Content::B
             && self.log[cv]
                 .iter()
                 .flatten()

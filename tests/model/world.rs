@@ -24,6 +24,10 @@ pub(crate) struct World {
     pub instances: usize,
     /// How often a standby that lags may take over.
     pub failovers: u8,
+    /// How often a person may suppress a CV, and how often end that.
+    pub suppressions: u8,
+    /// How often the filter may change.
+    pub filters: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +36,9 @@ pub(crate) struct State {
     database: Database,
     instances: [Instance; 2],
     unreadable: u8,
+    suppressed: u8,
+    lifted: u8,
+    filtered: u8,
     /// The state of a standby that receives nothing more.
     standby: Option<Database>,
     /// How many servers there were before this one.
@@ -57,6 +64,9 @@ pub(crate) enum Step {
     Dies(usize),
     StandbyStopsReceiving,
     StandbyTakesOver,
+    Suppresses(usize),
+    Lifts(usize),
+    ChangesFilter,
 }
 
 impl Model for World {
@@ -69,6 +79,9 @@ impl Model for World {
             database: Database::default(),
             instances: Default::default(),
             unreadable: 0,
+            suppressed: 0,
+            lifted: 0,
+            filtered: 0,
             standby: None,
             server: 0,
             reader: Reader::default(),
@@ -78,6 +91,7 @@ impl Model for World {
     fn steps(&self, state: &State, mut to: impl FnMut(Step, State)) {
         self.source_steps(state, &mut to);
         self.failover_steps(state, &mut to);
+        self.decision_steps(state, &mut to);
         for at in 0..self.instances {
             self.instance_steps(state, at, &mut |step, mut next| {
                 // They are the same program: it does not matter which of them is in which state.
@@ -95,6 +109,13 @@ impl Model for World {
             return Some("as_of never goes back");
         }
         for (cv, held) in database.held.iter().enumerate() {
+            let stored = source.content(cv, held.stored());
+            if database.suppressed[cv] && stored != Content::Gone {
+                return Some("a suppressed CV is not stored");
+            }
+            if database.filters && stored == Content::B {
+                return Some("a CV that does not match the filter is not stored");
+            }
             if let Some(as_of) = held.as_of
                 && held.version < source.version_before(cv, as_of.saturating_sub(LAG))
             {
@@ -106,18 +127,23 @@ impl Model for World {
             if source.time_of(cv, latest).is_none_or(is_settled)
                 && held.version < latest
                 && held.parked.is_none()
+                && !database.suppressed[cv]
             {
                 return Some("what changed last before the watermark is held, or parked");
             }
         }
         let rest = self.at_rest(*state);
         for (cv, held) in rest.database.held.iter().enumerate() {
-            let held = rest.source.content(cv, held.version);
-            let visible = rest.source.content(cv, rest.source.visible(cv));
-            if held != visible {
+            let held = rest.source.content(cv, held.stored());
+            let wanted = match rest.source.content(cv, rest.source.visible(cv)) {
+                _ if rest.database.suppressed[cv] => Content::Gone,
+                Content::B if rest.database.filters => Content::Gone,
+                visible => visible,
+            };
+            if held != wanted {
                 return Some("once all is at rest, the database equals the source");
             }
-            if rest.source.content(cv, rest.reader.has[cv]) != visible {
+            if rest.source.content(cv, rest.reader.has[cv]) != wanted {
                 return Some("once all is at rest, a reader of the feed has what the source has");
             }
         }
@@ -136,7 +162,7 @@ impl World {
         if state.source.changes() < self.changes {
             for cv in 0..self.cvs {
                 for content in Content::ALL {
-                    if let Some(source) = state.source.change(cv, content) {
+                    if let Some(source) = state.source.change(cv, content, self.filters == 0) {
                         becomes(Step::Change(cv, content), source);
                     }
                 }
@@ -166,6 +192,31 @@ impl World {
                 next.reader.ahead = 0;
                 to(Step::StandbyTakesOver, next);
             }
+        }
+    }
+
+    /// A person decides which CVs may be stored.
+    fn decision_steps(&self, state: &State, to: &mut impl FnMut(Step, State)) {
+        for cv in 0..self.cvs {
+            let mut next = *state;
+            let is_suppressed = state.database.suppressed[cv];
+            if !is_suppressed && state.suppressed < self.suppressions {
+                next.suppressed += 1;
+                next.database.suppress(&state.source, &mut next.reader, cv);
+                to(Step::Suppresses(cv), next);
+            } else if is_suppressed && state.lifted < self.suppressions {
+                next.lifted += 1;
+                next.database.lift(self.rules, cv, state.source.now);
+                to(Step::Lifts(cv), next);
+            }
+        }
+        if state.filtered < self.filters {
+            let mut next = *state;
+            next.filtered += 1;
+            let (source, reader) = (&state.source, &mut next.reader);
+            next.database
+                .change_filter(self.rules, source, reader, source.now);
+            to(Step::ChangesFilter, next);
         }
     }
 
@@ -245,7 +296,7 @@ impl World {
                         next.instances[at].run = None;
                         notice(&mut next);
                     } else {
-                        self.write(&mut next, cv, answer);
+                        self.write(&mut next, cv, answer, run.filters);
                     }
                     to(Step::Writes(at, cv, answer), next);
                 }
@@ -268,21 +319,26 @@ impl World {
         }
     }
 
-    /// Whether the database refuses what this instance writes: another one leads, or commits were lost since its run began.
+    /// Whether the database refuses what this instance writes: another one leads, or commits were lost or the filter has changed since
+    /// its run began.
     fn steps_down(&self, state: &State, instance: Instance) -> bool {
         let fenced_off = self.rules.fenced && !instance.leads;
-        let lost = instance.run.is_some_and(|run| run.server != state.server);
-        fenced_off || (lost && self.rules.keep(Rule::LostHistoryIsNoticed))
+        let run = |differs: &dyn Fn(&Run) -> bool| instance.run.as_ref().is_some_and(differs);
+        let lost = run(&|run| run.server != state.server);
+        let other = run(&|run| run.filters != state.database.filters);
+        fenced_off
+            || (lost && self.rules.keep(Rule::LostHistoryIsNoticed))
+            || (other && self.rules.keep(Rule::FilterIsFenced))
     }
 
-    fn write(&self, state: &mut State, cv: usize, answer: Answer) {
+    fn write(&self, state: &mut State, cv: usize, answer: Answer, filters: bool) {
         let State {
             source,
             database,
             reader,
             ..
         } = state;
-        let announced = database.write(self.rules, source, reader, cv, answer);
+        let announced = database.write(self.rules, source, reader, cv, answer, filters);
         // Without the rule, the numbers of these come back.
         if announced && state.standby.is_some() && !self.rules.keep(Rule::NumbersNeverComeBack) {
             state.reader.ahead += 1;
@@ -326,7 +382,7 @@ impl World {
                         learnt: Learnt::State(source.visible(cv)),
                     },
                 };
-                self.write(&mut state, cv, answer);
+                self.write(&mut state, cv, answer, run.filters);
             }
             state.database.settle(self.rules, run.van, run.tot);
             let (rules, server) = (self.rules, state.server);
@@ -336,14 +392,13 @@ impl World {
             if self.rules.fenced || self.steps_down(&state, instance) {
                 continue;
             }
-            for (cv, task) in instance
-                .run
-                .iter()
-                .flat_map(|run| run.tasks.into_iter().enumerate())
-            {
+            let Some(run) = instance.run else {
+                continue;
+            };
+            for (cv, task) in run.tasks.into_iter().enumerate() {
                 if let Task::Write(answer) = task {
                     let answer = self.stamped(answer, &source);
-                    self.write(&mut state, cv, answer);
+                    self.write(&mut state, cv, answer, run.filters);
                 }
             }
         }
