@@ -1,10 +1,12 @@
 //! `cvsync check`
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde::Serialize;
 
+use super::output::is_seen_by_a_person;
 use super::{Failed, Output};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Differs, Env, Otel, routes};
@@ -168,13 +170,9 @@ async fn source(config: &Config) -> Vec<Line> {
         Some(window) => client.bulk(window, 0, 1).await,
         None => return Vec::new(),
     };
-    let answers = match &key {
+    let answers = match key {
         Ok(_) => Ok(format!("{} accepts the key", config.api.base_url)),
-        Err(error @ ApiError::Token(_)) => Err(error.to_string()),
-        Err(error) => Err(format!(
-            "{error}; CVSYNC_API_BASE_URL is {}",
-            config.api.base_url
-        )),
+        Err(error) => Err(refused(&error, config)),
     };
     let ahead = client.time().local_clock_ahead();
     let clock = match ahead {
@@ -197,6 +195,17 @@ async fn source(config: &Config) -> Vec<Line> {
         lines.push(Line::new("first sync", Err(future.to_string())));
     }
     lines
+}
+
+fn refused(error: &ApiError, config: &Config) -> String {
+    let mut text = error.to_string();
+    if !matches!(error, ApiError::Token(_)) {
+        let _ = write!(text, "; CVSYNC_API_BASE_URL is {}", config.api.base_url);
+    }
+    if let Some(words) = error.in_full().filter(|_| is_seen_by_a_person()) {
+        let _ = write!(text, "; VDAB's words: {words}");
+    }
+    text
 }
 
 /// Whether the first sync begins in the past, by the clocks of VDAB and of the database if they can be read.

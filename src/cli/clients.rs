@@ -9,8 +9,8 @@ use super::output::Output;
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
-use crate::model::hex;
 use crate::model::window::instant;
+use crate::model::{hex, is_hidden};
 use crate::store::mirror_client::{self, LONGEST_NAME, MirrorClient, key_hash};
 
 #[derive(Debug, clap::Subcommand)]
@@ -57,12 +57,12 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         Command::Add { name, output } => {
             let length = name.chars().count();
             if name.trim() != name
-                || name.contains(char::is_control)
+                || name.contains(is_hidden)
                 || length == 0
                 || length > LONGEST_NAME
             {
                 let text = format!(
-                    "NAME must have 1 to {LONGEST_NAME} characters, without control characters and without spaces at its ends, got {name:?}"
+                    "NAME must have 1 to {LONGEST_NAME} characters, without control or invisible characters and without spaces at its ends, got {name:?}"
                 );
                 return Err(Usage(text).into());
             }

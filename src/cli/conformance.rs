@@ -1,6 +1,6 @@
 //! `cvsync conformance`
 
-use super::output::note;
+use super::output::{is_seen_by_a_person, note};
 use super::source::{beside_daemon, names_database};
 use super::{Failed, Output};
 use crate::clock::Clock;
@@ -33,7 +33,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         note(&format!("the settings of a daemon are unknown: {why}"));
     }
     let source = Source::load(&env)?;
-    let report = conformance::run(&source, Clock::default()).await?;
+    let report = conformance::run(&source, Clock::default(), is_seen_by_a_person()).await?;
     args.output.print(&report, text);
     if report.is_good() {
         Ok(())

@@ -6,14 +6,13 @@ use std::io::{self, Write};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value};
 
-use super::output::{complain, note};
+use super::output::{self, complain, in_full, note};
 use super::source::Source;
 use super::{Failed, Interrupted, STOP, Usage, table};
 use crate::config::Env;
-use crate::model::CvId;
 use crate::model::words::{count, number};
+use crate::model::{CvId, one_line};
 use crate::shutdown::cancel_on_signal_within;
-use crate::vdab::answer::one_line;
 use crate::vdab::search::{LARGEST_PAGE, MOST_VELDEN};
 use crate::vdab::{ApiError, Client, Detail, Remedy, Search, persevere};
 
@@ -65,7 +64,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     // The results so far are shown as a complete table or array.
     let found = found.unwrap_or_else(|| Err(Interrupted.into()));
     let shown = printer.finish(found.is_ok());
-    let total = found?;
+    let total = found.map_err(in_full)?;
     left_out.tell(total, shown)
 }
 
@@ -156,8 +155,7 @@ fn key(item: &Found) -> String {
 }
 
 fn json(item: &Found) -> String {
-    // Cannot fail: it was JSON.
-    serde_json::to_string(item).unwrap_or_default()
+    output::json(item)
 }
 
 /// Fetches and prints the documents, in the order of the list.

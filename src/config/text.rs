@@ -1,6 +1,8 @@
 //! Text from container tools, env files and secret stores: removes what they leave around a value, and refuses
 //! characters that a person cannot see.
 
+use crate::model::is_hidden;
+
 /// The text without surrounding byte order mark, spaces, line ends and NUL characters, and without one pair of quotation marks:
 /// `docker run --env-file` passes these on.
 pub(super) fn bare(text: &str) -> &str {
@@ -55,9 +57,7 @@ fn is_odd(c: char) -> bool {
 }
 
 fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    is_hidden(c) && !c.is_control()
 }
 
 /// Whether it is a placeholder of shells, Compose, Kubernetes or templates: `${NAME}`, `${NAME:-x}`, `$(NAME)`, `{{ name }}`,

@@ -109,16 +109,20 @@ impl Report {
     }
 }
 
+/// `in_full` shows VDAB's words about an error, and not only the sentences of the contract. It is for the terminal of a person.
+///
 /// # Errors
 /// Only if no HTTP client can be built: a source that does not respond is a finding.
-pub async fn run(source: &Source, clock: Clock) -> anyhow::Result<Report> {
+pub async fn run(source: &Source, clock: Clock, in_full: bool) -> anyhow::Result<Report> {
     let api = Api {
         dialect: Dialect::default(),
         ..source.api.clone()
     };
     let client = Client::new(&api, Vec::new(), Some(PATIENCE), clock, Metrics::new()?)
         .context("cannot build an HTTP client")?;
-    let seen = Looker::new(Probe::new(client), source).look().await;
+    let seen = Looker::new(Probe::new(client), source, in_full)
+        .look()
+        .await;
     let eye = Eye {
         seen: &seen,
         source,

@@ -7,6 +7,10 @@ use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use sqlx::error::DatabaseError;
 
 use super::StoreError;
+use crate::model::one_line;
+
+/// The longest message of the server that is shown, in characters.
+pub(super) const LONGEST: usize = 400;
 
 /// A connection that failed, or broke off.
 pub(super) fn of_io(error: &io::Error) -> StoreError {
@@ -205,7 +209,12 @@ impl From<sqlx::Error> for StoreError {
 fn from_database(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
     let remedy = remedy(&code).map_or_else(String::new, |remedy| format!("; {remedy}"));
-    let message = || format!("{} (SQLSTATE {code}){remedy}", error.message());
+    let message = || {
+        format!(
+            "{} (SQLSTATE {code}){remedy}",
+            one_line(error.message(), LONGEST)
+        )
+    };
     match code.get(..2).unwrap_or_default() {
         "22" | "23" | "54" => StoreError::Data(code),
         "25" if code == "25006" => StoreError::ReadOnly(message()),

@@ -12,6 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::{StoreError, cause};
 use crate::config::{Database, Pem, Roots, SslMode};
+use crate::model::one_line;
 
 /// The options of sqlx for this database.
 ///
@@ -140,7 +141,7 @@ pub(super) async fn refused(options: &PgConnectOptions, error: sqlx::Error) -> S
             let name = options.get_database().unwrap_or(options.get_username());
             StoreError::Broken(format!(
                 "{} (SQLSTATE 42501); run as the owner of the database: GRANT CONNECT ON DATABASE \"{name}\" TO \"{}\"",
-                database.message(),
+                one_line(database.message(), cause::LONGEST),
                 options.get_username()
             ))
         }

@@ -19,6 +19,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use super::STDERR;
 use super::otlp::{self, Traces};
 use crate::config::{Log, LogFormat, Otel};
+use crate::model::is_hidden;
 
 /// The maximum number of redraws per second.
 const FRAMES: u8 = 20;
@@ -126,14 +127,28 @@ fn is_traced(metadata: &Metadata<'_>) -> bool {
 }
 
 impl Write for Screen {
+    /// Takes one whole line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| STDERR.write(line));
+        let shown = on_one_line(&String::from_utf8_lossy(line));
+        self.0.suspend(|| STDERR.write(shown.as_bytes()));
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The line without hidden characters: a value may come from outside. Only tracing-subscriber itself writes escape sequences, for
+/// colours; those in a value are already escaped.
+fn on_one_line(line: &str) -> String {
+    let text = line.trim_end_matches('\n');
+    let shown = text.chars().filter_map(|c| match c {
+        '\n' => Some(' '),
+        '\u{1b}' => Some(c),
+        c => (!is_hidden(c)).then_some(c),
+    });
+    shown.chain(['\n']).collect()
 }
 
 impl<'a> MakeWriter<'a> for Screen {
@@ -202,5 +217,17 @@ impl TermLike for Terminal {
 
     fn flush(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_is_one_line() {
+        let line = "\u{1b}[32mINFO\u{1b}[0m a\u{202e}b\nERROR forged\u{200b}\u{9b}2J\n";
+        let shown = "\u{1b}[32mINFO\u{1b}[0m ab ERROR forged2J\n";
+        assert_eq!(on_one_line(line), shown);
     }
 }

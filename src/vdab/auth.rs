@@ -173,8 +173,8 @@ fn read(answer: &Raw) -> Result<(SecretString, Duration), ApiError> {
     let token: TokenAnswer = match answer.json() {
         Ok(body) => serde_json::from_slice(body)
             .map_err(|_| ApiError::NotAnAnswer("the response holds no access_token"))?,
-        Err(ApiError::Refused { status, message }) => {
-            return Err(ApiError::KeyRefused { status, message });
+        Err(ApiError::Refused { status, said }) => {
+            return Err(ApiError::KeyRefused { status, said });
         }
         Err(error) => return Err(error),
     };

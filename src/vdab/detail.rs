@@ -2,6 +2,7 @@
 
 use super::answer::Raw;
 use super::error::ApiError;
+use super::failure::Said;
 use super::headers;
 use crate::model::{CvId, Document, JsonPointer, Names, Standing, StatusWords, Unreadable};
 
@@ -28,7 +29,7 @@ pub fn classify(
 ) -> Result<Detail, ApiError> {
     let body = match answer.json() {
         Ok(body) => body,
-        Err(ApiError::Refused { status, message }) => return refused(answer, status, message),
+        Err(ApiError::Refused { status, said }) => return refused(answer, status, said),
         Err(error) => return Err(error),
     };
     let (cv_id, document) =
@@ -46,16 +47,15 @@ pub fn classify(
     })
 }
 
-fn refused(answer: &Raw, status: u16, message: String) -> Result<Detail, ApiError> {
-    let says = |words: &str| message.to_lowercase().contains(words);
-    if says("geen bestaande") && headers::is_json(&answer.headers) {
+fn refused(answer: &Raw, status: u16, said: Said) -> Result<Detail, ApiError> {
+    if said.says("geen bestaande") && headers::is_json(&answer.headers) {
         Ok(Detail::Gone)
-    } else if says("no resources match") {
+    } else if said.says("no resources match") {
         Err(ApiError::NotAnAnswer("the gateway does not know the path"))
-    } else if says("invalid string syntax") {
+    } else if said.says("invalid string syntax") {
         Err(ApiError::BadId)
     } else if !matches!(status, 404 | 410) {
-        Err(ApiError::Refused { status, message })
+        Err(ApiError::Refused { status, said })
     } else if answer.is_api_error() {
         Ok(Detail::Gone)
     } else {

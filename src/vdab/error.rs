@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::failure::Said;
 use super::headers::LONGEST_WAIT;
 use crate::model::ParkClass;
 use crate::telemetry::ClosedBy;
 
-/// A request without a usable response. Holds no id, URL, header or body.
+/// A request without a usable response. Shows no id, URL, header or body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// No connection: refused, no such host, TLS failed.
@@ -29,9 +30,9 @@ pub enum ApiError {
         wait: Option<Duration>,
     },
     #[error(
-        "VDAB refuses the key ({status}: {message}); check CVSYNC_API_KEY and the subscription of your key to the CV API"
+        "VDAB refuses the key ({status}: {said}); check CVSYNC_API_KEY and the subscription of your key to the CV API"
     )]
-    KeyRefused { status: u16, message: String },
+    KeyRefused { status: u16, said: Said },
     #[error("VDAB failed ({status})")]
     Server {
         status: u16,
@@ -42,8 +43,8 @@ pub enum ApiError {
     #[error("unusable response from VDAB: {0}")]
     NotAnAnswer(&'static str),
     /// Another 4xx: sending the same request again does not help.
-    #[error("VDAB refuses the request ({status}: {message})")]
-    Refused { status: u16, message: String },
+    #[error("VDAB refuses the request ({status}: {said})")]
+    Refused { status: u16, said: Said },
     /// VDAB calls the id malformed.
     #[error("VDAB calls the id malformed")]
     BadId,
@@ -70,9 +71,9 @@ pub enum ApiError {
 
 fn of_token_server(why: &ApiError) -> String {
     let what = match why {
-        ApiError::KeyRefused { status, message } => {
+        ApiError::KeyRefused { status, said } => {
             return format!(
-                "the OAuth token server refuses the client ({status}: {message}); check CVSYNC_OAUTH_CLIENT_ID, CVSYNC_OAUTH_CLIENT_SECRET and CVSYNC_OAUTH_TOKEN_URL"
+                "the OAuth token server refuses the client ({status}: {said}); check CVSYNC_OAUTH_CLIENT_ID, CVSYNC_OAUTH_CLIENT_SECRET and CVSYNC_OAUTH_TOKEN_URL"
             );
         }
         ApiError::Unreachable(why) => {
@@ -169,6 +170,16 @@ impl ApiError {
             Self::KeyRefused { .. } => true,
             Self::Token(why) => why.is_of_credentials(),
             _ => false,
+        }
+    }
+
+    /// The whole text of the response on one line, for the terminal of a person; `None` if the error shows all of it.
+    #[must_use]
+    pub(crate) fn in_full(&self) -> Option<String> {
+        match self {
+            Self::KeyRefused { said, .. } | Self::Refused { said, .. } => said.in_full(),
+            Self::Token(why) | Self::Alone(why) | Self::GaveUp { why, .. } => why.in_full(),
+            _ => None,
         }
     }
 

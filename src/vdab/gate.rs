@@ -184,6 +184,7 @@ impl Drop for Waiter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::failure::Said;
     use super::super::gate_state::SUSPECTS;
     use super::*;
 
@@ -312,7 +313,7 @@ mod tests {
         let gate = Gate::default();
         let refused = ApiError::KeyRefused {
             status: 401,
-            message: String::new(),
+            said: Said::default(),
         };
         gate.pass(None).await.unwrap().report(Some(&refused));
         let patience = Some(Duration::from_hours(1));

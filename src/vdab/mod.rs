@@ -40,6 +40,7 @@ pub use self::client::{Client, ClientError};
 pub use self::detail::Detail;
 pub(crate) use self::drift::Drifts;
 pub use self::error::{ApiError, Reason, Remedy};
+pub use self::failure::Said;
 pub(crate) use self::gate_state::ClosedGate;
 pub(crate) use self::loan::{Ask, Loan};
 pub(crate) use self::operation::Operation;

@@ -1,7 +1,7 @@
 //! Examines how the source responds, for `cvsync conformance`.
 //!
 //! Invariant: no personal data leaves here. An id becomes a number, and text is only reported to be text. Statuses, headers,
-//! counts, names of fields, words in capitals such as `OPEN`, and messages without personal data stay as they are.
+//! counts, names of fields, words in capitals such as `OPEN`, and the sentences of the contract stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 use super::answer::Raw;
 use super::client::Client;
 use super::error::ApiError;
+use super::failure::Said;
 use super::operation::{Content, Operation};
 use super::traffic::Traffic;
-use super::{failure, headers, json, page, usual_form};
+use super::{headers, json, page, usual_form};
 use crate::model::CvId;
 
 /// A response without personal data.
@@ -30,8 +31,8 @@ pub(crate) struct Sight {
     pub limit: Option<u64>,
     /// `X-RateLimit-Remaining`
     pub remaining: Option<u64>,
-    /// The message of an error; empty for anything else.
-    pub message: String,
+    /// The message of an error.
+    pub said: Said,
     /// The body. A list is rewritten in the contract's form.
     pub body: Outline,
     /// The forms of the list that the contract does not have.
@@ -175,10 +176,10 @@ impl Probe {
             is_dated: headers::date(headers).is_some(),
             limit: headers::rate_limit(headers),
             remaining: headers::rate_limit_remaining(headers),
-            message: if is_error && failure::failure_message(&raw.body).is_some() {
-                raw.message()
+            said: if is_error {
+                raw.said()
             } else {
-                String::new()
+                Said::default()
             },
             body: value.map_or(Outline::Other, |value| {
                 self.outline(&value, depth, operation == Operation::Bulk)
@@ -289,7 +290,7 @@ mod tests {
         assert!(seen.contains("OPEN") && seen.contains("Date") && seen.contains("gsm"));
         let error = format!(r#"{{"moreInformation":"{id} is geen bestaande kandidaat"}}"#);
         let error = sight(Operation::Detail, 404, &error);
-        assert_eq!(error.message, "… is geen bestaande kandidaat");
+        assert_eq!(error.said.to_string(), "is geen bestaande");
         assert_eq!(sight(Operation::Bulk, 200, "<html>").body, Outline::Other);
     }
 

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::answer::{Raw, one_line};
+use super::answer::Raw;
 use super::error::ApiError;
 use super::page;
-use crate::model::Names;
+use crate::model::{Names, is_hidden, one_line};
 
 /// The largest list that is read, in bytes.
 pub const LARGEST_LIST: usize = 8 << 20;
@@ -53,7 +53,7 @@ fn code(value: &Value) -> Option<String> {
         Value::Number(number) => number.to_string(),
         _ => return None,
     };
-    let is_code = !text.is_empty() && !text.contains(char::is_control);
+    let is_code = !text.is_empty() && !text.contains(is_hidden);
     (is_code && text.chars().count() <= LONGEST_CODE).then_some(text)
 }
 

@@ -1,8 +1,7 @@
 //! Searches by filters, and reads a page of results (docs/contract.md, "GET /kandidaten").
 
-use super::answer::{Raw, one_line};
+use super::answer::Raw;
 use super::error::ApiError;
-use super::failure;
 use super::page::{self, SearchPage};
 use crate::model::{Dialect, Names};
 
@@ -13,9 +12,6 @@ pub const LARGEST_PAGE: u16 = 200;
 
 /// The most fields that may be selected.
 pub const MOST_VELDEN: usize = 5;
-
-/// The longest message of VDAB that is shown, in characters.
-const LONGEST_MESSAGE: usize = 300;
 
 /// A search. Only VDAB checks its names and values.
 #[derive(Clone, Debug, Default)]
@@ -46,26 +42,13 @@ impl Search {
 }
 
 /// Reads the response to a search, page by page as bulk responses are read (`page::page`).
-///
-/// If VDAB does not accept a filter, its message is kept on one line, for the person who typed the filter.
 pub fn classify(answer: &Raw, offset: u64, names: &Names) -> Result<SearchPage, ApiError> {
-    match answer.json() {
-        Ok(body) => {
-            let page = page::page(body, offset, names).map_err(ApiError::NotAnAnswer)?;
-            let items = page.items.into_iter();
-            Ok(SearchPage {
-                total: page.total,
-                items: items.map(|item| page::result(item, names)).collect(),
-            })
-        }
-        Err(ApiError::Refused { status, message }) => {
-            let words = failure::failure_message(&answer.body).unwrap_or_default();
-            let words = one_line(&words, LONGEST_MESSAGE);
-            let message = if words.is_empty() { message } else { words };
-            Err(ApiError::Refused { status, message })
-        }
-        Err(error) => Err(error),
-    }
+    let page = page::page(answer.json()?, offset, names).map_err(ApiError::NotAnAnswer)?;
+    let items = page.items.into_iter();
+    Ok(SearchPage {
+        total: page.total,
+        items: items.map(|item| page::result(item, names)).collect(),
+    })
 }
 
 #[cfg(test)]
@@ -110,20 +93,15 @@ mod tests {
     }
 
     #[test]
-    fn the_words_about_a_filter_are_kept_on_one_line() {
+    fn words_about_a_filter_are_only_for_the_terminal() {
         let body = r#"{"httpCode":"400","moreInformation":"Er kunnen maximaal 5 velden\ngekozen\u001b[31m worden"}"#;
         let error = classified(400, "application/json", body).unwrap_err();
-        let ApiError::Refused {
-            status: 400,
-            message,
-        } = error
-        else {
-            panic!("{error}");
-        };
-        assert_eq!(message, "Er kunnen maximaal 5 velden gekozen[31m worden");
-        let long = format!(r#"{{"message":"{}"}}"#, "woord ".repeat(1_000));
-        let error = classified(404, "application/json", &long).unwrap_err();
-        assert!(error.to_string().chars().count() < 400);
+        assert_eq!(
+            error.to_string(),
+            "VDAB refuses the request (400: 46 characters not shown)"
+        );
+        let in_full = error.in_full().unwrap();
+        assert_eq!(in_full, "Er kunnen maximaal 5 velden gekozen[31m worden");
         let error = classified(400, "text/html", "<p>").unwrap_err();
         assert!(error.to_string().contains("no reason given"));
     }

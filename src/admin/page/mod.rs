@@ -25,7 +25,7 @@ use self::words::Now;
 use super::sample::PageNumbers;
 use super::{Admin, Status, guard, status};
 use crate::config::Shown;
-use crate::model::Health;
+use crate::model::{Health, visible};
 use crate::store::history::Minute;
 use crate::store::lease::Leader;
 
@@ -73,7 +73,7 @@ async fn page(State(admin): State<Arc<Admin>>, Query(Part { part }): Query<Part>
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(POLICY),
     );
-    ([policy], Html(html.into_string())).into_response()
+    ([policy], Html(visible(&html.into_string()))).into_response()
 }
 
 impl<'a> View<'a> {

@@ -179,10 +179,8 @@ impl Eye<'_> {
         match &self.seen.malformed_id {
             None => CannotTell("no detail was asked for".to_owned()),
             Some(Sight {
-                status: 400,
-                message,
-                ..
-            }) if message.to_lowercase().contains("invalid string syntax") => {
+                status: 400, said, ..
+            }) if said.says("invalid string syntax") => {
                 Holds("status 400, with these words".to_owned())
             }
             Some(sight) => Tolerated(format!("status {}", sight.status)),

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta};
 
-use super::{Looker, SETTLED, said, window};
+use super::{Looker, SETTLED, window};
 use crate::conformance::seen::Trouble;
 use crate::model::{Dialect, Window, dialect};
 use crate::vdab::ApiError;
@@ -82,16 +82,19 @@ impl Looker<'_> {
             status @ (401 | 403) => (
                 format!(
                     "status {status} ({}): the key is wrong or has no subscription to the CV API; otherwise a token may be required (the three CVSYNC_OAUTH_ variables)",
-                    said(&sight)
+                    self.said(&sight)
                 ),
                 vec!["CVSYNC_API_KEY"],
             ),
             404 => (
-                format!("status 404 ({}): the API is not at this URL", said(&sight)),
+                format!(
+                    "status 404 ({}): the API is not at this URL",
+                    self.said(&sight)
+                ),
                 vec![api],
             ),
             status @ 400..=499 => {
-                return self.vary(status, &said(&sight)).await;
+                return self.vary(status, &self.said(&sight)).await;
             }
             status @ 300..=399 => (format!("status {status}, a redirect"), vec![api]),
             status => (format!("status {status}"), Vec::new()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Looker, Row, is_text, said, word};
+use super::{Looker, Row, is_text, word};
 use crate::conformance::seen::{Kind, Leading, ListedDetail};
 use crate::model::Names;
 use crate::vdab::probe::{Outline, Sight};
@@ -87,7 +87,7 @@ impl Looker<'_> {
                 }
             }
             (status @ 400..=499, Some(fields)) if sight.is_json => {
-                let says = sight.message.to_lowercase().contains("geen bestaande");
+                let says = sight.said.says("geen bestaande");
                 let is_error = [
                     names.of("moreInformation"),
                     "moreInformation",
@@ -98,7 +98,7 @@ impl Looker<'_> {
                 if says || matches!(status, 404 | 410) && is_error {
                     Kind::Gone
                 } else {
-                    Kind::Other(format!("status {status} ({})", said(sight)))
+                    Kind::Other(format!("status {status} ({})", self.said(sight)))
                 }
             }
             (status, _) => Kind::Other(format!("status {status} without the API's JSON")),

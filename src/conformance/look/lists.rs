@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use chrono::TimeDelta;
 
 use super::asking::{OFFSETS, SIZES};
-use super::{Looker, Row, said, total, window};
+use super::{Looker, Row, total, window};
 use crate::conformance::seen::{Order, Sample};
 use crate::model::{Paging, Window};
 use crate::vdab::ApiError;
@@ -24,7 +24,7 @@ impl Looker<'_> {
         let mut last = String::new();
         for width in std::iter::once(configured).chain(narrower) {
             let sight = self.page(width, 10).await?;
-            last = format!("status {} ({})", sight.status, said(&sight));
+            last = format!("status {} ({})", sight.status, self.said(&sight));
             let Some(mut rows) = self.rows(&sight) else {
                 continue;
             };

@@ -42,6 +42,8 @@ type Row = BTreeMap<String, Outline>;
 pub(super) struct Looker<'a> {
     probe: Probe,
     source: &'a Source,
+    /// Whether findings have VDAB's words in full.
+    in_full: bool,
     seen: Seen,
     /// The end of the requested windows.
     tot: DateTime<Utc>,
@@ -50,11 +52,12 @@ pub(super) struct Looker<'a> {
 }
 
 impl<'a> Looker<'a> {
-    pub(super) fn new(probe: Probe, source: &'a Source) -> Self {
+    pub(super) fn new(probe: Probe, source: &'a Source, in_full: bool) -> Self {
         Self {
             tot: probe.client().time().now() - SETTLED,
             probe,
             source,
+            in_full,
             seen: Seen {
                 dialect: source.api.dialect.clone(),
                 ..Seen::default()
@@ -211,6 +214,12 @@ impl<'a> Looker<'a> {
         }
     }
 
+    /// The message of an error.
+    fn said(&self, sight: &Sight) -> String {
+        let in_full = sight.said.in_full().filter(|_| self.in_full);
+        in_full.unwrap_or_else(|| sight.said.to_string())
+    }
+
     /// A window of the last `hours`.
     fn last(&self, hours: i64) -> Result<Window, ApiError> {
         window(self.tot - TimeDelta::hours(hours), self.tot)
@@ -259,12 +268,4 @@ fn word(shape: Option<&Outline>) -> Option<String> {
 
 fn is_text(shape: Option<&Outline>) -> bool {
     matches!(shape, Some(Outline::Text | Outline::Word(_)))
-}
-
-/// The message of an error.
-fn said(sight: &Sight) -> String {
-    match &*sight.message {
-        "" => "no reason given".to_owned(),
-        message => message.to_owned(),
-    }
 }
