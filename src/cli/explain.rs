@@ -35,7 +35,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// VDAB may have listed a malformed id; then it is parked under this text.
+/// VDAB may have listed a malformed id; then its form is parked.
 async fn malformed(args: &Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
     let key = parked_cv::key(&args.id);
@@ -51,7 +51,7 @@ async fn malformed(args: &Args, env: &Env) -> anyhow::Result<()> {
     args.output.print(&explanation, |it| {
         let set_aside = it.parked.iter().map(set_aside).collect::<String>();
         format!(
-            "VDAB listed {}, which is not the id of a CV\n{set_aside}",
+            "VDAB listed an id of the form {}, which is not the id of a CV\n{set_aside}",
             it.parked.as_ref().map_or("", |it| &it.cv_id)
         )
     });

@@ -16,8 +16,22 @@ pub(crate) const KINDS: [(&str, &str); 10] = [
     ("beroep", "/gewensteJob/functies"),
 ];
 
-/// The longest term in bytes: `cvsync.codes` leaves out longer ones.
-const LONGEST: usize = 200;
+/// The longest code in characters, and what it may hold besides letters and digits: `cvsync.codes` has no others.
+const LONGEST: usize = 40;
+const MARKS: &str = "._+/-";
+
+/// Whether `cvsync.codes` may compute this code. A language may have a level: `taal:N:2`.
+fn is_code(kind: &str, code: &str) -> bool {
+    let level = |code: &&str| matches!(code.as_bytes(), [b'1'..=b'9']);
+    let code = match code.rsplit_once(':') {
+        Some((code, rest)) if kind == "taal" && level(&rest) => code,
+        _ => code,
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || MARKS.contains(c);
+    code.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && code.chars().all(allowed)
+        && code.len() <= LONGEST
+}
 
 /// Terms by kind. A CV matches if it has at least one term of each kind. Without terms, every CV matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +41,7 @@ impl Keep {
     /// Parses a term such as `regio:BE231A`. The error reads on from the name of the variable.
     pub(crate) fn parse_term(text: &str) -> Result<(&'static str, String), String> {
         let kinds = || KINDS.map(|(kind, _)| kind).join(", ");
-        let (kind, _) = text
+        let (kind, code) = text
             .split_once(':')
             .filter(|(_, value)| !value.is_empty())
             .ok_or_else(|| {
@@ -40,9 +54,9 @@ impl Keep {
             .into_iter()
             .find(|(known, _)| *known == kind)
             .ok_or_else(|| format!("must have one of these kinds: {}", kinds()))?;
-        if text.len() > LONGEST || text.contains('\0') {
+        if !is_code(kind, code) {
             return Err(format!(
-                "must have at most {LONGEST} bytes and no NUL character"
+                "must have a code of at most {LONGEST} letters, digits and {MARKS}, and begin with a letter or digit"
             ));
         }
         Ok((kind, text.to_owned()))
@@ -128,6 +142,26 @@ mod tests {
             Keep::parse_term("taal:EN:3"),
             Ok(("taal", "taal:EN:3".to_owned()))
         );
-        assert!(Keep::parse_term(&format!("regio:{}", "x".repeat(200))).is_err());
+        assert!(Keep::parse_term(&format!("regio:{}", "x".repeat(LONGEST))).is_ok());
+    }
+
+    #[test]
+    fn a_code_that_no_cv_can_have_is_refused() {
+        for code in [
+            "x".repeat(LONGEST + 1).as_str(),
+            "a b",
+            "-a",
+            "a@b",
+            "{}",
+            "é",
+            "a:3",
+            "\0",
+        ] {
+            let error = Keep::parse_term(&format!("regio:{code}")).unwrap_err();
+            assert!(error.contains("letters, digits"), "{code}: {error}");
+        }
+        for code in ["EN:0", "EN:10", "EN:a", ":3"] {
+            assert!(Keep::parse_term(&format!("taal:{code}")).is_err(), "{code}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// A kind of difference between a response and the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftKind {
     /// A field that the contract does not have.

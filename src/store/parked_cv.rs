@@ -9,10 +9,13 @@ use sqlx::PgConnection;
 
 use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
-use crate::model::ParkClass;
+use crate::model::{CvId, ParkClass};
 
-/// Ids are text here, since garbage ends here too; but not more of it than this.
+/// Ids are text here, because malformed ids are parked too. This is the longest one in characters.
 const LONGEST_ID: usize = 64;
+
+/// How long a malformed id is kept after its last retry time, which is at most a day after VDAB listed it.
+const MALFORMED_KEPT: &str = "30 days";
 
 /// Why an id is parked.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +77,7 @@ pub async fn oldest_age(tx: &mut PgConnection) -> Result<f64, StoreError> {
 
 /// Takes ids off of which a person wants to hear no more; returns how many.
 pub async fn forget(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreError> {
+    let ids: Vec<String> = ids.iter().map(|id| key(id)).collect();
     Ok(query(
         "delete from cvsync.parked_cv
           where cv_id = any($1)",
@@ -112,6 +116,19 @@ pub async fn due(tx: &mut PgConnection, limit: i64) -> Result<Vec<String>, Store
     .await?)
 }
 
+/// Removes malformed ids that VDAB listed long ago. They are never requested, so no response removes them.
+pub(crate) async fn forget_malformed(tx: &mut PgConnection) -> Result<(), StoreError> {
+    query(
+        "delete from cvsync.parked_cv
+          where next_attempt_at < now() - $1::interval
+            and cv_id !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'",
+    )
+    .bind(MALFORMED_KEPT)
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 /// How many are parked, by class.
 pub async fn count(tx: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreError> {
     Ok(query_as(
@@ -127,7 +144,7 @@ pub async fn count(tx: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreErr
 /// A CV that is set aside.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct ParkedCv {
-    /// Its id, or what stood in its place.
+    /// Its id, or the form of a malformed one; see [`key`].
     pub cv_id: String,
     pub error_class: String,
     /// How often it was tried.
@@ -164,6 +181,7 @@ pub async fn find(tx: &mut PgConnection, id: &str) -> Result<Option<ParkedCv>, S
 
 /// Lets the next run try these again, or all where there are none; returns how many.
 pub async fn retry(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreError> {
+    let ids: Vec<String> = ids.iter().map(|id| key(id)).collect();
     Ok(query(
         "update cvsync.parked_cv
             set next_attempt_at = now()
@@ -176,13 +194,20 @@ pub async fn retry(tx: &mut PgConnection, ids: &[String]) -> Result<u64, StoreEr
     .rows_affected())
 }
 
-/// An id as it is stored: printable and short. Ids that are UUIDs stay as they are.
+/// An id as it is stored. Of a malformed id, which may be anything, only the form: `XXX_XXXXX` for `NOT_FOUND`.
 #[must_use]
 pub fn key(id: &str) -> String {
-    id.chars()
-        .map(|c| if c.is_ascii_graphic() { c } else { '?' })
-        .take(LONGEST_ID)
-        .collect()
+    if let Some(id) = CvId::parse(id) {
+        return id.to_string();
+    }
+    let form = id.chars().map(|c| match c {
+        'a'..='z' => 'x',
+        'A'..='Z' => 'X',
+        '0'..='9' => '#',
+        c if c.is_ascii_graphic() => c,
+        _ => '?',
+    });
+    form.take(LONGEST_ID).collect()
 }
 
 #[cfg(test)]
@@ -190,11 +215,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn garbage_is_kept_short_and_printable() {
-        assert_eq!(key("NOT_FOUND"), "NOT_FOUND");
-        assert_eq!(key("a\0b\né"), "a?b??");
+    fn only_the_form_of_a_malformed_id_is_kept() {
+        assert_eq!(key("NOT_FOUND"), "XXX_XXXXX");
+        assert_eq!(key("Jan.Peeters@voorbeeld.be"), "Xxx.Xxxxxxx@xxxxxxxxx.xx");
+        assert_eq!(key("0470 12 34 56"), "####?##?##?##");
+        assert_eq!(key("a\0b\né\u{202e}"), "x?x???");
+        assert_eq!(key(&key("a1B-é")), key("a1B-é"));
         assert_eq!(key(&"x".repeat(10_000)).len(), LONGEST_ID);
+        let near = "{30dbfef1-59df-4521-a111-964bf0208e68}";
+        assert!(!key(near).contains("dbf"));
         let uuid = "30dbfef1-59df-4521-a111-964bf0208e68";
         assert_eq!(key(uuid), uuid);
+        assert_eq!(key(&uuid.to_uppercase()), uuid);
     }
 }

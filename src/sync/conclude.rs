@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::run::Run;
 use super::{Pipeline, SyncError, delta};
 use crate::model::Job;
-use crate::store::{cv_seen, feed, job_success, reconcile_run, relisted, sync_window};
+use crate::store::{cv_seen, feed, job_success, parked_cv, reconcile_run, relisted, sync_window};
 
 /// How long windows that were listed a second time are kept.
 const REPEATS_KEPT: TimeDelta = TimeDelta::days(7);
@@ -68,6 +68,10 @@ impl Pipeline {
                 break;
             }
         }
+        self.write("removing old malformed ids", async |tx| {
+            parked_cv::forget_malformed(tx).await
+        })
+        .await?;
         while self
             .write("removing old windows", async |tx| {
                 sync_window::forget_repeats(tx, now - REPEATS_KEPT).await

@@ -57,12 +57,8 @@ pub(super) fn sift(
     }
     let id = match id {
         ListedId::Valid(id) => *id,
-        ListedId::Garbage(text) => {
-            let fate = Fate::Parked(text.clone(), ParkClass::BadId, Duration::ZERO);
-            return resolve(fate);
-        }
-        ListedId::Missing => {
-            let fate = Fate::Parked(String::new(), ParkClass::BadId, Duration::ZERO);
+        ListedId::Garbage(_) | ListedId::Missing => {
+            let fate = Fate::Parked(parked_key(id), ParkClass::BadId, Duration::ZERO);
             return resolve(fate);
         }
     };
@@ -80,7 +76,7 @@ pub(super) fn sift(
     }
 }
 
-/// The key under which a listed id is parked: a UUID in its usual form, or garbage made short and printable.
+/// The key under which a listed id is parked: a UUID in its usual form, or the form of a malformed id.
 #[must_use]
 pub(super) fn parked_key(id: &ListedId) -> String {
     match id {
@@ -159,7 +155,7 @@ mod tests {
         let confirmed = stored_as_gone.map(|gone| (CvId::parse(ID).unwrap().0, gone));
         let knowledge = Knowledge {
             confirmed: confirmed.into_iter().collect(),
-            waiting: HashSet::from(["WAITING".to_owned()]),
+            waiting: HashSet::from([parked_cv::key("WAITING")]),
             held: HashSet::from([CvId::parse(HELD).unwrap().0]),
             suppressed: HashSet::from([CvId::parse(SUPPRESSED).unwrap().0]),
         };

@@ -126,7 +126,9 @@ impl Client {
             })
             .await?;
         for item in &page.value.items {
-            self.note_status(item.status.as_deref());
+            if let Some(id) = item.id.valid() {
+                self.note_status(id, item.status.as_deref());
+            }
         }
         Ok(page)
     }
@@ -201,9 +203,9 @@ impl Client {
         self.canaries.suggest(ids);
     }
 
-    pub(super) fn note_status(&self, word: Option<&str>) {
+    pub(super) fn note_status(&self, cv: CvId, word: Option<&str>) {
         if self.words.standing(word) == Standing::Unknown {
-            self.drift.note(word.map(shape::new_status));
+            self.drift.note(cv, word.map(shape::new_status));
         }
     }
 

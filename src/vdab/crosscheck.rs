@@ -152,8 +152,8 @@ impl Client {
         let reply = reply.await;
         match reply.outcome.as_ref().map(|answer| &answer.value) {
             Ok(Detail::Live(document)) => {
-                self.drift.note(document.drift().iter().cloned());
-                self.note_status(document.status());
+                self.drift.note(id, document.drift().iter().cloned());
+                self.note_status(id, document.status());
                 self.canaries.answered(id);
                 self.absence.live(asked);
             }

@@ -67,12 +67,25 @@ fn mark(value: &mut Value, is_person: bool) {
     }
 }
 
+/// A field whose name no other CV has, as if a name of a person were its name.
+fn name_a_field_after(document: &mut Value) {
+    let id = document["cvId"].as_str().unwrap_or_default().to_owned();
+    let letters = id.bytes().filter(u8::is_ascii_hexdigit).take(12);
+    let letters: String = letters.map(|byte| char::from(b'a' + byte % 26)).collect();
+    for part in ["", "/natuurlijkPersoon"] {
+        if let Some(Value::Object(fields)) = document.pointer_mut(part) {
+            fields.insert(format!("{MARKER}{letters}"), Value::Bool(true));
+        }
+    }
+}
+
 /// The response with a marked document, if it is one.
 fn marked(answer: &mut Answer) {
     if let Ok(mut document) = serde_json::from_slice(&answer.body)
         && answer.status == 200
     {
         mark(&mut document, false);
+        name_a_field_after(&mut document);
         answer.body = serde_json::to_vec(&document).unwrap().into();
     }
 }
@@ -89,7 +102,32 @@ fn odd_answers() -> Vec<Answer> {
         Answer::new(200, format!(r#""{MARKER}""#)),
         Answer::new(200, page).with("content-type", "text/html"),
         Answer::new(200, format!(r#"{{{id},{person},"status":["{MARKER}"]}}"#)),
+        Answer::new(
+            200,
+            format!(r#"{{{id},"status":"{}"}}"#, MARKER.to_uppercase()),
+        ),
+        refusal(400),
+        refusal(403),
+        refusal(404),
+        refusal(422),
+        refusal(429),
+        refusal(500),
     ]
+}
+
+/// An error of VDAB that names a person in each of its texts.
+fn refusal(status: u16) -> Answer {
+    let words = format!("Kandidaat {MARKER} Janssens is niet zichtbaar\u{202e}");
+    let fields = [
+        "moreInformation",
+        "httpMessage",
+        "message",
+        "error",
+        "error_description",
+    ];
+    let fields = fields.map(|name| (name.to_owned(), Value::from(words.clone())));
+    let body = Value::Object(fields.into_iter().collect());
+    Answer::new(status, body.to_string()).with("content-type", "application/json")
 }
 
 /// Everything that is sent to a listener: paths, headers and bodies.
@@ -214,7 +252,11 @@ impl Found {
             &["resync", &id, "--json"],
             &["verify", "--sample", "20", "--json"],
             &["reconcile", "--dry-run", "--json"],
+            &["check"],
             &["check", "--json"],
+            &["conformance", "--json"],
+            &["search", "studies=A", "--json"],
+            &["reference", "sync"],
             &["config", "show", "--json"],
         ] {
             let env = env.iter().map(|(name, value)| (*name, value.as_str()));
@@ -311,6 +353,15 @@ async fn no_marked_text_leaves_the_documents_under_ten_faults() {
     let gate = Gate::open(options, faults.to_vec()).await;
     let world = &gate.world;
     let ids: Vec<Uuid> = world.source.world(|world| world.live_ids().collect());
+    world.source.world(|w| {
+        let at = w.now() - chrono::TimeDelta::minutes(5);
+        let status = MARKER.to_uppercase();
+        w.list_extra(at, format!("{MARKER}@voorbeeld.be"), Some(status.as_str()));
+        w.list_extra(at, ids[20].to_string(), Some(status.as_str()));
+    });
+    for operation in [Operation::Search, Operation::Reference("rijbewijzen")] {
+        world.source.rule(operation, Fault::Answer(refusal(400)));
+    }
     for (id, answer) in ids.iter().zip(odd_answers()) {
         world.source.rule(*id, Fault::Answer(answer));
     }

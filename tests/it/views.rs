@@ -514,7 +514,6 @@ async fn single_value_instead_of_an_array_is_read_as_its_only_element() {
     assert_eq!(
         codes,
         [
-            r#"arbeidsregime:{"a": 1}"#,
             "regio:BE1",
             "studie:B",
             "taal:F",
