@@ -18,3 +18,5 @@ pub mod sync;
 pub mod telemetry;
 pub(crate) mod terminal;
 pub mod vdab;
+
+pub use admin::input;

@@ -10,21 +10,19 @@ use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Admin;
 use super::guard::{Peer, with_token};
+use super::refusal::{Refusal, body, refused};
 use crate::model::CvId;
 use crate::model::window::instant;
-use crate::store::StoreError;
-use crate::store::held_delete::{self, HeldDelete, NotDecided};
+use crate::store::held_delete::{self, HeldDelete};
 use crate::store::parked_cv::{self, ParkedCv};
 use crate::store::pause::{self, Begun};
 use crate::store::run_request::{self, What};
@@ -55,38 +53,6 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
 
 /// A sentence about the action that was done, or the refusal.
 type Said = Result<(StatusCode, String), Refusal>;
-
-/// Nothing was done, and why.
-struct Refusal(StatusCode, String);
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        (self.0, self.1 + "\n").into_response()
-    }
-}
-
-impl From<StoreError> for Refusal {
-    fn from(error: StoreError) -> Self {
-        let text = format!("nothing was done: {error}");
-        Self(StatusCode::SERVICE_UNAVAILABLE, text)
-    }
-}
-
-impl From<NotDecided> for Refusal {
-    fn from(error: NotDecided) -> Self {
-        match error {
-            NotDecided::Store(error) => error.into(),
-            NotDecided::NotHeld(_) => refused(
-                StatusCode::NOT_FOUND,
-                "nothing was done: not all of these deletes are held; GET /api/deletes lists those that are",
-            ),
-            NotDecided::Others(held) => refused(
-                StatusCode::CONFLICT,
-                format!("nothing was done: {held} deletes are held by now; look at them again"),
-            ),
-        }
-    }
-}
 
 /// Logs the action if it is dropped before its outcome is known.
 struct Unheard {
@@ -122,22 +88,6 @@ async fn act(
     tracing::info!(action, %peer, status, outcome, "action over HTTP");
     admin.board.look_now();
     said.map(|(status, text)| (status, text + "\n"))
-}
-
-fn refused(status: StatusCode, text: impl Into<String>) -> Refusal {
-    Refusal(status, text.into())
-}
-
-/// An empty body means the default.
-fn body<T: DeserializeOwned + Default>(bytes: &Bytes, example: &str) -> Result<T, Refusal> {
-    if bytes.is_empty() {
-        return Ok(T::default());
-    }
-    // serde's message may repeat the content of the body.
-    serde_json::from_slice(bytes).map_err(|_| {
-        let text = format!("nothing was done: the body must be JSON like {example}");
-        refused(StatusCode::BAD_REQUEST, text)
-    })
 }
 
 /// Requests a run, unless syncing is paused.
@@ -194,7 +144,7 @@ async fn resync(
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Retry {
+pub(super) struct Retry {
     /// Empty for all parked CVs.
     #[serde(default)]
     ids: Vec<String>,
@@ -236,7 +186,7 @@ struct Which {
 
 const WHICH: &str = r#"{"ids": ["…"]}, or {"all": 1200} if 1200 are held"#;
 
-fn chosen(bytes: &Bytes) -> Result<held_delete::Which, Refusal> {
+pub(super) fn chosen(bytes: &[u8]) -> Result<held_delete::Which, Refusal> {
     let Which { ids, all } = body(bytes, WHICH)?;
     match all {
         Some(all) if ids.is_empty() => Ok(held_delete::Which::Undecided(all)),
@@ -277,7 +227,7 @@ async fn discard(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: 
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Begin {
+pub(super) struct Begin {
     reason: Option<String>,
     until: Option<DateTime<Utc>>,
     /// Whether to replace the current pause.
@@ -308,9 +258,9 @@ async fn begin_pause(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, byt
                 );
                 Err(refused(StatusCode::CONFLICT, text))
             }
-            Begun::Past(now) => {
+            Begun::NoEnd(now) => {
                 let text = format!(
-                    "nothing was done: \"until\" must be later than the database's time {}",
+                    "nothing was done: \"until\" must be later than the database's time {}, and at most ten years later",
                     instant(now)
                 );
                 Err(refused(StatusCode::BAD_REQUEST, text))

@@ -11,15 +11,18 @@ mod facts;
 mod guard;
 mod health;
 mod history;
+pub mod input;
 mod lanes;
 mod metrics;
 mod mirror;
 mod page;
 mod presence;
+mod refusal;
 mod sample;
 mod serve;
 mod status;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,8 +30,9 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -111,8 +115,18 @@ fn router(admin: Arc<Admin>) -> Router {
             Arc::clone(&admin),
             bounds::bounded,
         ))
+        .layer(middleware::from_fn(contained))
         .layer(middleware::from_fn_with_state(Arc::clone(&admin), observe))
         .with_state(admin)
+}
+
+/// Makes a panic of a handler status 500. The panic itself is in the log.
+async fn contained(request: Request, next: Next) -> Response {
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answered.unwrap_or_else(|_| {
+        let text = "internal error; see the log of cvsync\n";
+        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+    })
 }
 
 /// Measures each response by its route, never by the raw path, which may hold an id.
@@ -141,5 +155,30 @@ fn known(method: &Method) -> &'static str {
         Method::HEAD => "HEAD",
         Method::POST => "POST",
         _ => "_OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn panics() -> &'static str {
+        panic!("a bug")
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_handler_is_status_500_and_the_next_request_is_served() {
+        let router = Router::new()
+            .route("/bug", get(panics))
+            .route("/fine", get(async || "fine"))
+            .layer(middleware::from_fn(contained));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        for (path, status) in [("/bug", 500), ("/fine", 200), ("/bug", 500)] {
+            let answer = client.get(format!("{url}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), status, "{path}");
+        }
     }
 }

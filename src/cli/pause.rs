@@ -16,10 +16,10 @@ use crate::telemetry;
 /// A run in progress stops within a few seconds, and continues where it was after the pause.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Reason, which the status page and `cvsync status` show
+    /// Reason, which the status page and `cvsync status` show: one line of at most 200 characters
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// Time at which the pause ends by itself, such as 2026-02-13T12:00:00Z; later than the database's time
+    /// Time at which the pause ends by itself, such as 2026-02-13T12:00:00Z; at most ten years ahead
     #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
     until: Option<DateTime<Utc>>,
     /// Replace the current pause, if there is one
@@ -63,8 +63,8 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
             pause.reason
         ))
         .into()),
-        Begun::Past(now) => Err(Usage(format!(
-            "--until must be later than the database's time {}, got {} (nothing was changed)",
+        Begun::NoEnd(now) => Err(Usage(format!(
+            "--until must be later than the database's time {}, and at most ten years later, got {} (nothing was changed)",
             instant(now),
             args.until.map_or_else(String::new, instant)
         ))

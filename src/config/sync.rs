@@ -10,6 +10,7 @@ use super::schedule::{Schedule, cron, zone};
 use super::{Env, Problems, Reference, load};
 use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::health::limits;
+use crate::model::instants::is_in_bounds;
 use crate::model::{JsonPointer, Keep};
 
 const KEEP: &str = "CVSYNC_KEEP";
@@ -136,7 +137,7 @@ pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
                 .map(|date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc())
         })
         .ok()
-        .filter(|moment| (DateTime::UNIX_EPOCH..=DateTime::<Utc>::MAX_UTC).contains(moment))
+        .filter(|moment| is_in_bounds(*moment))
         .ok_or_else(|| "must be a date or an RFC 3339 time, in 1970 or later".to_owned())
 }
 

@@ -5,9 +5,10 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::StoreError;
-use super::sql::{query, query_as};
-use crate::model::health;
+use super::sql::{query, query_as, query_scalar};
+use crate::model::instants::is_end;
 use crate::model::window::instant;
+use crate::model::{health, one_line};
 
 /// A pause that holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -31,7 +32,7 @@ impl From<Pause> for health::Pause {
     }
 }
 
-/// The longest reason in characters: a reason is a sentence.
+/// The longest reason in characters: a reason is a sentence. A longer one is cut.
 const LONGEST_REASON: usize = 200;
 
 /// The reason where nobody gave one.
@@ -54,8 +55,8 @@ pub enum Begun {
     Holds(Pause),
     /// Nothing was done: another pause holds.
     Stands(Pause),
-    /// Nothing was done: its end is not later than the database's time, which is this.
-    Past(DateTime<Utc>),
+    /// Nothing was done: its end is not within ten years from the database's time, which is this.
+    NoEnd(DateTime<Utc>),
 }
 
 /// Begins a pause. One that holds already stays as it is, unless it is to be replaced.
@@ -66,13 +67,9 @@ pub async fn begin(
     begun_by: &str,
     replace: bool,
 ) -> Result<Begun, StoreError> {
-    let (now, is_past): (DateTime<Utc>, bool) =
-        query_as("select now(), coalesce($1 <= now(), false)")
-            .bind(until)
-            .fetch_one(&mut *tx)
-            .await?;
-    if is_past {
-        return Ok(Begun::Past(now));
+    let now: DateTime<Utc> = query_scalar("select now()").fetch_one(&mut *tx).await?;
+    if until.is_some_and(|until| !is_end(now, until)) {
+        return Ok(Begun::NoEnd(now));
     }
     loop {
         let begun = query_as(
@@ -89,12 +86,12 @@ pub async fn begin(
         )
         .bind(in_a_line(reason))
         .bind(until)
-        .bind(begun_by)
+        .bind(one_line(begun_by, LONGEST_REASON))
         .bind(replace)
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(pause) = begun {
-            return Ok(Begun::Holds(pause));
+            return Ok(Begun::Holds(in_lines(pause)));
         }
         // None where somebody has ended it in this moment.
         if let Some(pause) = current(&mut *tx).await? {
@@ -104,14 +101,18 @@ pub async fn begin(
 }
 
 fn in_a_line(reason: &str) -> String {
-    let line: String = reason
-        .chars()
-        .filter(|char| !char.is_control())
-        .take(LONGEST_REASON)
-        .collect();
-    match line.trim() {
-        "" => NO_REASON.to_owned(),
-        line => line.to_owned(),
+    match one_line(reason, LONGEST_REASON) {
+        line if line.is_empty() => NO_REASON.to_owned(),
+        line => line,
+    }
+}
+
+/// The pause as it is shown: an older version, or a person with SQL, may have stored any text.
+fn in_lines(pause: Pause) -> Pause {
+    Pause {
+        reason: in_a_line(&pause.reason),
+        begun_by: pause.begun_by.map(|by| one_line(&by, LONGEST_REASON)),
+        ..pause
     }
 }
 
@@ -126,14 +127,15 @@ pub async fn end(tx: &mut PgConnection) -> Result<bool, StoreError> {
 
 /// The pause that holds now. Works with a schema that does not know how it was begun, too.
 pub async fn current(tx: &mut PgConnection) -> Result<Option<Pause>, StoreError> {
-    Ok(query_as(
+    let pause: Option<Pause> = query_as(
         "select reason, since, until, to_jsonb(pause) ->> 'begun_by' as begun_by
            from cvsync.pause
           where until is null
              or until > now()",
     )
     .fetch_optional(tx)
-    .await?)
+    .await?;
+    Ok(pause.map(in_lines))
 }
 
 #[cfg(test)]
@@ -142,8 +144,12 @@ mod tests {
 
     #[test]
     fn a_reason_is_one_short_line() {
-        assert_eq!(in_a_line(" moving\u{1b}[2J house\n"), "moving[2J house");
-        assert_eq!(in_a_line(" \n"), NO_REASON);
-        assert_eq!(in_a_line(&"x".repeat(10_000)).len(), LONGEST_REASON);
+        assert_eq!(
+            in_a_line(" moving\u{1b}[2J\nhouse\u{202e}\n"),
+            "moving[2J house"
+        );
+        assert_eq!(in_a_line(" \n\0\u{200b}"), NO_REASON);
+        let long = in_a_line(&"é".repeat(10_000));
+        assert_eq!(long.chars().count(), LONGEST_REASON);
     }
 }

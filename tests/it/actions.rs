@@ -231,12 +231,12 @@ async fn while_a_pause_holds_what_needs_a_run_is_refused_whole() {
     world.source.rule(world.any_live_id(), Fault::Http500);
     let daemon = synced(&world, &[NEVER, TOKEN]).await;
     let due = "select count(*) from cvsync.parked_cv where next_attempt_at <= now()";
-    let body = json!({ "reason": "moving <b>house</b>\n", "until": "2999-01-01T00:00:00Z" });
+    let body = json!({ "reason": "moving <b>house</b>\n", "until": "2031-01-01T00:00:00Z" });
     assert_eq!(post(&daemon, "/api/pause", &body.to_string()).await.0, 200);
     for path in ["/api/sync", "/api/parked/retry", "/api/pause"] {
         let (status, text) = post(&daemon, path, "").await;
         assert_eq!(status, 409, "{path}");
-        assert!(text.contains("until 2999-01-01"), "{text}");
+        assert!(text.contains("until 2031-01-01"), "{text}");
         assert!(text.contains("moving <b>house</b>"), "{text}");
     }
     assert_eq!(world.count(due).await, 0);
@@ -249,7 +249,7 @@ async fn while_a_pause_holds_what_needs_a_run_is_refused_whole() {
     );
     daemon
         .until("/", |_, page| {
-            page.contains("Paused until 2999-01-01T00:00:00Z: moving &lt;b&gt;house&lt;/b&gt;")
+            page.contains("Paused until 2031-01-01T00:00:00Z: moving &lt;b&gt;house&lt;/b&gt;")
         })
         .await;
     let other = json!({ "reason": "lunch", "replace": true }).to_string();
@@ -345,6 +345,7 @@ async fn bad_requests_are_bounded_and_told_in_a_line() {
     let daemon = synced(&world, &[NEVER, TOKEN]).await;
     let bearer = format!("Bearer {}", TOKEN.1);
     let huge = "x".repeat(100_000);
+    let deep = "[".repeat(50_000);
     let endless = format!("/{}", "a".repeat(20_000));
     for (method, path, body, status) in [
         ("GET", "/nowhere", "", 404),
@@ -355,8 +356,64 @@ async fn bad_requests_are_bounded_and_told_in_a_line() {
         ("GET", "/api/sync", "", 405),
         ("OPTIONS", "/api/sync", "", 405),
         ("POST", "/api/pause", &*huge, 413),
+        ("POST", "/api/pause", &*deep, 400),
         ("POST", "/api/pause", "{\"reason\": 1}", 400),
         ("POST", "/api/pause", "{\"canary\": 1}", 400),
+        ("POST", "/api/pause", "{\"reason\": \"canary\"", 400),
+        ("POST", "/api/pause", r#"{"reason": "\ud800"}"#, 400),
+        (
+            "POST",
+            "/api/pause",
+            r#"{"reason": "canary", "reason": "b"}"#,
+            400,
+        ),
+        (
+            "POST",
+            "/api/pause",
+            r#"{"until": "+262142-12-31T23:59:59Z"}"#,
+            400,
+        ),
+        (
+            "POST",
+            "/api/pause",
+            r#"{"until": "-262143-01-01T00:00:00Z"}"#,
+            400,
+        ),
+        (
+            "POST",
+            "/api/pause",
+            r#"{"until": "2099-01-01T00:00:00Z"}"#,
+            400,
+        ),
+        (
+            "POST",
+            "/api/pause",
+            r#"{"until": "2026-13-45T00:00:00Z"}"#,
+            400,
+        ),
+        ("POST", "/api/pause", r#"{"until": "infinity"}"#, 400),
+        (
+            "POST",
+            "/api/parked/retry",
+            r#"{"ids": ["can\u0000ary"]}"#,
+            404,
+        ),
+        ("POST", "/api/parked/retry", r#"{"ids": ["\udc00"]}"#, 400),
+        ("POST", "/api/parked/retry", r#"{"ids": [7]}"#, 400),
+        (
+            "POST",
+            "/api/deletes/approve",
+            r#"{"all": 99999999999999999999}"#,
+            400,
+        ),
+        (
+            "POST",
+            "/api/deletes/approve",
+            r#"{"ids": ["can\u0000ary"]}"#,
+            400,
+        ),
+        ("POST", "/api/resync/%00", "", 400),
+        ("POST", "/api/resync/%ff", "", 400),
         ("POST", "/api/resync/no-id", "", 400),
         ("GET", &*endless, "", 431),
     ] {

@@ -18,7 +18,7 @@ pub(super) fn as_of(at: DateTime<Utc>) -> [(HeaderName, String); 1] {
 }
 
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::admin) struct Refusal {
     error: GatewayError,
     /// Whether a retry may succeed.
     later: bool,
@@ -27,6 +27,12 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
+    /// Status and text.
+    pub(in crate::admin) fn into_parts(self) -> (u16, String) {
+        let status = self.error.http_code.parse().unwrap_or(500);
+        (status, self.error.more_information)
+    }
+
     /// 400: the request is invalid.
     pub(super) fn wrong(what: impl Into<String>) -> Self {
         GatewayError::new(400, what).into()

@@ -27,7 +27,7 @@ const AHEAD: TimeDelta = TimeDelta::seconds(5);
 
 /// A window, and the part of it that a page has.
 #[derive(Clone, Copy)]
-struct Asked {
+pub(super) struct Asked {
     van: DateTime<Utc>,
     tot: DateTime<Utc>,
     vanaf: i64,
@@ -38,7 +38,13 @@ pub(super) async fn bulk(
     State(admin): State<Arc<Admin>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let query = Query::read(query);
+    let asked = read_query(&Query::read(query))?;
+    let changes = to_its_end(async move { once_whole(&admin.mirror, asked).await });
+    let (changes, at) = changes.await?;
+    Ok((as_of(at), Json(page(changes))).into_response())
+}
+
+pub(super) fn read_query(query: &Query) -> Result<Asked, Refusal> {
     query.only(&["van", "tot", "vanaf", "aantal"], &[])?;
     let asked = Asked {
         van: query.instant("van")?,
@@ -49,9 +55,7 @@ pub(super) async fn bulk(
     if asked.tot < asked.van {
         return Err(Refusal::wrong("van must not be later than tot"));
     }
-    let changes = to_its_end(async move { once_whole(&admin.mirror, asked).await });
-    let (changes, at) = changes.await?;
-    Ok((as_of(at), Json(page(changes))).into_response())
+    Ok(asked)
 }
 
 /// The changes in the window, once no new one can appear in it.

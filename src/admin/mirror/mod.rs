@@ -29,9 +29,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::access::{Access, Reader};
-use self::answer::Refusal;
+pub(super) use self::answer::Refusal;
 use self::clients::Clients;
 use self::lookup::Lookup;
+use self::query::Query;
 use self::reads::{Reads, Standby};
 use super::Admin;
 use super::serve::ConnectionPermit;
@@ -136,8 +137,19 @@ impl Mirror {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let ended = tokio::spawn(work).await;
-    ended.unwrap_or_else(|_| Err(Refusal::busy()))
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Refusal::busy()),
+    }
+}
+
+pub(super) fn read_search(query: &str) -> Result<(), Refusal> {
+    search::read(&Query::read(Some(query.to_owned()))).map(drop)
+}
+
+pub(super) fn read_changes(query: &str) -> Result<(), Refusal> {
+    bulk::read_query(&Query::read(Some(query.to_owned()))).map(drop)
 }
 
 /// The response instead of one that takes too long.

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 
 use super::answer::Refusal;
+use crate::model::one_line;
 
 /// Characters of an unknown name that an error shows.
 pub(super) const LONGEST_SHOWN: usize = 40;
@@ -32,7 +33,7 @@ impl Query {
             let name = name.as_str();
             if !single.contains(&name) && !repeated.contains(&name) {
                 let known = [repeated, single].concat().join(", ");
-                let shown: String = name.chars().take(LONGEST_SHOWN).collect();
+                let shown = one_line(name, LONGEST_SHOWN);
                 return Err(Refusal::wrong(format!(
                     "unknown parameter {shown:?}; known parameters: {known}"
                 )));

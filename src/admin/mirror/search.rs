@@ -14,6 +14,7 @@ use super::query::{LONGEST_SHOWN, Query};
 use super::to_its_end;
 use crate::admin::Admin;
 use crate::contract::{DEFAULT_SEARCH_PAGE, MAX_SEARCH_PAGE, MAX_VELDEN};
+use crate::model::one_line;
 use crate::model::shape::top_fields;
 use crate::store::fence;
 use crate::store::mirror::{self, FILTERS, Search};
@@ -68,7 +69,7 @@ pub(super) async fn search(
     Ok((as_of(at), headers, body).into_response())
 }
 
-fn read(query: &Query) -> Result<Search, Refusal> {
+pub(super) fn read(query: &Query) -> Result<Search, Refusal> {
     query.only(&SINGLE, &repeated().collect::<Vec<_>>())?;
     let velden = query.values(VELDEN).flat_map(|value| value.split(','));
     let velden: Vec<String> = velden.map(|veld| veld.trim().to_owned()).collect();
@@ -99,7 +100,7 @@ fn read(query: &Query) -> Result<Search, Refusal> {
         .iter()
         .find(|veld| top_fields().all(|known| known != *veld))
     {
-        let shown: String = veld.chars().take(LONGEST_SHOWN).collect();
+        let shown = one_line(veld, LONGEST_SHOWN);
         let known: Vec<_> = top_fields().collect();
         return Err(Refusal::wrong(format!(
             "unknown field {shown:?} in {VELDEN}; known fields: {}",

@@ -1,10 +1,11 @@
 //! Times and text as the page shows them.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use maud::{Markup, html};
 
-use crate::model::words::span;
+use crate::model::instants::showable;
+use crate::model::words::{moment, span};
 
 /// The current time, and the zone of the people who read the page.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +27,8 @@ pub(super) fn marked(text: &str) -> Markup {
 impl Now {
     /// `14:03:09` today, otherwise with the day.
     pub(super) fn clock(self, at: DateTime<Utc>) -> String {
-        let (local, today) = (
-            at.with_timezone(&self.zone),
-            self.at.with_timezone(&self.zone),
-        );
+        let local = showable(at).with_timezone(&self.zone);
+        let today = showable(self.at).with_timezone(&self.zone);
         let format = if local.date_naive() == today.date_naive() {
             "%H:%M:%S"
         } else if (self.at - at).abs() < TimeDelta::days(300) {
@@ -42,12 +41,13 @@ impl Now {
 
     /// `14:03`, of a minute within the last day.
     pub(super) fn minute(self, at: DateTime<Utc>) -> String {
-        at.with_timezone(&self.zone).format("%H:%M").to_string()
+        let local = showable(at).with_timezone(&self.zone);
+        local.format("%H:%M").to_string()
     }
 
     /// The time as an HTML element.
     pub(super) fn time(self, at: DateTime<Utc>) -> Markup {
-        let exact = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let exact = moment(at);
         html! { time datetime=(exact) title=(exact) { (self.clock(at)) } }
     }
 
