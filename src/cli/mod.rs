@@ -42,6 +42,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use self::output::{Output, table};
 use crate::config::{Differs, Env, Problems};
@@ -119,10 +120,20 @@ enum Command {
 /// Runs the command that the arguments name.
 #[must_use]
 pub fn main() -> ExitCode {
+    forbid_core_dumps();
     let Cli { command } = Cli::parse();
     let code = shutdown::run(|| run_to_end(command));
     STDERR.flush(shutdown::LAST_LINES);
     code
+}
+
+/// A core dump would hold secrets and personal data. Where the system does not allow the call, as under systemd, the unit forbids them.
+fn forbid_core_dumps() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let _ = setrlimit(Resource::Core, none);
 }
 
 fn run_to_end(command: Command) -> ExitCode {

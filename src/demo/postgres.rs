@@ -70,6 +70,7 @@ pub struct Cluster {
     folder: Folder,
     user: User,
     settings: Vec<(String, String)>,
+    port: u16,
     url: String,
     keep: bool,
     server: Option<Server>,
@@ -88,6 +89,7 @@ impl Cluster {
         let user = User::find(folder.root()).await?;
         let password = folder.initialize(&binaries, &user).await?;
         let port = options.port.map_or_else(free_port, Ok)?;
+        folder.write_passfile(port, &password)?;
         let mut settings = server::settings(port);
         settings.extend(options.settings);
         let mut cluster = Self {
@@ -95,6 +97,7 @@ impl Cluster {
             folder,
             user,
             settings,
+            port,
             url: format!("postgres://{NAME}:{password}@127.0.0.1:{port}/postgres"),
             keep: options.keep,
             server: None,
@@ -115,6 +118,15 @@ impl Cluster {
     pub fn url_of(&self, database: &str) -> String {
         let server = self.url.strip_suffix("postgres").unwrap_or(&self.url);
         format!("{server}{database}")
+    }
+
+    /// The start of a shell command that connects to a database as the superuser, without the password.
+    #[must_use]
+    pub(super) fn psql(&self, database: &str) -> String {
+        let file = self.folder.passfile().display().to_string();
+        let file = file.replace('\'', r"'\''");
+        let port = self.port;
+        format!("PGPASSFILE='{file}' psql postgres://{NAME}@127.0.0.1:{port}/{database}")
     }
 
     /// The process id of the server, unless it was killed.

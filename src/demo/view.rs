@@ -28,7 +28,7 @@ pub(super) fn introduce(
     let mut lines = vec![String::new(), "  cvsync demo".to_owned(), String::new()];
     match cluster {
         Some(cluster) => {
-            let url = cluster.url_of("cvsync");
+            let psql = cluster.psql("cvsync");
             lines.push(format!(
                 "  PostgreSQL   private, in {}",
                 options.folder.display()
@@ -37,7 +37,7 @@ pub(super) fn introduce(
                 "select * from cvsync.cv limit 1",
                 "select * from cvsync.ervaring limit 5",
             ] {
-                lines.push(format!("               psql '{url}' -c '{query}'"));
+                lines.push(format!("               {psql} -c '{query}'"));
             }
         }
         None => lines.push(

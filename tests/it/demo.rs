@@ -46,6 +46,18 @@ async fn the_demo_shows_the_main_job_survives_a_kill_and_leaves_nothing_behind()
     let log = demo.log();
     let site = between(&log, "status page  ", "/ (");
     let token = between(&log, "for the buttons: ", ")");
+    let password = std::fs::read_to_string(folder.join("postgres/password")).unwrap();
+    assert!(!log.contains(password.trim()), "{log}");
+    let psql = between(&log, "PGPASSFILE=", "\n");
+    let shown = tokio::process::Command::new("sh")
+        .args(["-c", &format!("PGPASSFILE={psql}")])
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        String::from_utf8_lossy(&shown.stdout).contains("(1 row)"),
+        "{psql}: {shown:?}"
+    );
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let page = client.get(&site).send().await.unwrap();
     assert_eq!(page.status(), 200);

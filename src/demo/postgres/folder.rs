@@ -69,6 +69,18 @@ impl Folder {
         Ok(password)
     }
 
+    /// A file with the superuser's password for `PGPASSFILE`, so that no command line contains the password.
+    pub(super) fn passfile(&self) -> PathBuf {
+        self.root.join("pgpass")
+    }
+
+    pub(super) fn write_passfile(&self, port: u16, password: &str) -> anyhow::Result<()> {
+        remove_if_there(&self.passfile())?;
+        let line = format!("127.0.0.1:{port}:*:{NAME}:{password}\n");
+        create_private(&self.passfile())?.write_all(line.as_bytes())?;
+        Ok(())
+    }
+
     /// Creates it under another name until it is complete, because the process can be killed meanwhile.
     async fn initdb(
         &self,
