@@ -26,6 +26,8 @@ pub const VIEWS: &[&str] = &[
 pub enum Rows {
     /// RFC 4180 under a line of column names; null is an empty field, an empty text is `""`.
     Csv,
+    /// The same for spreadsheets: see [`harmless`].
+    SpreadsheetCsv,
     /// A JSON object a line.
     Json,
 }
@@ -58,6 +60,19 @@ pub async fn columns(tx: &mut PgConnection, view: &str) -> Result<Vec<Column>, S
     .await?)
 }
 
+/// A column in which an apostrophe stands before each character that could begin a formula: at the start of the text, and after a
+/// character at which a spreadsheet may split it into cells.
+fn harmless(Column { name, kind }: &Column) -> String {
+    let is_text = matches!(kind.as_str(), "text" | "text[]" | "jsonb" | "tsvector");
+    if is_text {
+        format!(
+            r#"regexp_replace({name}::text, '(^|[;,|\t\r\n])([\s"]*)([=+@＝＋－＠-])', '\1\2''\3', 'g') as {name}"#
+        )
+    } else {
+        name.clone()
+    }
+}
+
 /// All rows of one of [`VIEWS`], in no order. They are as of one moment, for which PostgreSQL keeps what is deleted meanwhile.
 ///
 /// `columns` come from [`columns()`], and names within them need no quotes.
@@ -68,10 +83,13 @@ pub async fn read<'c>(
     rows: Rows,
 ) -> Result<BoxStream<'c, Result<Bytes, StoreError>>, StoreError> {
     sqlx::raw_sql(UNHURRIED).execute(&mut *tx).await?;
-    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let names = names.join(", ");
+    let names = columns.iter().map(|column| match rows {
+        Rows::SpreadsheetCsv => harmless(column),
+        Rows::Csv | Rows::Json => column.name.clone(),
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
     let statement = match rows {
-        Rows::Csv => {
+        Rows::Csv | Rows::SpreadsheetCsv => {
             format!("copy (select {names} from cvsync.{view}) to stdout with (format csv, header)")
         }
         // No JSON holds these two characters, so nothing is quoted.

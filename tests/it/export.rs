@@ -162,6 +162,47 @@ fn shown(name: &str, field: &parquet::record::Field) -> Value {
 }
 
 #[tokio::test]
+async fn csv_for_spreadsheets_holds_no_formula() {
+    let cells = [
+        ("=1+1", "'=1+1"),
+        (" \t=cmd|' /C calc'!A0", " \t'=cmd|' /C calc'!A0"),
+        ("+32 470 12 34 56", "'+32 470 12 34 56"),
+        ("-1", "'-1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a;\"=1+1\"", "a;\"'=1+1\""),
+        ("a\n=1+1", "a\n'=1+1"),
+        ("＝1+1", "'＝1+1"),
+        ("a - b = c", "a - b = c"),
+    ];
+    let documents = cells.iter().zip(1_u128..).map(|((text, _), number)| {
+        json!({"cvId": Uuid::from_u128(number), "ervaringen": [{"functieTitel": text}]})
+    });
+    let (url, _) = holding(documents).await;
+    let export = ["export", "--format", "csv", "ervaring"];
+    let spreadsheet = [&export[..], &["--for-spreadsheets"]].concat();
+    let (code, plain, stderr) = output(&export, env(&url)).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let (code, harmless, stderr) = output(&spreadsheet, env(&url)).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    for (text, shown) in cells {
+        // A field with a quotation mark or a line break is quoted, and its quotation marks are doubled.
+        let field = |text: &str| text.replace('"', "\"\"");
+        assert!(plain.contains(&field(text)), "{text}: {plain}");
+        assert!(harmless.contains(&field(shown)), "{shown}: {harmless}");
+    }
+    let ndjson = [
+        "export",
+        "--format",
+        "ndjson",
+        "ervaring",
+        "--for-spreadsheets",
+    ];
+    let (code, _, stderr) = output(&ndjson, env(&url)).await;
+    assert_eq!(code, Some(2), "{stderr}");
+}
+
+#[tokio::test]
 async fn a_file_appears_whole_or_not_at_all() {
     let (url, database) = holding([shown_by_vdab()]).await;
     let folder = tempfile::tempdir().unwrap();

@@ -24,7 +24,8 @@ use crate::store::leader_setting::{self, LeaderSetting};
 
 /// Export a view to a file or to stdout
 ///
-/// Rows are in no particular order. Only the columns that the database user may read are exported.
+/// Rows are in no particular order. Only the columns that the database user may read are exported. Texts are the candidates' own: a
+/// spreadsheet may run a text that begins with `=`, `+`, `-` or `@` as a formula. Add --for-spreadsheets before you open a CSV file in one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// View to export
@@ -33,6 +34,9 @@ pub(super) struct Args {
     /// Format of the export
     #[arg(long)]
     format: Format,
+    /// With --format csv: put an apostrophe before each character that could begin a formula
+    #[arg(long)]
+    for_spreadsheets: bool,
     /// Path of the file; it appears once it is complete, readable only by its owner
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -51,6 +55,10 @@ enum Format {
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     if args.format == Format::Parquet && !cfg!(feature = "parquet") {
         let error = "--format parquet is not in this build of cvsync; build it with `--features parquet`, or use the container image";
+        return Err(Usage(error.to_owned()).into());
+    }
+    if args.for_spreadsheets && args.format != Format::Csv {
+        let error = "--for-spreadsheets needs --format csv";
         return Err(Usage(error.to_owned()).into());
     }
     let store = database(env)?;
@@ -88,10 +96,10 @@ async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Option<Sink>
             args.view
         );
     }
-    let rows = if args.format == Format::Csv {
-        Rows::Csv
-    } else {
-        Rows::Json
+    let rows = match args.format {
+        Format::Csv if args.for_spreadsheets => Rows::SpreadsheetCsv,
+        Format::Csv => Rows::Csv,
+        Format::Ndjson | Format::Parquet => Rows::Json,
     };
     let target = Target::open(args.output.as_deref())?;
     let mut sink = match Sink::new(args.format, target, &columns) {
