@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta};
 use cvsync::config::{Config, Env, VARIABLES};
+use cvsync::input;
 use cvsync::model::{CvId, Document, JsonPointer, Names, Standing, StatusWords};
+use cvsync::model::{is_hidden, one_line, visible};
 use cvsync::vdab::answer::Raw;
 use cvsync::vdab::{Detail, bulk, detail, headers, reference, search};
 use reqwest::StatusCode;
@@ -249,7 +251,7 @@ pub(super) fn bulk_answer(data: &[u8]) {
     }
 }
 
-/// A response to a search, with the layout of [`detail_answer`]. A person sees VDAB's words, so they must be on one line and short.
+/// A response to a search, with the layout of [`detail_answer`].
 pub(super) fn search_answer(data: &[u8]) {
     let Some(raw) = raw(data) else { return };
     match search::classify(&raw, 0, &Names::default()) {
@@ -258,11 +260,7 @@ pub(super) fn search_answer(data: &[u8]) {
             let ids: Vec<_> = ids.filter_map(Value::as_str).map(str::to_owned).collect();
             honest_page(&raw, page.items.len(), &ids);
         }
-        Err(error) => {
-            let message = error.to_string();
-            assert!(message.chars().count() < 400, "{message}");
-            assert!(!message.contains(char::is_control), "{message:?}");
-        }
+        Err(error) => harmless(&error.to_string()),
     }
 }
 
@@ -277,7 +275,7 @@ pub(super) fn reference_answer(data: &[u8]) {
                 assert!(!entry.code.is_empty() && entry.code.chars().count() <= 100);
                 let texts = [Some(&entry.code), entry.label.as_ref()];
                 for text in texts.into_iter().flatten() {
-                    assert!(!text.contains(char::is_control), "{text:?}");
+                    assert!(!text.contains(is_hidden), "{text:?}");
                 }
             }
         }
@@ -387,6 +385,47 @@ pub(super) fn cron(data: &[u8]) {
     assert!(next > from);
 }
 
+/// The body of an action of the administrator. The first byte selects the action.
+pub(super) fn admin_action(data: &[u8]) {
+    let Some((action, body)) = data.split_first() else {
+        return;
+    };
+    let actions = [input::retry, input::deletes, input::pause];
+    is_fault_of_the_client(actions[usize::from(*action) % actions.len()](body));
+}
+
+/// The parameters of a call of the mirror. The first byte selects the operation.
+pub(super) fn mirror_query(data: &[u8]) {
+    let Some((operation, query)) = data.split_first() else {
+        return;
+    };
+    let operations = [input::search, input::changes];
+    let query = String::from_utf8_lossy(query);
+    is_fault_of_the_client(operations[usize::from(*operation) % operations.len()](
+        &query,
+    ));
+}
+
+fn is_fault_of_the_client(read: Result<(), (u16, String)>) {
+    if let Err((status, text)) = read {
+        assert_eq!(status, 400, "{text}");
+        assert!(text.chars().count() < 600, "{text}");
+        assert!(!text.contains(is_hidden), "{text:?}");
+    }
+}
+
+/// Text from outside that is shown.
+pub(super) fn shown_text(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let line = one_line(&text, 40);
+    assert!(line.chars().count() <= 40, "{line:?}");
+    assert!(!line.contains(is_hidden), "{line:?}");
+    assert_eq!(one_line(&line, 40), line);
+    let shown = visible(&text);
+    assert!(!shown.contains(|c| c != '\n' && is_hidden(c)), "{shown:?}");
+    assert_eq!(visible(&shown), shown);
+}
+
 fn raw(data: &[u8]) -> Option<Raw> {
     let ([status, content_type], body) = data.split_first_chunk::<2>()?;
     let pick = |byte: &u8, length| usize::from(*byte) % length;
@@ -406,7 +445,7 @@ fn raw(data: &[u8]) -> Option<Raw> {
 /// A message is short and printable. It contains no id or address, and no number from the response except a status.
 fn harmless(message: &str) {
     assert!(message.chars().count() < 300, "{message}");
-    assert!(!message.contains(char::is_control), "{message:?}");
+    assert!(!message.contains(is_hidden), "{message:?}");
     assert!(!message.contains('@'), "{message:?}");
     let digits = message.chars().filter(char::is_ascii_digit).count();
     assert!(digits <= 6, "{message:?}");

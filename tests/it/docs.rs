@@ -107,7 +107,15 @@ fn links_in_the_docs_lead_somewhere_and_the_book_has_every_page() {
         .into_iter()
         .flat_map(|folder| files_below(&root.join(folder)))
         .collect();
-    pages.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
+    pages.extend(
+        [
+            "README.md",
+            "ARCHITECTURE.md",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+        ]
+        .map(|name| root.join(name)),
+    );
     pages.retain(|page| page.extension().is_some_and(|end| end == "md"));
     let mut links = 0;
     for page in &pages {

@@ -140,3 +140,18 @@ fn a_pointer_removes_what_rfc_6901_says() {
 fn every_cron_pattern_that_is_accepted_comes_round() {
     drive("cron", targets::cron);
 }
+
+#[test]
+fn no_body_of_an_action_is_more_than_a_fault_of_the_client() {
+    drive("admin_action", targets::admin_action);
+}
+
+#[test]
+fn no_query_of_the_mirror_is_more_than_a_fault_of_the_client() {
+    drive("mirror_query", targets::mirror_query);
+}
+
+#[test]
+fn no_text_keeps_a_hidden_character() {
+    drive("shown_text", targets::shown_text);
+}

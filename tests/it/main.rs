@@ -39,6 +39,7 @@ mod followers;
 mod fuzz;
 mod health;
 mod histories;
+mod hostile;
 mod http_proxy;
 mod json;
 mod keep;

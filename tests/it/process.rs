@@ -84,6 +84,10 @@ impl Process {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
