@@ -1,4 +1,4 @@
-//! What clients send over HTTP, read without a database, so that it can be fuzzed. An error is status and text of the response.
+//! Reads input of clients over HTTP without a database, so that it can be fuzzed. An error is status and text of the response.
 
 use super::actions::{self, Begin, Retry};
 use super::mirror;
