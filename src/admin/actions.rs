@@ -12,7 +12,6 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -20,7 +19,7 @@ use uuid::Uuid;
 use super::Admin;
 use super::guard::{Peer, with_token};
 use super::refusal::{Refusal, body, refused};
-use crate::model::CvId;
+use crate::model::{CvId, When};
 use crate::model::window::instant;
 use crate::store::held_delete::{self, HeldDelete};
 use crate::store::parked_cv::{self, ParkedCv};
@@ -229,7 +228,7 @@ async fn discard(State(admin): State<Arc<Admin>>, peer: Extension<Peer>, bytes: 
 #[serde(deny_unknown_fields)]
 pub(super) struct Begin {
     reason: Option<String>,
-    until: Option<DateTime<Utc>>,
+    until: Option<When>,
     /// Whether to replace the current pause.
     #[serde(default)]
     replace: bool,

@@ -1,12 +1,11 @@
 //! `cvsync backfill`
 
-use chrono::{DateTime, Utc};
-
 use super::Usage;
 use super::tool::{self, RunArgs};
+use crate::clock::Clock;
 use crate::config::Env;
-use crate::model::Window;
 use crate::model::window::instant;
+use crate::model::{When, Window};
 use crate::sync::Request;
 
 /// Sync an explicit range; moves no watermark
@@ -15,25 +14,25 @@ use crate::sync::Request;
 /// the daemon runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Start of the range, such as 2026-02-13T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
-    van: DateTime<Utc>,
-    /// End of the range, which is not part of it
-    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
-    tot: DateTime<Utc>,
+    /// Start of the range, such as 2026-02-13T12:00:00Z, 2026-02-13 (00:00 in UTC) or 2h (two hours ago)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    van: When,
+    /// End of the range, which is not part of it, in the same forms
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    tot: When,
     #[command(flatten)]
     run: RunArgs,
 }
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
-    let window = Window::new(args.van, args.tot).ok_or_else(|| Usage(later_than_van(&args)))?;
+    let now = Clock::default().now();
+    let (van, tot) = (args.van.before(now), args.tot.before(now));
+    let window = Window::new(van, tot).ok_or_else(|| {
+        Usage(format!(
+            "--tot must be later than --van, got --van {} --tot {}",
+            instant(van),
+            instant(tot)
+        ))
+    })?;
     tool::run(args.run, env, Request::Range(window)).await
-}
-
-fn later_than_van(args: &Args) -> String {
-    format!(
-        "--tot must be later than --van, got --van {} --tot {}",
-        instant(args.van),
-        instant(args.tot)
-    )
 }

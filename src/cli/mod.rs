@@ -2,7 +2,6 @@
 //!
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
-mod args;
 mod backfill;
 mod beside;
 mod check;

@@ -1,12 +1,12 @@
 //! `cvsync pause` and `cvsync resume`
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::tool::database;
 use super::{Output, Usage};
 use crate::config::Env;
+use crate::model::When;
 use crate::model::window::instant;
 use crate::store::pause::{self, Begun};
 use crate::telemetry;
@@ -19,9 +19,10 @@ pub(super) struct Args {
     /// Reason, which the status page and `cvsync status` show: one line of at most 200 characters
     #[arg(long, default_value = "by hand")]
     reason: String,
-    /// Time at which the pause ends by itself, such as 2026-02-13T12:00:00Z; at most ten years ahead
-    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
-    until: Option<DateTime<Utc>>,
+    /// Time at which the pause ends by itself, such as 2h, 2026-02-13 (00:00 in UTC) or 2026-02-13T12:00:00Z; at most ten years
+    /// ahead
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<When>,
     /// Replace the current pause, if there is one
     #[arg(long)]
     replace: bool,
@@ -66,7 +67,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         Begun::NoEnd(now) => Err(Usage(format!(
             "--until must be later than the database's time {}, and at most ten years later, got {} (nothing was changed)",
             instant(now),
-            args.until.map_or_else(String::new, instant)
+            args.until.map_or_else(String::new, |until| until.to_string())
         ))
         .into()),
     }

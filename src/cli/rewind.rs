@@ -6,7 +6,9 @@ use sqlx::PgConnection;
 
 use super::tool::database;
 use super::{Output, Usage};
+use crate::clock::Clock;
 use crate::config::Env;
+use crate::model::When;
 use crate::model::window::instant;
 use crate::store::coverage;
 
@@ -17,9 +19,9 @@ use crate::store::coverage;
 /// itself.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// New watermark, such as 2026-02-13T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
-    to: DateTime<Utc>,
+    /// New watermark, such as 2026-02-13T12:00:00Z, 2026-02-13 (00:00 in UTC) or 2h (two hours ago)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: When,
     #[command(flatten)]
     output: Output,
 }
@@ -32,16 +34,17 @@ struct Rewound {
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = database(env)?;
-    let rewind = async |tx: &mut PgConnection| coverage::rewind(tx, args.to).await;
+    let to = args.to.before(Clock::default().now());
+    let rewind = async |tx: &mut PgConnection| coverage::rewind(tx, to).await;
     let was = store.write("moving the watermark back", rewind).await?;
     let Some(from) = was else {
         return Err(Usage(format!(
             "--to must be earlier than the watermark, got {}; see `cvsync status` for the watermark (nothing was changed)",
-            instant(args.to)
+            instant(to)
         ))
         .into());
     };
-    let rewound = Rewound { from, to: args.to };
+    let rewound = Rewound { from, to };
     args.output.print(&rewound, |it| {
         format!(
             "Moved the watermark back from {} to {}.",

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::Output;
 use crate::clock::Clock;
 use crate::config::{Env, Log, Otel};
+use crate::model::When;
 use crate::shutdown::cancel_on_signal;
 use crate::simulator::{FaultShare, Options, Quirk, Simulator};
 use crate::telemetry::{self, Screen};
@@ -49,9 +50,10 @@ pub(super) struct Args {
     /// Assumption of the contract to break; repeat it for more
     #[arg(long, value_name = "NAME", long_help = quirks())]
     quirk: Vec<Quirk>,
-    /// Time at which the changes begin, so that a restarted simulator has the same state; now by default
-    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
-    epoch: Option<DateTime<Utc>>,
+    /// Time at which the changes begin, so that a restarted simulator has the same state, such as 2026-02-13T12:00:00Z or 2h (two
+    /// hours ago); now by default
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    epoch: Option<When>,
     #[command(flatten)]
     output: Output,
 }
@@ -79,7 +81,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
         rate_per_minute: Some(args.rate_per_minute),
         faults: args.fault,
         quirks: args.quirk,
-        epoch: args.epoch,
+        epoch: args.epoch.map(|epoch| epoch.before(Clock::default().now())),
     };
     let simulator = Simulator::start(options, Clock::default())
         .await

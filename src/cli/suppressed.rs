@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -10,8 +9,9 @@ use sqlx::PgConnection;
 use super::output::Output;
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, resync, table};
+use crate::clock::Clock;
 use crate::config::Env;
-use crate::model::CvId;
+use crate::model::{CvId, When};
 use crate::model::window::instant;
 use crate::model::words::count;
 use crate::store::suppressed_cv::{self, Refused, Suppression, Terms};
@@ -48,9 +48,10 @@ pub(super) struct Add {
     /// Why the CVs must not be stored
     #[arg(long)]
     reason: Reason,
-    /// Time at which the suppression ends by itself, such as 2026-02-13T12:00:00Z; later than the database's time
-    #[arg(long, value_name = "TIME", value_parser = super::args::instant)]
-    until: Option<DateTime<Utc>>,
+    /// Time at which the suppression ends by itself, such as 30d, 2026-02-13 (00:00 in UTC) or 2026-02-13T12:00:00Z; later than the
+    /// database's time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<When>,
     /// Store a keyed hash in place of each id
     #[arg(long)]
     hashed: bool,
@@ -114,7 +115,7 @@ async fn add(args: Add, env: &Env) -> anyhow::Result<()> {
     let ids = distinct(&args.ids)?;
     let terms = Terms {
         reason: args.reason.as_str(),
-        until: args.until,
+        until: args.until.map(|until| until.after(Clock::default().now())),
         hashed: args.hashed,
     };
     let add = async |tx: &mut PgConnection| suppressed_cv::add(tx, &ids, terms).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::reader::Reader;
 use super::rules::{self, LONGEST, days, duration, unless_off, whole};
@@ -10,8 +10,7 @@ use super::schedule::{Schedule, cron, zone};
 use super::{Env, Problems, Reference, load};
 use crate::contract::{MAX_BULK_PAGE, MAX_WINDOW_DAYS};
 use crate::model::health::limits;
-use crate::model::instants::is_in_bounds;
-use crate::model::{JsonPointer, Keep};
+use crate::model::{JsonPointer, Keep, when};
 
 const KEEP: &str = "CVSYNC_KEEP";
 
@@ -128,17 +127,10 @@ impl Sync {
     }
 }
 
-/// A time, or a date for its first moment in UTC. Not before 1970, because each window from there on costs a call.
 pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|moment| moment.to_utc())
-        .or_else(|_| {
-            text.parse()
-                .map(|date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc())
-        })
-        .ok()
-        .filter(|moment| is_in_bounds(*moment))
-        .ok_or_else(|| "must be a date or an RFC 3339 time, in 1970 or later".to_owned())
+    when::absolute(text).ok_or_else(|| {
+        "must be a date or an RFC 3339 time, between 1970 and 9999".to_owned()
+    })
 }
 
 fn window(text: &str) -> Result<Duration, String> {

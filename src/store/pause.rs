@@ -8,7 +8,7 @@ use super::StoreError;
 use super::sql::{query, query_as, query_scalar};
 use crate::model::instants::is_end;
 use crate::model::window::instant;
-use crate::model::{health, one_line};
+use crate::model::{When, health, one_line};
 
 /// A pause that holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -59,15 +59,16 @@ pub enum Begun {
     NoEnd(DateTime<Utc>),
 }
 
-/// Begins a pause. One that holds already stays as it is, unless it is to be replaced.
+/// Begins a pause, whose end counts from the database's time. One that holds already stays as it is, unless it is to be replaced.
 pub async fn begin(
     tx: &mut PgConnection,
     reason: &str,
-    until: Option<DateTime<Utc>>,
+    until: Option<When>,
     begun_by: &str,
     replace: bool,
 ) -> Result<Begun, StoreError> {
     let now: DateTime<Utc> = query_scalar("select now()").fetch_one(&mut *tx).await?;
+    let until = until.map(|until| until.after(now));
     if until.is_some_and(|until| !is_end(now, until)) {
         return Ok(Begun::NoEnd(now));
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cvsync::model::{Brake, CvId, Document, Fate, Outcome};
+use cvsync::model::{Brake, CvId, Document, Fate, Outcome, When};
 use cvsync::simulator::{Fault, Operation};
 use cvsync::store::StoreError;
 use cvsync::store::lease::{self, Tenure};
@@ -331,9 +331,10 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
     }
     for odd in [
         "now",
-        "2h",
+        "-2h",
+        "2h30m",
+        "10001d",
         "tomorrow",
-        "2031-01-01",
         "2031-01-01T00:00:00",
         "2031-01-01T00:00:00+25:00",
         "infinity",
@@ -352,7 +353,7 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
         .fetch_one(&mut *tx)
         .await
         .unwrap();
-    let begun = pause::begin(&mut tx, "now", Some(now), "here", false)
+    let begun = pause::begin(&mut tx, "now", Some(When::At(now)), "here", false)
         .await
         .unwrap();
     assert!(matches!(begun, Begun::NoEnd(_)), "{begun:?}");
@@ -393,6 +394,17 @@ async fn a_pause_ends_in_the_future_and_replaces_another_only_when_asked_to() {
         stdout.starts_with("Paused until `cvsync resume` (reason: b)."),
         "{stdout}"
     );
+    // A duration counts from the database's time.
+    let (code, _, stderr) = run(&["--until", "2h", "--replace"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let mut tx = transaction(&url).await.unwrap();
+    let lasts: bool =
+        sqlx::query_scalar("select until = since + interval '2 hours' from cvsync.pause")
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap();
+    tx.commit().await.unwrap();
+    assert!(lasts);
     // A pause that has ended does not matter.
     let mut tx = transaction(&url).await.unwrap();
     let ended = "update cvsync.pause set until = now() - interval '1 second'";
