@@ -87,14 +87,20 @@ fn end_by_force() {
 /// # Errors
 /// If the signal handlers cannot be installed.
 pub(crate) fn cancel_on_signal() -> io::Result<CancellationToken> {
-    cancel_on_signal_within(BY_FORCE)
+    cancel(BY_FORCE, || {
+        tracing::info!("stopping: finishing the current batch");
+    })
 }
 
-/// The same with another time limit.
+/// The same with another time limit, for commands that have no batch to finish: they stop without a word.
 ///
 /// # Errors
 /// If the signal handlers cannot be installed.
 pub(crate) fn cancel_on_signal_within(limit: Duration) -> io::Result<CancellationToken> {
+    cancel(limit, || {})
+}
+
+fn cancel(limit: Duration, say: impl FnOnce() + Send + 'static) -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
@@ -120,7 +126,7 @@ pub(crate) fn cancel_on_signal_within(limit: Duration) -> io::Result<Cancellatio
             }
         };
         signalled().await;
-        tracing::info!("stopping: finishing the current batch");
+        say();
         asked.cancel();
         // On a thread, so that it does not depend on the runtime.
         thread::spawn(move || {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use sqlx::PgConnection;
 
+use super::chosen::Chosen;
 use super::output::Output;
 use super::resync::ids;
 use super::tool::{HOLDS, Tool, database, text, whole};
@@ -31,18 +32,6 @@ pub(super) enum Command {
     Discard(Chosen),
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Chosen {
-    /// Ids of CVs as `list` shows them, or --all
-    #[arg(required_unless_present = "all")]
-    ids: Vec<String>,
-    /// All held deletes
-    #[arg(long, conflicts_with = "ids")]
-    all: bool,
-    #[command(flatten)]
-    output: Output,
-}
-
 /// The run that followed an approval.
 #[derive(Serialize)]
 struct Approved {
@@ -65,7 +54,7 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             output.print(&held, |held| show(held));
         }
         Command::Approve(chosen) => {
-            let which = chosen.read()?;
+            let which = which(&chosen)?;
             let tool = Tool::prepare(env, false).await?;
             let approve = async |tx: &mut PgConnection| held_delete::approve(tx, which).await;
             let store = tool.pipeline.store.within(DECIDED_WITHIN);
@@ -79,7 +68,7 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             whole(&approved.summary)?;
         }
         Command::Discard(chosen) => {
-            let which = chosen.read()?;
+            let which = which(&chosen)?;
             let store = database(env)?;
             let discard = async |tx: &mut PgConnection| held_delete::discard(tx, which).await;
             let store = store.within(DECIDED_WITHIN);
@@ -95,14 +84,12 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Chosen {
-    fn read(&self) -> Result<Which, Usage> {
-        if self.all {
-            return Ok(Which::All);
-        }
-        let ids = ids(&self.ids)?;
-        Ok(Which::These(ids.into_iter().map(|id| id.0).collect()))
-    }
+fn which(chosen: &Chosen) -> Result<Which, Usage> {
+    let Some(texts) = chosen.read()? else {
+        return Ok(Which::All);
+    };
+    let ids = ids(&texts)?;
+    Ok(Which::These(ids.into_iter().map(|id| id.0).collect()))
 }
 
 fn usage(error: NotDecided) -> anyhow::Error {

@@ -5,6 +5,7 @@
 mod backfill;
 mod beside;
 mod check;
+mod chosen;
 mod clients;
 mod completions;
 mod config;
@@ -14,6 +15,7 @@ mod demo;
 mod explain;
 mod export;
 mod feed;
+mod groups;
 mod healthcheck;
 mod migrate;
 mod output;
@@ -37,10 +39,11 @@ mod verify;
 mod windows;
 
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand, ValueHint};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use self::output::{Output, table};
@@ -58,8 +61,11 @@ use crate::telemetry::STDERR;
 ///
 /// To try cvsync with nothing configured, run `cvsync demo`.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(version, max_term_width = groups::WIDTH)]
 struct Cli {
+    /// File of variables, one NAME=value per line; a variable that is set in the environment too keeps that value
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath, help_heading = "Global options")]
+    env_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -120,8 +126,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     forbid_core_dumps();
-    let Cli { command } = Cli::parse();
-    let code = shutdown::run(|| run_to_end(command));
+    let matches = groups::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let code = shutdown::run(|| run_to_end(cli));
     STDERR.flush(shutdown::LAST_LINES);
     code
 }
@@ -135,8 +142,8 @@ fn forbid_core_dumps() {
     let _ = setrlimit(Resource::Core, none);
 }
 
-fn run_to_end(command: Command) -> ExitCode {
-    match dispatch(command) {
+fn run_to_end(cli: Cli) -> ExitCode {
+    match dispatch(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Failed>() => ExitCode::FAILURE,
         Err(error) => {
@@ -169,9 +176,12 @@ struct Interrupted;
 #[error("failed")]
 struct Failed;
 
-fn dispatch(command: Command) -> anyhow::Result<()> {
-    let env = Env::of_process();
-    match command {
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let mut env = Env::of_process();
+    if let Some(path) = cli.env_file {
+        env = env.with_file(&path)?;
+    }
+    match cli.command {
         Command::Config(command) => config::run(&command, &env),
         Command::Completions(args) => {
             completions::run(&args);

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::output::Output;
+use super::chosen::Chosen;
+use super::output::{Output, note};
 use super::tool::database;
 use super::{LONGEST_LIST, Usage, table};
 use crate::config::Env;
@@ -18,21 +19,10 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Retry these CVs, or all parked ones, in the next sync
-    Retry {
-        /// Ids of CVs as `list` shows them; all parked CVs if you give none
-        ids: Vec<String>,
-        #[command(flatten)]
-        output: Output,
-    },
+    /// Retry these CVs in the next sync
+    Retry(Chosen),
     /// Stop retrying these CVs; a change that VDAB lists later brings them back
-    Drop {
-        /// Ids of CVs as `list` shows them
-        #[arg(required = true)]
-        ids: Vec<String>,
-        #[command(flatten)]
-        output: Output,
-    },
+    Drop(Chosen),
 }
 
 #[derive(Serialize)]
@@ -53,21 +43,35 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
             let parked = store.read("listing parked CVs", list).await?;
             output.print(&parked, |parked| text(parked));
         }
-        Command::Retry { ids, output } => {
+        Command::Retry(chosen) => {
+            let ids = if chosen.is_empty() {
+                note(
+                    "without an ID, `cvsync parked retry` retries all parked CVs; write --all, which a later release requires",
+                );
+                None
+            } else {
+                chosen.read()?
+            };
+            // The store takes an empty list for all.
+            let ids = ids.unwrap_or_default();
             let retry = async |tx: &mut PgConnection| -> anyhow::Result<u64> {
                 Ok(all(&ids, parked_cv::retry(tx, &ids).await?)?)
             };
             let retried = store.write_or_undo("retrying parked CVs", retry).await?;
-            output.print(&Retried { retried }, |it| {
+            chosen.output.print(&Retried { retried }, |it| {
                 format!("The next sync retries {}.", count(it.retried, "parked CV"))
             });
         }
-        Command::Drop { ids, output } => {
+        Command::Drop(chosen) => {
+            let ids = chosen.read()?;
             let drop = async |tx: &mut PgConnection| -> anyhow::Result<u64> {
-                Ok(all(&ids, parked_cv::forget(tx, &ids).await?)?)
+                Ok(match &ids {
+                    Some(ids) => all(ids, parked_cv::forget(tx, ids).await?)?,
+                    None => parked_cv::forget_all(tx).await?,
+                })
             };
             let dropped = store.write_or_undo("dropping parked CVs", drop).await?;
-            output.print(&Dropped { dropped }, |it| {
+            chosen.output.print(&Dropped { dropped }, |it| {
                 format!("Dropped {}.", count(it.dropped, "parked CV"))
             });
         }

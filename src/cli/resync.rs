@@ -40,6 +40,7 @@ struct Resynced {
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let ids = ids(&args.ids)?;
     let tool = Tool::prepare(env, args.run.dry_run).await?;
+    tool.refuse_pause(args.run).await?;
     refuse_suppressed(&tool, &ids).await?;
     let summary = tool.carry_out(Request::These(ids.clone())).await?;
     let mut unknown = Vec::new();

@@ -1,10 +1,14 @@
 //! `cvsync simulate`
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Context;
 use chrono::TimeDelta;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::Output;
@@ -12,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::{Env, Log, Otel};
 use crate::model::When;
 use crate::shutdown::cancel_on_signal;
-use crate::simulator::{FaultShare, Options, Quirk, Simulator};
+use crate::simulator::{FaultKind, FaultShare, Options, Quirk, Simulator};
 use crate::telemetry::{self, Screen};
 
 /// Simulate VDAB's API with synthetic CVs, because VDAB has no test environment
@@ -45,10 +49,10 @@ pub(super) struct Args {
     rate_per_minute: u32,
     /// Fault to inject, with its share of the requests between 0 and 1; repeat it for more faults: http-500, http-503, rate-limit,
     /// reset, stall, truncate, html-200, garbage-id, unknown-status, missing-detail
-    #[arg(long, value_name = "KIND=SHARE")]
+    #[arg(long, value_name = "KIND=SHARE", value_parser = Fault, hide_possible_values = true)]
     fault: Vec<FaultShare>,
     /// Assumption of the contract to break; repeat it for more
-    #[arg(long, value_name = "NAME", long_help = quirks())]
+    #[arg(long, value_name = "NAME", long_help = quirks(), value_parser = quirk(), hide_possible_values = true)]
     quirk: Vec<Quirk>,
     /// Time at which the changes begin, so that a restarted simulator has the same state, such as 2026-02-13T12:00:00Z or 2h (two
     /// hours ago); now by default
@@ -95,6 +99,43 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     token.cancelled().await;
     simulator.shutdown().await;
     Ok(())
+}
+
+/// The kinds of faults, each with the `=` after which its share is written.
+static KINDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let kinds = FaultKind::ALL.into_iter();
+    kinds.map(|(_, name)| format!("{name}=")).collect()
+});
+
+/// Reads `KIND=SHARE`; completions offer the kinds.
+#[derive(Clone)]
+struct Fault;
+
+impl TypedValueParser for Fault {
+    type Value = FaultShare;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<FaultShare, clap::Error> {
+        FaultShare::from_str.parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(
+            KINDS.iter().map(|kind| PossibleValue::new(kind.as_str())),
+        ))
+    }
+}
+
+/// Reads the name of a quirk; completions offer the names.
+fn quirk() -> impl TypedValueParser<Value = Quirk> {
+    let names = Quirk::ALL
+        .iter()
+        .map(|(name, _, meaning)| PossibleValue::new(*name).help(*meaning));
+    PossibleValuesParser::new(names).try_map(|name| name.parse::<Quirk>())
 }
 
 /// The quirks, one per line.

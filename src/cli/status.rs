@@ -16,7 +16,7 @@ use super::{Failed, Interrupted, Output, STOP};
 use crate::admin::{self, Numbers};
 use crate::clock::Clock;
 use crate::config::{self, Env};
-use crate::model::health::Role;
+use crate::model::health::{Role, UnderWay};
 use crate::model::words::{count, moment, number};
 use crate::model::{Facts, Health, Job, Light};
 use crate::shutdown::cancel_on_signal_within;
@@ -26,6 +26,7 @@ use crate::store::pause::{self, Pause};
 use crate::store::refit::Refit;
 use crate::store::{Store, history};
 use crate::sync::Snapshot;
+use crate::telemetry;
 use crate::terminal::rate;
 
 /// Time between two updates with --watch.
@@ -44,7 +45,8 @@ const CLEAR: &str = "\x1b[2J\x1b[H";
 ///
 /// Reads the database, so it works anywhere that reaches the database, whether or not a daemon runs. It gives the same verdict as
 /// the status page: it uses the schedule, the settle lag and the state of VDAB and of the run that the leader recorded in the
-/// database. The progress comes from the daemon at CVSYNC_HTTP_ADDR, if one runs on this machine.
+/// database. The progress is exact if the leader runs on this machine and listens on CVSYNC_HTTP_ADDR. Otherwise it is what the
+/// leader last recorded.
 ///
 /// Exits with 0 if the copy is up to date. Exits with 1 if the state is red, during a pause, and until the first sync has finished.
 #[derive(Debug, clap::Args)]
@@ -79,6 +81,12 @@ struct Status {
     /// The old name of `calls_per_minute`.
     calls_a_minute: Option<i64>,
     daemon: Option<Daemon>,
+    /// The run as the leader last recorded it in the database.
+    #[serde(skip)]
+    recorded: Option<UnderWay>,
+    /// The daemon on this machine works with another database.
+    #[serde(skip)]
+    is_daemon_foreign: bool,
 }
 
 /// The state of the daemon on this machine.
@@ -87,6 +95,8 @@ struct Daemon {
     reasons: Vec<String>,
     run: Option<Snapshot>,
     quota_per_minute: u32,
+    #[serde(default, skip_serializing)]
+    leader: Option<String>,
 }
 
 pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
@@ -96,7 +106,10 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     loop {
         let read = token.run_until_cancelled(read(&store, env)).await;
         let mut status = read.ok_or(Interrupted)??;
-        status.daemon = daemon(env).await.ok();
+        let daemon = daemon(env).await.ok();
+        let is_ours = |daemon: &Daemon| is_of_leader(daemon, status.leader.as_deref());
+        status.is_daemon_foreign = daemon.as_ref().is_some_and(|daemon| !is_ours(daemon));
+        status.daemon = daemon.filter(is_ours);
         if args.watch && io::stdout().is_terminal() {
             say(CLEAR);
         }
@@ -120,6 +133,21 @@ async fn daemon(env: &Env) -> anyhow::Result<Daemon> {
     Ok(serde_json::from_slice(&answer.bytes().await?)?)
 }
 
+/// Whether a daemon and the database know the same leader. If not, the daemon works with another database.
+fn is_of_leader(daemon: &Daemon, leader: Option<&str>) -> bool {
+    match (daemon.leader.as_deref(), leader) {
+        // Without the admin token, a daemon names no instance.
+        (Some("this instance"), Some(leader)) => is_here(leader),
+        (Some("another instance"), leader) => leader.is_some(),
+        (theirs, ours) => theirs == ours,
+    }
+}
+
+/// Whether an instance runs on this machine: names start with the host.
+fn is_here(leader: &str) -> bool {
+    leader.starts_with(&format!("{}-", telemetry::host()))
+}
+
 async fn read(store: &Store, env: &Env) -> anyhow::Result<Status> {
     let read = store.read("reading the status", async |tx| Ok(read_in(tx, env).await));
     read.await?
@@ -133,6 +161,8 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
     let pause = pause::current(&mut *tx).await?;
     let calls_per_minute = history::latest_calls(&mut *tx).await?;
     let now = Clock::default().now();
+    let memory = numbers.leaders_memory().unwrap_or_default();
+    let recorded = memory.run.clone();
     let health = Health::judge(&Facts {
         now,
         latest: now,
@@ -141,7 +171,7 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
         database: None,
         stored: Some(numbers.stored()),
         pause: pause.clone().map(Into::into),
-        leader: numbers.leaders_memory().unwrap_or_default(),
+        leader: memory,
     });
     let watermark = numbers.coverage.watermark;
     let leader = numbers.leader.filter(|leader| leader.alive);
@@ -165,6 +195,8 @@ async fn read_in(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Status> {
         calls_per_minute,
         calls_a_minute: calls_per_minute,
         daemon: None,
+        recorded,
+        is_daemon_foreign: false,
     })
 }
 
@@ -187,13 +219,10 @@ fn text(status: &Status) -> String {
             format!("changes from {oldest} to {newest} are missing, newest first"),
         );
     }
-    let leader = status.leader.as_deref();
-    line(
-        "leader",
-        leader.unwrap_or("none; does the daemon run?").to_owned(),
-    );
-    if let Some(run) = status.daemon.as_ref().and_then(|it| it.run.as_ref()) {
-        line("progress", progress(run));
+    let (leader, progress) = at_work(status);
+    line("leader", leader);
+    if let Some(progress) = progress {
+        line("progress", progress);
     }
     line("API calls", calls(status));
     line("stored", count(status.stored, "CV"));
@@ -246,6 +275,34 @@ fn verdict(status: &Status, line: &mut impl FnMut(&str, String)) {
     for finding in others {
         line("also", finding.to_string());
     }
+}
+
+/// The leader, and the progress of its run: of the daemon on this machine, or as the leader recorded it.
+fn at_work(status: &Status) -> (String, Option<String>) {
+    let run = status.daemon.as_ref().and_then(|it| it.run.as_ref());
+    let run = run
+        .map(progress)
+        .or_else(|| status.recorded.as_ref().map(recorded));
+    let leader = match &status.leader {
+        None => "none; does the daemon run?".to_owned(),
+        Some(leader) if is_here(leader) => leader.clone(),
+        Some(leader) => format!("{leader}, on another machine"),
+    };
+    if status.is_daemon_foreign {
+        let note = "; the daemon at CVSYNC_HTTP_ADDR works with another database, so nothing is shown of it";
+        return (leader + note, run);
+    }
+    (leader, run)
+}
+
+/// The progress that the leader wrote into the database, at most a few seconds ago.
+fn recorded(run: &UnderWay) -> String {
+    let left = run.eta_seconds.map_or_else(String::new, |seconds| {
+        let left = humantime::format_duration(Duration::from_secs(seconds));
+        format!(", {left} left")
+    });
+    let (done, expected) = (number(run.done), count(run.expected, "CV"));
+    format!("{done} of about {expected}{left}")
 }
 
 fn progress(run: &Snapshot) -> String {

@@ -11,9 +11,9 @@ use super::tool::database;
 use super::{LONGEST_LIST, Usage, resync, table};
 use crate::clock::Clock;
 use crate::config::Env;
-use crate::model::{CvId, When};
 use crate::model::window::instant;
 use crate::model::words::count;
+use crate::model::{CvId, When};
 use crate::store::suppressed_cv::{self, Refused, Suppression, Terms};
 
 /// The most ids of one command.

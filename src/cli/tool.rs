@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::{Interrupted, Output};
+use super::{Interrupted, Output, Usage};
 use crate::clock::Clock;
 use crate::config::{Config, Database, Env, Log, Otel};
 use crate::model::window::instant;
@@ -16,6 +16,7 @@ use crate::model::words::{count, number};
 use crate::shutdown::{cancel_on_signal, drained};
 use crate::store::Store;
 use crate::store::leader_setting::LeaderSetting;
+use crate::store::pause;
 use crate::sync::{InFuture, Pipeline, Request, Summary, loan, searchable};
 use crate::telemetry::{self, Metrics, Screen, Traces};
 use crate::terminal;
@@ -29,6 +30,9 @@ pub(super) struct RunArgs {
     /// List and fetch but write nothing; print the result that a run would have, and the calls made
     #[arg(long)]
     pub dry_run: bool,
+    /// Run although syncing is paused
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -99,6 +103,24 @@ impl Tool {
         })
     }
 
+    /// Refuses a run that writes during a pause, unless it is forced.
+    pub(super) async fn refuse_pause(&self, args: RunArgs) -> anyhow::Result<()> {
+        if args.force || args.dry_run {
+            return Ok(());
+        }
+        let store = &self.pipeline.store;
+        match store.read("looking for a pause", pause::current).await? {
+            None => Ok(()),
+            Some(pause) => Err(Usage(format!(
+                "syncing is paused since {} {} (reason: {}); run `cvsync resume` first, or add --force (nothing was changed)",
+                instant(pause.since),
+                pause.end(),
+                pause.reason
+            ))
+            .into()),
+        }
+    }
+
     /// Waits for `work` until a signal asks to stop.
     pub(super) async fn until_stopped<T>(
         &self,
@@ -134,6 +156,7 @@ pub(super) fn whole(summary: &Summary) -> anyhow::Result<()> {
 /// Runs a command that consists of one run.
 pub(super) async fn run(args: RunArgs, env: &Env, request: Request) -> anyhow::Result<()> {
     let tool = Box::pin(Tool::prepare(env, args.dry_run)).await?;
+    tool.refuse_pause(args).await?;
     if let Request::Range(window) = &request {
         let time = tool.pipeline.vdab.time();
         InFuture::refuse("the end of the range (--tot)", window.tot(), time)?;

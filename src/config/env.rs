@@ -58,6 +58,17 @@ impl Env {
         Self(all)
     }
 
+    /// A copy with these values where it has none.
+    pub(super) fn over(mut self, values: impl IntoIterator<Item = (String, String)>) -> Self {
+        let values = values.into_iter().map(|(name, value)| (name, value.into()));
+        for (name, value) in Self::of_pairs(values).0 {
+            if !self.sets(&name) {
+                self.0.insert(name, value);
+            }
+        }
+        self
+    }
+
     pub(super) fn of_pairs(pairs: impl Iterator<Item = (String, OsString)>) -> Self {
         Self(
             pairs

@@ -11,7 +11,7 @@ use super::text::{bare, fault};
 const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// The content. An error reads on from the path, or from "which".
-pub(super) fn bytes(path: &str) -> Result<Vec<u8>, String> {
+pub(super) fn bytes(path: impl AsRef<Path>) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut content))

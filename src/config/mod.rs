@@ -5,6 +5,7 @@ mod database;
 mod database_tls;
 mod dialect;
 mod env;
+mod env_file;
 mod file;
 mod http;
 mod injected;

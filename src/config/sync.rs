@@ -128,9 +128,8 @@ impl Sync {
 }
 
 pub(super) fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    when::absolute(text).ok_or_else(|| {
-        "must be a date or an RFC 3339 time, between 1970 and 9999".to_owned()
-    })
+    when::absolute(text)
+        .ok_or_else(|| "must be a date or an RFC 3339 time, between 1970 and 9999".to_owned())
 }
 
 fn window(text: &str) -> Result<Duration, String> {

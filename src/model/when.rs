@@ -98,18 +98,42 @@ mod tests {
     fn times_dates_and_durations_are_read() {
         for (text, after, before) in [
             ("2026-02-13T12:00:00Z", "2026-02-13T12:00:00.000Z", None),
-            ("2026-02-13T13:00:00+01:00", "2026-02-13T12:00:00.000Z", None),
+            (
+                "2026-02-13T13:00:00+01:00",
+                "2026-02-13T12:00:00.000Z",
+                None,
+            ),
             // A time that clocks in Brussels skip is one instant with its zone.
-            ("2026-03-29T02:30:00+01:00", "2026-03-29T01:30:00.000Z", None),
+            (
+                "2026-03-29T02:30:00+01:00",
+                "2026-03-29T01:30:00.000Z",
+                None,
+            ),
             ("2026-03-29", "2026-03-29T00:00:00.000Z", None),
             ("9999-12-31", "9999-12-31T00:00:00.000Z", None),
-            ("2h", "2026-02-13T14:00:00.000Z", Some("2026-02-13T10:00:00.000Z")),
-            ("0h", "2026-02-13T12:00:00.000Z", Some("2026-02-13T12:00:00.000Z")),
-            ("10000d", "2053-07-01T12:00:00.000Z", Some("1998-09-28T12:00:00.000Z")),
+            (
+                "2h",
+                "2026-02-13T14:00:00.000Z",
+                Some("2026-02-13T10:00:00.000Z"),
+            ),
+            (
+                "0h",
+                "2026-02-13T12:00:00.000Z",
+                Some("2026-02-13T12:00:00.000Z"),
+            ),
+            (
+                "10000d",
+                "2053-07-01T12:00:00.000Z",
+                Some("1998-09-28T12:00:00.000Z"),
+            ),
         ] {
             let when: When = text.parse().unwrap();
             assert_eq!(instant(when.after(now())), after, "{text}");
-            assert_eq!(instant(when.before(now())), before.unwrap_or(after), "{text}");
+            assert_eq!(
+                instant(when.before(now())),
+                before.unwrap_or(after),
+                "{text}"
+            );
             assert_eq!(when.to_string().parse(), Ok(when));
         }
     }

@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use answer::Answer;
 pub use call::{CallRecord, Operation};
+pub(crate) use faults::FaultKind;
 pub use faults::{Fault, FaultShare};
 pub use handle::Handle;
 pub use quirks::Quirk;

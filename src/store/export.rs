@@ -7,6 +7,9 @@ use sqlx::PgConnection;
 use super::StoreError;
 use super::sql::query_as;
 
+/// The table of whole documents, which can be read like a view.
+pub const DOCUMENTS: &str = "cv";
+
 /// The views that can be read whole.
 pub const VIEWS: &[&str] = &[
     "kandidaat",
@@ -73,7 +76,7 @@ fn harmless(Column { name, kind }: &Column) -> String {
     }
 }
 
-/// All rows of one of [`VIEWS`], in no order. They are as of one moment, for which PostgreSQL keeps what is deleted meanwhile.
+/// All rows of one of [`VIEWS`] or of [`DOCUMENTS`], in no order. They are as of one moment, for which PostgreSQL keeps what is deleted meanwhile.
 ///
 /// `columns` come from [`columns()`], and names within them need no quotes.
 pub async fn read<'c>(

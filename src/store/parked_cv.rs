@@ -129,6 +129,12 @@ pub(crate) async fn forget_malformed(tx: &mut PgConnection) -> Result<(), StoreE
     Ok(())
 }
 
+/// Stops retrying all of them; returns how many.
+pub(crate) async fn forget_all(tx: &mut PgConnection) -> Result<u64, StoreError> {
+    let done = query("delete from cvsync.parked_cv").execute(tx).await?;
+    Ok(done.rows_affected())
+}
+
 /// How many are parked, by class.
 pub async fn count(tx: &mut PgConnection) -> Result<Vec<(String, i64)>, StoreError> {
     Ok(query_as(

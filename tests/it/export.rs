@@ -341,3 +341,57 @@ async fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(done.status.code(), Some(0), "{stderr}");
     assert!(!stderr.contains("error"), "{stderr}");
 }
+
+#[tokio::test]
+async fn the_name_of_the_file_decides_the_format_and_documents_are_exported_whole() {
+    let (url, database) = database().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for name in ["all.ndjson", "all.JSONL"] {
+        let (code, _, stderr) = output(&["export", "cv", "--output", &path(name)], env(&url)).await;
+        assert_eq!(code, Some(0), "{stderr}");
+        let text = std::fs::read_to_string(path(name)).unwrap();
+        let mut exported: Vec<_> = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["document"].to_string())
+            .collect();
+        let stored: Vec<Value> = sqlx::query_scalar("select document from cvsync.cv")
+            .fetch_all(&database)
+            .await
+            .unwrap();
+        exported.sort_unstable();
+        assert_eq!(exported, sorted(&stored));
+    }
+    let (code, ..) = output(
+        &["export", "persoon", "--output", &path("a.csv")],
+        env(&url),
+    )
+    .await;
+    assert_eq!(code, Some(0));
+    let csv = std::fs::read_to_string(path("a.csv")).unwrap();
+    assert!(csv.starts_with("cv_id,"), "{csv}");
+    // A format that is named wins.
+    let args = [
+        "export",
+        "persoon",
+        "--format",
+        "ndjson",
+        "--output",
+        &path("b.csv"),
+    ];
+    assert_eq!(output(&args, env(&url)).await.0, Some(0));
+    assert!(
+        std::fs::read_to_string(path("b.csv"))
+            .unwrap()
+            .starts_with('{')
+    );
+    for args in [
+        &["export", "persoon"][..],
+        &["export", "persoon", "--output", &path("a.csv.gz")],
+        &["export", "persoon", "--output", &path("a")],
+    ] {
+        let (code, stdout, stderr) = output(args, env(&url)).await;
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        assert!(stderr.contains("--format must be given"), "{stderr}");
+    }
+}

@@ -20,6 +20,7 @@ mod browser;
 mod circles;
 mod clocks;
 mod closing;
+mod command_line;
 mod commands;
 mod conformance;
 mod connections;

@@ -4,8 +4,8 @@
 mod parquet;
 mod target;
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -19,7 +19,7 @@ use super::Usage;
 use super::tool::database;
 use crate::config::Env;
 use crate::store::StoreError;
-use crate::store::export::{self, Column, Rows, VIEWS};
+use crate::store::export::{self, Column, DOCUMENTS, Rows, VIEWS};
 use crate::store::leader_setting::{self, LeaderSetting};
 
 /// Export a view to a file or to stdout
@@ -28,12 +28,12 @@ use crate::store::leader_setting::{self, LeaderSetting};
 /// spreadsheet may run a text that begins with `=`, `+`, `-` or `@` as a formula. Add --for-spreadsheets before you open a CSV file in one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// View to export
-    #[arg(value_parser = PossibleValuesParser::new(VIEWS))]
+    /// View to export, or cv for the whole documents
+    #[arg(value_parser = PossibleValuesParser::new([&DOCUMENTS].into_iter().chain(VIEWS)))]
     view: String,
-    /// Format of the export
+    /// Format of the export; if unset, the ending of the file's name decides: .ndjson, .jsonl, .csv or .parquet
     #[arg(long)]
-    format: Format,
+    format: Option<Format>,
     /// With --format csv: put an apostrophe before each character that could begin a formula
     #[arg(long)]
     for_spreadsheets: bool,
@@ -52,12 +52,49 @@ enum Format {
     Parquet,
 }
 
-pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
-    if args.format == Format::Parquet && !cfg!(feature = "parquet") {
-        let error = "--format parquet is not in this build of cvsync; build it with `--features parquet`, or use the container image";
-        return Err(Usage(error.to_owned()).into());
+impl Args {
+    /// The format that is given or that the file's name shows, if it can be written to the target.
+    fn format(&self) -> Result<Format, Usage> {
+        let named = self.output.as_deref().and_then(Format::of);
+        let format = self.format.or(named).ok_or_else(|| {
+            let text = match &self.output {
+                None => "--format must be given for an export to stdout: ndjson, csv or parquet".to_owned(),
+                Some(path) => format!(
+                    "--format must be given, because the name {} ends with none of .ndjson, .jsonl, .csv and .parquet",
+                    path.display()
+                ),
+            };
+            Usage(text)
+        })?;
+        let error = if format != Format::Parquet {
+            return Ok(format);
+        } else if !cfg!(feature = "parquet") {
+            "--format parquet is not in this build of cvsync; build it with `--features parquet`, or use the container image"
+        } else if self.output.is_none() && io::stdout().is_terminal() {
+            "--format parquet cannot be shown on a terminal; add --output FILE, or redirect stdout"
+        } else {
+            return Ok(format);
+        };
+        Err(Usage(error.to_owned()))
     }
-    if args.for_spreadsheets && args.format != Format::Csv {
+}
+
+impl Format {
+    /// The format that the name of a file shows.
+    fn of(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        match &*ending {
+            "ndjson" | "jsonl" => Some(Self::Ndjson),
+            "csv" => Some(Self::Csv),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
+pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
+    let format = args.format()?;
+    if args.for_spreadsheets && format != Format::Csv {
         let error = "--for-spreadsheets needs --format csv";
         return Err(Usage(error.to_owned()).into());
     }
@@ -71,7 +108,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     let store = store.within(Duration::MAX);
     let mut copied = Ok(None);
     let read = store.read("exporting", async |tx| {
-        copied = copy(tx, &args).await;
+        copied = copy(tx, &args, format).await;
         // After a copy that ended early, the connection cannot commit.
         match copied {
             Ok(Some(_)) => Ok(()),
@@ -88,7 +125,7 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
 }
 
 /// `None` if the reader of the output is gone.
-async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Option<Sink>> {
+async fn copy(tx: &mut PgConnection, args: &Args, format: Format) -> anyhow::Result<Option<Sink>> {
     let columns = export::columns(tx, &args.view).await?;
     if columns.is_empty() {
         bail!(
@@ -96,13 +133,13 @@ async fn copy(tx: &mut PgConnection, args: &Args) -> anyhow::Result<Option<Sink>
             args.view
         );
     }
-    let rows = match args.format {
+    let rows = match format {
         Format::Csv if args.for_spreadsheets => Rows::SpreadsheetCsv,
         Format::Csv => Rows::Csv,
         Format::Ndjson | Format::Parquet => Rows::Json,
     };
     let target = Target::open(args.output.as_deref())?;
-    let mut sink = match Sink::new(args.format, target, &columns) {
+    let mut sink = match Sink::new(format, target, &columns) {
         Err(error) => return went_away_or(error.into()).map(|()| None),
         Ok(sink) => sink,
     };
