@@ -71,17 +71,15 @@ async fn sync(limit: usize, output: Output, env: &Env) -> anyhow::Result<()> {
 
 fn text(refreshed: &Refreshed) -> String {
     let lists = refreshed.lists.iter().map(|list| {
-        let result = list
-            .error
-            .clone()
-            .map_or("ok".to_owned(), |error| format!("unchanged: {error}"));
+        let why = list.error.as_ref().or(list.note.as_ref());
+        let result = why.map_or("ok".to_owned(), |why| format!("unchanged: {why}"));
         vec![list.list.clone(), number(list.codes), result]
     });
     let lists = table(&["list", "codes", "result"], lists);
     let Some(diplomas) = &refreshed.diplomas else {
         return lists;
     };
-    let error = diplomas.error.as_ref();
+    let error = diplomas.error.as_ref().or(diplomas.note.as_ref());
     let error = error.map_or(String::new(), |error| format!("; stopped early: {error}"));
     format!(
         "{lists}\n{DIPLOMAS}: {} found, {} unknown to VDAB, {} left for the next run{error}",

@@ -173,8 +173,8 @@ pub const VARIABLES: &[Variable] = &[
     ),
     setting(
         "CVSYNC_REFERENCE_LISTS",
-        "rijbewijzen,softskills,attesten,jobdomeinen,arbeidsstelsels,arbeidsregimes,arbeidscontracten,arbeidscontractduren,diplomas",
-        "reference lists, comma-separated; name=path where VDAB's path differs from the name",
+        "rijbewijzen,softskills,attesten,jobdomeinen,sjablonen,competenties,arbeidsstelsels,arbeidsregimes,arbeidscontracten,arbeidscontractduren,diplomas",
+        "reference lists, comma-separated; name=path where VDAB's path differs from the name; or a full URL on the API's host",
     ),
     setting(
         "CVSYNC_REFERENCE_LABEL_FIELD",

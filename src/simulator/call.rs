@@ -34,6 +34,11 @@ pub struct Call {
 impl Call {
     /// Parses path and query; `None` for an unknown path.
     pub(super) fn read(path: &str, query: &str) -> Option<Self> {
+        // VDAB serves lists under another version too.
+        if let Some(list) = path.strip_prefix("/v2/") {
+            let operation = Operation::Reference(reference::named(list)?);
+            return Some(Self::of(operation, None, query));
+        }
         let path = path.strip_prefix("/v1/")?;
         let (operation, id) = match path.strip_prefix("kandidaten") {
             Some("") => (Operation::Search, None),
@@ -41,14 +46,16 @@ impl Call {
             Some(rest) => (Operation::Detail, Some(rest.strip_prefix('/')?.to_owned())),
             None => (Operation::Reference(reference::named(path)?), None),
         };
-        let query = form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
-        Some(Self {
+        Some(Self::of(operation, id, query))
+    }
+
+    fn of(operation: Operation, id: Option<String>, query: &str) -> Self {
+        let query = form_urlencoded::parse(query.as_bytes());
+        Self {
             operation,
             id,
-            query,
-        })
+            query: query.into_owned().collect(),
+        }
     }
 
     /// The values of a parameter, which may be repeated.

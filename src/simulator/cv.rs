@@ -170,7 +170,7 @@ impl Cv {
             for n in 0..self.some(&mut rng, 8..28) {
                 json.object(|json| {
                     json.value_at("type", "technischeCompetentie");
-                    json.value_at("code", rng.u32(10_000..30_000).to_string());
+                    json.value_at("code", rng.u32(reference::TECHNICAL_SKILLS).to_string());
                     json.value_at("score", ((turn + n) % 100).to_string());
                 });
             }

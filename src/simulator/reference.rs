@@ -1,5 +1,8 @@
 //! The reference lists, with the codes that the synthetic CVs use.
 
+use std::ops::Range;
+
+use super::words;
 use crate::contract::{Code, MAX_DIPLOMAS};
 
 type Table = &'static [(&'static str, &'static str)];
@@ -121,21 +124,73 @@ const LISTS: &[(&str, Table)] = &[
     ("diplomas", DIPLOMAS),
 ];
 
+/// Occupational profiles, the codes of `gewensteJob.functies[].beroepsprofiel`.
+const SJABLONEN: &str = "sjablonen";
+
+/// Technical skills.
+const COMPETENTIES: &str = "competenties";
+
+/// The codes of technical skills.
+pub(super) const TECHNICAL_SKILLS: Range<u32> = 10_000..30_000;
+
 /// The list's name, if `path` names one.
 pub(super) fn named(path: &str) -> Option<&'static str> {
     LISTS
         .iter()
         .map(|(name, _)| *name)
+        .chain([SJABLONEN, COMPETENTIES])
         .find(|name| *name == path)
 }
 
 pub(super) fn list(name: &str) -> Vec<Code> {
+    match name {
+        SJABLONEN => {
+            let profiles = words::FUNCTIES.iter();
+            return profiles
+                .map(|(label, profile)| code(&(profile, label.trim())))
+                .collect();
+        }
+        COMPETENTIES => return TECHNICAL_SKILLS.map(technical_skill).collect(),
+        _ => {}
+    }
     let table = LISTS.iter().find(|list| list.0 == name);
     table
         .into_iter()
         .flat_map(|list| list.1)
         .map(code)
         .collect()
+}
+
+/// A task and an object, so that all labels differ a little.
+fn technical_skill(number: u32) -> Code {
+    const TASKS: [&str; 8] = [
+        "Afstellen van",
+        "Beheren van",
+        "Controleren van",
+        "Herstellen van",
+        "Ontwerpen van",
+        "Opvolgen van",
+        "Registreren van",
+        "Voorbereiden van",
+    ];
+    const OBJECTS: [&str; 9] = [
+        "bestellingen",
+        "constructies",
+        "dossiers",
+        "installaties",
+        "leveringen",
+        "machines",
+        "planningen",
+        "producten",
+        "voorraden",
+    ];
+    let at = number as usize;
+    let (task, object) = (TASKS[at % TASKS.len()], OBJECTS[at % OBJECTS.len()]);
+    let kind = at / (TASKS.len() * OBJECTS.len());
+    Code {
+        code: number.to_string(),
+        omschrijving: format!("{task} {object} (soort {kind})"),
+    }
 }
 
 /// The best matching diplomas of a keyword: those that start with it, then those with a word that does.

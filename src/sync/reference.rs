@@ -45,6 +45,8 @@ pub struct RefreshedList {
     pub list: String,
     /// The number of codes that VDAB lists.
     pub codes: usize,
+    /// Why there was nothing to refresh: VDAB has no such list.
+    pub note: Option<String>,
     /// Why the list was not refreshed.
     pub error: Option<String>,
 }
@@ -58,6 +60,8 @@ pub struct RefreshedDiplomas {
     pub unknown: usize,
     /// Codes that wait for the next run.
     pub left: usize,
+    /// Why none was looked up: VDAB has no such list.
+    pub note: Option<String>,
     /// Why some were not looked up.
     pub error: Option<String>,
 }
@@ -90,7 +94,7 @@ impl Refreshed {
             && self
                 .diplomas
                 .as_ref()
-                .is_none_or(|diplomas| diplomas.left == 0)
+                .is_none_or(|diplomas| diplomas.left == 0 || diplomas.note.is_some())
     }
 }
 
@@ -126,10 +130,18 @@ impl Pipeline {
         let result = |codes, error| RefreshedList {
             list: list.name.clone(),
             codes,
+            note: None,
             error,
         };
         let entries = match answer {
             Ok(entries) => entries,
+            Err(Some(error)) if is_missing(&error) => {
+                let note = Some(no_such_list(list));
+                return Ok(RefreshedList {
+                    note,
+                    ..result(0, None)
+                });
+            }
             Err(error) => return Ok(result(0, Some(explained(error)))),
         };
         if !entries.is_empty() && entries.iter().all(|entry| entry.label.is_none()) {
@@ -162,7 +174,7 @@ impl Pipeline {
         codes.truncate(most);
         // A few codes for which VDAB fails must not come first in every run: failures in a row end it.
         fastrand::shuffle(&mut codes);
-        let mut failures = 0;
+        let (mut failures, mut missing) = (0, 0);
         for (at, code) in codes.iter().enumerate() {
             if at > 0 {
                 tokio::select! {
@@ -170,17 +182,21 @@ impl Pipeline {
                     () = self.token.cancelled() => {}
                 }
             }
-            if self.token.is_cancelled() || failures == FAILURES {
+            if self.token.is_cancelled() || failures == FAILURES || missing == FAILURES {
                 refreshed.left += codes.len() - at;
                 break;
             }
             match self.look_up(list, code).await {
-                Ok(label) => {
+                Ok(None) => {
+                    refreshed.left += 1;
+                    missing += 1;
+                }
+                Ok(Some(label)) => {
                     self.write_codes(DIPLOMAS, &[(code, label.as_deref())])
                         .await?;
                     refreshed.found += usize::from(label.is_some());
                     refreshed.unknown += usize::from(label.is_none());
-                    failures = 0;
+                    (failures, missing) = (0, 0);
                 }
                 Err(error) => {
                     refreshed.error = Some(error);
@@ -188,22 +204,26 @@ impl Pipeline {
                 }
             }
         }
+        // One keyword may be unknown at VDAB. If it knows none at all, it has no such list.
+        let is_absent = missing > 0 && refreshed.found + refreshed.unknown == 0;
+        refreshed.note = (is_absent && refreshed.error.is_none()).then(|| no_such_list(list));
         Ok(refreshed)
     }
 
-    /// The label of exactly this code, if VDAB has one.
-    async fn look_up(&self, list: &List, code: &str) -> Result<Option<String>, String> {
+    /// The label of exactly this code, if VDAB has one; `None` if it answers that there is no such resource.
+    async fn look_up(&self, list: &List, code: &str) -> Result<Option<Option<String>>, String> {
         let label_field = &self.settings.reference.label_field;
         let found = match patiently(|| self.vdab.diplomas(&list.path, code, label_field)).await {
             // Only this keyword fails. It is looked up again together with unknown codes.
             Err(Some(ApiError::Refused {
                 status: 400 | 422, ..
-            })) => return Ok(None),
+            })) => return Ok(Some(None)),
+            Err(Some(error)) if is_missing(&error) => return Ok(None),
             found => found.map_err(explained)?,
         };
         match found.into_iter().find(|entry| entry.code == code) {
             Some(Entry { label: None, .. }) => Err(self.without_label()),
-            found => Ok(found.and_then(|entry| entry.label)),
+            found => Ok(Some(found.and_then(|entry| entry.label))),
         }
     }
 
@@ -246,12 +266,20 @@ impl Pipeline {
     }
 }
 
+fn is_missing(error: &ApiError) -> bool {
+    matches!(error, ApiError::Refused { status: 404, .. })
+}
+
+fn no_such_list(list: &List) -> String {
+    format!(
+        "VDAB has no list at {:?}; correct or remove the entry in CVSYNC_REFERENCE_LISTS",
+        list.to_string()
+    )
+}
+
 fn explained(error: Option<ApiError>) -> String {
     match error {
         None => "VDAB did not answer in time".to_owned(),
-        Some(error @ ApiError::Refused { status: 404, .. }) => {
-            format!("{error}; check its path in CVSYNC_REFERENCE_LISTS")
-        }
         Some(error) => error.to_string(),
     }
 }

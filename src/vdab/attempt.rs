@@ -58,12 +58,18 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// A GET request for the path of these segments below the base URL.
+    /// A GET request for the path of these segments below the base URL; `..` leaves out the last one before it.
     pub(super) fn get(&self, segments: &[&str]) -> RequestBuilder {
         let mut url = self.base_url.clone();
         // Cannot fail: the configuration takes http and https URLs only, which have a path.
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(segments);
+            path.pop_if_empty();
+            for segment in segments {
+                match *segment {
+                    ".." => path.pop(),
+                    segment => path.push(segment),
+                };
+            }
         }
         self.http.get(url)
     }

@@ -32,8 +32,10 @@ pub fn classify(answer: &Raw, label_field: &str, names: &Names) -> Result<Vec<En
     let entries = if let Ok(Value::Array(entries)) = serde_json::from_slice(body) {
         entries
     } else {
-        let page = page::page(body, 0, names);
-        page.map_err(ApiError::NotAnAnswer)?.items
+        match page::page(body, 0, names) {
+            Ok(page) => page.items,
+            Err(why) => wrapped(body).ok_or(ApiError::NotAnAnswer(why))?,
+        }
     };
     let entries = entries.iter();
     Ok(entries
@@ -44,6 +46,20 @@ pub fn classify(answer: &Raw, label_field: &str, names: &Names) -> Result<Vec<En
             })
         })
         .collect())
+}
+
+/// The only array in an object, if its entries have codes, whatever it is called.
+fn wrapped(body: &[u8]) -> Option<Vec<Value>> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return None;
+    };
+    let mut arrays = fields.into_iter().filter_map(|(_, value)| match value {
+        Value::Array(entries) => Some(entries),
+        _ => None,
+    });
+    let (only, other) = (arrays.next()?, arrays.next());
+    let has_codes = only.first().is_some_and(|entry| entry.get("code").is_some());
+    (other.is_none() && has_codes).then_some(only)
 }
 
 /// A string, or a number, as documents have both.
@@ -84,6 +100,7 @@ mod tests {
             r#"[{"omschrijving":" Rijbewijs\n B\u0000","nieuw":{},"code":" B "}]"#,
             r#"{"aantal":1,"resultaten":[{"code":"B","omschrijving":"Rijbewijs B"}]}"#,
             r#"{"resultaten":{"1":{"code":"B","omschrijving":"Rijbewijs B"}}}"#,
+            r#"{"sjablonen":[{"code":"B","omschrijving":"Rijbewijs B"}],"versie":3}"#,
             "\u{feff}[{\"code\":\"B\",\"omschrijving\":\"Rijbewijs B\"}]",
             r#"[{"omschrijving":"zonder code"},{"code":{}},{"code":""},7,{"code":"B","omschrijving":"Rijbewijs B"}]"#,
         ] {
@@ -106,7 +123,14 @@ mod tests {
             let error = classified(200, "application/json", &body[..cut]).unwrap_err();
             assert_eq!(error.class(), "not_an_answer");
         }
-        for nonsense in ["{}", "null", "7", r#"{"resultaten":7}"#] {
+        for nonsense in [
+            "{}",
+            "null",
+            "7",
+            r#"{"resultaten":7}"#,
+            r#"{"fouten":[{"melding":"x"}]}"#,
+            r#"{"a":[{"code":"B"}],"b":[{"code":"C"}]}"#,
+        ] {
             let error = classified(200, "application/json", nonsense).unwrap_err();
             assert_eq!(error.class(), "not_an_answer", "{nonsense}");
         }

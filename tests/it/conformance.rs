@@ -145,7 +145,7 @@ fn expected(quirk: Quirk) -> Expected {
         Quirk::SearchPageSmall => differs("search-page", &[]),
         Quirk::SearchComma => tolerated("search-values"),
         Quirk::FiltersIgnored => tolerated("search-filters"),
-        Quirk::ReferenceMissing => differs("reference-lists", &[("CVSYNC_REFERENCE_LISTS", "rijbewijzen,softskills,arbeidsstelsels,arbeidsregimes,arbeidscontracten,arbeidscontractduren,diplomas")]),
+        Quirk::ReferenceMissing => differs("reference-lists", &[("CVSYNC_REFERENCE_LISTS", "rijbewijzen,softskills,sjablonen,competenties,arbeidsstelsels,arbeidsregimes,arbeidscontracten,arbeidscontractduren,diplomas")]),
         Quirk::ReferenceLabel => differs("reference-label", &[("CVSYNC_REFERENCE_LABEL_FIELD", "label")]),
     }
 }

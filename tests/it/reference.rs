@@ -13,11 +13,13 @@ use crate::running::until;
 use crate::world::World;
 
 const DIPLOMAS: Operation = Operation::Reference("diplomas");
-const LISTS: [&str; 8] = [
+const LISTS: [&str; 10] = [
     "rijbewijzen",
     "softskills",
     "attesten",
     "jobdomeinen",
+    "sjablonen",
+    "competenties",
     "arbeidsstelsels",
     "arbeidsregimes",
     "arbeidscontracten",
@@ -104,7 +106,7 @@ async fn lists_are_fetched_and_the_diplomas_of_cvs_looked_up_once() {
     assert_eq!(found, Some(Some("Master TEW: Handelsingenieur".to_owned())));
     assert_eq!(label(&world, "diplomas", "XXX9ZZZ").await, Some(None));
     let of_lists = "select count(distinct list) from cvsync.reference_code";
-    assert_eq!(world.count(of_lists).await, 9);
+    assert_eq!(world.count(of_lists).await, 11);
     // All is known: a second run asks for the lists alone.
     let (code, stdout, _) = reference(&world, &["sync"]).await;
     assert_eq!(code, Some(0));
@@ -202,7 +204,8 @@ async fn paths_and_the_labels_field_can_be_set() {
     );
     world.set("CVSYNC_REFERENCE_LABEL_FIELD", "naam".to_owned());
     let (code, stdout, _) = reference(&world, &["sync"]).await;
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(0), "a list that VDAB does not have is no failure");
+    assert!(stdout.contains("unchanged: VDAB has no list at \"weg=nergens\""), "{stdout}");
     assert!(stdout.contains("CVSYNC_REFERENCE_LISTS"), "{stdout}");
     let stress = label(&world, "vaardigheden", "13").await;
     assert_eq!(stress, Some(Some("Omgaan met stress".to_owned())));
@@ -303,5 +306,56 @@ async fn reference_data_that_cannot_be_had_is_no_trouble_of_syncs() {
         let status: Value = serde_json::from_str(&status).unwrap();
         assert_eq!(status["closed_gates"], serde_json::json!({}));
         world.assert_database_equals_source().await;
+    }
+}
+
+#[tokio::test]
+async fn lists_may_be_under_another_version_of_the_same_host_and_a_missing_one_is_only_noted() {
+    let mut world = with_cvs(&[r#"[{"naam":"MAE5AHH"},{"naam":"MAN1NOO"}]"#]).await;
+    let base = world.source.base_url();
+    let lists = |diplomas: &str| {
+        let v2 = base.replace("/v1", "/v2");
+        format!("{v2}/rijbewijzen,vak={v2}/sjablonen,diplomas={}", diplomas.replace("BASE", &v2))
+    };
+    world.set("CVSYNC_REFERENCE_LISTS", lists("BASE/nergens"));
+    let (code, stdout, stderr) = reference(&world, &["sync", "--json"]).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let result: Value = serde_json::from_str(&stdout).unwrap();
+    assert!(result["diplomas"]["note"].as_str().unwrap().contains("VDAB has no list"));
+    assert_eq!((&result["diplomas"]["left"], &result["diplomas"]["error"]), (&2.into(), &Value::Null));
+    assert_eq!(world.rows("reference_code").await, 8 + 18, "no code was noted as unknown");
+    let job = "select count(*) from cvsync.job_success where job = 'reference'";
+    assert_eq!(world.count(job).await, 1);
+    let lasser = label(&world, "vak", "H291301-1").await;
+    assert_eq!(lasser, Some(Some("Lasser".to_owned())));
+    world.set("CVSYNC_REFERENCE_LISTS", lists("BASE/diplomas"));
+    assert_eq!(reference(&world, &["sync"]).await.0, Some(0));
+    let found = label(&world, "diplomas", "MAE5AHH").await;
+    assert_eq!(found, Some(Some("Master TEW: Handelsingenieur".to_owned())));
+    // The key is sent to no other host.
+    world.set("CVSYNC_REFERENCE_LISTS", "https://example.com/rijbewijzen".to_owned());
+    let (code, _, stderr) = reference(&world, &["sync"]).await;
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("must be on the host of CVSYNC_API_BASE_URL"), "{stderr}");
+}
+
+/// Regions and languages have no list.
+#[tokio::test]
+async fn nearly_all_codes_of_the_simulator_have_a_label() {
+    let world = World::new(300).await;
+    world.sync().await;
+    let (code, stdout, stderr) = reference(&world, &["sync"]).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    for (what, labelled) in [
+        ("opleiding", "select avg((label is not null)::int)::float8 from cvsync.opleiding where naam ~ '^[A-Z]{3}[0-9]'"),
+        ("attestering", "select avg((label is not null)::int)::float8 from cvsync.attestering where code is not null"),
+        ("competentie", "select avg((label is not null)::int)::float8 from cvsync.competentie
+                          where type in ('softSkill', 'technischeCompetentie') and code is not null"),
+        ("gewenste_functie", "select avg((label is not null)::int)::float8 from cvsync.gewenste_functie where beroepsprofiel_code is not null"),
+        ("gewenste_job", "select avg((label is not null)::int)::float8 from cvsync.gewenste_job
+                           cross join lateral unnest(arbeids_regimes_labels || arbeids_stelsels_labels) as label"),
+    ] {
+        let share: f64 = sqlx::query_scalar(labelled).fetch_one(&world.database).await.unwrap();
+        assert!(share >= 0.99, "{what}: {share}");
     }
 }

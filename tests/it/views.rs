@@ -79,6 +79,8 @@ const LABELS: &[(&str, &str, Option<&str>)] = &[
     ("attesten", "A04", Some("Code 95")),
     ("softskills", "3", Some("Samenwerken")),
     ("softskills", "4", None),
+    ("competenties", "11721", Some("Voorraden beheren")),
+    ("sjablonen", "M140201-1", Some("Adviseur")),
     ("diplomas", "MAE5AHH", Some("Handelsingenieur")),
     ("arbeidsregimes", "V", Some("Voltijds")),
     ("arbeidsstelsels", "D", Some("Dagwerk")),
@@ -198,6 +200,7 @@ fn walk(view: &str, document: &Value) -> Vec<Value> {
             let (niveau, score) = (text(e, "/niveau"), text(e, "/score"));
             let list = match kind.as_deref() {
                 Some("softSkill") => "softskills",
+                Some("technischeCompetentie") => "competenties",
                 _ => "none",
             };
             json!({
@@ -210,10 +213,12 @@ fn walk(view: &str, document: &Value) -> Vec<Value> {
         "gewenste_job" => vec![gewenste_job(document)],
         "gewenste_functie" => each("/gewensteJob/functies", &|e| {
             let ervaring = text(e, "/ervaring");
+            let profile = text(e, "/beroepsprofiel/code");
             json!({
+                "label": label("sjablonen", profile.as_deref()),
                 "titel": text(e, "/titel"),
                 "ervaring": int(ervaring.as_ref()), "ervaring_tekst": ervaring,
-                "beroepsprofiel_code": text(e, "/beroepsprofiel/code"),
+                "beroepsprofiel_code": profile,
             })
         }),
         "gewenste_regio" => each("/gewensteJob/regios", &|e| json!({ "regio": e })),
