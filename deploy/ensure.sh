@@ -58,12 +58,23 @@ install_packages() {
     local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
     "${apt[@]}" update >&2 || return 1
     if [[ " $* " == *" postgresql "* ]]; then
-        # Debian's setting to install the programs without a cluster that starts with the machine.
-        "${apt[@]}" install -y --no-install-recommends postgresql-common >&2 || return 1
-        "${root[@]}" sed -i 's/^#\?create_main_cluster *=.*/create_main_cluster = false/' \
-            /etc/postgresql-common/createcluster.conf
+        install_without_cluster "$@"
+        return
     fi
     "${apt[@]}" install -y --no-install-recommends "$@" >&2
+}
+
+# Installs PostgreSQL's programs without a cluster that starts with the machine. Debian has a setting for that, which gets its
+# previous value back.
+install_without_cluster() {
+    local conf=/etc/postgresql-common/createcluster.conf status=0
+    "${apt[@]}" install -y --no-install-recommends postgresql-common >&2 || return 1
+    "${root[@]}" cp -p "$conf" "$conf.before-cvsync"
+    "${root[@]}" sed -i 's/^#\?create_main_cluster *=.*/create_main_cluster = false/' "$conf"
+    "${apt[@]}" install -y --no-install-recommends "$@" >&2 || status=$?
+    "${root[@]}" mv "$conf.before-cvsync" "$conf"
+    echo "installed PostgreSQL without a cluster; create_main_cluster in $conf is as before" >&2
+    return $status
 }
 
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/cvsync-check

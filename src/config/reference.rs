@@ -132,9 +132,15 @@ fn named(name: &str, path: &str, entry: &str) -> Result<List, String> {
     };
     // Only a URL, which has been checked, leads out of the base URL.
     let is_url = entry.contains("://");
-    let inner = if is_url { path.trim_start_matches("../") } else { path };
+    let inner = if is_url {
+        path.trim_start_matches("../")
+    } else {
+        path
+    };
     if name.is_empty() || !name.chars().all(is_name) || !inner.split('/').all(is_segment) {
-        return Err("must be a name such as rijbewijzen, name=path, or a URL on the API's host".to_owned());
+        return Err(
+            "must be a name such as rijbewijzen, name=path, or a URL on the API's host".to_owned(),
+        );
     }
     Ok(List {
         name: name.to_owned(),
@@ -162,7 +168,11 @@ mod tests {
             ("https://API.vdab.be:443/x".to_owned(), "x", "../../../x"),
         ] {
             let list = read(&text).unwrap();
-            assert_eq!((list.name.as_str(), list.path.as_str()), (name, path), "{text}");
+            assert_eq!(
+                (list.name.as_str(), list.path.as_str()),
+                (name, path),
+                "{text}"
+            );
             assert_eq!(list.to_string(), text);
         }
         for wrong in [

@@ -1,21 +1,20 @@
 //! The demo: a private PostgreSQL, the simulator and the daemon, with nothing to configure.
 
 pub mod postgres;
+mod settings;
 mod view;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use self::postgres::Cluster;
+use self::settings::Kept;
 use crate::clock::Clock;
-use crate::config::{Config, Env};
 use crate::daemon::Daemon;
 use crate::model::window::instant;
 use crate::simulator::{self, Simulator};
@@ -57,27 +56,27 @@ pub async fn run(
         )
     })?;
     let clock = Clock::default();
+    let kept = Kept::read(&options.folder);
     let (cluster, database_url) = if let Some(url) = &options.database_url {
         (None, url.expose_secret().to_owned())
     } else {
-        let cluster = private_postgres(&options.folder).await?;
+        let cluster = private_postgres(&options.folder, kept.postgres).await?;
         let url = cluster.url_of("cvsync");
         (Some(cluster), url)
     };
-    let simulator = simulate(&options, &clock).await?;
-    let admin_token = Uuid::new_v4().simple().to_string();
-    let daemon = Daemon::prepare(
-        configure(&simulator, &database_url, &admin_token).await?,
-        clock.clone(),
-        token.clone(),
-    )
-    .await?;
+    let simulator = simulate(&options, kept.simulator, &clock).await?;
+    let env = |page| settings::env(&kept, &simulator.base_url(), &database_url, page);
+    let config = settings::config(&env(kept.page))?;
+    let daemon = Daemon::prepare(config, clock.clone(), token.clone()).await?;
+    if let Some(page) = daemon.addr() {
+        settings::write(&options.folder, &env(page))?;
+    }
     view::introduce(
         &options,
         cluster.as_ref(),
         &simulator,
         daemon.addr(),
-        &admin_token,
+        &kept.admin_token,
     );
     let admin = std::sync::Arc::clone(&daemon.admin);
     let ended = tokio::select! {
@@ -95,16 +94,22 @@ pub async fn run(
     ended
 }
 
-async fn private_postgres(folder: &Path) -> anyhow::Result<Cluster> {
+async fn private_postgres(folder: &Path, port: Option<u16>) -> anyhow::Result<Cluster> {
     Cluster::start(postgres::Options {
         data: folder.join("postgres"),
+        port,
         ..postgres::Options::default()
     })
     .await
 }
 
-async fn simulate(options: &Options, clock: &Clock) -> anyhow::Result<Simulator> {
+async fn simulate(
+    options: &Options,
+    listen: SocketAddr,
+    clock: &Clock,
+) -> anyhow::Result<Simulator> {
     let simulated = simulator::Options {
+        listen,
         candidates: options.candidates,
         key: KEY.to_owned(),
         changes_per_second: options.changes_per_second,
@@ -131,34 +136,4 @@ fn epoch(folder: &Path, now: DateTime<Utc>) -> anyhow::Result<DateTime<Utc>> {
     std::fs::write(&file, instant(epoch))
         .with_context(|| format!("cannot write {}", file.display()))?;
     Ok(epoch)
-}
-
-/// The settings of a partner, but with a schedule on which you can watch changes arrive.
-async fn configure(
-    simulator: &Simulator,
-    database_url: &str,
-    admin_token: &str,
-) -> anyhow::Result<Config> {
-    let env = Env::new([
-        ("CVSYNC_API_BASE_URL", simulator.base_url()),
-        ("CVSYNC_API_KEY", KEY.to_owned()),
-        ("CVSYNC_API_RATE_PER_MINUTE", CALLS_PER_MINUTE.to_string()),
-        ("CVSYNC_DATABASE_URL", database_url.to_owned()),
-        ("CVSYNC_SYNC_FROM", "2026-01-01T00:00:00Z".to_owned()),
-        ("CVSYNC_SCHEDULE", "*/5 * * * * *".to_owned()),
-        ("CVSYNC_SETTLE_LAG", "2s".to_owned()),
-        ("CVSYNC_WINDOW_OVERLAP", "1m".to_owned()),
-        ("CVSYNC_HTTP_ADDR", http_addr().await.to_string()),
-        ("CVSYNC_ADMIN_TOKEN", admin_token.to_owned()),
-    ]);
-    Ok(Config::load(&env)?)
-}
-
-/// The default address, or a free port if that is taken.
-async fn http_addr() -> SocketAddr {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-    match TcpListener::bind(usual).await {
-        Ok(_) => usual,
-        Err(_) => SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-    }
 }

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Options;
 use super::postgres::Cluster;
+use super::{Options, settings};
 use crate::admin::{self, Admin, Status};
 use crate::clock::Clock;
 use crate::model::words::{count, number};
@@ -34,8 +34,8 @@ pub(super) fn introduce(
                 options.folder.display()
             ));
             for query in [
-                "select * from cvsync.cv limit 1",
-                "select * from cvsync.ervaring limit 5",
+                "select voornaam, achternaam, contact_adres_gemeente from cvsync.persoon limit 5",
+                "select beroepsprofiel_code, label, ervaring from cvsync.gewenste_functie limit 5",
             ] {
                 lines.push(format!("               {psql} -c '{query}'"));
             }
@@ -62,6 +62,12 @@ pub(super) fn introduce(
             "  mirror       curl -H 'Authorization: Bearer {token}' 'http://{http}/mirror/v1/kandidaten?zoekterm=medewerker'"
         ));
     }
+    let file = settings::file(&options.folder);
+    lines.push(format!(
+        "  commands     cvsync --env-file '{}' status, and likewise every other command",
+        file.display()
+    ));
+    lines.push("  times        in UTC; the status page shows them in Brussels time".to_owned());
     let stays = match cluster {
         None => "the data stays in that database".to_owned(),
         Some(_) if options.keep => format!("{} stays", options.folder.display()),
@@ -79,7 +85,7 @@ pub(super) async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
             tokio::time::sleep(PERIOD.saturating_sub(LOOK)).await;
             admin.board.look_now();
             tokio::time::sleep(LOOK).await;
-            let time = clock.now().format("%H:%M:%S");
+            let time = clock.now().format("%H:%M:%SZ");
             let line = line(&admin::status(admin));
             screen.suspend(|| println(&format!("  {time}  {line}")));
         }

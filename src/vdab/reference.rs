@@ -58,7 +58,9 @@ fn wrapped(body: &[u8]) -> Option<Vec<Value>> {
         _ => None,
     });
     let (only, other) = (arrays.next()?, arrays.next());
-    let has_codes = only.first().is_some_and(|entry| entry.get("code").is_some());
+    let has_codes = only
+        .first()
+        .is_some_and(|entry| entry.get("code").is_some());
     (other.is_none() && has_codes).then_some(only)
 }
 

@@ -1,11 +1,12 @@
 //! `cvsync demo` as a newcomer runs it: with nothing configured, killed, started again, and stopped.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::process::{Process, cvsync};
+use crate::process::{Process, cvsync, output};
 use crate::running::until;
 
 fn start(folder: &Path) -> Process {
@@ -55,19 +56,37 @@ async fn the_demo_shows_the_main_job_survives_a_kill_and_leaves_nothing_behind()
         .await
         .unwrap();
     assert!(
-        String::from_utf8_lossy(&shown.stdout).contains("(1 row)"),
+        String::from_utf8_lossy(&shown.stdout).contains("(5 rows)"),
         "{psql}: {shown:?}"
     );
+    // Every command works beside it.
+    let file = folder.join("demo.env");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let args = ["--env-file", file.to_str().unwrap(), "status"];
+    let (code, status, stderr) = output(&args, []).await;
+    assert!(status.starts_with("In step"), "{code:?} {status}{stderr}");
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let page = client.get(&site).send().await.unwrap();
     assert_eq!(page.status(), 200);
     let mirror = format!("{site}/mirror/v1/kandidaten?aantal=5");
-    let found = client.get(mirror).bearer_auth(token).send().await.unwrap();
+    let found = client.get(mirror).bearer_auth(&token).send().await.unwrap();
     let found: Value = serde_json::from_slice(&found.bytes().await.unwrap()).unwrap();
     assert_eq!(found["resultaten"].as_array().unwrap().len(), 5);
 
     demo.kill().await;
     let mut demo = start(&folder);
+    until("it says where it is", async || {
+        demo.log().contains("status page  ")
+    })
+    .await;
+    for kept in [&site, &token] {
+        assert!(
+            demo.log().contains(kept),
+            "port and token stay: {}",
+            demo.log()
+        );
+    }
     let line = in_step(&demo).await;
     let new: u32 = between(&line, "since the start: ", " inserted")
         .parse()

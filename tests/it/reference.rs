@@ -204,8 +204,15 @@ async fn paths_and_the_labels_field_can_be_set() {
     );
     world.set("CVSYNC_REFERENCE_LABEL_FIELD", "naam".to_owned());
     let (code, stdout, _) = reference(&world, &["sync"]).await;
-    assert_eq!(code, Some(0), "a list that VDAB does not have is no failure");
-    assert!(stdout.contains("unchanged: VDAB has no list at \"weg=nergens\""), "{stdout}");
+    assert_eq!(
+        code,
+        Some(0),
+        "a list that VDAB does not have is no failure"
+    );
+    assert!(
+        stdout.contains("unchanged: VDAB has no list at \"weg=nergens\""),
+        "{stdout}"
+    );
     assert!(stdout.contains("CVSYNC_REFERENCE_LISTS"), "{stdout}");
     let stress = label(&world, "vaardigheden", "13").await;
     assert_eq!(stress, Some(Some("Omgaan met stress".to_owned())));
@@ -315,15 +322,30 @@ async fn lists_may_be_under_another_version_of_the_same_host_and_a_missing_one_i
     let base = world.source.base_url();
     let lists = |diplomas: &str| {
         let v2 = base.replace("/v1", "/v2");
-        format!("{v2}/rijbewijzen,vak={v2}/sjablonen,diplomas={}", diplomas.replace("BASE", &v2))
+        format!(
+            "{v2}/rijbewijzen,vak={v2}/sjablonen,diplomas={}",
+            diplomas.replace("BASE", &v2)
+        )
     };
     world.set("CVSYNC_REFERENCE_LISTS", lists("BASE/nergens"));
     let (code, stdout, stderr) = reference(&world, &["sync", "--json"]).await;
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     let result: Value = serde_json::from_str(&stdout).unwrap();
-    assert!(result["diplomas"]["note"].as_str().unwrap().contains("VDAB has no list"));
-    assert_eq!((&result["diplomas"]["left"], &result["diplomas"]["error"]), (&2.into(), &Value::Null));
-    assert_eq!(world.rows("reference_code").await, 8 + 18, "no code was noted as unknown");
+    assert!(
+        result["diplomas"]["note"]
+            .as_str()
+            .unwrap()
+            .contains("VDAB has no list")
+    );
+    assert_eq!(
+        (&result["diplomas"]["left"], &result["diplomas"]["error"]),
+        (&2.into(), &Value::Null)
+    );
+    assert_eq!(
+        world.rows("reference_code").await,
+        8 + 18,
+        "no code was noted as unknown"
+    );
     let job = "select count(*) from cvsync.job_success where job = 'reference'";
     assert_eq!(world.count(job).await, 1);
     let lasser = label(&world, "vak", "H291301-1").await;
@@ -333,10 +355,16 @@ async fn lists_may_be_under_another_version_of_the_same_host_and_a_missing_one_i
     let found = label(&world, "diplomas", "MAE5AHH").await;
     assert_eq!(found, Some(Some("Master TEW: Handelsingenieur".to_owned())));
     // The key is sent to no other host.
-    world.set("CVSYNC_REFERENCE_LISTS", "https://example.com/rijbewijzen".to_owned());
+    world.set(
+        "CVSYNC_REFERENCE_LISTS",
+        "https://example.com/rijbewijzen".to_owned(),
+    );
     let (code, _, stderr) = reference(&world, &["sync"]).await;
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("must be on the host of CVSYNC_API_BASE_URL"), "{stderr}");
+    assert!(
+        stderr.contains("must be on the host of CVSYNC_API_BASE_URL"),
+        "{stderr}"
+    );
 }
 
 /// Regions and languages have no list.
