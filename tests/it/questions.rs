@@ -40,13 +40,7 @@ fn answers(question: usize, d: &Value) -> bool {
     match question {
         1 => has(
             d,
-            &[
-                "regio:BE231A",
-                "studie:MAE5AHH",
-                "taal:N:3",
-                "rijbewijs:B",
-                "competentie:11721",
-            ],
+            &["regio:BE231A", "studie:MAE5AHH", "taal:N:3", "rijbewijs:B"],
         ),
         2 => has(d, &["studie:MAE5AHH", "regio:BE231A"]),
         3 => {
