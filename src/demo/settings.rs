@@ -19,7 +19,7 @@ use crate::config::{Api, Config, Database, Env, Http};
 /// The usual address of the status page.
 const PAGE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// What outlives a restart.
+/// The settings that outlive a restart.
 pub(super) struct Kept {
     pub admin_token: String,
     pub page: SocketAddr,

@@ -20,7 +20,7 @@ fn brought_by(program: &str) -> &str {
     match program {
         "chromedriver" => "chromium",
         "promtool" => "prometheus",
-        "deploy/replication/subscribe" => "postgres",
+        "psql" | "deploy/replication/subscribe" => "postgres",
         program => program,
     }
 }

@@ -152,6 +152,50 @@ fn links_in_the_docs_lead_somewhere_and_the_book_has_every_page() {
     }
 }
 
+/// A comment before a block, or at least after the last `##`, says it for the blocks behind it.
+#[test]
+fn each_block_of_shell_or_sql_is_run_by_a_test_or_says_why_not() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = files_below(&root.join("docs"));
+    pages.push(root.join("README.md"));
+    pages.retain(|page| page.extension().is_some_and(|end| end == "md"));
+    let mut blocks = 0;
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        let (mut marker, mut fenced) = (None, false);
+        for (at, line) in (1..).zip(text.lines()) {
+            let place = format!("{}, line {at}", page.display());
+            if line.starts_with("```") {
+                fenced = !fenced;
+                if fenced && ["```sh", "```sql"].contains(&line) {
+                    assert!(
+                        marker.is_some(),
+                        "{place}: say which test runs this block, or why none does"
+                    );
+                    blocks += 1;
+                }
+            } else if fenced {
+            } else if line.starts_with("## ") {
+                marker = None;
+            } else if let Some(file) = line.strip_prefix("<!-- run by ") {
+                let file = file.trim_end_matches(" -->");
+                let source = std::fs::read_to_string(root.join(file));
+                let source = source.unwrap_or_else(|error| panic!("{place}: {file}: {error}"));
+                let name = page.file_name().unwrap().to_str().unwrap();
+                assert!(
+                    source.contains(name),
+                    "{place}: {file} does not read {name}"
+                );
+                marker = Some(file.to_owned());
+            } else if let Some(reason) = line.strip_prefix("<!-- not run: ") {
+                assert!(reason.len() > 20, "{place}: give the reason");
+                marker = Some(reason.to_owned());
+            }
+        }
+    }
+    assert!(blocks > 30, "{blocks}");
+}
+
 /// A page without its blocks of code.
 fn prose(page: &Path) -> String {
     let text = std::fs::read_to_string(page).unwrap();

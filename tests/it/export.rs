@@ -277,7 +277,7 @@ async fn a_file_appears_whole_or_not_at_all() {
 #[tokio::test]
 async fn wrong_use_of_export_says_what_would_be_right() {
     let (url, _) = holding([]).await;
-    let (code, _, stderr) = output(&["export", "--format", "csv", "cv"], env(&url)).await;
+    let (code, _, stderr) = output(&["export", "--format", "csv", "cv_seen"], env(&url)).await;
     assert_eq!(code, Some(2));
     for view in VIEWS {
         assert!(stderr.contains(view), "{view} is missing from {stderr}");

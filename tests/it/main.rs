@@ -42,6 +42,7 @@ mod health;
 mod histories;
 mod hostile;
 mod http_proxy;
+mod install;
 mod json;
 mod keep;
 mod lanes;

@@ -319,7 +319,9 @@ async fn reference_data_that_cannot_be_had_is_no_trouble_of_syncs() {
 #[tokio::test]
 async fn lists_may_be_under_another_version_of_the_same_host_and_a_missing_one_is_only_noted() {
     let mut world = with_cvs(&[r#"[{"naam":"MAE5AHH"},{"naam":"MAN1NOO"}]"#]).await;
-    let base = world.source.base_url();
+    let env = world.environment();
+    let base = env.iter().find(|(name, _)| *name == "CVSYNC_API_BASE_URL");
+    let base = base.unwrap().1.clone();
     let lists = |diplomas: &str| {
         let v2 = base.replace("/v1", "/v2");
         format!(
@@ -355,11 +357,14 @@ async fn lists_may_be_under_another_version_of_the_same_host_and_a_missing_one_i
     let found = label(&world, "diplomas", "MAE5AHH").await;
     assert_eq!(found, Some(Some("Master TEW: Handelsingenieur".to_owned())));
     // The key is sent to no other host.
-    world.set(
+    let mut env = world.environment();
+    env.retain(|(name, _)| *name != "CVSYNC_REFERENCE_LISTS");
+    env.push((
         "CVSYNC_REFERENCE_LISTS",
         "https://example.com/rijbewijzen".to_owned(),
-    );
-    let (code, _, stderr) = reference(&world, &["sync"]).await;
+    ));
+    let env = env.iter().map(|(name, value)| (*name, value.as_str()));
+    let (code, _, stderr) = output(&["reference", "sync"], env).await;
     assert_eq!(code, Some(2));
     assert!(
         stderr.contains("must be on the host of CVSYNC_API_BASE_URL"),
