@@ -29,7 +29,7 @@ pub const VIEWS: &[&str] = &[
 pub enum Rows {
     /// RFC 4180 under a line of column names; null is an empty field, an empty text is `""`.
     Csv,
-    /// The same for spreadsheets: see [`harmless`].
+    /// The same, with an apostrophe before each character that could begin a formula in a spreadsheet.
     SpreadsheetCsv,
     /// A JSON object a line.
     Json,
