@@ -1,13 +1,13 @@
 -- Labels for technical skills (list competenties) and occupational profiles (list sjablonen).
 create or replace view cvsync.competentie as
 select cv_id, nr::integer as nr,
-       e ->> 'type'                      as type,
-       e ->> 'code'                      as code,
+       cvsync.code(e -> 'type')          as type,
+       cvsync.code(e -> 'code')          as code,
        reference.label                   as label,
        cvsync.as_int(e ->> 'niveau')     as niveau,
-       e ->> 'niveau'                    as niveau_tekst,
+       cvsync.plain(e -> 'niveau')       as niveau_tekst,
        cvsync.as_int(e ->> 'score')      as score,
-       e ->> 'score'                     as score_tekst,
+       cvsync.plain(e -> 'score')        as score_tekst,
        e ->> 'naam'                      as naam,
        e ->> 'beschrijving'              as beschrijving
   from cvsync.cv
@@ -22,8 +22,8 @@ create or replace view cvsync.gewenste_functie as
 select cv_id, nr::integer as nr,
        e ->> 'titel'                     as titel,
        cvsync.as_int(e ->> 'ervaring')   as ervaring,
-       e ->> 'ervaring'                  as ervaring_tekst,
-       e #>> '{beroepsprofiel,code}'     as beroepsprofiel_code,
+       cvsync.plain(e -> 'ervaring')     as ervaring_tekst,
+       cvsync.code(e -> 'beroepsprofiel' -> 'code') as beroepsprofiel_code,
        profile.label                     as label
   from cvsync.cv
  cross join lateral jsonb_array_elements(cvsync.elements(document -> 'gewensteJob' -> 'functies'))
