@@ -1,15 +1,16 @@
-//! The progress of a run: a bar with rate and time left on a terminal, and otherwise a log line every ten seconds.
+//! The progress of a run: a bar with rate and time left on a terminal, and otherwise a log line every minute.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::model::words::{count, moment};
 use crate::sync::{Lanes, Snapshot};
 use crate::telemetry::Screen;
 
 const ON_A_TERMINAL: Duration = Duration::from_millis(100);
-const IN_A_LOG: Duration = Duration::from_secs(10);
+const IN_A_LOG: Duration = Duration::from_mins(1);
 
 /// Shows `progress` until `work` is finished.
 pub(crate) async fn shown<T>(
@@ -83,10 +84,13 @@ async fn log(progress: &Lanes) {
     }
 }
 
-/// The rate and the time left.
+/// The rate and the time left; or the windows, while they have no CVs.
 pub(crate) fn rate(now: &Snapshot) -> String {
     if now.expected == 0 {
-        return "listing".to_owned();
+        let up_to = now.listed_to.map_or_else(String::new, |at| {
+            format!(", the latest up to {}", moment(at))
+        });
+        return format!("listing: {} so far{up_to}", count(now.windows, "window"));
     }
     let eta = now.eta_seconds.map_or_else(String::new, |seconds| {
         format!(

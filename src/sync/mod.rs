@@ -18,6 +18,7 @@ mod late;
 mod list;
 mod listing;
 pub(crate) mod loan;
+mod pace;
 mod pages;
 mod pipe;
 mod plan;

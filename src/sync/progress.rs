@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::density::Density;
+use super::pace::Pace;
 use crate::model::{Lane, Tally, Window};
 
 /// The progress of both lanes.
@@ -43,6 +44,7 @@ struct State {
     ahead: TimeDelta,
     /// The end of the last listed window.
     listed_to: Option<DateTime<Utc>>,
+    pace: Option<Pace>,
     /// Ids per unit of listed time.
     density: Density,
     windows_listed: u64,
@@ -57,7 +59,7 @@ pub struct Snapshot {
     pub windows: u64,
     /// Counts so far; `listed` runs ahead of the rest.
     pub tally: Tally,
-    /// Average number of processed ids per second.
+    /// Processed ids per second in the last 30 seconds.
     pub per_second: f64,
     /// Estimated number of ids in all.
     pub expected: u64,
@@ -101,8 +103,10 @@ impl Progress {
     /// Starts a run. It ends when the returned value is dropped.
     #[must_use]
     pub fn start(&self) -> Running<'_> {
+        let now = Instant::now();
         *self.lock() = State {
-            started: Some(Instant::now()),
+            started: Some(now),
+            pace: Some(Pace::begun(now)),
             ..State::default()
         };
         Running(self)
@@ -136,7 +140,12 @@ impl Progress {
 
     /// Ids were committed with these counts.
     pub fn done(&self, tally: Tally) {
-        self.lock().tally += tally;
+        let mut state = self.lock();
+        state.tally += tally;
+        let done = state.tally.done();
+        if let Some(pace) = &mut state.pace {
+            pace.mark(Instant::now(), done);
+        }
     }
 
     pub fn settled(&self, windows: u64) {
@@ -165,15 +174,17 @@ impl Progress {
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
         let state = self.lock().clone();
-        let elapsed = state.started?.elapsed();
+        state.started?;
         let expected = state.expected();
         let done = state.tally.done();
+        let (recent, within) = state.pace?.recent(Instant::now(), done);
         Some(Snapshot {
             windows: state.windows,
             tally: state.tally,
-            per_second: per_second(done, elapsed),
+            per_second: per_second(recent, within),
             expected,
-            eta_seconds: eta(done, expected, elapsed).map(|eta| eta.as_secs()),
+            eta_seconds: eta(expected.saturating_sub(done), recent, within)
+                .map(|eta| eta.as_secs()),
             listed_to: state.listed_to,
         })
     }
@@ -196,10 +207,9 @@ fn per_second(done: u64, elapsed: Duration) -> f64 {
     (rate * 10.0).round() / 10.0
 }
 
-/// Time left at the average rate so far; `None` without a rate.
-fn eta(done: u64, expected: u64, elapsed: Duration) -> Option<Duration> {
-    let left = expected.saturating_sub(done);
-    let millis = u128::from(left) * elapsed.as_millis() / u128::from(done.max(1));
+/// Time left at the recent rate; `None` without a rate.
+fn eta(left: u64, done: u64, within: Duration) -> Option<Duration> {
+    let millis = u128::from(left) * within.as_millis() / u128::from(done.max(1));
     (done > 0 || left == 0)
         .then(|| Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
 }
@@ -271,8 +281,8 @@ mod tests {
     #[test]
     fn time_to_go() {
         let elapsed = Duration::from_secs(10);
-        assert_eq!(eta(100, 400, elapsed), Some(Duration::from_secs(30)));
-        assert_eq!(eta(400, 400, elapsed), Some(Duration::ZERO));
-        assert_eq!(eta(0, 400, elapsed), None);
+        assert_eq!(eta(300, 100, elapsed), Some(Duration::from_secs(30)));
+        assert_eq!(eta(0, 400, elapsed), Some(Duration::ZERO));
+        assert_eq!(eta(400, 0, elapsed), None);
     }
 }
