@@ -16,7 +16,7 @@ use super::window::instant;
 #[serde(try_from = "String")]
 pub enum When {
     At(DateTime<Utc>),
-    /// At most [`LONGEST`], so that it can be added to the time of any clock.
+    /// At most `duration::LONGEST`, so that it can be added to the time of any clock.
     FromNow(Duration),
 }
 
