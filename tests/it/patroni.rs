@@ -442,6 +442,7 @@ postgresql:
   connect_address: '127.0.0.1:{server}'
   data_dir: {folder}/data
   bin_dir: {programs}
+  basebackup: [{{checkpoint: fast}}]
   pgpass: {folder}/pgpass
   remove_data_directory_on_rewind_failure: true
   remove_data_directory_on_diverged_timelines: true
