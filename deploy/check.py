@@ -15,6 +15,10 @@ RUNBOOK = pathlib.Path("docs/runbook.md").read_text()
 DASHBOARD = json.loads(pathlib.Path("deploy/grafana/dashboards/cvsync.json").read_text())
 METRICS = pathlib.Path("docs/metrics.md")
 
+# The one setting of the runbook's address, and what each alert links to.
+RUNBOOK_SETTING = r'- record: cvsync:runbook\n +expr: vector\(1\)\n +labels: \{ url: "https://[^"]+" \}\n'
+LINK = '{{ query "cvsync:runbook" | first | label "url" }}'
+
 QUERIES = [
     (panel["title"], target["expr"])
     for panel in DASHBOARD["panels"]
@@ -119,8 +123,10 @@ def links():
     wrong = connectors()
     there = anchors(RUNBOOK)
 
+    if len(re.findall(r"https?://", RULES)) != 1 or not re.search(RUNBOOK_SETTING, RULES):
+        wrong.append("the rules must have the runbook's address once, in the rule cvsync:runbook")
     for alert in re.findall(r"- alert: (\w+)", RULES):
-        if f"docs/runbook.md#{alert.lower()}\n" not in RULES or alert.lower() not in there:
+        if f"runbook_url: '{LINK}#{alert.lower()}'\n" not in RULES or alert.lower() not in there:
             wrong.append(f"{alert} does not link to its own section in the runbook")
     for anchor in re.findall(r"\]\(#([\w-]+)\)", RUNBOOK):
         if anchor not in there:
@@ -129,7 +135,7 @@ def links():
         if panel["type"] != "row" and not panel.get("description"):
             wrong.append(f"panel `{panel['title']}` has no description")
         for link in panel.get("links", []):
-            if link["url"].removeprefix("${runbook}#") not in there:
+            if link["url"].removeprefix("${runbook:raw}#") not in there:
                 wrong.append(f"panel `{panel['title']}` links to {link['url']}, which does not exist")
 
     # The runbook must explain each word that the code can print, and each command in the runbook must exist.

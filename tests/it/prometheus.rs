@@ -17,6 +17,9 @@ const RULES: &str = include_str!("../../deploy/prometheus/rules.yml");
 const CONFIG: &str = include_str!("../../deploy/prometheus/prometheus.yml");
 const DASHBOARD: &str = include_str!("../../deploy/grafana/dashboards/cvsync.json");
 
+/// The address in the rules.
+const RUNBOOK: &str = "https://git.example/cvsync/docs/runbook.md";
+
 /// Each duration of the rules, and what it is here. Thresholds that are a share of a range shrink with it.
 const FASTER: &[(&str, &str)] = &[
     ("for: 2m\n", "for: 2s\n"),
@@ -101,14 +104,17 @@ impl Prometheus {
         prometheus
     }
 
-    /// The alerts that fire; none while it starts.
+    /// The alerts that fire; none while it starts. Each must link to its own section of the runbook.
     pub(crate) async fn firing(&self) -> Vec<String> {
         let alerts = self.get("alerts", &[]).await;
         let alerts = alerts["alerts"].as_array().into_iter().flatten();
-        let mut names: Vec<_> = alerts
-            .filter(|alert| alert["state"] == "firing")
-            .map(|alert| alert["labels"]["alertname"].as_str().unwrap().to_owned())
-            .collect();
+        let mut names = Vec::new();
+        for alert in alerts.filter(|alert| alert["state"] == "firing") {
+            let name = alert["labels"]["alertname"].as_str().unwrap();
+            let link = format!("{RUNBOOK}#{}", name.to_lowercase());
+            assert_eq!(alert["annotations"]["runbook_url"], link.as_str());
+            names.push(name.to_owned());
+        }
         names.sort_unstable();
         names.dedup();
         names
