@@ -1,11 +1,14 @@
 //! The daemon and everyone who follows it, and the changes that a failover or a restore takes from them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use cvsync::simulator::Options;
+use cvsync::simulator::{Handle, Options};
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::downstream::{FeedReader, MirrorClient, WebhookReceiver, difference};
@@ -142,6 +145,51 @@ impl Downstream {
             .lines()
             .filter(|line| line.contains("the database lost commits"));
         assert_eq!(said.count() as u64, losses, "{log}");
+    }
+}
+
+/// Changes of the source, 50 each second.
+pub(crate) struct Changes {
+    paused: Arc<AtomicBool>,
+    changing: JoinHandle<()>,
+}
+
+impl Changes {
+    pub(crate) fn start(source: Handle) -> Self {
+        let paused = Arc::new(AtomicBool::new(false));
+        let changing = tokio::spawn({
+            let paused = Arc::clone(&paused);
+            async move {
+                let mut ticks = tokio::time::interval(Duration::from_millis(20));
+                loop {
+                    ticks.tick().await;
+                    if !paused.load(Ordering::Relaxed) {
+                        source.world(change);
+                    }
+                }
+            }
+        });
+        Self { paused, changing }
+    }
+
+    pub(crate) fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Changes {
+    fn drop(&mut self) {
+        self.changing.abort();
+    }
+}
+
+fn change(world: &mut cvsync::simulator::World) {
+    let ids: Vec<Uuid> = world.live_ids().collect();
+    let id = ids[fastrand::usize(..ids.len())];
+    match fastrand::u8(0..20) {
+        0 => assert!(world.remove(id)),
+        1 => drop(world.add()),
+        _ => assert!(world.update(id)),
     }
 }
 

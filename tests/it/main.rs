@@ -83,6 +83,7 @@ mod subject;
 mod suppression;
 mod tls;
 mod traces;
+mod upgrade;
 mod views;
 mod webhook;
 mod windows;

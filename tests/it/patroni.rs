@@ -7,20 +7,16 @@ use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cvsync::simulator::{Handle, Options};
+use cvsync::simulator::Options;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
-use uuid::Uuid;
 
-use crate::followers::Downstream;
+use crate::followers::{Changes, Downstream};
 use crate::histories::number;
 use crate::restore::program;
 use crate::running::until;
@@ -133,51 +129,6 @@ async fn is_there(world: &World, number: i64) -> bool {
 
 /// A leader has taken the lease from the server that answers.
 const LED: &str = "select count(*) from cvsync.lease where home = cvsync.home() and expires_at > clock_timestamp()";
-
-/// Changes of the source, 50 each second.
-struct Changes {
-    paused: Arc<AtomicBool>,
-    changing: JoinHandle<()>,
-}
-
-impl Changes {
-    fn start(source: Handle) -> Self {
-        let paused = Arc::new(AtomicBool::new(false));
-        let changing = tokio::spawn({
-            let paused = Arc::clone(&paused);
-            async move {
-                let mut ticks = tokio::time::interval(Duration::from_millis(20));
-                loop {
-                    ticks.tick().await;
-                    if !paused.load(Ordering::Relaxed) {
-                        source.world(change);
-                    }
-                }
-            }
-        });
-        Self { paused, changing }
-    }
-
-    fn pause(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Changes {
-    fn drop(&mut self) {
-        self.changing.abort();
-    }
-}
-
-fn change(world: &mut cvsync::simulator::World) {
-    let ids: Vec<Uuid> = world.live_ids().collect();
-    let id = ids[fastrand::usize(..ids.len())];
-    match fastrand::u8(0..20) {
-        0 => assert!(world.remove(id)),
-        1 => drop(world.add()),
-        _ => assert!(world.update(id)),
-    }
-}
 
 /// Two servers under Patroni, and one address that follows the primary.
 struct Cluster {

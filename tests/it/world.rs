@@ -106,6 +106,12 @@ impl World {
 
     /// The same on an empty database that is there already.
     pub(crate) async fn on(database_url: &str, options: Options) -> Self {
+        store(database_url).migrate().await.unwrap();
+        Self::beside(database_url, options).await
+    }
+
+    /// The same with a database as it is: nothing is migrated.
+    pub(crate) async fn beside(database_url: &str, options: Options) -> Self {
         let filter = std::env::var("CVSYNC_TEST_LOG").unwrap_or_else(|_| "cvsync=info".into());
         let _ = tracing_subscriber::fmt()
             .with_test_writer()
@@ -116,7 +122,6 @@ impl World {
         let simulator = Simulator::start(options, source_clock.clone())
             .await
             .unwrap();
-        store(database_url).migrate().await.unwrap();
         let environment = environment(simulator.base_url(), &key, database_url);
         Self {
             source: simulator.handle(),
