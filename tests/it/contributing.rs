@@ -110,6 +110,30 @@ fn all_files_name_one_version_of_rust() {
     }
 }
 
+#[test]
+fn all_files_name_one_version_of_cvsync() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, text, words) in [
+        (
+            "CHANGELOG.md",
+            include_str!("../../CHANGELOG.md"),
+            format!("\n## {version}\n"),
+        ),
+        (
+            "Dockerfile",
+            include_str!("../../Dockerfile"),
+            format!("image.version=\"{version}\""),
+        ),
+        (
+            "kustomization.yaml",
+            include_str!("../../deploy/kubernetes/kustomization.yaml"),
+            format!("newTag: {version}\n"),
+        ),
+    ] {
+        assert!(text.contains(&words), "{file} must contain {words:?}");
+    }
+}
+
 fn needs(listed: &str) -> Vec<String> {
     let mut child = Command::new(NEEDS)
         .stdin(Stdio::piped())
