@@ -112,17 +112,28 @@ pub(crate) async fn add(
     if is_past {
         return Err(Refused::Past(now));
     }
+    stop_older_versions(tx).await?;
     record(tx, &ids, terms).await?;
     let deleted = erase(tx, &ids).await?;
-    query("update cvsync.compatibility set oldest = $1 where oldest < $1")
-        .bind(OLDEST)
-        .execute(tx)
-        .await
-        .map_err(StoreError::from)?;
     Ok(Added {
         suppressed: ids.len(),
         deleted,
     })
+}
+
+/// Forbids versions that do not know suppressions. If one of them leads, it would notice only within seconds, and could store a
+/// suppressed CV again until then. So whoever leads loses the lease here, after its open write transactions have ended.
+async fn stop_older_versions(tx: &mut PgConnection) -> Result<(), StoreError> {
+    let raised = query("update cvsync.compatibility set oldest = $1 where oldest < $1")
+        .bind(OLDEST)
+        .execute(&mut *tx)
+        .await?;
+    if raised.rows_affected() > 0 {
+        query("update cvsync.lease set epoch = epoch + 1, expires_at = clock_timestamp()")
+            .execute(tx)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn record(tx: &mut PgConnection, ids: &[Uuid], terms: Terms) -> Result<(), StoreError> {

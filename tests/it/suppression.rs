@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use cvsync::model::{Brake, CvId, Document, Fate, Outcome, ParkClass, Window};
-use cvsync::store::Applied;
+use cvsync::store::{Applied, StoreError, lease};
 use cvsync::sync::Request;
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
 use crate::process::{Process, output};
@@ -338,7 +338,18 @@ async fn the_first_suppression_stops_versions_that_do_not_know_of_it() {
     let world = World::new(1).await;
     let oldest = "select oldest from cvsync.compatibility";
     let before = world.count(oldest).await;
+    let database = store(world.url());
+    let take = async |tx: &mut PgConnection| lease::take(tx, "an older version").await;
+    let held = database.write("taking the lease", take).await.unwrap();
     suppress(&world, &[world.any_live_id()], &[]).await;
     assert!(before < 20_261_130_220_000);
     assert_eq!(world.count(oldest).await, 20_261_130_220_000);
+    let still_leads = async |tx: &mut PgConnection| lease::hold(tx, held.as_ref().unwrap()).await;
+    let written = database.write("writing", still_leads).await;
+    assert!(matches!(written, Err(StoreError::Fenced)), "{written:?}");
+
+    let held = database.write("taking the lease", take).await.unwrap();
+    suppress(&world, &[Uuid::new_v4()], &[]).await;
+    let still_leads = async |tx: &mut PgConnection| lease::hold(tx, held.as_ref().unwrap()).await;
+    database.write("writing", still_leads).await.unwrap();
 }
