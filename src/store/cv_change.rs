@@ -59,6 +59,9 @@ pub(crate) async fn take_turn(tx: &mut PgConnection) -> Result<Turn, StoreError>
 }
 
 /// Appends a row for each id, and wakes the listeners of `cvsync_change` once the transaction commits.
+///
+/// Any login can fill PostgreSQL's queue of notifications. A full one would let the commit fail, so a queue that is half full gets
+/// none: listeners miss a signal, and no change.
 pub(crate) async fn append(
     tx: &mut PgConnection,
     upserted: &[Uuid],
@@ -77,7 +80,8 @@ pub(crate) async fn append(
          )
          select pg_notify('cvsync_change', max(seq)::text)
            from added
-         having count(*) > 0",
+         having count(*) > 0
+            and pg_notification_queue_usage() < 0.5",
     )
     .bind(upserted)
     .bind(deleted)

@@ -70,6 +70,15 @@ impl StoreError {
         }
     }
 
+    /// The same error, with a cause that it did not know.
+    pub(super) fn because(self, cause: &str) -> Self {
+        match self {
+            Self::Passing(text) => Self::Passing(format!("{text}; {cause}")),
+            Self::Statement(text) => Self::Statement(format!("{text}; {cause}")),
+            same => same,
+        }
+    }
+
     /// The same error of a database whose URL is in this variable. Texts name the variable of the primary's URL.
     pub(super) fn naming(self, variable: &str) -> Self {
         let named = |text: String| text.replace(config::DATABASE_URL, variable);

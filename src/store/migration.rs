@@ -2,18 +2,38 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::error::DatabaseError;
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
 
-use super::sql::query_scalar;
+use super::sql::{query, query_as, query_scalar};
 use super::{Store, StoreError};
 
-/// A migration may rewrite a table, and waits for another instance's.
+/// A migration may rewrite a table. It waits for another instance's, and for readers, no longer than this: a table for which it
+/// waits takes no new readers meanwhile.
 const BEGIN_MIGRATION: &str = "begin;
     set local statement_timeout = 0;
-    set local lock_timeout = 0;
-    select pg_advisory_xact_lock(hashtext('cvsync.migrate'));
+    set local lock_timeout = '30s';
     deallocate all";
+
+/// Admits one migration at a time. Only roles that may write the table can take this lock.
+const TAKE_TURN: &str = "lock table cvsync.migration in share row exclusive mode";
+
+/// Statements of released migrations that take advisory locks, and their replacements. Any login can hold such a lock for as long as
+/// it likes.
+const ADVISORY_LOCKS: [(&str, &str); 2] = [
+    (
+        "perform pg_advisory_xact_lock(hashtext('cvsync.migrate'));",
+        "null;",
+    ),
+    (
+        "select pg_advisory_xact_lock(hashtext('cvsync.cv_change'));",
+        "lock table cvsync.cv_change in exclusive mode;",
+    ),
+];
+
+/// How often several processes may find that another one has just created the schema.
+const ATTEMPTS: u32 = 5;
 
 /// sqlx's migrator names its statements, and PgBouncer hands the session on.
 const FORGET_STATEMENTS: &str = "deallocate all";
@@ -103,7 +123,7 @@ async fn oldest(tx: &mut PgConnection) -> Result<Option<i64>, StoreError> {
 impl Store {
     /// Brings the schema up to date. Instances that do so at once wait for each other.
     ///
-    /// All pending migrations run in one transaction, under a lock that ends with it. A role that may not change the
+    /// All pending migrations run in one transaction, under a lock on `cvsync.migration` that ends with it. A role that may not change the
     /// schema is enough where there is nothing to migrate.
     ///
     /// # Errors
@@ -132,8 +152,15 @@ impl Store {
     }
 
     async fn run_migrations(&self, keep: bool) -> Result<(), StoreError> {
-        self.write_apart("migrating the schema", BEGIN_MIGRATION, keep, apply)
-            .await
+        for _ in 0..ATTEMPTS {
+            let run = self.write_apart("migrating the schema", BEGIN_MIGRATION, keep, apply);
+            if run.await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Statement(
+            "other processes create the schema at the same time; try again".to_owned(),
+        ))
     }
 
     /// Makes sure that no migration was undone, as an older backup does, and that the schema still serves this cvsync: an instance
@@ -158,30 +185,56 @@ impl Store {
     }
 }
 
-async fn apply(tx: &mut PgConnection) -> Result<(), StoreError> {
+/// False if another process has just created the schema. Then the transaction has failed.
+async fn apply(tx: &mut PgConnection) -> Result<bool, StoreError> {
     // `create schema if not exists` needs the right to create one, even where it exists: the owner of the schema alone lacks it.
-    let has_schema: bool = query_scalar("select to_regnamespace('cvsync') is not null")
-        .fetch_one(&mut *tx)
-        .await?;
+    let (has_schema, has_table): (bool, bool) = query_as(
+        "select to_regnamespace('cvsync') is not null, to_regclass('cvsync.migration') is not null",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    if has_table {
+        query(TAKE_TURN).execute(&mut *tx).await?;
+    }
     let missing = if has_schema {
         Vec::new()
     } else {
         vec!["cvsync".into()]
     };
     let migrator = Migrator {
-        migrations: MIGRATOR.migrations.clone(),
+        migrations: MIGRATOR.iter().map(without_advisory_locks).collect(),
         ignore_missing: false,
         locking: false,
         no_tx: false,
         table_name: "cvsync.migration".into(),
         create_schemas: missing.into(),
     };
-    migrator
-        .run_direct(None, &mut *tx, false)
-        .await
-        .map_err(migration_error)?;
+    match migrator.run_direct(None, &mut *tx, false).await {
+        Err(MigrateError::Execute(error)) if !has_table && exists_by_now(&error) => {
+            return Ok(false);
+        }
+        done => done.map_err(migration_error)?,
+    }
     sqlx::raw_sql(FORGET_STATEMENTS).execute(tx).await?;
-    Ok(())
+    Ok(true)
+}
+
+/// Keeps the checksum, by which the migration is recognised.
+fn without_advisory_locks(migration: &Migration) -> Migration {
+    let mut sql = migration.sql.as_str().to_owned();
+    for (lock, replacement) in ADVISORY_LOCKS {
+        sql = sql.replace(lock, replacement);
+    }
+    Migration {
+        sql: AssertSqlSafe(sql).into_sql_str(),
+        ..migration.clone()
+    }
+}
+
+/// Whether a schema or a table could not be created because another transaction has created it since.
+fn exists_by_now(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| matches!(&*code, "23505" | "42P06" | "42P07" | "42710"))
 }
 
 fn migration_error(error: MigrateError) -> StoreError {
@@ -195,5 +248,23 @@ fn migration_error(error: MigrateError) -> StoreError {
             "its migration {version} is not the one that this cvsync knows; was it made by an unreleased version?"
         )),
         _ => StoreError::Broken("its migrations cannot be read".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_migration_takes_an_advisory_lock() {
+        let mut replaced = 0;
+        for migration in MIGRATOR.iter() {
+            let without = without_advisory_locks(migration);
+            assert_eq!(without.checksum, migration.checksum);
+            let sql = without.sql.as_str();
+            assert!(!sql.contains("pg_advisory"), "{}", migration.version);
+            replaced += usize::from(sql != migration.sql.as_str());
+        }
+        assert_eq!(replaced, 3);
     }
 }

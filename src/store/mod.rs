@@ -7,6 +7,7 @@ mod about;
 pub mod apply;
 pub(crate) mod approved_delete;
 mod batch;
+mod blocker;
 mod cause;
 pub(crate) mod clock_doubt;
 mod connect;
