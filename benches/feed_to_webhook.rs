@@ -79,7 +79,7 @@ async fn delays(cluster: &Cluster) -> anyhow::Result<()> {
     ]))?;
     let store = Store::new(&config.database)?;
     let token = CancellationToken::new();
-    let daemon = Daemon::prepare(config, Clock::default(), token.clone()).await?;
+    let daemon = Daemon::prepare(config, Clock::default(), token.clone())?;
     let running = tokio::spawn(daemon.run());
     wait_for(&arrived, 1).await?;
 

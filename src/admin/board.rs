@@ -42,6 +42,8 @@ pub struct LastRun {
     /// `None` if it failed.
     pub summary: Option<Summary>,
     pub error: Option<String>,
+    /// The kind of error.
+    pub error_class: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +77,7 @@ struct State {
     outdated: Vec<String>,
     /// Number of CVs handled, and when it last changed.
     handled: Option<(u64, Instant)>,
-    backlog_error: Option<String>,
+    backlog_error: Option<(String, &'static str)>,
     beat: Option<Instant>,
     webhook: Option<String>,
 }
@@ -122,18 +124,20 @@ impl Board {
             finished_at,
             summary: result.as_ref().ok().copied(),
             error: result.as_ref().err().map(ToString::to_string),
+            error_class: result.as_ref().err().map(SyncError::class),
         });
     }
 
     /// Sets the error of the latest run of the backlog; `None` after a success.
-    pub fn set_backlog_error(&self, error: Option<String>) {
-        self.lock().backlog_error = error;
+    pub fn set_backlog_error(&self, error: Option<&SyncError>) {
+        self.lock().backlog_error = error.map(|error| (error.to_string(), error.class()));
     }
 
-    /// The error of the latest sync, or else that of the latest run of the backlog.
-    pub(super) fn failure(&self) -> Option<String> {
+    /// The error of the latest sync, or else that of the latest run of the backlog, and its class.
+    pub(super) fn failure(&self) -> Option<(String, &'static str)> {
         let state = self.lock();
-        let of_sync = state.last_run.as_ref().and_then(|run| run.error.clone());
+        let of_sync = state.last_run.as_ref();
+        let of_sync = of_sync.and_then(|run| run.error.clone().zip(run.error_class));
         of_sync.or_else(|| state.backlog_error.clone())
     }
 

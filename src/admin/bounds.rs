@@ -15,6 +15,13 @@ use super::{Admin, mirror};
 /// Time limit of a response, so that a slow client or database cannot hold a connection for longer.
 const LONGEST: Duration = Duration::from_secs(15);
 
+/// Responses to clients that may not do what they request. Their connections are closed.
+const REFUSALS: [StatusCode; 3] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::FORBIDDEN,
+    StatusCode::MISDIRECTED_REQUEST,
+];
+
 /// Limits the time of each response, logs rejected requests, and adds common headers.
 pub(super) async fn bounded(
     State(admin): State<Arc<Admin>>,
@@ -46,6 +53,9 @@ pub(super) async fn bounded(
         admin.guard.log_refusal(peer, route, status);
     }
     let headers = response.headers_mut();
+    if REFUSALS.contains(&status) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::guard::Audience;
 use super::{Admin, Numbers, Phase};
 use crate::config;
 use crate::model::health::{
@@ -16,7 +17,16 @@ use crate::store::{StoreError, cv_search};
 use crate::sync::{ClosedGate, Reason};
 use crate::telemetry::STDERR;
 
-pub(super) fn health(admin: &Admin) -> Health {
+/// The verdict, for the owner of the admin token or for everyone.
+pub(super) fn health(admin: &Admin, audience: Audience) -> Health {
+    let facts = facts(admin);
+    Health::judge(&match audience {
+        Audience::Operator => facts,
+        Audience::Public => facts.public(),
+    })
+}
+
+fn facts(admin: &Admin) -> Facts {
     let role = match admin.phase() {
         Phase::Starting => Role::Starting,
         Phase::Standby => Role::Standby,
@@ -53,7 +63,7 @@ pub(super) fn health(admin: &Admin) -> Health {
         }
     };
     let now = admin.view.now();
-    Health::judge(&Facts {
+    Facts {
         now,
         latest: admin.view.latest_now(),
         role,
@@ -62,7 +72,7 @@ pub(super) fn health(admin: &Admin) -> Health {
         stored,
         pause: admin.board.pause().map(Into::into),
         leader,
-    })
+    }
 }
 
 /// The settled spans: by the latest sample, or by the current run if that is newer. `cvsync rewind` may have taken some back.
@@ -101,6 +111,7 @@ pub(super) fn memory(admin: &Admin) -> Memory {
         longest.map(|gate| as_fact(gate, now))
     };
     let leads = board.phase() == Phase::Leading;
+    let (failure, failure_class) = board.failure().filter(|_| leads).unzip();
     let side_errors = admin.view.side_errors();
     Memory {
         leads_for_seconds: board.leads_for_seconds(),
@@ -114,7 +125,8 @@ pub(super) fn memory(admin: &Admin) -> Memory {
             expected: run.expected,
             eta_seconds: run.eta_seconds,
         }),
-        failure: board.failure().filter(|_| leads),
+        failure,
+        failure_class: failure_class.map(ToOwned::to_owned),
         next_run_at: board.next_run_at().filter(|_| leads),
         narrow_windows: admin.view.window_limit().map(|limit| limit.num_minutes()),
         side_errors: if leads { side_errors } else { Vec::new() },
@@ -139,6 +151,7 @@ fn trouble(admin: &Admin) -> Option<Trouble> {
     let met = met.map(|error| Trouble {
         one_statement: matches!(error, StoreError::Statement(_)),
         message: error.to_string(),
+        class: error.class().to_owned(),
         since,
     });
     met.min_by_key(|trouble| trouble.one_statement)
@@ -148,6 +161,7 @@ fn as_fact(gate: &ClosedGate, now: DateTime<Utc>) -> Gate {
     let seconds = |seconds| TimeDelta::seconds(i64::try_from(seconds).unwrap_or(0));
     Gate {
         message: gate.message.clone(),
+        class: gate.class.to_owned(),
         since: now - seconds(gate.closed_for_seconds),
         again_at: now + seconds(gate.probe_in_seconds),
     }

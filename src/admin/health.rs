@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::http::StatusCode;
 
-use super::{Admin, facts};
+use super::{Admin, Audience, facts};
 use crate::telemetry::STDERR;
 
 /// 200, or 503 once the daemon or the writer of its log has been stuck for 30 seconds. An outage of VDAB or of the database does
@@ -27,9 +27,10 @@ pub(super) async fn livez(State(admin): State<Arc<Admin>>) -> (StatusCode, &'sta
     }
 }
 
-/// 200 if this instance can work, else 503. The further lines are all findings. Most do not call for a restart.
+/// 200 if this instance can work, else 503. The further lines are all findings, without texts of errors. Most do not call for a
+/// restart.
 pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
-    let health = facts::health(&admin);
+    let health = facts::health(&admin, Audience::Public);
     let (code, word) = if health.ready {
         (StatusCode::OK, "ready")
     } else {

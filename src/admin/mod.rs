@@ -9,6 +9,7 @@ mod bounds;
 mod etag;
 mod facts;
 mod guard;
+mod guesses;
 mod health;
 mod history;
 pub mod input;
@@ -19,6 +20,7 @@ mod page;
 mod presence;
 mod refusal;
 mod sample;
+mod seats;
 mod serve;
 mod status;
 
@@ -38,13 +40,14 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::board::{Board, LastRun, Phase};
 pub(crate) use self::facts::limits_of;
-pub(crate) use self::guard::Guard;
+pub(crate) use self::guard::{Audience, Guard};
 pub(crate) use self::history::keep_history_until;
 pub(crate) use self::lanes::{Backlog, Live};
 pub(crate) use self::metrics::watch;
 pub(crate) use self::mirror::Mirror;
 pub(crate) use self::presence::say_present_until;
 pub(crate) use self::sample::{Numbers, sample_until};
+pub(crate) use self::serve::listen;
 pub(crate) use self::status::{Status, status};
 
 use crate::config::Shown;
@@ -100,12 +103,17 @@ pub(crate) async fn serve(listener: TcpListener, admin: Arc<Admin>, token: Cance
 
 fn router(admin: Arc<Admin>) -> Router {
     Router::new()
+        .route("/api/status", get(status::answer))
+        .merge(page::router())
+        .merge(actions::router(&admin))
+        .merge(mirror::description())
+        .route_layer(middleware::from_fn_with_state(
+            Arc::clone(&admin),
+            guard::own_names_only,
+        ))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
-        .route("/api/status", get(status::answer))
-        .merge(page::router(&admin))
-        .merge(actions::router(&admin))
         .merge(mirror::router(&admin))
         .fallback(async || (StatusCode::NOT_FOUND, "not found\n"))
         .method_not_allowed_fallback(async || {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, facts, history};
+use super::{Admin, Audience, facts, history};
 use crate::store::{Store, instance};
 
 /// Time between two records without a change.
@@ -42,7 +42,7 @@ pub(crate) async fn say_present_until(token: CancellationToken, admin: &Admin) {
 
 /// The state that is recorded at once when it changes: kinds of findings, and whether a run is active.
 fn state(admin: &Admin) -> (Vec<&'static str>, bool) {
-    let health = facts::health(admin);
+    let health = facts::health(admin, Audience::Public);
     let all = [&health.first].into_iter().chain(&health.others);
     let runs = admin.view.run().is_some();
     (all.map(|finding| finding.reason).collect(), runs)

@@ -1,41 +1,37 @@
-//! Sockets: HTTP/1.1 by hyper itself, with bounds on how many clients there are and how slow they may be.
-//!
-//! Health checks have their own limit. A connection without an active request gives up its seat to a new one, the longest
-//! idle first, so silent clients only displace each other. Other requests never take all seats.
+//! Sockets: HTTP/1.1 by hyper itself, with bounds on how slow clients may be. [`Hall`] bounds how many there are.
 
 use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::http::{Request, Response, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{Request, StatusCode};
 use bytes::Bytes;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Admin;
 use super::guard::Peer;
+use super::seats::{Hall, Seat, UnderWay};
+use crate::telemetry::Refused;
 
-/// Seats for connections. More wait in the kernel until a seat is free.
-const CONNECTIONS: usize = 128;
+/// Connections that wait in the kernel to be accepted. If they are more, the kernel lets new ones wait for a second.
+const BACKLOG: u32 = 4096;
 
-/// Concurrent requests, other than health checks.
-const REQUESTS: usize = 96;
-
-/// Pause before the next attempt if no seat or no file descriptor is free.
-const AGAIN: Duration = Duration::from_millis(20);
+/// Pause before the next attempt if no file descriptor is free.
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Time limit of a request's head.
 const HEAD: Duration = Duration::from_secs(10);
@@ -49,145 +45,10 @@ const LAST_ANSWER: Duration = Duration::from_secs(5);
 /// Largest head of a request; hyper answers a larger one with 431.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// A connection's permit of a shared limit, from the first request that needs it to the end of the connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ConnectionPermit(Arc<OnceLock<OwnedSemaphorePermit>>);
-
-impl ConnectionPermit {
-    /// False if the limit is reached.
-    pub(super) fn take(&self, room: &Arc<Semaphore>) -> bool {
-        self.0.get().is_some()
-            || Arc::clone(room)
-                .try_acquire_owned()
-                .is_ok_and(|place| self.0.set(place).is_ok())
-    }
-}
-
-/// All seats, and the limit of concurrent requests.
-#[derive(Debug)]
-struct Hall {
-    room: Arc<Semaphore>,
-    requests: Arc<Semaphore>,
-    seats: Mutex<Vec<Weak<Seat>>>,
-}
-
-/// The state of a connection that others see.
-#[derive(Debug)]
-struct Seat {
-    state: Mutex<Occupation>,
-    /// Whether it has ever sent a complete head.
-    asked: AtomicBool,
-    given_up: CancellationToken,
-    _place: OwnedSemaphorePermit,
-}
-
-#[derive(Debug)]
-struct Occupation {
-    requests: usize,
-    idle_since: Instant,
-}
-
-/// An active request, until its response is sent or dropped.
-#[derive(Debug)]
-struct UnderWay {
-    seat: Arc<Seat>,
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Hall {
-    fn new() -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(CONNECTIONS)),
-            requests: Arc::new(Semaphore::new(REQUESTS)),
-            seats: Mutex::default(),
-        }
-    }
-
-    /// A seat, as soon as one is free or given up.
-    async fn seat(&self) -> Arc<Seat> {
-        loop {
-            if let Ok(place) = Arc::clone(&self.room).try_acquire_owned() {
-                let seat = Arc::new(Seat {
-                    state: Mutex::new(Occupation {
-                        requests: 0,
-                        idle_since: Instant::now(),
-                    }),
-                    asked: AtomicBool::new(false),
-                    given_up: CancellationToken::new(),
-                    _place: place,
-                });
-                self.seats().push(Arc::downgrade(&seat));
-                return seat;
-            }
-            self.free_one();
-            tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    /// Ends the connection that has waited longest for a request.
-    fn free_one(&self) {
-        let mut seats = self.seats();
-        seats.retain(|seat| seat.strong_count() > 0);
-        let idle = seats.iter().filter_map(Weak::upgrade).filter_map(|seat| {
-            let since = seat.idle_since()?;
-            (!seat.given_up.is_cancelled()).then_some((since, seat))
-        });
-        if let Some((_, seat)) = idle.min_by_key(|(since, _)| *since) {
-            seat.given_up.cancel();
-        }
-    }
-
-    fn seats(&self) -> MutexGuard<'_, Vec<Weak<Seat>>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` if too many requests are active.
-    fn begin(&self, seat: &Arc<Seat>, path: &str) -> Option<UnderWay> {
-        let place = if matches!(path, "/livez" | "/readyz") {
-            None
-        } else {
-            Some(Arc::clone(&self.requests).try_acquire_owned().ok()?)
-        };
-        seat.state().requests += 1;
-        Some(UnderWay {
-            seat: Arc::clone(seat),
-            _place: place,
-        })
-    }
-}
-
-impl Seat {
-    fn state(&self) -> MutexGuard<'_, Occupation> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` while a request is active.
-    fn idle_since(&self) -> Option<Instant> {
-        let state = self.state();
-        (state.requests == 0).then_some(state.idle_since)
-    }
-
-    /// Returns once the seat is given up; a request that came just before is served first.
-    async fn given_up(&self) {
-        self.given_up.cancelled().await;
-        while self.idle_since().is_none() {
-            tokio::time::sleep(AGAIN).await;
-        }
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let mut state = self.seat.state();
-        state.requests -= 1;
-        state.idle_since = Instant::now();
-    }
-}
-
 /// The body of a response; keeps its request active until it is sent or dropped.
 struct Held {
     body: Body,
-    _under_way: Option<UnderWay>,
+    _under_way: UnderWay,
 }
 
 impl HttpBody for Held {
@@ -210,6 +71,22 @@ impl HttpBody for Held {
     }
 }
 
+/// Listens on an address.
+///
+/// # Errors
+/// The address cannot be used.
+pub(crate) fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // Another process that has just ended does not keep its address.
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves connections until `token` is cancelled.
 pub(super) async fn run(
     listener: TcpListener,
@@ -217,34 +94,36 @@ pub(super) async fn run(
     admin: &Arc<Admin>,
     token: CancellationToken,
 ) {
-    let hall = Arc::new(Hall::new());
+    let hall = Hall::default();
     let connections = TaskTracker::new();
     while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
         let Ok((stream, peer)) = accepted else {
             // For example, no file descriptor is free.
-            hall.free_one();
+            hall.make_room();
             tokio::time::sleep(AGAIN).await;
             continue;
         };
-        let Some(seat) = token.run_until_cancelled(hall.seat()).await else {
-            break;
-        };
-        let (router, token) = (router.clone(), token.clone());
-        let (admin, hall) = (Arc::clone(admin), Arc::clone(&hall));
+        let peer = Peer(peer);
+        let seat = hall.enter(peer.network());
+        let (router, token, admin) = (router.clone(), token.clone(), Arc::clone(admin));
         connections.spawn(async move {
-            let peer = Peer(peer);
-            let ended = connection(stream, peer, router, &hall, &seat, token).await;
-            let asked = seat.asked.load(Ordering::Relaxed);
+            let asked = AtomicBool::new(false);
+            let ended = connection(stream, peer, router, &seat, &asked, token).await;
+            let asked = asked.into_inner();
+            if seat.is_closed() {
+                admin.guard.refused(Refused::Displaced);
+            }
             match ended {
-                Ok(()) if seat.given_up.is_cancelled() && !asked => {
-                    admin
-                        .guard
-                        .log_refusal(Some(peer), "unread", StatusCode::REQUEST_TIMEOUT);
+                Ok(()) if seat.is_closed() && !asked => {
+                    let status = StatusCode::REQUEST_TIMEOUT;
+                    admin.guard.log_refusal(Some(peer), "unread", status);
                 }
                 Ok(()) => {}
                 Err(error) => unread(&admin, peer, asked, &error),
             }
         });
+        // A request that is already here is read before the next connection is accepted.
+        tokio::task::yield_now().await;
     }
     connections.close();
     connections.wait().await;
@@ -262,31 +141,29 @@ fn unread(admin: &Admin, peer: Peer, asked: bool, error: &hyper::Error) {
     } else {
         return;
     };
+    admin.guard.refused(Refused::Unread);
     admin.guard.log_refusal(Some(peer), "unread", status);
 }
 
+/// `asked` says whether it has ever sent a complete head.
 async fn connection(
     stream: TcpStream,
     peer: Peer,
     router: Router,
-    hall: &Arc<Hall>,
-    seat: &Arc<Seat>,
+    seat: &Seat,
+    asked: &AtomicBool,
     token: CancellationToken,
 ) -> hyper::Result<()> {
     let _ = stream.set_nodelay(true);
-    let place = ConnectionPermit::default();
     let service = service_fn(|request: Request<Incoming>| {
-        seat.asked.store(true, Ordering::Relaxed);
-        let under_way = hall.begin(seat, request.uri().path());
+        asked.store(true, Ordering::Relaxed);
+        let under_way = seat.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(seat.clone());
         let router = TowerToHyperService::new(router.clone());
         async move {
-            let answer = match &under_way {
-                Some(_) => hyper::service::Service::call(&router, request).await?,
-                None => busy(),
-            };
+            let answer = hyper::service::Service::call(&router, request).await?;
             Ok::<_, Infallible>(answer.map(|body| Held {
                 body,
                 _under_way: under_way,
@@ -301,21 +178,11 @@ async fn connection(
     tokio::pin!(connection);
     tokio::select! {
         ended = &mut connection => return ended,
-        () = seat.given_up() => return Ok(()),
+        () = seat.closed() => return Ok(()),
         () = token.cancelled() => {}
         () = tokio::time::sleep(CONNECTION) => {}
     }
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
     Ok(())
-}
-
-fn busy() -> Response<Body> {
-    let headers = [(header::RETRY_AFTER, "1"), (header::CONNECTION, "close")];
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        headers,
-        "too many requests at once\n",
-    )
-        .into_response()
 }

@@ -1,15 +1,18 @@
-//! `/api/status`: the verdict and the state behind it, without personal data.
+//! `/api/status`: the verdict and the state behind it, without personal data. Without the admin token, errors are classes, and instances
+//! have no names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use super::guard::Peer;
 use super::lanes::{Backlog, Live};
-use super::{Admin, LastRun, Phase, facts};
+use super::{Admin, Audience, LastRun, Phase, facts};
 use crate::model::{Health, Job, Lane, Light, Tally};
 use crate::store::pause::Pause;
 use crate::store::refit::Refit;
@@ -69,13 +72,49 @@ pub(crate) struct Status {
     pub clock_ahead_seconds: Option<i64>,
 }
 
-pub(super) async fn answer(State(admin): State<Arc<Admin>>) -> Json<Status> {
-    Json(status(&admin))
+pub(super) async fn answer(
+    State(admin): State<Arc<Admin>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Json<Status> {
+    let audience = admin.guard.token(&headers, peer).await.audience();
+    Json(status(&admin, audience))
 }
 
 #[must_use]
-pub(crate) fn status(admin: &Admin) -> Status {
-    let health = facts::health(admin);
+pub(crate) fn status(admin: &Admin, audience: Audience) -> Status {
+    let whole = whole(admin, facts::health(admin, audience));
+    match audience {
+        Audience::Operator => whole,
+        Audience::Public => whole.public(admin),
+    }
+}
+
+impl Status {
+    /// The same without texts of errors and names of instances.
+    fn public(mut self, admin: &Admin) -> Self {
+        if let Some(run) = &mut self.last_run {
+            run.error = run.error_class.map(ToOwned::to_owned);
+        }
+        for gate in self.closed_gates.values_mut() {
+            gate.message = gate.class.to_owned();
+        }
+        if let Some(pause) = &mut self.pause {
+            pause.begun_by = None;
+        }
+        let leads = admin.phase() == Phase::Leading;
+        let leader = if leads {
+            "this instance"
+        } else {
+            "another instance"
+        };
+        self.leader = self.leader.map(|_| leader.to_owned());
+        self
+    }
+}
+
+/// Everything, with this verdict.
+fn whole(admin: &Admin, health: Health) -> Status {
     let numbers = admin.board.sample().and_then(Result::ok);
     let coverage = facts::coverage(admin).unwrap_or_default();
     let watermark = coverage.watermark;

@@ -4,17 +4,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
 
 use crate::config::{Env, Http, Proxies};
 use crate::outbound;
 
-/// Its response to this path, if its status is 2xx.
+/// Its response to this path, if its status is 2xx. Sends the admin token, if there is one.
 pub(super) async fn ask(
     env: &Env,
     path: &str,
     limit: Duration,
 ) -> anyhow::Result<reqwest::Response> {
-    let Some(addr) = Http::load(env)?.addr else {
+    let Http {
+        addr, admin_token, ..
+    } = Http::load(env)?;
+    let Some(addr) = addr else {
         bail!(
             "CVSYNC_HTTP_ADDR is off, so the daemon cannot be asked; set it to the address of the daemon"
         );
@@ -23,7 +27,13 @@ pub(super) async fn ask(
     let client = outbound::client(&Proxies::default())
         .timeout(limit)
         .build()?;
-    let get = async |addr| client.get(format!("http://{addr}{path}")).send().await;
+    let get = async |addr| {
+        let mut request = client.get(format!("http://{addr}{path}"));
+        if let Some(token) = &admin_token {
+            request = request.bearer_auth(token.expose_secret());
+        }
+        request.send().await
+    };
     let answer = match (get(reachable(addr)).await, over_ipv4(addr)) {
         (Err(error), Some(addr)) if error.is_connect() => get(addr).await,
         (answer, _) => answer,

@@ -19,6 +19,6 @@ pub(super) async fn run(Args {}: Args, env: &Env) -> anyhow::Result<()> {
     let _traces = telemetry::install(&config.log, &config.otel, &Screen::default())?;
     config.warn();
     let token = cancel_on_signal()?;
-    let daemon = Daemon::prepare(config, Clock::default(), token).await?;
+    let daemon = Daemon::prepare(config, Clock::default(), token)?;
     Box::pin(daemon.run()).await
 }

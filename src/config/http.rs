@@ -11,8 +11,12 @@ use super::{Env, Problems, load, rules, urls};
 pub struct Http {
     /// `None` if nothing is served.
     pub addr: Option<SocketAddr>,
+    /// Names in lower case under which the page, the status and actions answer, besides localhost and addresses.
+    pub hosts: Vec<String>,
     /// Required for requests that change something or return personal data. Without a token, those are not served.
     pub admin_token: Option<SecretString>,
+    /// Whether the admin token opens the mirror, besides clients' keys.
+    pub token_opens_mirror: bool,
     /// Requested after each successful sync; may contain a token.
     pub ping_url: Option<SecretString>,
 }
@@ -25,13 +29,17 @@ impl Http {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let addr = reader.required("CVSYNC_HTTP_ADDR", rules::unless_off(address));
         let admin_token = reader.optional("CVSYNC_ADMIN_TOKEN", rules::header);
+        let hosts = reader.optional("CVSYNC_HTTP_HOSTS", rules::list(host));
+        let credentials = reader.required("CVSYNC_MIRROR_CREDENTIALS", credentials);
         let ping_url = reader.optional("CVSYNC_PING_URL", urls::anywhere);
         if let (Some(addr), Some(Some(token))) = (&addr, &admin_token) {
             token_length(reader, *addr, token.len());
         }
         Some(Self {
             addr: addr?,
+            hosts: hosts?.unwrap_or_default(),
             admin_token: admin_token?.map(Into::into),
+            token_opens_mirror: credentials?,
             ping_url: ping_url?.map(|url| String::from(url).into()),
         })
     }
@@ -66,4 +74,33 @@ fn address(text: &str) -> Result<SocketAddr, String> {
             "must be an IP address or localhost with a port; 0.0.0.0 listens on all interfaces"
                 .to_owned()
         })
+}
+
+/// A host name, as clients write it before the port.
+fn host(text: &str) -> Result<String, String> {
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let is_part = |part: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        !part.is_empty() && part.len() <= 63 && part.chars().all(plain)
+    };
+    if name.split('.').all(is_part) && name.len() <= 253 {
+        Ok(name)
+    } else {
+        Err(
+            "must be a host name such as cvsync.example, without scheme, port or wildcard"
+                .to_owned(),
+        )
+    }
+}
+
+/// The credentials that open the mirror: clients' keys, and the admin token if this is true.
+fn credentials(text: &str) -> Result<bool, String> {
+    let words = rules::items(text)?;
+    let mut words: Vec<_> = words.iter().map(|word| word.trim()).collect();
+    words.sort_unstable();
+    match *words {
+        ["key"] => Ok(false),
+        ["key", "token"] => Ok(true),
+        _ => Err("must be key or key,token".to_owned()),
+    }
 }

@@ -206,7 +206,12 @@ const BAD: &[(&str, &[&str])] = &[
     ("CVSYNC_CHANGE_RETENTION", &["23h", "off"]),
     ("CVSYNC_ACCESS_RETENTION", &["23h", "never"]),
     ("CVSYNC_HTTP_ADDR", &["8080", ":8080", "example.com:80"]),
+    (
+        "CVSYNC_HTTP_HOSTS",
+        &["https://cvsync.example", "cvsync.example:8080"],
+    ),
     ("CVSYNC_ADMIN_TOKEN", &["with space", "change-me"]),
+    ("CVSYNC_MIRROR_CREDENTIALS", &["token", "off"]),
     (
         "CVSYNC_PING_URL",
         &["ftp://example.com", "x", "https://a b", "https://x/<my id>"],
@@ -465,6 +470,36 @@ fn byte_order_mark_in_a_file_is_taken_off_and_utf16_refused() {
         told.contains("CVSYNC_API_CA_FILE must ") && told.contains("2 certificates"),
         "{told}"
     );
+}
+
+#[test]
+fn http_hosts_are_names_without_scheme_port_and_wildcard() {
+    let config = Config::load(&env(&[("CVSYNC_HTTP_HOSTS", "Cvsync.example., cvsync")])).unwrap();
+    assert_eq!(config.http.hosts, ["cvsync.example", "cvsync"]);
+    for wrong in [
+        "https://cvsync.example",
+        "cvsync.example:8080",
+        "*.example",
+        "a..b",
+        "a,,b",
+    ] {
+        let problem = only_problem(&[("CVSYNC_HTTP_HOSTS", wrong)]);
+        assert!(problem.starts_with("CVSYNC_HTTP_HOSTS"), "{problem}");
+    }
+}
+
+#[test]
+fn mirror_opens_to_keys_and_unless_excluded_to_the_token() {
+    let opens = |value| {
+        let config = Config::load(&env(&[("CVSYNC_MIRROR_CREDENTIALS", value)]));
+        config.unwrap().http.token_opens_mirror
+    };
+    assert!(opens("key,token") && opens("token, key") && opens(""));
+    assert!(!opens("key"));
+    for wrong in ["token", "off", "key,key"] {
+        let problem = only_problem(&[("CVSYNC_MIRROR_CREDENTIALS", wrong)]);
+        assert!(problem.contains("must be key or key,token"), "{problem}");
+    }
 }
 
 #[test]

@@ -196,10 +196,20 @@ pub const VARIABLES: &[Variable] = &[
         "127.0.0.1:8080",
         "address of health checks, metrics and status page; or off",
     ),
+    optional(
+        "CVSYNC_HTTP_HOSTS",
+        "cvsync.example",
+        "names under which the page, the status and actions answer, besides localhost and addresses, comma-separated; probes, metrics and mirror calls with a key answer under any name",
+    ),
     secret(
         "CVSYNC_ADMIN_TOKEN",
         "a-long-random-token-of-your-own",
         "required over HTTP to change anything or read personal data; at least 20 characters unless CVSYNC_HTTP_ADDR is loopback",
+    ),
+    setting(
+        "CVSYNC_MIRROR_CREDENTIALS",
+        "key,token",
+        "what opens the mirror: key (keys of clients only) or key,token (also the admin token)",
     ),
     secret(
         "CVSYNC_PING_URL",

@@ -45,7 +45,7 @@ impl Daemon {
             }
         }
         if request == Request::Backlog {
-            board.set_backlog_error(result.as_ref().err().map(ToString::to_string));
+            board.set_backlog_error(result.as_ref().err());
         }
         match &result {
             Ok(summary) => tracing::info!(

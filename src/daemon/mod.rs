@@ -61,13 +61,9 @@ impl Daemon {
     ///
     /// # Errors
     /// The error in the configuration or the address.
-    pub async fn prepare(
-        config: Config,
-        clock: Clock,
-        token: CancellationToken,
-    ) -> anyhow::Result<Self> {
+    pub fn prepare(config: Config, clock: Clock, token: CancellationToken) -> anyhow::Result<Self> {
         let listener = match config.http.addr {
-            Some(addr) => Some(TcpListener::bind(addr).await.with_context(|| {
+            Some(addr) => Some(admin::listen(addr).with_context(|| {
                 format!("cannot listen on {addr}: choose another CVSYNC_HTTP_ADDR, or `off`")
             })?),
             None => None,
@@ -105,7 +101,7 @@ impl Daemon {
                 view: View::of(&pipeline),
                 store: pipeline.store.clone(),
                 board,
-                guard: Guard::new(&config.http),
+                guard: Guard::new(&config.http, pipeline.metrics.clone()),
                 shown: config.shown.clone(),
             }),
             pipeline,

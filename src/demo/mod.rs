@@ -67,7 +67,7 @@ pub async fn run(
     let simulator = simulate(&options, kept.simulator, &clock).await?;
     let env = |page| settings::env(&kept, &simulator.base_url(), &database_url, page);
     let config = settings::config(&env(kept.page))?;
-    let daemon = Daemon::prepare(config, clock.clone(), token.clone()).await?;
+    let daemon = Daemon::prepare(config, clock.clone(), token.clone())?;
     if let Some(page) = daemon.addr() {
         settings::write(&options.folder, &env(page))?;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::postgres::Cluster;
 use super::{Options, settings};
-use crate::admin::{self, Admin, Status};
+use crate::admin::{self, Admin, Audience, Status};
 use crate::clock::Clock;
 use crate::model::words::{count, number};
 use crate::simulator::Simulator;
@@ -86,7 +86,7 @@ pub(super) async fn watch(admin: &Admin, clock: &Clock, screen: &Screen) {
             admin.board.look_now();
             tokio::time::sleep(LOOK).await;
             let time = clock.now().format("%H:%M:%SZ");
-            let line = line(&admin::status(admin));
+            let line = line(&admin::status(admin, Audience::Operator));
             screen.suspend(|| println(&format!("  {time}  {line}")));
         }
     };

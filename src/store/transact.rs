@@ -149,9 +149,8 @@ impl Store {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let asked = Instant::now();
-        let answer = self
-            .naming_blocker(within(self.limit, Box::pin(work)))
-            .await;
+        let work = within(self.limit, Box::pin(work));
+        let answer = Box::pin(self.naming_blocker(work)).await;
         let answer = answer.map_err(|error| error.naming(self.variable));
         let error = answer.as_ref().err();
         if let Some(metrics) = &self.metrics {

@@ -37,6 +37,7 @@ pub(super) struct Instruments {
     pub history_lost: Counter<u64>,
     pub webhook: Counter<u64>,
     pub accessed: Counter<u64>,
+    pub http_refused: Counter<u64>,
     pub quota_limit: Gauge<u64>,
     pub quota_remaining: Gauge<u64>,
 }
@@ -87,6 +88,10 @@ impl Instruments {
             accessed: count(
                 "cvsync.access.records",
                 "CVs that the mirror gave or refused to give, by what became of their records",
+            ),
+            http_refused: count(
+                "cvsync.http.refused",
+                "Requests and connections that the HTTP server refused, by reason",
             ),
             quota_limit: gauge("cvsync.quota.limit", "Calls allowed in a minute"),
             quota_remaining: gauge(

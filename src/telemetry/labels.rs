@@ -81,4 +81,23 @@ closed_set! {
         Timeout = "timeout",
         Unreachable = "unreachable",
     }
+
+    /// Why a request or a connection was refused; `reason` of `cvsync_http_refused_total`.
+    pub(crate) Refused {
+        /// The admin token is wrong.
+        Token = "token",
+        NoToken = "no_token",
+        /// The mirror's client has no valid key.
+        Key = "key",
+        /// The `Host` header has an unknown name.
+        Host = "host",
+        /// The request comes from a page of another site.
+        Site = "site",
+        /// The request is malformed, or did not arrive in time.
+        Unread = "unread",
+        /// The connection made room for another.
+        Displaced = "displaced",
+        /// The client has too many connections.
+        Client = "client",
+    }
 }

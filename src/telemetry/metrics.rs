@@ -12,7 +12,7 @@ use url::Url;
 use super::instruments::Instruments;
 use super::labels::{
     AccessOutcome, ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift,
-    RecordResult, RetriedStage, WindowOutcome,
+    RecordResult, Refused, RetriedStage, WindowOutcome,
 };
 use super::otlp::{self, Provider};
 use crate::config::Otel;
@@ -102,6 +102,9 @@ impl Metrics {
         for outcome in AccessOutcome::ALL {
             self.accessed(*outcome, 0);
         }
+        for reason in Refused::ALL {
+            self.http_refused(*reason, 0);
+        }
         self.instruments.history_lost.add(0, &[]);
     }
 
@@ -169,6 +172,13 @@ impl Metrics {
             .durations
             .http_served
             .record(took.as_secs_f64(), &labels);
+    }
+
+    /// Requests or connections that were refused.
+    pub(crate) fn http_refused(&self, reason: Refused, times: u64) {
+        self.instruments
+            .http_refused
+            .add(times, &[KeyValue::new("reason", reason.as_str())]);
     }
 
     /// One transaction: its purpose, and the class of its error.

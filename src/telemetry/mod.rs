@@ -11,7 +11,7 @@ mod throttle;
 
 pub(crate) use self::labels::{
     AccessOutcome, ChangeKind, ClosedBy, DeliveryOutcome, Horizon, ListedStatus, PageDrift,
-    RetriedStage, WindowOutcome,
+    Refused, RetriedStage, WindowOutcome,
 };
 pub(crate) use self::logs::{Screen, install};
 pub use self::metrics::Metrics;

@@ -30,6 +30,8 @@ pub struct ClosedGate {
     pub reason: Reason,
     /// One sentence: what is wrong and what to do.
     pub message: String,
+    /// The kind of error.
+    pub class: &'static str,
     /// In whole seconds.
     pub closed_for_seconds: u64,
     /// Whole seconds until the next probe.
@@ -108,6 +110,7 @@ impl State {
         Some(ClosedGate {
             reason: closed.reason,
             message: closed.why.to_string(),
+            class: closed.why.class(),
             closed_for_seconds: now.saturating_duration_since(closed.since).as_secs(),
             probe_in_seconds: closed.until.saturating_duration_since(now).as_secs(),
         })

@@ -71,6 +71,7 @@ async fn without_the_token_nothing_is_done_and_no_answer_tells_why() {
     for path in &ACTIONS[..7] {
         let mut answers = Vec::new();
         answers.push(send(&with, "POST", path, &[], "").await);
+        // Some of these wait, because they are more than five a second.
         answers.push(send(&with, "POST", path, &[(AUTHORIZATION, &wrong)], "").await);
         answers.push(send(&with, "POST", path, &[(AUTHORIZATION, "Bearer ")], "").await);
         answers.push(send(&without, "POST", path, &[], "").await);
@@ -109,7 +110,15 @@ async fn without_the_token_nothing_is_done_and_no_answer_tells_why() {
 #[tokio::test]
 async fn another_site_s_page_can_do_nothing_even_with_the_token() {
     let world = World::new(20).await;
-    let daemon = synced(&world, &[NEVER, TOKEN]).await;
+    let daemon = synced(
+        &world,
+        &[
+            NEVER,
+            TOKEN,
+            ("CVSYNC_HTTP_HOSTS", "Cvsync.partner.example"),
+        ],
+    )
+    .await;
     let ours = format!("Bearer {}", TOKEN.1);
     let site = reqwest::header::HeaderName::from_static("sec-fetch-site");
     for (name, value) in [
@@ -121,16 +130,36 @@ async fn another_site_s_page_can_do_nothing_even_with_the_token() {
         let answer = send(&daemon, "POST", "/api/pause", &headers, "").await;
         assert_eq!(answer.0, 403, "{value}: {}", answer.1);
     }
-    for path in ["/", "/assets/page.js"] {
+    for path in [
+        "/",
+        "/assets/page.js",
+        "/api/status",
+        "/api/parked",
+        "/mirror/v1/openapi.json",
+        "/mirror/v1/kandidaten",
+    ] {
         let (status, text) = send(&daemon, "GET", path, &[(HOST, "evil.example")], "").await;
-        assert_eq!(status, 421, "{text}");
+        assert_eq!(status, 421, "{path}: {text}");
+        assert!(text.contains("CVSYNC_HTTP_HOSTS"), "{text}");
+        let (status, _) = send(
+            &daemon,
+            "GET",
+            path,
+            &[(HOST, "cvsync.partner.example")],
+            "",
+        )
+        .await;
+        assert_ne!(status, 421, "{path}");
     }
+    let path = "/mirror/v1/kandidaten/30dbfef1-59df-4521-a111-964bf0208e68";
+    let headers = [(AUTHORIZATION, &*ours), (HOST, "evil.example")];
+    assert_eq!(send(&daemon, "GET", path, &headers, "").await.0, 421);
     let headers = [(AUTHORIZATION, &*ours), (HOST, "evil.example")];
     assert_eq!(
         send(&daemon, "POST", "/api/pause", &headers, "").await.0,
         421
     );
-    for path in ["/livez", "/readyz", "/metrics", "/api/status"] {
+    for path in ["/livez", "/readyz", "/metrics"] {
         let headers = [(HOST, "cvsync.monitoring.svc:8080")];
         assert_eq!(
             send(&daemon, "GET", path, &headers, "").await.0,

@@ -487,6 +487,25 @@ async fn a_standby_that_is_away_is_cvsync_replica_behind() {
 }
 
 #[tokio::test]
+async fn wrong_admin_tokens_are_cvsync_token_guessed() {
+    let mut world = World::new(10).await;
+    world.set(
+        "CVSYNC_ADMIN_TOKEN",
+        "canary-open-sesame-of-the-alerts".to_owned(),
+    );
+    let watched = Watched::synced(&world).await;
+    let url = format!("http://{}/api/parked", watched.daemon.address());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let guess = async || {
+        for _ in 0..5 {
+            let asked = client.get(&url).bearer_auth("wrong").send().await;
+            assert_eq!(asked.unwrap().status(), 401);
+        }
+    };
+    watched.until_firing(&["CvsyncTokenGuessed"], guess).await;
+}
+
+#[tokio::test]
 async fn a_log_that_cannot_be_written_and_a_wrong_clock_alert() {
     let world = World::new(10).await;
     let ahead = TimeDelta::minutes(5);

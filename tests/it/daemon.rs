@@ -192,7 +192,7 @@ async fn a_wrong_key_turns_readiness_red_and_says_what_to_do() {
             status == 503 && body.contains("CVSYNC_API_KEY")
         })
         .await;
-    assert!(body.contains("Invalid client id or secret"), "{body}");
+    assert!(body.contains("error class key_refused"), "{body}");
     assert_eq!(daemon.get("/livez").await.unwrap().0, 200);
     let closed_for_3_s = |line: &str| {
         let (name, seconds) = line.rsplit_once(' ').unwrap_or_default();
@@ -238,7 +238,7 @@ async fn a_database_that_is_down_at_start_is_waited_for() {
     let mut daemon = Process::run(&world, &[("CVSYNC_DATABASE_URL", &nobody)]);
     daemon
         .until("/readyz", |status, body| {
-            status == 503 && body.contains("refused")
+            status == 503 && body.contains("error class passing")
         })
         .await;
     assert_eq!(daemon.get("/livez").await.unwrap().0, 200);

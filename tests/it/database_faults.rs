@@ -567,9 +567,7 @@ async fn daemon_goes_on_beside_newer_migrations() {
         .await
         .unwrap();
     let body = daemon
-        .until("/api/status", |_, body| {
-            body.contains("newer than this cvsync")
-        })
+        .until("/api/status", |_, body| body.contains("error class broken"))
         .await;
     assert!(!body.contains(r#""phase":"leading""#), "{body}");
     let env = [("CVSYNC_DATABASE_URL", world.url())];

@@ -68,8 +68,8 @@ async fn stranger_can_lock_nothing_of_cvsync() {
     world.sync().await;
     let (_, mut stranger) = stranger(world.url()).await;
     for statement in [
-        "lock table cvsync.migration",
-        "lock table cvsync.cv in access share mode",
+        "do $$ begin lock table cvsync.migration; end $$",
+        "do $$ begin lock table cvsync.cv in access share mode; end $$",
         "select from cvsync.feed for share",
         "select cvsync.changes_complete_until()",
     ] {

@@ -386,7 +386,7 @@ async fn trouble_of_a_consumer_shows_in_status_and_not_in_readiness() {
         .await;
     assert!(body.contains(r#""light":"amber""#), "{body}");
     for reason in [
-        "search does not follow the changes: the database cannot be used now",
+        "search does not follow the changes: see the log",
         "searches do not find 1 CV:",
         "the consumer nightly is",
         "the consumer webhook is",

@@ -82,7 +82,7 @@ async fn asked_to_end_while_the_database_is_away_it_ends_in_time() {
     proxy.set(Trouble::Down);
     daemon
         .until("/readyz", |status, body| {
-            status == 503 && body.contains("no connection")
+            status == 503 && body.contains("error class passing")
         })
         .await;
     daemon.signal("-TERM");

@@ -286,7 +286,7 @@ async fn a_lease_that_ends_far_off_is_let_go() {
     let daemon = Process::run(&world, &[]);
     daemon
         .until("/readyz", |_, body| {
-            body.contains("nobody leads, this instance is a standby")
+            body.contains("another instance leads, this instance is a standby")
         })
         .await;
     world

@@ -45,8 +45,10 @@ async fn instance_with_older_settings_does_not_lead_and_says_so() {
                 values ('sync', 'another', 1, now() + interval '1 hour')";
     sqlx::raw_sql(held).execute(&world.database).await.unwrap();
     let old = Process::run(&world, &[NEVER]);
-    old.until("/api/status", |_, body| body.contains("another leads"))
-        .await;
+    old.until("/api/status", |_, body| {
+        body.contains("another instance leads")
+    })
+    .await;
     record(&world, EXCLUDE, "/opleidingen").await;
     sqlx::raw_sql("update cvsync.lease set expires_at = now()")
         .execute(&world.database)

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::process::Process;
+use crate::process::{Process, output};
 use crate::running::until;
 use crate::world::{World, store};
 
@@ -415,9 +415,17 @@ async fn change_that_is_refused_by_itself_holds_up_those_behind_it_alone_and_is_
     receiver.desk.0.lock().unwrap().poison = Some(poison);
     let daemon = Process::run(&world, &receiver.env());
     let named = format!("seq {poison}");
+    let url = [("CVSYNC_DATABASE_URL", world.url())];
+    until("the command names it", async || {
+        let (_, stdout, _) = output(&["status"], url).await;
+        stdout.contains(&named)
+    })
+    .await;
+    let refused = "the webhook's receiver does not take all changes";
     let status = daemon
-        .until("/api/status", |_, body| body.contains(&named))
+        .until("/api/status", |_, body| body.contains(refused))
         .await;
+    assert!(!status.contains(&named), "{status}");
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status["light"], "amber");
     assert_eq!(status["ready"], true);
@@ -427,7 +435,7 @@ async fn change_that_is_refused_by_itself_holds_up_those_behind_it_alone_and_is_
     receiver.desk.0.lock().unwrap().poison = None;
     until("the rest has arrived", async || receiver.numbers() == all).await;
     daemon
-        .until("/api/status", |_, body| !body.contains(&named))
+        .until("/api/status", |_, body| !body.contains(refused))
         .await;
     daemon.kill().await;
 }

@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use super::gauge::{Gauge, by, count, flag, numbers, one, seconds};
-use crate::admin::Phase;
 use crate::admin::facts::{self, coverage};
+use crate::admin::{Audience, Phase};
 use crate::store::coverage::KANDIDATEN;
 
 pub(super) const GAUGES: &[Gauge] = &[
@@ -113,7 +113,7 @@ pub(super) const GAUGES: &[Gauge] = &[
         name: "cvsync.ready",
         unit: "",
         help: "1 if this instance can work, else 0",
-        read: |admin| Some(one(flag(facts::health(admin).ready))),
+        read: |admin| Some(one(flag(facts::health(admin, Audience::Public).ready))),
     },
     Gauge {
         name: "cvsync.mirror.replica.up",

@@ -47,7 +47,7 @@ impl Refusal {
         }
     }
 
-    /// 503: too many connections use the mirror.
+    /// 503: the client has too many connections.
     pub(super) fn no_room() -> Self {
         Self {
             close: true,

@@ -1,9 +1,9 @@
 //! `/mirror/v1`: VDAB's CV API, answered from the database in the contract's shape. A system written for VDAB changes its base URL
 //! and has no quota.
 //!
-//! It accepts the admin token and clients' keys. A browser sends neither by itself, so `Host` and `Origin` need no check, and a
-//! reverse proxy may serve it under any name. It has its own connections to the database and its own limit of clients, so that
-//! load on the mirror does not affect sync and health.
+//! It accepts clients' keys and, unless `CVSYNC_MIRROR_CREDENTIALS` excludes it, the admin token. A browser sends no key by itself, so
+//! `Host` and `Origin` need no check, and a reverse proxy may serve it under any name. It has its own connections to the database, so
+//! that load on the mirror does not affect sync and health.
 
 mod access;
 mod answer;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
@@ -35,11 +35,12 @@ use self::lookup::Lookup;
 use self::query::Query;
 use self::reads::{Reads, Standby};
 use super::Admin;
-use super::serve::ConnectionPermit;
+use super::guard::{Peer, Token, UNKNOWN_HOST};
+use super::seats::Seat;
 use crate::config;
-use crate::contract::GatewayError;
+use crate::contract::{GatewayError, KEY_HEADER};
 use crate::store::{Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Refused};
 
 /// Prefix of its paths.
 pub(super) const PATHS: &str = "/mirror/";
@@ -52,9 +53,6 @@ const PRIMARY_CONNECTIONS: u32 = 2;
 
 /// Concurrent lists and searches. More wait, at most [`TURN`].
 const LISTS: usize = 3;
-
-/// Connections that its clients may have; the rest are for health and the page.
-const PLACES: usize = 96;
 
 /// Time limit of a query.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -71,7 +69,6 @@ pub struct Mirror {
     lookup: Lookup,
     access: Access,
     lists: Arc<Semaphore>,
-    places: Arc<Semaphore>,
 }
 
 impl Mirror {
@@ -98,7 +95,6 @@ impl Mirror {
             lookup: Lookup::new(Arc::clone(&reads)),
             access: Access::new(store, records, metrics),
             lists: Arc::new(Semaphore::new(LISTS)),
-            places: Arc::new(Semaphore::new(PLACES)),
             reads,
         })
     }
@@ -166,29 +162,30 @@ pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .route("/mirror", any(nothing))
         .route("/mirror/{*path}", any(nothing))
         .route_layer(middleware::from_fn_with_state(Arc::clone(admin), admitted))
-        .route("/mirror/v1/openapi.json", route(get(openapi)))
 }
 
-/// Admits clients with a valid key, up to the limit of connections.
+/// The OpenAPI description, which needs no key.
+pub(super) fn description() -> Router<Arc<Admin>> {
+    let openapi = get(openapi).fallback(not_so);
+    Router::new().route("/mirror/v1/openapi.json", openapi)
+}
+
+/// Admits a client with a valid key, if it has a place left. A request without a key takes nothing.
 async fn admitted(
     State(admin): State<Arc<Admin>>,
-    Extension(place): Extension<ConnectionPermit>,
+    Extension(peer): Extension<Peer>,
+    Extension(seat): Extension<Seat>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if !place.take(&admin.mirror.places) {
+    let name = match client(&admin, peer, request.headers()).await {
+        Ok(name) => name,
+        Err(refusal) => return refusal.into_response(),
+    };
+    if !seat.admit(&name) {
+        admin.guard.refused(Refused::Client);
         return Refusal::no_room().into_response();
     }
-    let headers = request.headers();
-    let name = if admin.guard.knows(headers) {
-        Arc::default()
-    } else {
-        match admin.mirror.clients.know(headers).await {
-            Ok(Some(name)) => name,
-            Ok(None) => return Refusal::from(GatewayError::unauthorized()).into_response(),
-            Err(error) => return Refusal::from(error).into_response(),
-        }
-    };
     let gets_content = request.method() != Method::HEAD;
     request
         .extensions_mut()
@@ -196,7 +193,27 @@ async fn admitted(
     next.run(request).await
 }
 
-/// The OpenAPI description. It holds no personal data, so it needs no key.
+/// The name of the client; empty for the admin token.
+async fn client(admin: &Admin, peer: Peer, headers: &HeaderMap) -> Result<Arc<str>, Refusal> {
+    let unknown = match admin.mirror.clients.know(headers).await {
+        Ok(Some(name)) => return Ok(name),
+        Ok(None) => Refusal::from(GatewayError::unauthorized()),
+        Err(error) => Refusal::from(error),
+    };
+    if !headers.contains_key(KEY_HEADER) && !admin.guard.is_host_ours(headers) {
+        admin.guard.refused(Refused::Host);
+        return Err(GatewayError::new(421, UNKNOWN_HOST.trim_end()).into());
+    }
+    match admin.guard.mirror_token(headers, peer).await {
+        Token::Right => Ok(Arc::default()),
+        Token::Wrong => Err(unknown),
+        Token::Missing => {
+            admin.guard.refused(Refused::Key);
+            Err(unknown)
+        }
+    }
+}
+
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }

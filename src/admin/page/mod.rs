@@ -11,19 +11,19 @@ mod words;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, header};
-use axum::middleware;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use chrono::TimeDelta;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
 
 use self::words::Now;
-use super::sample::PageNumbers;
-use super::{Admin, Status, guard, status};
+use super::guard::{Peer, Token};
+use super::sample::{Numbers, PageNumbers};
+use super::{Admin, Audience, Status, status};
 use crate::config::Shown;
 use crate::model::{Health, visible};
 use crate::store::history::Minute;
@@ -42,18 +42,16 @@ struct View<'a> {
     history: Arc<[Minute]>,
     shown: &'a [Shown],
     name: String,
+    /// The token of the request.
+    token: Token,
     can_act: bool,
     per_minute: u32,
 }
 
-pub(super) fn router(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+pub(super) fn router() -> Router<Arc<Admin>> {
     Router::new()
         .route("/", get(page))
         .route("/assets/{name}", get(assets::asset))
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(admin),
-            guard::page_alone,
-        ))
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,8 +60,13 @@ struct Part {
     part: Option<String>,
 }
 
-async fn page(State(admin): State<Arc<Admin>>, Query(Part { part }): Query<Part>) -> Response {
-    let view = View::of(&admin);
+async fn page(
+    State(admin): State<Arc<Admin>>,
+    Extension(peer): Extension<Peer>,
+    Query(Part { part }): Query<Part>,
+    headers: HeaderMap,
+) -> Response {
+    let view = View::of(&admin, admin.guard.token(&headers, peer).await);
     let html = if part.as_deref() == Some("main") {
         main(&view)
     } else {
@@ -77,8 +80,9 @@ async fn page(State(admin): State<Arc<Admin>>, Query(Part { part }): Query<Part>
 }
 
 impl<'a> View<'a> {
-    fn of(admin: &'a Admin) -> Self {
-        let status = status(admin);
+    fn of(admin: &'a Admin, token: Token) -> Self {
+        let audience = token.audience();
+        let status = status(admin, audience);
         let settings = admin.view.settings();
         let now = Now {
             at: admin.view.now(),
@@ -86,7 +90,11 @@ impl<'a> View<'a> {
         };
         let limit = settings.in_step_within(now.at);
         let sample = admin.board.sample();
-        let numbers = sample.and_then(Result::ok).unwrap_or_default();
+        let mut numbers = sample.and_then(Result::ok).unwrap_or_default();
+        let mut name = admin.board.name();
+        if audience == Audience::Public {
+            name = anonymous(&mut numbers, &name);
+        }
         Self {
             status,
             now,
@@ -95,11 +103,36 @@ impl<'a> View<'a> {
             leader: numbers.leader,
             history: admin.board.history(),
             shown: &admin.shown,
-            name: admin.board.name(),
+            name,
+            token,
             can_act: admin.guard.has_token(),
             per_minute: admin.view.per_minute(),
         }
     }
+}
+
+/// Numbers the instances in place of their names. Returns what stands for `own`.
+fn anonymous(numbers: &mut Numbers, own: &str) -> String {
+    let names: Vec<String> = numbers
+        .page
+        .instances
+        .iter()
+        .map(|row| row.name.clone())
+        .collect();
+    let number = |name: &str| {
+        let at = names.iter().position(|known| known == name);
+        at.map_or_else(
+            || "another instance".to_owned(),
+            |at| format!("instance {}", at + 1),
+        )
+    };
+    for row in &mut Arc::make_mut(&mut numbers.page).instances {
+        row.name = number(&row.name);
+    }
+    if let Some(leader) = &mut numbers.leader {
+        leader.holder = number(&leader.holder);
+    }
+    number(own)
 }
 
 fn whole(view: &View) -> Markup {
@@ -145,7 +178,7 @@ fn whole(view: &View) -> Markup {
     }
 }
 
-/// The token is typed once, kept by the tab and sent only with actions.
+/// The token is typed once, kept by the tab, and sent with actions and updates.
 fn token() -> Markup {
     html! {
         form #token .needs-script {
@@ -169,8 +202,9 @@ fn main(view: &View) -> Markup {
         others,
         ..
     } = &view.status.health;
+    let wrong = (view.token == Token::Wrong).then_some("wrong");
     html! {
-        main #main tabindex="-1" data-state=(first.reason) data-light=(light.as_str()) {
+        main #main tabindex="-1" data-state=(first.reason) data-light=(light.as_str()) data-token=[wrong] {
             section #state {
                 h1 { span .light aria-hidden="true" {} (first.headline) }
                 @if let Some(since) = first.since {

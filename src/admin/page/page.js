@@ -54,7 +54,9 @@ let answered = new Date();
 /** The current state from the daemon; null if it does not respond. */
 async function state() {
   try {
-    const answer = await fetch("/?part=main", { signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
+    // With the token, errors come with their texts and instances with their names.
+    const headers = token() === null ? {} : { Authorization: `Bearer ${token()}` };
+    const answer = await fetch("/?part=main", { headers, signal: AbortSignal.timeout(PATIENCE), cache: "no-store" });
     const text = await answer.text();
     return new DOMParser().parseFromString(text, "text/html").querySelector("main");
   } catch {
@@ -74,6 +76,10 @@ async function refresh() {
 function show(main) {
   answered = new Date();
   $("lost").hidden = true;
+  if (main.dataset.token === "wrong" && token() !== null) {
+    forget();
+    say("The token is wrong. Type it again.");
+  }
   const changed = main.dataset.state !== $("main").dataset.state;
   morph($("main"), main);
   const sentence = $("main").querySelector("h1").textContent;
@@ -96,7 +102,7 @@ document.addEventListener("visibilitychange", () => {
 });
 timer = setTimeout(refresh, EVERY);
 
-// ---- The token: typed once, kept by this tab, sent only with actions.
+// ---- The token: typed once, kept by this tab, sent with actions and updates.
 
 const token = () => sessionStorage.getItem(TOKEN);
 

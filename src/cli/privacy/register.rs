@@ -101,11 +101,13 @@ pub(super) fn recipients(config: &Config, known: Vec<Recipient>) -> Vec<Recipien
         receives: "ids of CVs that change".to_owned(),
     });
     let token = config.http.addr.and(config.http.admin_token.as_ref());
-    let token = token.map(|_| Recipient {
-        kind: "client of the mirror",
-        name: "holders of the admin token".to_owned(),
-        receives: "documents and search results".to_owned(),
-    });
+    let token = token
+        .filter(|_| config.http.token_opens_mirror)
+        .map(|_| Recipient {
+            kind: "client of the mirror",
+            name: "holders of the admin token".to_owned(),
+            receives: "documents and search results".to_owned(),
+        });
     webhook.chain(token).chain(known).collect()
 }
 

@@ -56,6 +56,8 @@ pub struct Limits {
 pub struct Trouble {
     /// The cause, and the remedy if it is known.
     pub message: String,
+    /// The kind of error.
+    pub class: String,
     /// Whether a single statement failed and the database itself works.
     pub one_statement: bool,
     /// When it began, if known.
@@ -131,6 +133,7 @@ pub struct Memory {
     pub run: Option<UnderWay>,
     /// The error of the latest sync, or of the latest run of the backlog; `None` after a success.
     pub failure: Option<String>,
+    pub failure_class: Option<String>,
     pub next_run_at: Option<DateTime<Utc>>,
     /// The widest window that VDAB accepts, in minutes, if narrower than configured.
     pub narrow_windows: Option<i64>,
@@ -155,9 +158,18 @@ pub struct Memory {
 pub struct Gate {
     /// The cause and the remedy.
     pub message: String,
+    /// The kind of error.
+    pub class: String,
     pub since: DateTime<Utc>,
     /// When the next call is made.
     pub again_at: DateTime<Utc>,
+}
+
+impl Gate {
+    /// Whether the OAuth token server failed, and not VDAB.
+    pub(super) fn is_of_token_server(&self) -> bool {
+        self.message.contains("CVSYNC_OAUTH_")
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -70,6 +70,7 @@ fn leader(change: impl FnOnce(&mut Memory)) -> Facts {
 fn gate(message: &str, since: i64) -> Gate {
     Gate {
         message: message.to_owned(),
+        class: "a_class".to_owned(),
         since: ago(since),
         again_at: now() + TimeDelta::seconds(40),
     }
@@ -344,6 +345,7 @@ fn only_what_keeps_this_instance_from_working_makes_it_unready() {
     let trouble = |one_statement| Trouble {
         message: "the database cannot be used now: connection refused".to_owned(),
         one_statement,
+        class: "a_class".to_owned(),
         since: Some(ago(60)),
     };
     let refused = "VDAB refuses the key (401: no such key); check CVSYNC_API_KEY";
@@ -715,4 +717,59 @@ fn paused_first_sync_is_amber_for_as_long_as_it_lasts() {
     let health = Health::judge(&facts);
     assert_eq!(health.light, Light::Amber);
     assert_eq!(health.first.reason, "paused");
+}
+
+#[test]
+fn public_verdict_has_classes_and_no_texts_of_errors_or_names_of_instances() {
+    let canary = || "canary: canary (canary)".to_owned();
+    let trouble = |one_statement| {
+        Some(Trouble {
+            message: canary(),
+            class: "a_class".to_owned(),
+            one_statement,
+            since: None,
+        })
+    };
+    let everything = with(behind_by(90_000), |facts| {
+        let stored = facts.stored.as_mut().unwrap();
+        stored.leader = Some((canary(), None));
+        stored.rival = Some(canary());
+        stored.outdated = vec![(canary(), vec!["CVSYNC_KEEP".to_owned()])];
+        facts.database = trouble(false);
+        facts.leader = Memory {
+            database: trouble(true),
+            key_refused: Some(gate("canary", 40)),
+            source_down: Some(gate("canary", 40)),
+            quota_closed: Some(gate("canary", 40)),
+            failure: Some(canary()),
+            failure_class: Some("a_class".to_owned()),
+            side_errors: vec!["search: canary".to_owned()],
+            webhook: Some(canary()),
+            replica: Some(canary()),
+            ..Memory::default()
+        };
+    });
+    for role in [Role::Leading, Role::Standby] {
+        let facts = with(everything.clone(), |facts| facts.role = role);
+        let whole = Health::judge(&facts);
+        let public = Health::judge(&facts.public());
+        assert!(serde_json::to_string(&whole).unwrap().contains("canary"));
+        let text = serde_json::to_string(&public).unwrap();
+        assert!(!text.contains("canary"), "{text}");
+        for class in [
+            "The database cannot be used (error class a_class).",
+            "VDAB refuses the key (error class a_class); check CVSYNC_API_KEY",
+            "VDAB is unavailable (error class a_class).",
+            "the last sync failed: error class a_class",
+            "search: see the log",
+        ] {
+            assert!(text.contains(class), "{class}: {text}");
+        }
+        let reasons = |health: &Health| -> Vec<_> {
+            let all = [&health.first].into_iter().chain(&health.others);
+            all.map(|finding| finding.reason).collect()
+        };
+        assert_eq!(reasons(&public), reasons(&whole));
+        assert_eq!((public.light, public.ready), (whole.light, whole.ready));
+    }
 }

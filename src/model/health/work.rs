@@ -64,7 +64,7 @@ fn key(facts: &Facts) -> Option<Finding> {
                 again(gate, facts.now),
                 complete_up_to(facts)
             ))
-            .action(if gate.message.contains("CVSYNC_OAUTH_") {
+            .action(if gate.is_of_token_server() {
                 "Correct CVSYNC_OAUTH_CLIENT_ID and CVSYNC_OAUTH_CLIENT_SECRET. cvsync reads the file of a secret again by itself; any other change needs a restart"
             } else {
                 "Ask VDAB for a new key, or to renew the subscription. Put the key into the file that CVSYNC_API_KEY_FILE names, or set CVSYNC_API_KEY and restart"

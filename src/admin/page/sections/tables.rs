@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
+use crate::admin::Audience;
 use crate::admin::page::View;
+use crate::config::Shown;
 use crate::model::words::{count, number, span};
 use crate::model::{DriftKind, Job};
 use crate::store::reconcile_run::ReconcileRun;
@@ -144,6 +146,17 @@ fn comparison(view: &View, run: &ReconcileRun) -> Markup {
     }
 }
 
+/// The URL of a database names its user.
+fn value<'a>(view: &View, variable: &'a Shown) -> &'a str {
+    let is_private =
+        view.token.audience() == Audience::Public && variable.name.contains("_DATABASE_");
+    match &variable.value {
+        Some(_) if is_private => "********",
+        Some(value) => value,
+        None => "-",
+    }
+}
+
 pub(in crate::admin::page) fn configuration(view: &View) -> Markup {
     html! {
         section #configuration aria-labelledby="configuration-title" {
@@ -163,7 +176,7 @@ pub(in crate::admin::page) fn configuration(view: &View) -> Markup {
                             @for variable in view.shown {
                                 tr {
                                     th scope="row" title=(variable.meaning) { code { (variable.name) } }
-                                    td { code { (variable.value.as_deref().unwrap_or("-")) } }
+                                    td { code { (value(view, variable)) } }
                                     td { (variable.origin) }
                                 }
                             }
