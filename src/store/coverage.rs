@@ -152,7 +152,8 @@ pub(crate) async fn rewind(
     position: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     query(ONE_AT_A_TIME).execute(&mut *tx).await?;
-    let was: Option<DateTime<Utc>> = query_scalar(
+    // The trigger `rewound` takes back what is settled.
+    Ok(query_scalar(
         "insert into cvsync.watermark_rewind (stream, from_position, to_position)
          select $1, reached, $2
            from (select greatest(
@@ -165,30 +166,6 @@ pub(crate) async fn rewind(
     )
     .bind(KANDIDATEN)
     .bind(position)
-    .fetch_optional(&mut *tx)
-    .await?;
-    if was.is_none() {
-        return Ok(None);
-    }
-    for statement in [
-        "update cvsync.watermark
-            set position   = $2,
-                updated_at = now()
-          where stream = $1
-            and position > $2",
-        "update cvsync.live_edge
-            set position   = $2,
-                updated_at = now()
-          where stream = $1
-            and position > $2",
-        "delete from cvsync.covered where stream = $1 and van >= $2",
-        "update cvsync.covered set tot = $2 where stream = $1 and tot > $2",
-    ] {
-        query(statement)
-            .bind(KANDIDATEN)
-            .bind(position)
-            .execute(&mut *tx)
-            .await?;
-    }
-    Ok(was)
+    .fetch_optional(tx)
+    .await?)
 }

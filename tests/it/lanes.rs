@@ -211,6 +211,32 @@ async fn a_rewind_takes_settled_spans_back_too() {
     assert_eq!(world.rows("covered").await, 0, "nothing is left between");
 }
 
+#[tokio::test]
+async fn a_rewind_by_an_older_version_takes_settled_spans_back_too() {
+    let mut world = World::new(80).await;
+    world.sync_again().await;
+    // A gap is left, and an older version moves the watermark only.
+    sqlx::raw_sql(
+        "insert into cvsync.covered (stream, van, tot)
+         select stream, position - interval '1 day', position from cvsync.watermark;
+         update cvsync.watermark set position = position - interval '2 days';
+         with moved as (
+             update cvsync.watermark set position = position - interval '1 day'
+             returning stream, position
+         )
+         insert into cvsync.watermark_rewind (stream, from_position, to_position)
+         select stream, position + interval '1 day', position from moved",
+    )
+    .execute(&world.database)
+    .await
+    .unwrap();
+    assert_eq!(world.rows("covered").await, 0);
+    let edges = "select count(*) from cvsync.live_edge join cvsync.watermark using (position)";
+    assert_eq!(world.count(edges).await, 1, "nothing after it is settled");
+    world.sync_again().await;
+    world.assert_database_equals_source().await;
+}
+
 /// Settles windows given in minutes.
 async fn settle(tx: &mut PgConnection, windows: &[(i64, i64)]) {
     let at = |minute: i64| DateTime::from_timestamp(minute * 60, 0).unwrap();
