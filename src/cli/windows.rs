@@ -6,10 +6,13 @@ use sqlx::PgConnection;
 use super::output::Output;
 use super::tool::{self, RunArgs, database};
 use super::{Usage, table};
-use crate::config::Env;
+use crate::clock::Clock;
+use crate::config::{self, Env};
 use crate::model::Window;
 use crate::model::window::instant;
 use crate::model::words::number;
+use crate::store::coverage;
+use crate::store::leader_setting::{self, LeaderSetting};
 use crate::store::sync_window::{self, SyncWindow};
 use crate::sync::Request;
 
@@ -23,7 +26,7 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// List spans of time that no settled window covers; there should be none
+    /// List the spans of VDAB's time that are not settled: the backlog; there should be none once the copy is in step
     Gaps {
         #[command(flatten)]
         output: Output,
@@ -53,14 +56,8 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         }
         Command::Gaps { output } => {
             let store = database(env)?;
-            let gaps = store.read("looking for gaps", sync_window::gaps).await?;
-            let gaps: Vec<Gap> = gaps
-                .into_iter()
-                .map(|(van, tot)| Gap {
-                    van: instant(van),
-                    tot: instant(tot),
-                })
-                .collect();
+            let gaps = async |tx: &mut PgConnection| Ok(gaps(tx, env).await);
+            let gaps = store.read("looking for gaps", gaps).await??;
             output.print(&gaps, |gaps| {
                 table(
                     &["van", "tot"],
@@ -84,6 +81,20 @@ pub(super) async fn run(command: Command, env: &Env) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The spans before the live edge that are not settled, in order.
+async fn gaps(tx: &mut PgConnection, env: &Env) -> anyhow::Result<Vec<Gap>> {
+    let leader = leader_setting::all(tx).await?;
+    let leader = leader.iter().map(LeaderSetting::recorded);
+    let settings = config::Sync::load(&env.of_leader(leader))?;
+    let coverage = coverage::read(tx, Clock::default().now()).await?;
+    let gaps = coverage.gaps(settings.from).into_iter().rev();
+    let gap = |window: Window| Gap {
+        van: instant(window.van()),
+        tot: instant(window.tot()),
+    };
+    Ok(gaps.map(gap).collect())
 }
 
 fn ledger(windows: &[SyncWindow]) -> String {

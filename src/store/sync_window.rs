@@ -197,24 +197,6 @@ pub async fn find(tx: &mut PgConnection, id: i64) -> Result<Option<SyncWindow>, 
     .await?)
 }
 
-/// Spans between the first settled window and the last that no settled window covers.
-pub async fn gaps(
-    tx: &mut PgConnection,
-) -> Result<Vec<(DateTime<Utc>, DateTime<Utc>)>, StoreError> {
-    Ok(query_as(
-        "select covered, van
-           from (select van,
-                        max(tot) over (order by van, tot
-                                       rows between unbounded preceding and 1 preceding) as covered
-                   from cvsync.sync_window
-                  where state = 'settled') as windows
-          where van > covered
-          order by van",
-    )
-    .fetch_all(tx)
-    .await?)
-}
-
 /// When a span was last listed as a whole, before the window `id` was.
 pub async fn listed_before(
     tx: &mut PgConnection,
