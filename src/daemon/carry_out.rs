@@ -12,6 +12,8 @@ static FAILED: Throttle = Throttle::new();
 pub(super) struct First<'a> {
     pub(super) request: Option<Request>,
     pub(super) is_due: &'a (dyn Fn() -> bool + Send + Sync),
+    /// Called before it.
+    pub(super) begun: &'a (dyn Fn() + Send + Sync),
     /// Called after it, with whether it failed.
     pub(super) done: &'a (dyn Fn(bool) + Send + Sync),
 }
@@ -20,6 +22,7 @@ impl First<'_> {
     pub(super) const NOTHING: Self = Self {
         request: None,
         is_due: &|| false,
+        begun: &|| {},
         done: &|_| {},
     };
 }
@@ -85,6 +88,7 @@ impl Daemon {
                 break;
             };
             board.did(pipeline.progress.of(lane).counts().1);
+            (first.begun)();
             let failed = self.carry_out(other, &First::NOTHING).await;
             (first.done)(failed);
         }

@@ -61,23 +61,28 @@ impl Daemon {
     ) {
         let board = &self.admin.board;
         let is_due = || locked(agenda).is_due(self.clock.now());
+        // Between two syncs, a request gets its turn, even if syncs take longer than the schedule.
+        let mut has_synced = false;
         while !self.token.is_cancelled() {
             let paused = pause.borrow_and_update().clone();
             board.set_pause(paused.clone());
             if paused.is_some() {
                 self.until_resumed(&mut pause).await;
-            } else if is_due() {
+            } else if !has_synced && is_due() {
+                has_synced = true;
                 tokio::select! {
                     () = self.sync(agenda) => {}
                     // A pause drops the work under way; the next run repeats it.
                     _ = pause.changed() => locked(agenda).dropped(self.clock.now()),
                 }
             } else if let Some(asked) = asked::take(&self.pipeline.store).await {
+                has_synced = false;
                 tokio::select! {
                     () = self.asked(asked, agenda) => {}
                     _ = pause.changed() => {}
                 }
             } else {
+                has_synced = false;
                 board.set_next_run(locked(agenda).next());
                 tokio::select! {
                     () = self.until_due(bell, &is_due) => {}
@@ -94,9 +99,8 @@ impl Daemon {
         locked(agenda).begun(self.clock.now());
         let is_due = || locked(agenda).is_due(self.clock.now());
         let first = First {
-            request: None,
             is_due: &is_due,
-            done: &|_| {},
+            ..First::NOTHING
         };
         let stuck = async {
             while !is_due() || self.pipeline.vdab.details_are_open() {
@@ -123,6 +127,7 @@ impl Daemon {
             let first = First {
                 request: Some(Request::Live),
                 is_due: &|| locked(agenda).is_due(self.clock.now()),
+                begun: &|| locked(agenda).begun(self.clock.now()),
                 done: &|failed| locked(agenda).done(self.clock.now(), failed),
             };
             self.carry_out(asked.request.clone(), &first).await
@@ -160,7 +165,7 @@ impl Daemon {
                 // A backlog ends, and begins anew with the newest gap.
                 request: (request != Request::Backlog).then_some(Request::Backlog),
                 is_due: &has_newer,
-                done: &|_| {},
+                ..First::NOTHING
             };
             let failed = self.carry_out(request.clone(), &first).await;
             agenda.done(&request, self.clock.now(), failed);

@@ -50,9 +50,8 @@ impl LiveAgenda {
         self.sync_at = Some(now);
     }
 
-    /// Ticks that came while a sync was under way are one, and it has just been served.
+    /// A sync has ended. If a tick came while it was under way, the next one is due: this one did not list what changed meanwhile.
     pub(super) fn done(&mut self, now: DateTime<Utc>, failed: bool) {
-        self.sync.skip_to(now);
         self.sync_at = after(&mut self.pauses, now, failed);
     }
 }
@@ -78,15 +77,28 @@ mod tests {
     fn a_sync_is_due_at_start_and_then_by_schedule() {
         let mut agenda = LiveAgenda::new(&settings(), at("2026-11-23T12:01:00Z"));
         assert!(agenda.is_due(at("2026-11-23T12:01:00Z")));
-        agenda.done(at("2026-11-23T12:06:00Z"), false);
-        let early = agenda.is_due(at("2026-11-23T12:09:59Z"));
-        assert!(!early, "the tick at five past is served");
-        assert!(agenda.is_due(at("2026-11-23T12:10:00Z")));
+        agenda.begun(at("2026-11-23T12:01:00Z"));
+        agenda.done(at("2026-11-23T12:01:30Z"), false);
+        assert!(!agenda.is_due(at("2026-11-23T12:04:59Z")));
+        assert!(agenda.is_due(at("2026-11-23T12:05:00Z")));
+    }
+
+    #[test]
+    fn ticks_that_come_during_a_sync_are_served_by_one_more() {
+        let mut agenda = LiveAgenda::new(&settings(), at("2026-11-23T12:01:00Z"));
+        agenda.begun(at("2026-11-23T12:01:00Z"));
+        agenda.done(at("2026-11-23T12:12:00Z"), false);
+        assert!(agenda.is_due(at("2026-11-23T12:12:00Z")));
+        agenda.begun(at("2026-11-23T12:12:00Z"));
+        agenda.done(at("2026-11-23T12:12:10Z"), false);
+        assert!(!agenda.is_due(at("2026-11-23T12:14:59Z")));
+        assert!(agenda.is_due(at("2026-11-23T12:15:00Z")));
     }
 
     #[test]
     fn a_sync_that_failed_comes_again_sooner() {
         let mut live = LiveAgenda::new(&settings(), at("2026-11-23T12:01:00Z"));
+        live.begun(at("2026-11-23T12:01:00Z"));
         live.done(at("2026-11-23T12:01:00Z"), true);
         assert!(!live.is_due(at("2026-11-23T12:01:01Z")));
         assert!(live.is_due(at("2026-11-23T12:01:09Z")));
