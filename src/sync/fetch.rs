@@ -100,7 +100,9 @@ impl Stage<'_> {
         loop {
             let slot = self.in_flight.slot().await;
             let asked = Instant::now();
-            let error = match self.attempt(&item).await {
+            let attempt = self.attempt(&item).await;
+            self.pipeline.progress.of(self.lane).called();
+            let error = match attempt {
                 Ok(answer) => {
                     failures.release_turn();
                     return Ok(Some(self.resolve(item, answer, slot).await));

@@ -140,7 +140,10 @@ impl<'a> Pages<'a> {
                 otel.status_code = field::Empty,
             );
             let page = self.pipeline.vdab.bulk(self.window, offset, size);
-            let error = match page.instrument(span.clone()).await {
+            let page = page.instrument(span.clone()).await;
+            let progress = self.pipeline.progress.of(self.dispatcher.lane);
+            progress.called();
+            let error = match page {
                 Ok(page) => return Ok(page),
                 Err(error) => error,
             };

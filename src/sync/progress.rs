@@ -50,6 +50,8 @@ struct State {
     windows_listed: u64,
     windows: u64,
     tally: Tally,
+    /// Calls of the run that have ended.
+    calls: u64,
 }
 
 /// The state of a run under way.
@@ -117,6 +119,18 @@ impl Progress {
     pub fn counts(&self) -> (u64, Tally) {
         let state = self.lock();
         (state.windows, state.tally)
+    }
+
+    /// A number that grows with each response, listed id, commit and settled window.
+    #[must_use]
+    pub fn moves(&self) -> u64 {
+        let state = self.lock();
+        state.calls + state.windows + state.tally.listed + state.tally.done()
+    }
+
+    /// A call has ended, with a response or without.
+    pub fn called(&self) {
+        self.lock().calls += 1;
     }
 
     /// This much time is still to be listed.

@@ -48,7 +48,7 @@ impl Limits {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Counts {
-    /// Changes with every response, commit and settled window.
+    /// Changes with every response, commit and settled window of this lane.
     moves: u64,
     windows: u64,
     listed: u64,
@@ -126,9 +126,10 @@ pub(super) async fn watch(pipeline: &Pipeline, lane: Lane) -> SyncError {
         let trouble = pipeline.trouble.borrow().clone();
         let away = !pipeline.vdab.closed_gates().is_empty()
             || trouble.is_some_and(|error| error.is_outage());
-        let (windows, tally) = pipeline.progress.of(lane).counts();
+        let progress = pipeline.progress.of(lane);
+        let (windows, tally) = progress.counts();
         let counts = Counts {
-            moves: pipeline.vdab.answers_received() + windows + tally.listed + tally.done(),
+            moves: progress.moves(),
             windows,
             listed: tally.listed,
             done: tally.done(),
