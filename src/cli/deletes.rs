@@ -107,9 +107,10 @@ fn show(held: &[HeldDelete]) -> String {
             instant(held.held_at),
             match held.next_attempt_at {
                 Some(at) => format!("no proof; next attempt {}", instant(at)),
+                None if held.filtered => "more than usual do not match CVSYNC_KEEP".to_owned(),
                 None => "more than usual".to_owned(),
             },
         ]
     });
-    table(&["id", "gone at VDAB as of", "held since", "why"], rows)
+    table(&["id", "as of", "held since", "why"], rows)
 }

@@ -83,8 +83,13 @@ fn held(held: &HeldDelete) -> String {
             id = held.cv_id
         ),
     };
+    let state = if held.filtered {
+        "it did not match CVSYNC_KEEP"
+    } else {
+        "it was gone at VDAB"
+    };
     format!(
-        "Delete held since {}: on {} it was gone at VDAB, or did not match CVSYNC_KEEP. {why}",
+        "Delete held since {}: on {} {state}. {why}",
         instant(held.held_at),
         instant(held.as_of)
     )

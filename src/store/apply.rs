@@ -187,7 +187,10 @@ async fn hold_back(
     }
     if !proven.is_empty() && brake.holds(load(tx, proven.len()).await?) {
         let (ids, as_of): (Vec<_>, Vec<_>) = proven.into_iter().unzip();
-        held_delete::hold(tx, &ids, &as_of).await?;
+        let filtered = ids
+            .iter()
+            .map(|id| batch.deletes[id].proof == Proof::Filtered);
+        held_delete::hold(tx, &ids, &as_of, &filtered.collect::<Vec<_>>()).await?;
         held.extend(ids);
     }
     park_contradictions(tx, batch).await?;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::run_request::{self, What};
 use super::sql::{query, query_as, query_scalar};
 use super::{StoreError, approved_delete};
 
@@ -48,26 +49,53 @@ pub struct HeldDelete {
     pub approved_at: Option<DateTime<Utc>>,
     /// When cvsync asks again by itself, where VDAB's answer was no proof.
     pub next_attempt_at: Option<DateTime<Utc>>,
+    /// Whether VDAB has the CV, which does not match CVSYNC_KEEP; otherwise it is gone at VDAB.
+    pub filtered: bool,
 }
 
-/// Holds deletes, each id at most once.
+/// Holds deletes, each id at most once. Those that are `filtered` do not match CVSYNC_KEEP; the others are gone at VDAB.
 pub async fn hold(
     tx: &mut PgConnection,
     ids: &[Uuid],
     as_of: &[DateTime<Utc>],
+    filtered: &[bool],
 ) -> Result<(), StoreError> {
     query(
-        "insert into cvsync.held_delete as held (cv_id, as_of)
-         select * from unnest($1::uuid[], $2::timestamptz[])
+        "insert into cvsync.held_delete as held (cv_id, as_of, filtered)
+         select * from unnest($1::uuid[], $2::timestamptz[], $3::boolean[])
          on conflict (cv_id) do update
             set as_of           = greatest(held.as_of, excluded.as_of),
+                filtered        = case
+                    when excluded.as_of >= held.as_of then excluded.filtered
+                    else held.filtered
+                end,
                 next_attempt_at = null",
     )
     .bind(ids)
     .bind(as_of)
+    .bind(filtered)
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Releases the deletes that are held because their CVs did not match CVSYNC_KEEP before it changed; returns how many. CVs of which
+/// VDAB has shown a newer document meanwhile are fetched.
+pub(super) async fn release_filtered(tx: &mut PgConnection) -> Result<usize, StoreError> {
+    let released: Vec<(Uuid, bool)> = query_as(
+        "delete from cvsync.held_delete as held
+          where filtered
+         returning cv_id,
+                   (select seen.as_of < held.as_of from cvsync.cv_seen as seen where seen.cv_id = held.cv_id) is true",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let outdated = released.iter().filter(|(_, is_outdated)| *is_outdated);
+    let outdated: Vec<Uuid> = outdated.map(|(id, _)| *id).collect();
+    for ids in outdated.chunks(usize::try_from(READ).unwrap_or(1)) {
+        run_request::ask(tx, What::Resync, ids).await?;
+    }
+    Ok(released.len())
 }
 
 /// Holds deletes of which there is no proof, each id at most once: asked for again after five minutes at first, and then with
@@ -83,6 +111,7 @@ pub async fn hold_unproven(
            from unnest($1::uuid[], $2::timestamptz[]) as new (cv_id, as_of)
          on conflict (cv_id) do update
             set as_of           = greatest(held.as_of, excluded.as_of),
+                filtered        = held.filtered and excluded.as_of < held.as_of,
                 next_attempt_at = case
                     when held.next_attempt_at is not null
                     then now() + least(
@@ -244,7 +273,7 @@ pub async fn approved_among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<U
 /// Those that wait, the longest first.
 pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, StoreError> {
     Ok(query_as(
-        "select cv_id, as_of, held_at, approved_at, next_attempt_at
+        "select cv_id, as_of, held_at, approved_at, next_attempt_at, filtered
            from cvsync.held_delete
           order by held_at, cv_id
           limit $1",
@@ -257,7 +286,7 @@ pub async fn list(tx: &mut PgConnection, limit: i64) -> Result<Vec<HeldDelete>, 
 /// The one of this CV.
 pub async fn find(tx: &mut PgConnection, id: Uuid) -> Result<Option<HeldDelete>, StoreError> {
     Ok(query_as(
-        "select cv_id, as_of, held_at, approved_at, next_attempt_at
+        "select cv_id, as_of, held_at, approved_at, next_attempt_at, filtered
            from cvsync.held_delete
           where cv_id = $1",
     )
@@ -266,14 +295,15 @@ pub async fn find(tx: &mut PgConnection, id: Uuid) -> Result<Option<HeldDelete>,
     .await?)
 }
 
-/// Those among `ids` that wait for a person because there are more than usual.
+/// Those among `ids` that are gone at VDAB and wait for a person, because there are more than usual.
 pub async fn among(tx: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
     Ok(query_scalar(
         "select cv_id
                from cvsync.held_delete
               where cv_id = any($1)
                 and approved_at is null
-                and next_attempt_at is null",
+                and next_attempt_at is null
+                and not filtered",
     )
     .bind(ids)
     .fetch_all(tx)

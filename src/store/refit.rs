@@ -271,7 +271,7 @@ async fn hold(tx: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
             .fetch_all(&mut *tx)
             .await?;
     let (ids, as_of): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-    held_delete::hold(tx, &ids, &as_of).await
+    held_delete::hold(tx, &ids, &as_of, &vec![true; ids.len()]).await
 }
 
 /// Gives these CVs the state `filtered`, as of the time at which they were confirmed.

@@ -335,7 +335,7 @@ async fn an_answer_to_an_earlier_question_leaves_a_delete_held() {
     let db = migrated().await;
     db.apply(&[live(1, 1, "a")]).await;
     let mut tx = transaction(&db.url).await.unwrap();
-    held_delete::hold(&mut tx, &[id(1).0], &[at(5)])
+    held_delete::hold(&mut tx, &[id(1).0], &[at(5)], &[false])
         .await
         .unwrap();
     tx.commit().await.unwrap();

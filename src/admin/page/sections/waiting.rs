@@ -64,8 +64,8 @@ pub(in crate::admin::page) fn held(view: &View) -> Markup {
                 p { "None: no delete needs a decision." }
             } @else {
                 p {
-                    "VDAB says that " (cvs) " " @if held == 1 { "is" } @else { "are" }
-                    " gone. That is more than usual, or there is no proof of it. "
+                    (cvs) " " @if held == 1 { "is" } @else { "are" }
+                    " gone at VDAB, or no longer match CVSYNC_KEEP. That is more than usual, or there is no proof of it. "
                     "They stay in the database until you decide, or until VDAB proves it. Everything else keeps syncing."
                 }
                 @if view.can_act {
