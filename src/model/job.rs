@@ -12,6 +12,8 @@ closed_set! {
         /// Once a day: old tombstones and repeated windows are forgotten.
         Housekeeping = "housekeeping",
         Reconcile = "reconcile",
+        /// Stored documents are brought into the shape of changed settings.
+        Refit = "refit",
         /// Code lists and diplomas.
         Reference = "reference",
         Relist = "relist",

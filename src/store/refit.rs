@@ -9,9 +9,10 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::apply::load;
+use super::run_request::{self, Requested, What};
 use super::sql::{query, query_as, query_scalar};
 use super::suppressed_cv::HOLD_STILL;
-use super::{StoreError, cv, cv_change, cv_seen, held_delete, run_request};
+use super::{StoreError, cv, cv_change, cv_seen, held_delete};
 use crate::model::words::{count as count_of, number};
 use crate::model::{Brake, RefitStage};
 
@@ -58,6 +59,8 @@ pub(crate) enum Part {
     More,
     /// A run must end first.
     Waits,
+    /// The run of this request failed, and is to be requested again.
+    Failed(i64),
     /// The stage has ended.
     Last,
 }
@@ -174,8 +177,10 @@ pub(crate) async fn fetch(
     stage: RefitStage,
 ) -> Result<Part, StoreError> {
     if let Some(request) = refit.request {
-        if !run_request::is_settled(tx, request).await? {
-            return Ok(Part::Waits);
+        match run_request::state(tx, request).await? {
+            Requested::Waits => return Ok(Part::Waits),
+            Requested::Failed => return Ok(Part::Failed(request)),
+            Requested::Settled => {}
         }
         query("update cvsync.refit set request = null")
             .execute(tx)
@@ -191,7 +196,7 @@ pub(crate) async fn fetch(
         (ids, last, examined)
     };
     if !ids.is_empty() {
-        let request = run_request::add(tx, run_request::What::Resync, &ids).await?;
+        let request = run_request::add(tx, What::Resync, &ids).await?;
         query("update cvsync.refit set request = $1")
             .bind(request)
             .execute(&mut *tx)

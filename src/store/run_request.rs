@@ -96,8 +96,34 @@ pub(crate) async fn add(
     )
 }
 
-/// Whether the run succeeded; its request is then removed. One that failed is made again.
-pub(crate) async fn is_settled(tx: &mut PgConnection, id: i64) -> Result<bool, StoreError> {
+/// The state of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requested {
+    Waits,
+    Failed,
+    /// The run succeeded, or the request is not there any more.
+    Settled,
+}
+
+/// The state of a request, which is removed once its run has succeeded.
+pub(crate) async fn state(tx: &mut PgConnection, id: i64) -> Result<Requested, StoreError> {
+    query("delete from cvsync.run_request where id = $1 and done_at is not null and not failed")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
+    let failed = query_scalar("select failed from cvsync.run_request where id = $1")
+        .bind(id)
+        .fetch_optional(tx)
+        .await?;
+    Ok(match failed {
+        None => Requested::Settled,
+        Some(false) => Requested::Waits,
+        Some(true) => Requested::Failed,
+    })
+}
+
+/// Asks again for a run that failed.
+pub(crate) async fn again(tx: &mut PgConnection, id: i64) -> Result<(), StoreError> {
     query(
         "update cvsync.run_request
             set done_at  = null,
@@ -107,18 +133,9 @@ pub(crate) async fn is_settled(tx: &mut PgConnection, id: i64) -> Result<bool, S
             and failed",
     )
     .bind(id)
-    .execute(&mut *tx)
+    .execute(tx)
     .await?;
-    query("delete from cvsync.run_request where id = $1 and done_at is not null")
-        .bind(id)
-        .execute(&mut *tx)
-        .await?;
-    Ok(
-        query_scalar("select not exists (select from cvsync.run_request where id = $1)")
-            .bind(id)
-            .fetch_one(tx)
-            .await?,
-    )
+    Ok(())
 }
 
 /// Whether any request waits.

@@ -10,11 +10,11 @@ use sqlx::PgConnection;
 use tokio::sync::watch;
 
 use super::{Pipeline, SyncError};
-use crate::model::{Document, RefitStage, RefitWork, StoredShape};
+use crate::model::{Document, Job, RefitStage, RefitWork, StoredShape};
 use crate::pauses::Pauses;
 use crate::store::pause::Pause;
 use crate::store::refit::{self, Part, Pruning, Refit};
-use crate::store::stored_shape;
+use crate::store::{run_request, stored_shape};
 use crate::telemetry::Throttle;
 
 static FAILED: Throttle = Throttle::new();
@@ -22,13 +22,19 @@ static FAILED: Throttle = Throttle::new();
 /// How often it looks whether a run that it requested has ended.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// The longest pause between two attempts while the database is down.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// The pauses between two attempts after a failure, from the first to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
+
+/// The trouble of a run that failed. Its cause is in the log.
+const NOT_FETCHED: &str = "CVs cannot be fetched again after a change of CVSYNC_KEEP or CVSYNC_DOCUMENT_EXCLUDE; the log names the cause";
 
 /// How to go on after a step.
 enum Step {
     More,
     Wait,
+    /// The run of this request failed.
+    Failed(i64),
     Done,
 }
 
@@ -37,7 +43,7 @@ pub(crate) async fn follow(
     pipeline: &Pipeline,
     pause: watch::Receiver<Option<Pause>>,
 ) -> Infallible {
-    let fresh = || Pauses::new(PERIOD, LONGEST_PAUSE);
+    let fresh = || Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut pauses = fresh();
     loop {
         let begun = Instant::now();
@@ -45,15 +51,24 @@ pub(crate) async fn follow(
             tokio::time::sleep(PERIOD).await;
             continue;
         }
-        let done = step(pipeline).await;
-        if done.is_ok() {
-            pauses = fresh();
-        }
-        let pause = match done {
-            Ok(Step::Done) => std::future::pending().await,
-            // Half of the time is for others.
-            Ok(Step::More) => begun.elapsed(),
+        let wait = match step(pipeline).await {
+            Ok(Step::Done) => {
+                pipeline.beside(Job::Refit, None);
+                std::future::pending().await
+            }
+            Ok(Step::More) => {
+                pipeline.beside(Job::Refit, None);
+                pauses = fresh();
+                // Half of the time is for others.
+                begun.elapsed()
+            }
             Ok(Step::Wait) => PERIOD,
+            Ok(Step::Failed(request)) => {
+                pipeline.beside(Job::Refit, Some(NOT_FETCHED.to_owned()));
+                tokio::time::sleep(pauses.next_pause()).await;
+                request_again(pipeline, request).await;
+                PERIOD
+            }
             Err(error) => {
                 if let Some(total) = FAILED.due("", 1) {
                     tracing::warn!(
@@ -61,10 +76,25 @@ pub(crate) async fn follow(
                         "retrying to bring stored documents into the shape of the settings: {error}"
                     );
                 }
+                pipeline.beside(
+                    Job::Refit,
+                    Some(format!(
+                        "stored documents do not have the shape of CVSYNC_KEEP and CVSYNC_DOCUMENT_EXCLUDE yet: {error}"
+                    )),
+                );
                 pauses.next_pause()
             }
         };
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// If this fails, the next step finds the request failed still.
+async fn request_again(pipeline: &Pipeline, request: i64) {
+    let again = async |tx: &mut PgConnection| run_request::again(tx, request).await;
+    let asked = pipeline.store.write("requesting a run again", again);
+    if let Err(error) = asked.await {
+        tracing::debug!("cannot request a run again: {error}");
     }
 }
 
@@ -96,6 +126,7 @@ async fn step(pipeline: &Pipeline) -> Result<Step, SyncError> {
     match part(pipeline, &refit, *stage, work, &shape).await? {
         Part::More => Ok(Step::More),
         Part::Waits => Ok(Step::Wait),
+        Part::Failed(request) => Ok(Step::Failed(request)),
         Part::Last => next_stage(pipeline, work, Some(*stage)).await,
     }
 }
