@@ -197,8 +197,12 @@ pub(super) fn text(summary: &Summary, holds: &str) -> String {
             0 => String::new(),
             held => format!(" (plus {} whose deletes are held)", number(held)),
         };
+        let filtered = match difference.filtered {
+            0 => String::new(),
+            filtered => format!(" {} no longer matched CVSYNC_KEEP.", number(filtered)),
+        };
         format!(
-            "VDAB lists {}. Compared with them, {} were missing here, {} were outdated, and {} were not listed any more{held}.",
+            "VDAB lists {}. Compared with them, {} were missing here, {} were outdated, and {} were not listed any more{held}.{filtered}",
             count(difference.listed, "CV"),
             number(difference.missing),
             number(difference.stale),

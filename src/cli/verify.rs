@@ -28,12 +28,15 @@ struct Verification {
     /// CVs of the sample that VDAB gave a response about.
     sampled: u64,
     updated: u64,
+    /// According to VDAB these were gone.
     deleted: u64,
+    /// These no longer match CVSYNC_KEEP, and were deleted.
+    filtered: u64,
     /// According to VDAB these are gone, and cvsync holds their deletes.
     held: u64,
     /// These could not be fetched.
     parked: u64,
-    /// The share of `sampled` that was updated, deleted or held.
+    /// The share of `sampled` that was updated, deleted, filtered or held.
     share: f64,
     /// With 95 % confidence, at most this share of all CVs is outdated.
     at_most: f64,
@@ -56,20 +59,23 @@ pub(super) async fn run(args: Args, env: &Env) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Parked CVs count neither as sampled nor as outdated, because their state at VDAB is unknown.
+/// Parked CVs count neither as sampled nor as outdated, because their state at VDAB is unknown. Nor do skipped ones, which were
+/// suppressed meanwhile.
 fn verdict(tally: &Tally) -> Verification {
-    let sampled = tally.listed - tally.parked;
+    let sampled = tally.listed - tally.parked - tally.skipped;
+    let gone = tally.deleted - tally.filtered;
     let wrong = tally.updated + tally.deleted + tally.held;
     Verification {
         sampled,
         updated: tally.updated,
-        deleted: tally.deleted,
+        deleted: gone,
+        filtered: tally.filtered,
         held: tally.held,
         parked: tally.parked,
         share: share(wrong, sampled),
         at_most: upper_bound(wrong, sampled),
         stale: tally.updated,
-        gone: tally.deleted,
+        gone,
     }
 }
 
@@ -84,6 +90,10 @@ fn text(verdict: &Verification) -> String {
         verdict.share * 100.0,
         verdict.at_most * 100.0
     );
+    if verdict.filtered > 0 {
+        let filtered = count(verdict.filtered, "outdated CV");
+        text = format!("{text}\n{filtered} no longer matched CVSYNC_KEEP (deleted now).");
+    }
     if verdict.held > 0 {
         text.push_str("\nDecide about held deletes with `cvsync deletes`.");
     }
@@ -140,6 +150,30 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("2 more CVs could not be fetched"), "{text}");
+    }
+
+    #[test]
+    fn cvs_that_no_longer_match_the_filter_are_outdated_and_not_removed_at_vdab() {
+        let tally = Tally {
+            listed: 20,
+            unchanged: 14,
+            deleted: 5,
+            filtered: 3,
+            skipped: 1,
+            ..Tally::default()
+        };
+        let verdict = verdict(&tally);
+        assert_eq!(
+            (verdict.sampled, verdict.deleted, verdict.filtered),
+            (19, 2, 3)
+        );
+        assert!((verdict.share - 5.0 / 19.0).abs() < 1e-9);
+        let text = text(&verdict);
+        assert!(text.contains("2 removed at VDAB (deleted now)"), "{text}");
+        assert!(
+            text.contains("3 outdated CVs no longer matched CVSYNC_KEEP"),
+            "{text}"
+        );
     }
 
     #[test]

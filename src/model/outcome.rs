@@ -103,6 +103,9 @@ pub struct Tally {
     /// Fetched with the stored content, or gone and not stored.
     pub unchanged: u64,
     pub deleted: u64,
+    /// Of `deleted`, the CVs that VDAB has and that do not match CVSYNC_KEEP.
+    #[serde(skip)]
+    pub filtered: u64,
     /// Not fetched: the state is already stored, or the id was listed twice.
     pub skipped: u64,
     /// Older than the stored state, or than a response in the same batch.
@@ -134,6 +137,7 @@ impl AddAssign for Tally {
         self.updated += other.updated;
         self.unchanged += other.unchanged;
         self.deleted += other.deleted;
+        self.filtered += other.filtered;
         self.skipped += other.skipped;
         self.superseded += other.superseded;
         self.parked += other.parked;
@@ -149,6 +153,8 @@ pub struct Difference {
     pub missing: u64,
     /// Stored, but gone at the source.
     pub extra: u64,
+    /// Stored, but without a match of CVSYNC_KEEP, because they changed at the source or the setting changed.
+    pub filtered: u64,
     /// Stored in the state before their latest change.
     pub stale: u64,
     /// Stored and not listed, with a held delete. Not in `extra`.

@@ -287,10 +287,10 @@ async fn delete(tx: &mut PgConnection, batch: &mut Batch<'_>) -> Result<HashSet<
     let ids: Vec<Uuid> = batch.deletes.keys().copied().collect();
     let deleted: HashSet<Uuid> = cv::delete(tx, &ids).await?.into_iter().collect();
     for (id, delete) in &batch.deletes {
-        batch.results[delete.at] = if deleted.contains(id) {
-            Applied::Deleted
-        } else {
-            Applied::Unchanged
+        batch.results[delete.at] = match delete.proof {
+            _ if !deleted.contains(id) => Applied::Unchanged,
+            Proof::Filtered => Applied::Filtered,
+            Proof::Proven | Proof::Unproven { .. } => Applied::Deleted,
         };
     }
     Ok(deleted)

@@ -18,7 +18,10 @@ pub enum Applied {
     Updated,
     /// The same document, or the absence, was stored already.
     Unchanged,
+    /// The CV is gone at VDAB.
     Deleted,
+    /// VDAB has the CV, and it was deleted because it does not match CVSYNC_KEEP.
+    Filtered,
     /// A newer state was stored, or is in the same batch.
     Superseded,
     Parked,
@@ -32,11 +35,12 @@ pub enum Applied {
 
 impl Applied {
     pub fn count_in(self, tally: &mut Tally) {
+        tally.filtered += u64::from(self == Self::Filtered);
         *match self {
             Self::Inserted => &mut tally.inserted,
             Self::Updated => &mut tally.updated,
             Self::Unchanged => &mut tally.unchanged,
-            Self::Deleted => &mut tally.deleted,
+            Self::Deleted | Self::Filtered => &mut tally.deleted,
             Self::Superseded => &mut tally.superseded,
             Self::Parked => &mut tally.parked,
             Self::Held | Self::Unproven => &mut tally.held,

@@ -115,7 +115,8 @@ async fn part(
 /// Adds a part of a comparison to the difference. Only CVs that a response confirmed count: the others changed meanwhile.
 pub(super) fn count(difference: &mut Difference, written: Tally, rest: Option<&Task>) {
     difference.missing += written.inserted;
-    difference.extra += written.deleted;
+    difference.extra += written.deleted - written.filtered;
+    difference.filtered += written.filtered;
     difference.stale += written.updated;
     difference.held += written.held;
     if let Some(Task::Compare(compare)) = rest {

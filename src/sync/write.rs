@@ -75,7 +75,7 @@ fn number(results: &[Applied], wanted: Applied) -> u64 {
 /// Counts the deletes that a dry run rolls back, for the brake.
 fn rehearse(pipeline: &Pipeline, results: &[Applied]) {
     pipeline.rehearsed.send_modify(|load| {
-        load.done += number(results, Applied::Deleted);
+        load.done += number(results, Applied::Deleted) + number(results, Applied::Filtered);
         load.held += number(results, Applied::Held);
     });
 }
@@ -244,7 +244,7 @@ fn observe_settled(pipeline: &Pipeline, Settled { listed, tally }: &Settled) {
 fn observe_delay(pipeline: &Pipeline, result: Applied, origin: Origin) {
     let kind = match result {
         Applied::Inserted | Applied::Updated => ChangeKind::Upsert,
-        Applied::Deleted => ChangeKind::Delete,
+        Applied::Deleted | Applied::Filtered => ChangeKind::Delete,
         Applied::Unchanged
         | Applied::Superseded
         | Applied::Parked
