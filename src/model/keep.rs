@@ -68,6 +68,11 @@ impl Keep {
         self.0.values().flatten().cloned().collect()
     }
 
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The kinds of its terms, and the field that each comes from.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         KINDS

@@ -201,10 +201,11 @@ impl From<Row> for Part {
     }
 }
 
-/// The next `limit` ids behind `after` that the source lists: the `limit` of each look-up makes it one of an index. One differs that is there and that we do not hold, or hold as it was
-/// before the window that lists it; and one that is gone and that we hold. Those that are parked are known to be missing, and a
-/// tombstone that reflects the window is believed where the source does not say that the CV is there. So is the state of a CV that
-/// does not match CVSYNC_KEEP.
+/// The next `limit` ids behind `after` that the source lists. Each look-up has a `limit`, so that it uses an index.
+///
+/// A CV differs if it is live and is not stored, or is stored as it was before the window that lists it. It also differs if it is
+/// gone, and is stored or remembered as one that does not match CVSYNC_KEEP. Parked CVs are known to be missing. A tombstone that
+/// reflects the window is believed unless the source lists the CV as live. So is the state of a CV that does not match CVSYNC_KEEP.
 pub async fn listed(
     tx: &mut PgConnection,
     run: i64,
@@ -230,7 +231,7 @@ pub async fn listed(
                         left join lateral (select true as held from cvsync.parked_cv where cv_id = listed.cv_id::text limit 1)
                                   as parked on true
                        where listed.pending = $3
-                         and case when listed.gone then cv.held
+                         and case when listed.gone then coalesce(cv.held, seen.withheld = 'filtered')
                              else parked.held is null
                                   and (seen.as_of < listed.van
                                        or (cv.held is null
@@ -286,6 +287,45 @@ pub async fn unlisted(
     .bind(run)
     .bind(after)
     .bind(horizon)
+    .bind(limit)
+    .fetch_one(tx)
+    .await?;
+    Ok(row.into())
+}
+
+/// The next `limit` ids behind `after` whose state is known. One differs that does not match CVSYNC_KEEP, was not confirmed since
+/// `began`, and is not listed: its CV may be gone.
+pub async fn filtered(
+    tx: &mut PgConnection,
+    run: i64,
+    after: Option<Uuid>,
+    began: DateTime<Utc>,
+    limit: i64,
+) -> Result<Part, StoreError> {
+    let row: Row = query_as(
+        "with part as materialized (
+             select cv_id, as_of, withheld
+               from cvsync.cv_seen
+              where $2::uuid is null or cv_id > $2
+              order by cv_id
+              limit $4
+         )
+         select array(select part.cv_id
+                        from part
+                        left join lateral (select true as held
+                                             from cvsync.reconcile_listed
+                                            where run = $1 and cv_id = part.cv_id
+                                            limit 1) as listed on true
+                       where withheld = 'filtered'
+                         and as_of < $3
+                         and listed.held is null
+                       order by part.cv_id),
+                (select cv_id from part order by cv_id desc limit 1),
+                (select count(*) from part)",
+    )
+    .bind(run)
+    .bind(after)
+    .bind(began)
     .bind(limit)
     .fetch_one(tx)
     .await?;

@@ -12,6 +12,10 @@ use crate::model::{Difference, Tally};
 use crate::store::cv;
 use crate::store::reconcile::Part;
 
+/// CVs that did not match CVSYNC_KEEP and are not listed: a comparison asks for so many, since a source that does not list old
+/// changes has others too. `CVSYNC_RECHECK_AFTER` finds the rest.
+const MOST_FILTERED: usize = 2_000;
+
 /// Continues a comparison; returns the rest of it.
 pub(super) async fn compare(
     mut lister: Lister<'_>,
@@ -66,8 +70,19 @@ async fn advance(lister: &mut Lister<'_>, compare: &mut Compare) -> Result<bool,
         Stage::Unlisted(after) => {
             let part = part(lister, comparison, Side::Unlisted, *after).await?;
             compare.stage = match part.last {
-                None => Stage::Pending(None),
+                None if lister.dispatcher.pipeline.settings.keep.is_empty() => Stage::Pending(None),
+                None => Stage::Filtered(None, MOST_FILTERED),
                 last => Stage::Unlisted(last),
+            };
+            compare.left = part.differ;
+        }
+        Stage::Filtered(after, most) => {
+            let mut part = part(lister, comparison, Side::Filtered, *after).await?;
+            part.differ.truncate(*most);
+            let most = *most - part.differ.len();
+            compare.stage = match part.last {
+                Some(last) if most > 0 => Stage::Filtered(Some(last), most),
+                _ => Stage::Pending(None),
             };
             compare.left = part.differ;
         }

@@ -141,6 +141,8 @@ pub(super) enum Side {
     Pending,
     /// The ids that are stored and not listed.
     Unlisted,
+    /// The ids that do not match CVSYNC_KEEP and are not listed.
+    Filtered,
 }
 
 /// The next ids after `after`, and which of them differ. `horizon` is the end of the first window that listed any id.
@@ -158,6 +160,9 @@ pub(super) async fn part(
                 Side::Listed => reconcile::listed(tx, run, after, false, COMPARED).await?,
                 Side::Pending => reconcile::listed(tx, run, after, true, COMPARED).await?,
                 Side::Unlisted => reconcile::unlisted(tx, run, after, horizon, COMPARED).await?,
+                Side::Filtered => {
+                    reconcile::filtered(tx, run, after, comparison.began, COMPARED).await?
+                }
             };
             // Checked afterwards, since a listing is marked as over before its rows are removed.
             Ok((part, reconcile::keep(tx, run).await?))

@@ -104,6 +104,8 @@ pub(super) enum Stage {
     Listed(Option<Uuid>),
     /// Fetch the stored CVs after this id that were not listed.
     Unlisted(Option<Uuid>),
+    /// Fetch the CVs after this id that did not match CVSYNC_KEEP and were not listed: they may be gone. At most so many more.
+    Filtered(Option<Uuid>, usize),
     /// Fetch the CVs after this id that changed after the watermark. The next sync would fetch them too.
     Pending(Option<Uuid>),
 }
