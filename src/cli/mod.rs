@@ -49,8 +49,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use self::output::{Output, table};
 use crate::config::{Differs, Env, Problems};
 use crate::shutdown::{self, cancel_on_signal_within};
-use crate::store::close_all;
-use crate::sync::InFuture;
+use crate::store::{StoreError, close_all};
+use crate::sync::{InFuture, SyncError};
 use crate::telemetry::STDERR;
 
 /// Copies the CVs that VDAB's CV API offers to partners into PostgreSQL, and keeps the copy up to date.
@@ -148,7 +148,7 @@ fn run_to_end(cli: Cli) -> ExitCode {
         Err(error) if error.is::<Failed>() => ExitCode::FAILURE,
         Err(error) => {
             output::complain(&format!("{error:#}"));
-            let is_usage = error.is::<Usage>() || error.is::<InFuture>();
+            let is_usage = error.is::<Usage>() || error.is::<InFuture>() || is_other_shape(&error);
             if is_usage || error.is::<Problems>() || error.is::<Differs>() {
                 ExitCode::from(2)
             } else {
@@ -156,6 +156,13 @@ fn run_to_end(cli: Cli) -> ExitCode {
             }
         }
     }
+}
+
+/// Whether the daemon's settings have changed, so that the command would store other data.
+fn is_other_shape(error: &anyhow::Error) -> bool {
+    let run = error.downcast_ref::<SyncError>();
+    let written = error.downcast_ref::<StoreError>();
+    matches!(run, Some(SyncError::OtherShape)) || written == Some(&StoreError::OtherShape)
 }
 
 /// The most lines of a list.

@@ -91,7 +91,7 @@ impl Tool {
         }));
         let leader = prepared.await.ok_or(Interrupted)??;
         let leader = leader.iter().map(LeaderSetting::recorded);
-        let mut pipeline = pipeline(&Config::load(&env.under(leader)?)?)?;
+        let mut pipeline = pipeline(&Config::load(&env.under(leader)?)?)?.beside_a_leader();
         Box::pin(pipeline.refuse_future_start()).await?;
         let loans = loan::borrow(&mut pipeline.vdab, &pipeline.store);
         Ok(Self {

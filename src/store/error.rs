@@ -28,6 +28,11 @@ pub enum StoreError {
         "the database may have lost commits (failover or restore); cvsync starts again from the stored watermark"
     )]
     HistoryLost,
+    /// The leader stores documents in another shape than this command: nothing was written.
+    #[error(
+        "CVSYNC_KEEP or CVSYNC_DOCUMENT_EXCLUDE has changed in the daemon since this command started, so the command would store other data; it stopped before its next write: run it again"
+    )]
+    OtherShape,
     /// The database or cvsync's schema in it is missing. A process that has worked in it cannot go on; one that starts can.
     #[error("the database does not let cvsync work: {0}")]
     Gone(String),
@@ -50,6 +55,7 @@ impl StoreError {
             Self::Data(_) => "data",
             Self::Fenced => "fenced",
             Self::HistoryLost => "history_lost",
+            Self::OtherShape => "other_shape",
             Self::Gone(_) => "gone",
             Self::Broken(_) => "broken",
             Self::Stopped => "stopped",
@@ -64,7 +70,9 @@ impl StoreError {
             Self::ReadOnly(_) => Remedy::Reconnect,
             Self::Statement(_) => Remedy::Retry,
             Self::Data(_) => Remedy::Isolate,
-            Self::Fenced | Self::HistoryLost | Self::Stopped => Remedy::StandDown,
+            Self::Fenced | Self::HistoryLost | Self::OtherShape | Self::Stopped => {
+                Remedy::StandDown
+            }
             Self::Gone(_) => Remedy::StartAnew,
             Self::Broken(_) => Remedy::Tell,
         }
@@ -110,7 +118,7 @@ pub enum Remedy {
     Retry,
     /// Find the row that PostgreSQL refuses, and set it aside.
     Isolate,
-    /// Do nothing more: another instance leads, memory of the database is wrong, or the process ends.
+    /// Do nothing more: another instance leads, memory of the database or of the leader's settings is wrong, or the process ends.
     StandDown,
     /// End the process: one that starts creates what is missing.
     StartAnew,

@@ -216,6 +216,32 @@ pub(crate) async fn count_write(tx: &mut PgConnection) -> Result<i64, StoreError
     Ok(writes)
 }
 
+/// The server's history as a transaction finds it.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct History {
+    /// As in the column `home`.
+    home: String,
+    /// Write transactions of leaders that are committed.
+    writes: i64,
+}
+
+impl History {
+    /// Whether everything that was committed by `before` can still be here.
+    pub(super) fn continues(&self, before: &Self) -> bool {
+        self.home == before.home && self.writes >= before.writes
+    }
+}
+
+pub(super) async fn history(tx: &mut PgConnection) -> Result<History, StoreError> {
+    Ok(query_as(
+        "select cvsync.home() as home,
+                coalesce((select writes from cvsync.lease where name = $1), 0) as writes",
+    )
+    .bind(NAME)
+    .fetch_one(tx)
+    .await?)
+}
+
 /// The instance that leads, or led last.
 pub async fn leader(tx: &mut PgConnection) -> Result<Option<Leader>, StoreError> {
     Ok(query_as(

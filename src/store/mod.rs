@@ -10,6 +10,7 @@ mod batch;
 mod blocker;
 mod cause;
 pub(crate) mod clock_doubt;
+mod command_fence;
 mod connect;
 pub mod coverage;
 pub mod cv;
@@ -61,6 +62,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
 pub use self::batch::Applied;
+use self::command_fence::CommandFence;
 pub(crate) use self::error::Remedy;
 pub use self::error::StoreError;
 use self::lease::Held;
@@ -69,6 +71,7 @@ pub(crate) use self::pool::close_all;
 use self::pool::{ACQUIRE, Pool, Trust, pool};
 use self::transact::{LIMIT, within};
 use crate::config;
+use crate::model::StoredShape;
 use crate::telemetry::Metrics;
 
 /// Connections: for the writer, the lister, and all that looks now and then (numbers, history, loans, what is asked for, search).
@@ -81,6 +84,8 @@ pub struct Store {
     options: PgConnectOptions,
     /// The lease under which this instance leads. Writes of one that does not lead rest on `as_of` alone.
     lease: Arc<Mutex<Option<Held>>>,
+    /// The fence of a command; `None` for a daemon.
+    fence: Option<Arc<CommandFence>>,
     /// Everything is written, and then rolled back.
     dry: bool,
     trust: Trust,
@@ -112,6 +117,7 @@ impl Store {
             pool: pool(CONNECTIONS, options.clone(), trust.clone()),
             options,
             lease: Arc::default(),
+            fence: None,
             dry: false,
             trust,
             read: transact::BEGIN_READ,
@@ -139,11 +145,22 @@ impl Store {
         }
     }
 
+    /// The same store for a command that stores documents of this shape. It writes only while a leader stores documents of the same
+    /// shape, and while the database has not lost commits.
+    #[must_use]
+    pub(crate) fn beside_a_leader(self, shape: &StoredShape) -> Self {
+        Self {
+            fence: Some(Arc::new(CommandFence::new(shape))),
+            ..self
+        }
+    }
+
     /// The same store, for rows of cvsync's own. They do not depend on who leads, and a dry run writes them too.
     #[must_use]
     pub fn bookkeeping(&self) -> Self {
         Self {
             lease: Arc::default(),
+            fence: None,
             dry: false,
             ..self.clone()
         }

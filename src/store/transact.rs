@@ -57,12 +57,13 @@ impl Store {
         self.limited(what, done).await
     }
 
-    /// Does `work`, which writes, in one transaction: under the lease of this instance, where it leads. A dry run undoes it.
+    /// Does `work`, which writes, in one transaction: under the lease of this instance, where it leads, or behind the fence of a
+    /// command. A dry run undoes it.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Fenced`] if another instance leads now, [`StoreError::HistoryLost`] if the database may have lost
-    /// commits. Where the connection broke the outcome is
-    /// unknown, and doing all of it again is right.
+    /// [`StoreError`]; [`StoreError::Fenced`] if another instance leads now, [`StoreError::OtherShape`] if the leader stores other
+    /// data than this command, [`StoreError::HistoryLost`] if the database may have lost commits. If the connection broke, the
+    /// outcome is unknown, and you can do all of it again.
     pub async fn write<T>(
         &self,
         what: &'static str,
@@ -91,8 +92,10 @@ impl Store {
         // Read before the transaction begins: what was acknowledged until here must be in it.
         let held = self.held();
         let mut tx = self.begin(BEGIN_WRITE).await?;
-        if let Some(held) = &held {
-            lease::hold(&mut tx, held).await?;
+        match (&held, &self.fence) {
+            (Some(held), _) => lease::hold(&mut tx, held).await?,
+            (None, Some(fence)) => fence.hold(&mut tx).await?,
+            (None, None) => {}
         }
         let done = work(&mut tx).await;
         if done.is_ok() && !self.dry {

@@ -17,6 +17,7 @@ impl SyncError {
     pub(super) fn at(stage: &'static str) -> impl FnOnce(StoreError) -> Self {
         move |error| match error {
             StoreError::Stopped => Self::Stopped,
+            StoreError::OtherShape => Self::OtherShape,
             error => Self::Store { stage, error },
         }
     }
@@ -34,6 +35,7 @@ impl SyncError {
             Self::Stalled(_) => "stalled",
             Self::Overdue { .. } => "overdue",
             Self::Stopped => "stopped",
+            Self::OtherShape => "other_shape",
         }
     }
 }
@@ -81,6 +83,9 @@ pub enum SyncError {
         /// Without the time in which VDAB or the database was down.
         after: std::time::Duration,
     },
+    /// The daemon stores documents in another shape than this command.
+    #[error("{}", StoreError::OtherShape)]
+    OtherShape,
     /// The process was asked to stop while the database was down.
     #[error("stopped")]
     Stopped,

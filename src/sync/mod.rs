@@ -137,6 +137,13 @@ impl Pipeline {
         })
     }
 
+    /// The pipeline of a command, which holds no lease: it writes only while a leader stores documents of the same shape.
+    #[must_use]
+    pub fn beside_a_leader(self) -> Self {
+        let store = self.store.clone().beside_a_leader(&self.shape());
+        Self { store, ..self }
+    }
+
     /// Records the latest error of a job beside the runs; `None` after a success.
     pub fn beside(&self, job: Job, error: Option<String>) {
         self.side_errors.send_if_modified(|errors| match error {

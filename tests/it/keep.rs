@@ -12,17 +12,17 @@ use crate::running::until;
 use crate::views::codes;
 use crate::world::World;
 
-const ONCE: (&str, &str) = ("CVSYNC_SCHEDULE", "0 0 0 29 2 *");
-const NO_RELIST: (&str, &str) = ("CVSYNC_RELIST", "off");
+pub(crate) const ONCE: (&str, &str) = ("CVSYNC_SCHEDULE", "0 0 0 29 2 *");
+pub(crate) const NO_RELIST: (&str, &str) = ("CVSYNC_RELIST", "off");
 /// So much may go without a person.
-const NO_BRAKE: (&str, &str) = ("CVSYNC_MAX_DELETE_SHARE", "1");
+pub(crate) const NO_BRAKE: (&str, &str) = ("CVSYNC_MAX_DELETE_SHARE", "1");
 
-fn number(count: usize) -> i64 {
+pub(crate) fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap()
 }
 
 /// The live CVs at the source that have this term.
-fn with_term(world: &World, term: &str) -> BTreeSet<Uuid> {
+pub(crate) fn with_term(world: &World, term: &str) -> BTreeSet<Uuid> {
     let documents = world.source.world(|w| w.live_documents());
     let documents = documents.into_iter();
     documents
@@ -32,7 +32,7 @@ fn with_term(world: &World, term: &str) -> BTreeSet<Uuid> {
 }
 
 /// A term that some live CVs have, but at most half of them.
-fn common_term(world: &World, kind: &str) -> String {
+pub(crate) fn common_term(world: &World, kind: &str) -> String {
     let documents = world.source.world(|w| w.live_documents());
     let mut counts = std::collections::BTreeMap::<String, usize>::new();
     for term in documents.values().flat_map(codes) {
@@ -46,21 +46,21 @@ fn common_term(world: &World, kind: &str) -> String {
 }
 
 /// Stops a daemon, so that the next one leads at once.
-async fn stop(mut daemon: Process) {
+pub(crate) async fn stop(mut daemon: Process) {
     daemon.signal("-TERM");
     daemon.ended_within(Duration::from_secs(30)).await;
 }
 
-async fn stored(world: &World) -> BTreeSet<Uuid> {
+pub(crate) async fn stored(world: &World) -> BTreeSet<Uuid> {
     world.documents().await.into_keys().collect()
 }
 
-async fn filtered(world: &World) -> i64 {
+pub(crate) async fn filtered(world: &World) -> i64 {
     let filtered = "select count(*) from cvsync.cv_seen where withheld = 'filtered' and not gone";
     world.count(filtered).await
 }
 
-async fn is_settled(world: &World) -> bool {
+pub(crate) async fn is_settled(world: &World) -> bool {
     let shapes = "select count(*) from cvsync.stored_shape";
     world.count(shapes).await == 1 && world.rows("refit").await == 0
 }

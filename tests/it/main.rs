@@ -68,6 +68,7 @@ mod proxy;
 mod questions;
 mod readers;
 mod reference;
+mod refit;
 mod repair;
 mod replica;
 mod replication;
