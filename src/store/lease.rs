@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use super::sql::{query, query_as, script};
-use super::{StoreError, feed};
+use super::{StoreError, feed, suppressed_cv};
 
 /// The one lease there is.
 const NAME: &str = "sync";
@@ -81,7 +81,7 @@ pub async fn take(tx: &mut PgConnection, holder: &str) -> Result<Option<Held>, S
         return Ok(None);
     };
     if may_miss_commits {
-        feed::announce(tx).await?;
+        make_good(tx).await?;
     }
     Ok(Some(Held {
         holder: holder.to_owned(),
@@ -159,12 +159,18 @@ pub async fn give_up(tx: &mut PgConnection, held: &Held) -> Result<(), StoreErro
 
 /// Records that the database has lost commits, whoever holds the lease now. From here on every CV that is confirmed is announced.
 pub(crate) async fn report_loss(tx: &mut PgConnection) -> Result<(), StoreError> {
-    feed::announce(&mut *tx).await?;
+    make_good(&mut *tx).await?;
     query("update cvsync.lease set history_lost_at = now() where name = $1")
         .bind(NAME)
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// From here on every CV that is confirmed is announced. Suppressed CVs are never confirmed, so they are announced at once.
+async fn make_good(tx: &mut PgConnection) -> Result<(), StoreError> {
+    feed::announce(&mut *tx).await?;
+    suppressed_cv::announce(tx).await
 }
 
 /// Makes sure that this instance still leads, that the database holds everything that it acknowledged to it, and that none takes

@@ -200,6 +200,25 @@ async fn erase(tx: &mut PgConnection, ids: &[Uuid]) -> Result<usize, StoreError>
     Ok(deleted.len())
 }
 
+/// Announces each suppressed CV as deleted, after commits may have been lost: a consumer may have got it before, while it was not
+/// suppressed. Those with a hashed id are unknown.
+pub(crate) async fn announce(tx: &mut PgConnection) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = query_scalar(
+        "select cv_id
+           from cvsync.suppressed_cv
+          where cv_id is not null
+            and (until is null or until > now())",
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if !ids.is_empty() {
+        let turn = cv_change::take_turn(tx).await?;
+        cv_change::append(tx, &[], &ids, turn).await?;
+        approved_delete::record(tx, ids.len(), turn.at).await?;
+    }
+    Ok(())
+}
+
 /// Gives suppressed CVs their state in `cv_seen`. A hashed id has none, since it would be readable there.
 async fn mark(tx: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
     query(
