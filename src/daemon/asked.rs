@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use crate::model::CvId;
 use crate::store::run_request::{self, What};
-use crate::store::{Store, suppressed_cv};
+use crate::store::{Store, ended_suppression};
 use crate::sync::Request;
 
 /// A database that answers later is asked again at the next ring: nothing that is due by itself waits for this.
@@ -22,7 +22,7 @@ pub(super) struct Asked {
 /// Whether any request waits, or a suppression has ended.
 pub(super) async fn waits(store: &Store) -> bool {
     let any = async |tx: &mut PgConnection| {
-        Ok(run_request::any(tx).await? || suppressed_cv::any_ended(tx).await?)
+        Ok(run_request::any(tx).await? || ended_suppression::any(tx).await?)
     };
     let store = store.within(PATIENCE);
     let waits = store.read("looking for runs that were asked for", any);
@@ -36,7 +36,7 @@ pub(super) async fn take(store: &Store) -> Option<Asked> {
         return None;
     }
     let take = async |tx: &mut PgConnection| {
-        let lifted = suppressed_cv::lift(tx).await?;
+        let lifted = ended_suppression::lift(tx).await?;
         if !lifted.is_empty() {
             run_request::ask(tx, What::Resync, &lifted).await?;
         }

@@ -18,6 +18,7 @@ pub(crate) mod cv_access;
 pub mod cv_change;
 pub(crate) mod cv_search;
 pub mod cv_seen;
+pub(crate) mod ended_suppression;
 mod error;
 pub(crate) mod explain;
 pub mod export;

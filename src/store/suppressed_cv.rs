@@ -17,9 +17,6 @@ use crate::model::CvId;
 /// Versions whose newest migration is older store a suppressed CV again, so they may no longer run once there is one.
 const OLDEST: i64 = 20_261_130_220_000;
 
-/// Suppressions that one transaction ends.
-const ENDED_AT_ONCE: i64 = 1_000;
-
 /// A suppression. One of `cv_id` and `hash` is set.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct Suppression {
@@ -246,7 +243,7 @@ async fn mark(tx: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ends suppressions: the next [`lift`] has their CVs fetched. All of them, or none if one is not suppressed.
+/// Ends suppressions: the next [`lift`](super::ended_suppression::lift) has their CVs fetched. All of them, or none if one is not suppressed.
 pub(crate) async fn end(tx: &mut PgConnection, ids: &BTreeSet<CvId>) -> Result<usize, Refused> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let suppressed = among(tx, &ids).await?;
@@ -268,48 +265,6 @@ pub(crate) async fn end(tx: &mut PgConnection, ids: &BTreeSet<CvId>) -> Result<u
     .await
     .map_err(StoreError::from)?;
     Ok(ids.len())
-}
-
-/// Whether a suppression has ended whose CV is still to be fetched.
-pub(crate) async fn any_ended(tx: &mut PgConnection) -> Result<bool, StoreError> {
-    Ok(
-        query_scalar("select exists (select from cvsync.suppressed_cv where until <= now())")
-            .fetch_one(tx)
-            .await?,
-    )
-}
-
-/// Removes suppressions that have ended; returns the CVs to fetch. Those with a hashed id are not among them: their id is unknown
-/// until VDAB lists it.
-pub(crate) async fn lift(tx: &mut PgConnection) -> Result<Vec<Uuid>, StoreError> {
-    let ids: Vec<Option<Uuid>> = query_scalar(
-        "delete from cvsync.suppressed_cv
-          where id in (select id
-                         from cvsync.suppressed_cv
-                        where until <= now()
-                        order by until
-                        limit $1)
-         returning cv_id",
-    )
-    .bind(ENDED_AT_ONCE)
-    .fetch_all(&mut *tx)
-    .await?;
-    let ids: BTreeSet<Uuid> = ids.into_iter().flatten().collect();
-    let ids: Vec<Uuid> = ids.into_iter().collect();
-    if !ids.is_empty() {
-        // Never confirmed: if nobody fetches them now, the next comparison does.
-        query(
-            "insert into cvsync.cv_seen (cv_id, as_of, gone)
-             select cv_id, 'epoch', false
-               from unnest($1::uuid[]) as ended (cv_id)
-             on conflict (cv_id) do update
-                set withheld = null",
-        )
-        .bind(&ids)
-        .execute(tx)
-        .await?;
-    }
-    Ok(ids)
 }
 
 /// How many CVs are suppressed now.

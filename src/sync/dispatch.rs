@@ -9,7 +9,7 @@ use super::work::{Done, Item, Origin};
 use super::{Pipeline, SyncError};
 use crate::model::{CvId, Lane};
 use crate::store::run_request::{self, What};
-use crate::store::{first_listed, held_delete, parked_cv, suppressed_cv};
+use crate::store::{ended_suppression, first_listed, held_delete, parked_cv, suppressed_cv};
 
 /// The most parked CVs, and the most unproven deletes, that one run retries before it lists.
 const DUE: i64 = 1_000;
@@ -58,7 +58,7 @@ impl Dispatcher<'_> {
         let lifted = self
             .pipeline
             .write("ending suppressions", async |tx| {
-                let lifted = suppressed_cv::lift(tx).await?;
+                let lifted = ended_suppression::lift(tx).await?;
                 if is_daemons && !lifted.is_empty() {
                     // A request is fetched however this run ends.
                     run_request::ask(tx, What::Resync, &lifted).await?;
