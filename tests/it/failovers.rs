@@ -37,7 +37,7 @@ const LED: &str = "select count(*) from cvsync.lease where home = cvsync.home() 
 #[tokio::test]
 async fn everyone_equals_the_source_after_failovers_at_random_moments() {
     if let Some(seed) = number("CVSYNC_TEST_SEED") {
-        return play(seed, PER_LIFE).await.print();
+        return Box::pin(play(seed, PER_LIFE)).await.print();
     }
     let failovers = number("CVSYNC_TEST_FAILOVERS").unwrap_or(FAILOVERS);
     let first = fastrand::u64(..1 << 32);
