@@ -331,7 +331,8 @@ async fn as_ordinary_user(mut world: World) -> World {
         "create role {role} login password 'ordinary';
          grant usage on schema cvsync to {role};
          grant select, insert, update, delete on all tables in schema cvsync to {role};
-         grant usage on all sequences in schema cvsync to {role}"
+         grant usage on all sequences in schema cvsync to {role};
+         grant execute on all functions in schema cvsync to {role}"
     );
     execute(&mut connection, grants).await;
     let mut url = url::Url::parse(world.url()).unwrap();
