@@ -119,7 +119,7 @@ impl Upgrade {
 #[tokio::test]
 #[ignore = "needs the previous release: run xtask/upgrade"]
 async fn either_version_leads_beside_the_other_and_nothing_is_lost() {
-    let upgrade = Upgrade::begin(2_000).await;
+    let upgrade = Upgrade::begin(1_000).await;
     let world = &upgrade.world;
     let mut leader = Previous.run(world);
     until_in_phase(&leader, "leading").await;
