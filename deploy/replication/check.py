@@ -176,7 +176,9 @@ def main(folder):
 
 def check(postgres):
     postgres.sql("create database cvsync", "postgres")
-    environment = os.environ | {"CVSYNC_DATABASE_URL": postgres.url("cvsync") + "?sslmode=disable", "CVSYNC_API_KEY": "check"}
+    # Without settings of the caller, such as CVSYNC_BINARY.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CVSYNC_")}
+    environment |= {"CVSYNC_DATABASE_URL": postgres.url("cvsync") + "?sslmode=disable", "CVSYNC_API_KEY": "check"}
     run(BINARY, "migrate", env=environment)
     run("psql", "-Xq", postgres.url("cvsync"), "-f", HERE / "publisher.sql",
         env=os.environ | {"CVSYNC_REPLICATION_PASSWORD": PASSWORD})
