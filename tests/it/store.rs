@@ -357,7 +357,8 @@ async fn a_role_that_may_only_write_does_once_the_schema_is_there() {
     let grants = format!(
         "create role {role} login password 'p';
          grant usage on schema cvsync to {role};
-         grant select, insert, update, delete on all tables in schema cvsync to {role}"
+         grant select, insert, update, delete on all tables in schema cvsync to {role};
+         grant execute on all functions in schema cvsync to {role}"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(grants))
         .execute(&mut *tx)
