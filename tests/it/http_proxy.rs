@@ -215,7 +215,7 @@ async fn refusal_by_the_token_server_names_the_oauth_variables() {
             "{text}"
         );
         if class == "key_refused" {
-            assert!(text.contains("400: invalid_client; 14 characters"), "{text}");
+            assert!(text.contains("invalid_client; 14 characters"), "{text}");
             assert!(text.contains("CVSYNC_OAUTH_CLIENT_SECRET"), "{text}");
         }
     }
