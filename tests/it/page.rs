@@ -144,7 +144,7 @@ async fn page_shows_the_current_run_and_each_obstacle() {
     let daemon = Process::run(&world, &[OFTEN]);
     let mut browser = open(&daemon).await;
     world.source.clear_faults();
-    world.source.rule(Operation::Detail, slow(150));
+    world.source.rule(Operation::Detail, slow(500));
     // "First sync", or "Catching up" if the browser starts after the first window is settled.
     browser.until("h1", " CVs, ").await;
     browser.until("#run", " per second, ").await;
