@@ -1,6 +1,6 @@
 //! The verdict on cvsync: whether the copy is in step, and if not, why, since when, what happens next and what to do. Pure.
 //!
-//! The page, `/api/status`, `/readyz` and `cvsync status` show the same verdict. Without the admin token, [`public`] facts lead to it.
+//! The page, `/api/status`, `/readyz` and `cvsync status` show the same verdict. Without the admin token, `public` facts lead to it.
 
 mod facts;
 pub mod limits;
